@@ -1,0 +1,89 @@
+// Package sink is the seam between the pipeline and what takes its records.
+//
+// A [Sink] copies records into its own batches and settles them later: a record is settled when it
+// is delivered, dead-lettered, set aside on disk or dropped for a counted reason. Two sinks exist:
+// pkg/sink/kafka publishes to Apache Kafka, pkg/sink/ndjson writes lines.
+package sink
+
+import (
+	"context"
+	"errors"
+)
+
+// ErrClosed is returned by Append and DeadLetter after Close has begun. Nothing was taken.
+var ErrClosed = errors.New("sink: closed")
+
+// Header is one record header. Neither the key nor the value is retained by a sink.
+type Header struct {
+	Key   string
+	Value []byte
+}
+
+// Record is what a sink writes. All its memory belongs to the caller; a sink copies what it needs
+// before Append returns.
+type Record struct {
+	Key       []byte // nil: keyless, the sink chooses the partition
+	Value     []byte
+	Headers   []Header
+	Timestamp int64 // milliseconds since the Unix epoch, wall clock at admission
+}
+
+// DeadLetter is a piece of a body that is not a good event. Its memory belongs to the caller.
+type DeadLetter struct {
+	Raw         []byte // the bad region, byte for byte
+	Reason      string // one word of pkg/decode's Reason, for example "invalid_utf8"
+	Offset      int64  // where the region starts in its body
+	ErrorOffset int64  // the exact byte that is wrong, in its body; -1 when not known
+	BodyID      uint64 // identifies the body within one run of the process
+	Timestamp   int64  // as in Record
+}
+
+// Ack hears how the records of one source (one body) ended. A sink calls Hold once for every part
+// (batch) that takes records of the source and Settle once when that part is settled; Hold always
+// happens before the Append that caused it returns. Calls come from many goroutines and must not block.
+type Ack interface {
+	Hold()
+	// Settle tells the end of one part; lost is the number of its records that were dropped,
+	// 0 when all are delivered, dead-lettered or set aside.
+	Settle(lost int)
+}
+
+// Sink takes records. All methods are safe for concurrent use.
+type Sink interface {
+	// Append copies recs, in order, and returns how many it took. It blocks while there is no room
+	// (back-pressure) until ctx ends; only then, or after Close, n < len(recs) and err says why.
+	// Records with the same key that were appended one after the other are delivered in that order.
+	// ack may be nil. Append does not retain recs.
+	Append(ctx context.Context, recs []Record, ack Ack) (n int, err error)
+
+	// DeadLetter takes one dead letter under the same rules as Append.
+	DeadLetter(ctx context.Context, d *DeadLetter, ack Ack) error
+
+	// Flush asks for everything appended so far to be written without waiting for more (no linger).
+	// It does not block and promises nothing about when.
+	Flush()
+
+	// Close stops intake, flushes, and waits until everything is settled. What is not settled when
+	// ctx ends is dropped with reason "shutdown". Close is idempotent.
+	Close(ctx context.Context) error
+
+	// Ready is nil when the sink can deliver now, else the reason why not.
+	Ready() error
+
+	// Stats are counts of events since the start. Each is counted where it happens; once everything
+	// appended is settled, their sum equals the number of records and dead letters taken.
+	Stats() Stats
+}
+
+// Stats is a sink's part of the ledger. All values but the last three are counts of events.
+type Stats struct {
+	Delivered    int64            // good events acknowledged by the destination
+	DeadLettered int64            // events acknowledged by the dead-letter destination
+	SetAside     int64            // events kept whole in a file because no topic can take them
+	InFlight     int64            // taken and not yet settled
+	Dropped      map[string]int64 // by reason; nil when none
+
+	PossibleDuplicates   int64 // events that may have been delivered twice, and why is in the log
+	DuplicatesSuppressed int64 // events sent again whose first copy the destination recognised
+	Idempotent           bool  // the destination recognises what is sent twice
+}
