@@ -34,6 +34,13 @@ func class(n int64) int {
 // Charge is the size of the buffer that Get(n) returns: what to reserve at the gate for n bytes.
 func Charge(n int64) int64 { return 1 << (class(n) + minClassBits) }
 
+// Bytes is the memory of all buffers, lent and idle.
+func (p *Pool) Bytes() int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.total
+}
+
 // Get returns a body whose buffer has room for n bytes. The caller owns it until Put.
 func (p *Pool) Get(n int64) *Body {
 	c := class(n)

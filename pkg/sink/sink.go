@@ -13,6 +13,9 @@ import (
 // ErrClosed is returned by Append and DeadLetter after Close has begun. Nothing was taken.
 var ErrClosed = errors.New("sink: closed")
 
+// DroppedShutdown is the reason of events that could not be delivered before the process had to end.
+const DroppedShutdown = "shutdown"
+
 // Header is one record header. Neither the key nor the value is retained by a sink.
 type Header struct {
 	Key   string

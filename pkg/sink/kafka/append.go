@@ -1,0 +1,206 @@
+package kafka
+
+import (
+	"context"
+	"time"
+
+	"functiongraph-ingest/pkg/sink"
+	"functiongraph-ingest/pkg/sink/kafka/recordbatch"
+)
+
+// Append implements sink.Sink. Cheap per record when called with a few dozen of them at once: the lock
+// is taken once.
+func (s *Sink) Append(ctx context.Context, recs []sink.Record, ack sink.Ack) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	counted := 0
+	for i := range recs {
+		r := &recs[i]
+		for !s.place(r, ack) {
+			s.inFlight.Add(int64(i - counted)) // before the lock goes: they may be delivered while we wait
+			counted = i
+			if err := s.awaitRoom(ctx); err != nil {
+				return i, err
+			}
+		}
+	}
+	s.inFlight.Add(int64(len(recs) - counted))
+	return len(recs), nil
+}
+
+// awaitRoom gives the lock up until something was freed. s.mu is held before and after.
+func (s *Sink) awaitRoom(ctx context.Context) error {
+	if s.closed {
+		return sink.ErrClosed
+	}
+	s.relieve()
+	room := s.room
+	s.waiting++
+	s.mu.Unlock()
+	var err error
+	select {
+	case <-room:
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	s.mu.Lock()
+	s.waiting--
+	if s.closed {
+		err = sink.ErrClosed
+	}
+	return err
+}
+
+// madeRoom wakes the appenders that wait. s.mu is held.
+func (s *Sink) madeRoom() {
+	if s.waiting > 0 {
+		close(s.room)
+		s.room = make(chan struct{})
+	}
+}
+
+// relieve makes room when the buffers run short: the fullest open batch is sealed, so that it is sent
+// without waiting for its linger. When the topic grows, all of them are. s.mu is held.
+func (s *Sink) relieve() {
+	var fullest *lane
+	for _, t := range []*topic{&s.main, &s.dead} {
+		for _, l := range t.lanes {
+			if l.open == nil {
+				continue
+			}
+			if t.grow != 0 {
+				l.sealAndSend()
+			} else if fullest == nil || l.open.rb.Size() > fullest.open.rb.Size() {
+				fullest = l
+			}
+		}
+	}
+	if fullest != nil {
+		fullest.sealAndSend()
+	}
+}
+
+// place puts one record into its lane's open batch; false: no room now. s.mu is held.
+func (s *Sink) place(r *sink.Record, ack sink.Ack) bool {
+	if s.closed {
+		return false
+	}
+	l := s.laneFor(r.Key)
+	if l == nil {
+		return false
+	}
+	size := recordbatch.RecordSize(r.Key, r.Value, r.Headers)
+	if l.full(size) {
+		l.sealAndSend()
+		l = s.laneFor(r.Key) // keyless records have moved on
+		if l.full(size) {
+			l.sealAndSend()
+		}
+	}
+	return s.put(l, r, size, ack, 1)
+}
+
+// laneFor picks the partition: as the Java client does for a key. nil: the partitions are not known, or
+// they have become more and the lanes must drain before the first record goes by the new count.
+func (s *Sink) laneFor(key []byte) *lane {
+	t := &s.main
+	if t.grow != 0 && !s.tryGrow(t) {
+		return nil
+	}
+	switch n := len(t.lanes); {
+	case n == 0:
+		return nil
+	case key != nil:
+		return t.lanes[recordbatch.Partition(key, n)]
+	case s.cfg.Keyless == KeylessInstance:
+		return t.lanes[s.instance%n]
+	default:
+		return t.lanes[t.sticky]
+	}
+}
+
+// tryGrow takes the new partitions into use once nothing is unsettled any more.
+func (s *Sink) tryGrow(t *topic) bool {
+	if t.batches != 0 {
+		return false
+	}
+	s.grow(t)
+	return true
+}
+
+// put appends one record of size bytes to lane l, whose open batch is not full; events is what the
+// ledger counts for it. s.mu is held.
+func (s *Sink) put(l *lane, r *sink.Record, size int, ack sink.Ack, events int) bool {
+	if size > s.cfg.BatchBytes-recordbatch.Overhead {
+		return s.putOversize(l, r, size, ack, events)
+	}
+	b := l.open
+	if b == nil {
+		b = s.newBatch()
+		b.rb = s.pool.NewBatch(0)
+		if !b.rb.TryAppend(r.Timestamp, r.Key, r.Value, r.Headers) {
+			b.rb.Release()
+			s.freeBatch(b)
+			return false
+		}
+		b.opened = time.Now()
+		l.open = b
+		l.topic.batches++
+		l.begun()
+	} else if !b.rb.TryAppend(r.Timestamp, r.Key, r.Value, r.Headers) {
+		return false
+	}
+	if l.topic.dead {
+		b.held += int64(size)
+		l.topic.held += int64(size)
+	}
+	b.events += events
+	b.await(ack)
+	return true
+}
+
+// await notes that ack waits for b.
+func (b *batch) await(ack sink.Ack) {
+	if ack == nil {
+		return
+	}
+	if n := len(b.acks); n == 0 || b.acks[n-1] != ack {
+		ack.Hold()
+		b.acks = append(b.acks, ack)
+	}
+}
+
+// putOversize gives a record that is larger than a batch a buffer of its own. s.mu is held.
+func (s *Sink) putOversize(l *lane, r *sink.Record, size int, ack sink.Ack, events int) bool {
+	if s.private != 0 && s.private+int64(size) > s.cfg.OversizeBytes {
+		return false
+	}
+	b := s.privateBatch(r, size)
+	b.events = events
+	b.await(ack)
+	l.seal() // what came before goes before
+	s.enqueue(l, b)
+	return true
+}
+
+// privateBatch is a batch of one record outside of the pool.
+func (s *Sink) privateBatch(r *sink.Record, size int) *batch {
+	b := s.newBatch()
+	b.rb, b.opened, b.private = recordbatch.NewPrivateBatch(size), time.Now(), int64(size)
+	if !b.rb.TryAppend(r.Timestamp, r.Key, r.Value, r.Headers) {
+		panic("kafka: a private batch refused the record it was made for")
+	}
+	return b
+}
+
+// enqueue puts a sealed private batch at the end of a lane. s.mu is held.
+func (s *Sink) enqueue(l *lane, b *batch) {
+	s.private += b.private
+	l.topic.batches++
+	if l.topic.dead {
+		b.held = b.private
+		l.topic.held += b.held
+	}
+	l.queue = append(l.queue, b)
+	l.signal()
+}

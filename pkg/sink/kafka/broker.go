@@ -1,0 +1,147 @@
+package kafka
+
+import (
+	"math/rand/v2"
+	"sync"
+	"time"
+)
+
+// broker is one broker that leads some of our lanes, with its workers.
+type broker struct {
+	s     *Sink
+	id    int32
+	lanes []*lane       // that it leads; guarded by Sink.mu like all below
+	next  int           // lane to start the next collection at, so that a full request is fair
+	wake  chan struct{} // "look again"
+	turn  sync.Mutex    // held by the worker that collects or waits for something to collect
+
+	parked bool      // the worker whose turn it is sleeps
+	wakeAt time.Time // when it wakes by itself; zero: only when signalled
+	flush  bool      // send what is open without waiting for its linger
+}
+
+// broker returns the broker with that id and starts its workers when it is new. s.mu is held.
+func (s *Sink) broker(id int32) *broker {
+	b := s.brokers[id]
+	if b == nil {
+		b = &broker{s: s, id: id, wake: make(chan struct{}, 1)}
+		s.brokers[id] = b
+		for range requestsPerBroker {
+			w := newWorker(b)
+			s.tasks.Go(w.run)
+		}
+	}
+	return b
+}
+
+// signal wakes the worker whose turn it is, if it sleeps. s.mu is held.
+func (b *broker) signal() {
+	if b.parked {
+		b.parked = false
+		select {
+		case b.wake <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// signal tells the leader's workers that the lane has a batch to send. s.mu is held.
+func (l *lane) signal() {
+	if l.broker != nil && !l.busy {
+		l.broker.signal()
+	}
+}
+
+// freed is called when a request has let go of the lane. s.mu is held.
+func (l *lane) freed() {
+	if l.doubt != nil || len(l.queue) > 0 {
+		l.signal()
+	} else if l.open != nil {
+		l.begun()
+	}
+}
+
+// begun tells them that a batch was opened: somebody must wake when its linger is over. s.mu is held.
+func (l *lane) begun() {
+	b := l.broker
+	if b == nil || l.busy || !b.parked {
+		return
+	}
+	if b.wakeAt.IsZero() || b.wakeAt.After(l.open.opened.Add(b.s.cfg.Linger)) {
+		b.signal()
+	}
+}
+
+// sendable says whether the lane could send at now; if only a pause is in the way, when it is over.
+func (l *lane) sendable(now time.Time) (ok bool, at time.Time) {
+	s := l.topic.sink
+	if l.busy || l.idle() {
+		return false, time.Time{}
+	}
+	if !s.unsafe {
+		if s.current.gen == 0 || l.renew && s.current.gen <= l.producer.gen {
+			return false, time.Time{} // the steward signals when there is a new producer id
+		}
+	}
+	if now.Before(l.retryAt) {
+		return false, l.retryAt
+	}
+	return true, time.Time{}
+}
+
+// due says whether something of the lane must go now, and else when.
+func (b *broker) due(l *lane, now time.Time) (bool, time.Time) {
+	if l.doubt != nil || len(l.queue) > 0 || b.flush || b.s.closed {
+		return true, time.Time{}
+	}
+	at := l.open.opened.Add(b.s.cfg.Linger)
+	return !at.After(now), at
+}
+
+// collect fills w with one batch of every lane that can send, if one of them must: a request costs the
+// same for one partition as for all. Otherwise it returns when to look again. s.mu is held.
+func (b *broker) collect(w *worker, now time.Time) (wakeAt time.Time) {
+	earliest := func(t time.Time) {
+		if wakeAt.IsZero() || t.Before(wakeAt) {
+			wakeAt = t
+		}
+	}
+	anyDue := false
+	for _, l := range b.lanes {
+		ok, at := l.sendable(now)
+		if ok {
+			if ok, at = b.due(l, now); ok {
+				anyDue = true
+				break
+			}
+		}
+		if !at.IsZero() {
+			earliest(at)
+		}
+	}
+	if !anyDue {
+		b.flush = false
+		return wakeAt
+	}
+	n := len(b.lanes)
+	for i := range n {
+		l := b.lanes[(b.next+i)%n]
+		if ok, _ := l.sendable(now); !ok {
+			continue
+		}
+		if !w.add(l) {
+			b.next = (b.next + i) % n
+			return time.Time{}
+		}
+	}
+	b.flush = false
+	return time.Time{}
+}
+
+// backoff is the pause after the n-th failure in a row: doubling, with jitter so that lanes and
+// instances that failed together do not return together.
+func (s *Sink) backoff(n int) time.Duration {
+	d := s.cfg.RetryMin << min(n-1, 10)
+	d = min(d, s.cfg.RetryMax)
+	return d/2 + rand.N(d/2+1)
+}

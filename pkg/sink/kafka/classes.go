@@ -1,0 +1,88 @@
+package kafka
+
+import (
+	"errors"
+	"fmt"
+
+	kafkago "github.com/segmentio/kafka-go"
+	"github.com/segmentio/kafka-go/protocol"
+)
+
+// class says what to do with a batch after an answer or an error. This file is the only place that
+// decides it.
+type class uint8
+
+const (
+	classOK         class = iota
+	classRetry            // send the same bytes again after a pause
+	classRefresh          // retry, and the cached leaders are suspect: ask again
+	classSplit            // the batch is too large: halves, down to single records
+	classDeadLetter       // the broker refuses the content: isolate the record, then the dead-letter topic
+	classRenew            // the broker lost or fenced our producer state: a new id for this batch
+	classConfig           // someone must act: keep the batch, say so, go on trying
+)
+
+func (c class) String() string {
+	return [...]string{"ok", "retry", "refresh", "split", "dead_letter", "renew", "config"}[c]
+}
+
+// maxCorrupt is how often a batch that the broker calls corrupt (code 2) is sent again before its
+// content is held to be the cause: the bytes may have been damaged on the way once, not three times.
+const maxCorrupt = 3
+
+// errDuplicate is the broker's word for "I have this batch already" (DUPLICATE_SEQUENCE_NUMBER).
+const errDuplicate = 46
+
+// classOf sorts a broker's error code. Codes as in Kafka's protocol guide.
+func classOf(code int16, attempts int) (c class, known bool) {
+	switch code {
+	case 0, errDuplicate:
+		return classOK, true
+	case 2: // CORRUPT_MESSAGE
+		if attempts < maxCorrupt {
+			return classRetry, true
+		}
+		return classDeadLetter, true
+	case 3, // UNKNOWN_TOPIC_OR_PARTITION: for some 100 ms after a creation, too
+		5, 6, // LEADER_NOT_AVAILABLE, NOT_LEADER_OR_FOLLOWER
+		72, 74, // LISTENER_NOT_FOUND, FENCED_LEADER_EPOCH
+		75, 9: // UNKNOWN_LEADER_EPOCH, REPLICA_NOT_AVAILABLE
+		return classRefresh, true
+	case 7, 13, 14, 15, // REQUEST_TIMED_OUT, NETWORK_EXCEPTION, COORDINATOR_LOAD_IN_PROGRESS, COORDINATOR_NOT_AVAILABLE
+		19, 20, // NOT_ENOUGH_REPLICAS, NOT_ENOUGH_REPLICAS_AFTER_APPEND
+		56, 89: // KAFKA_STORAGE_ERROR, THROTTLING_QUOTA_EXCEEDED
+		return classRetry, true
+	case 10, 18: // MESSAGE_TOO_LARGE, RECORD_LIST_TOO_LARGE
+		return classSplit, true
+	case 87, 32: // INVALID_RECORD, INVALID_TIMESTAMP
+		return classDeadLetter, true
+	case 45, 47, 59: // OUT_OF_ORDER_SEQUENCE, INVALID_PRODUCER_EPOCH, UNKNOWN_PRODUCER_ID
+		return classRenew, true
+	case 17, 29, 31, 35, // INVALID_TOPIC, TOPIC_/CLUSTER_AUTHORIZATION_FAILED, UNSUPPORTED_VERSION
+		33, 34, 43, 58, // UNSUPPORTED_SASL_MECHANISM, ILLEGAL_SASL_STATE, UNSUPPORTED_FOR_MESSAGE_FORMAT, SASL_AUTHENTICATION_FAILED
+		44, 65, 76: // POLICY_VIOLATION, DELEGATION_TOKEN…, UNSUPPORTED_COMPRESSION_TYPE
+		return classConfig, true
+	}
+	return classRetry, false
+}
+
+// classOfError sorts an error of a whole request: kafka-go's own, the network's, the deadline's.
+func classOfError(err error) class {
+	var code kafkago.Error
+	switch {
+	case errors.As(err, &code):
+		if c, _ := classOf(int16(code), 1); c == classConfig {
+			return c // SASL, for example
+		}
+	case errors.Is(err, protocol.ErrNoTopic), errors.Is(err, protocol.ErrNoPartition), errors.Is(err, protocol.ErrNoLeader):
+		return classRefresh
+	}
+	// Network errors, EOF, timeouts, "mismatching leaders": the broker may be gone and its partitions
+	// led elsewhere by now, so the leaders are suspect as well.
+	return classRefresh
+}
+
+// codeName is the error's name and number for log lines.
+func codeName(code int16) string {
+	return fmt.Sprintf("%s [%d]", kafkago.Error(code).Title(), code)
+}

@@ -1,0 +1,182 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"time"
+
+	kafkago "github.com/segmentio/kafka-go"
+	"github.com/segmentio/kafka-go/protocol"
+	"github.com/segmentio/kafka-go/protocol/initproducerid"
+	"github.com/segmentio/kafka-go/protocol/produce"
+	"github.com/segmentio/kafka-go/protocol/rawproduce"
+	"github.com/segmentio/kafka-go/sasl"
+	"github.com/segmentio/kafka-go/sasl/plain"
+	"github.com/segmentio/kafka-go/sasl/scram"
+)
+
+// client is what the sink needs of kafka-go: its Transport (connections, routing, TLS, SASL) and a few
+// requests. Its Writer is not used: it cannot produce idempotently and goes on sending after its
+// context is dead.
+type client struct {
+	addr      net.Addr
+	transport *kafkago.Transport
+	api       kafkago.Client
+	topics    []string
+	timeout   time.Duration
+}
+
+func newClient(c *Config, d *Deps) (*client, error) {
+	mech, err := mechanism(c.SASL)
+	if err != nil {
+		return nil, err
+	}
+	dial := d.Dial
+	if dial == nil {
+		// An instance that was frozen wakes up with dead connections: find out within 30 s even when
+		// no request is waiting on them.
+		dial = (&net.Dialer{KeepAliveConfig: net.KeepAliveConfig{
+			Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 3,
+		}}).DialContext
+	}
+	cl := &client{addr: kafkago.TCP(c.Brokers...), topics: []string{c.Topic, c.DeadLetterTopic}, timeout: c.RequestTimeout}
+	cl.transport = &kafkago.Transport{
+		Dial: dial, DialTimeout: c.RequestTimeout, IdleTimeout: 5 * time.Minute, ClientID: c.ClientID,
+		MetadataTTL:    c.MetadataTTL, // kafka-go polls at random intervals below this
+		MetadataTopics: cl.topics,     // else it asks for every topic of the cluster
+		TLS:            c.TLS, SASL: mech,
+	}
+	cl.api = kafkago.Client{Addr: cl.addr, Transport: cl.transport, Timeout: c.RequestTimeout}
+	return cl, nil
+}
+
+func mechanism(s SASL) (sasl.Mechanism, error) {
+	switch s.Mechanism {
+	case "":
+		return nil, nil
+	case "PLAIN":
+		return plain.Mechanism{Username: s.User, Password: s.Password}, nil
+	case "SCRAM-SHA-256":
+		return scram.Mechanism(scram.SHA256, s.User, s.Password)
+	case "SCRAM-SHA-512":
+		return scram.Mechanism(scram.SHA512, s.User, s.Password)
+	}
+	return nil, fmt.Errorf("kafka: SASL mechanism %q is not one of PLAIN, SCRAM-SHA-256, SCRAM-SHA-512", s.Mechanism)
+}
+
+// produce sends one request and returns its answer. Every partition in it must have the same leader.
+func (c *client) produce(ctx context.Context, req *rawproduce.Request) (*produce.Response, error) {
+	r, err := c.transport.RoundTrip(ctx, c.addr, req)
+	if err != nil {
+		return nil, err
+	}
+	res, ok := r.(*produce.Response)
+	if !ok {
+		return nil, fmt.Errorf("kafka: unexpected answer %T to a produce request", r)
+	}
+	return res, nil
+}
+
+// initProducerID is kafka-go's request under a type of our own. kafka-go takes its own type for a
+// transactional message even without a transaction and asks for a coordinator first, which creates the
+// internal topic __transaction_state on a cluster that has none. This one goes to any broker.
+type initProducerID initproducerid.Request
+
+func (*initProducerID) ApiKey() protocol.ApiKey { return protocol.InitProducerId }
+
+// newProducer asks for a producer id.
+func (c *client) newProducer(ctx context.Context) (id int64, epoch int16, err error) {
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	r, err := c.transport.RoundTrip(ctx, c.addr, &initProducerID{ProducerID: -1, ProducerEpoch: -1})
+	if err != nil {
+		return 0, 0, err
+	}
+	res, ok := r.(*initproducerid.Response)
+	if !ok {
+		return 0, 0, fmt.Errorf("kafka: unexpected answer %T to InitProducerId", r)
+	}
+	if res.ErrorCode != 0 {
+		return 0, 0, kafkago.Error(res.ErrorCode)
+	}
+	return res.ProducerID, res.ProducerEpoch, nil
+}
+
+// leaders is one topic's leaders by partition; -1 where there is none.
+type leaders struct {
+	err     error // the topic cannot be used: why
+	brokers []int32
+}
+
+// metadata reads the cluster's state from kafka-go's cache, so it agrees with how kafka-go routes.
+func (c *client) metadata(ctx context.Context) (map[string]leaders, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	m, err := c.api.Metadata(ctx, &kafkago.MetadataRequest{Topics: c.topics})
+	if err != nil {
+		return nil, err
+	}
+	known := make(map[int]bool, len(m.Brokers))
+	for _, b := range m.Brokers {
+		known[b.ID] = true
+	}
+	out := make(map[string]leaders, len(m.Topics))
+	for _, t := range m.Topics {
+		l := leaders{err: t.Error}
+		for _, p := range t.Partitions {
+			for len(l.brokers) <= p.ID {
+				l.brokers = append(l.brokers, -1)
+			}
+			// A partition without a leader carries the zero Broker, whose ID may be a real broker's.
+			if p.Leader.Host != "" && known[p.Leader.ID] {
+				l.brokers[p.ID] = int32(p.Leader.ID)
+			}
+		}
+		out[t.Name] = l
+	}
+	return out, nil
+}
+
+// refresh makes the next request learn the leaders anew. kafka-go does not ask again after "not
+// leader"; dropping its pool is the public way to force it. Requests under way are not harmed.
+func (c *client) refresh() { c.transport.CloseIdleConnections() }
+
+// createTopic creates a topic. It is no error when it exists by now.
+func (c *client) createTopic(ctx context.Context, name string, partitions int) error {
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	r, err := c.api.CreateTopics(ctx, &kafkago.CreateTopicsRequest{Topics: []kafkago.TopicConfig{
+		{Topic: name, NumPartitions: partitions, ReplicationFactor: -1},
+	}})
+	if err != nil {
+		return err
+	}
+	if err := r.Errors[name]; err != nil && !errors.Is(err, kafkago.TopicAlreadyExists) {
+		return err
+	}
+	return nil
+}
+
+// producerExpiry asks how long the brokers remember a producer; 0 when they do not tell.
+func (c *client) producerExpiry(ctx context.Context, broker int32) time.Duration {
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	const name = "producer.id.expiration.ms"
+	r, err := c.api.DescribeConfigs(ctx, &kafkago.DescribeConfigsRequest{Resources: []kafkago.DescribeConfigRequestResource{
+		{ResourceType: kafkago.ResourceTypeBroker, ResourceName: strconv.Itoa(int(broker)), ConfigNames: []string{name}},
+	}})
+	if err != nil {
+		return 0
+	}
+	for _, res := range r.Resources {
+		for _, e := range res.ConfigEntries {
+			if ms, err := strconv.ParseInt(e.ConfigValue, 10, 64); e.ConfigName == name && err == nil {
+				return time.Duration(ms) * time.Millisecond
+			}
+		}
+	}
+	return 0
+}

@@ -1,0 +1,134 @@
+package kafka
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"time"
+
+	"functiongraph-ingest/pkg/sink/kafka/recordbatch"
+)
+
+// Keyless says where records without a key go.
+type Keyless uint8
+
+const (
+	// KeylessSticky fills one batch of one partition, then moves to the next partition. Big batches,
+	// even spread, order within a batch only.
+	KeylessSticky Keyless = iota
+	// KeylessInstance sends all of them to the one partition that Config.Instance hashes to, so that
+	// what one instance says keeps its order.
+	KeylessInstance
+)
+
+// Config is what users set. Zero values take the default given beside each field.
+type Config struct {
+	Brokers         []string // host:port of any brokers of the cluster; required
+	Topic           string   // required
+	DeadLetterTopic string   // <topic>.dlq
+	ClientID        string   // ingest
+
+	CreateTopic     bool // create Topic when it is missing; the dead-letter topic always is, on first need
+	TopicPartitions int  // for created topics; 0: the broker's default
+
+	Codec       recordbatch.Codec // none
+	Linger      time.Duration     // how long an open batch waits for more; 0: as long as no request is free
+	BatchBytes  int               // 256 KiB; an open batch is sealed before it grows past this
+	BufferBytes int64             // 16 MiB; all batches that are not settled live in it
+	// OversizeBytes bounds the memory of records larger than BatchBytes, which get a buffer of their own.
+	// One of them is always admitted, so the true bound is OversizeBytes or the largest record. 4 MiB.
+	OversizeBytes int64
+
+	Keyless  Keyless
+	Instance string // for KeylessInstance
+
+	// PreferIdempotence goes on without producer ids when the cluster refuses them: at-least-once, and
+	// Stats say so. Without it a refusal is a configuration error and nothing is sent.
+	PreferIdempotence bool
+
+	RequestTimeout time.Duration // 5s; one request, from the hand-over to its answer
+	RetryMin       time.Duration // 50ms; doubles up to RetryMax with jitter
+	RetryMax       time.Duration // 1s
+	MetadataTTL    time.Duration // 60s
+
+	TLS  *tls.Config // nil: plaintext
+	SASL SASL
+}
+
+// SASL names the credentials. Mechanism "" is none.
+type SASL struct {
+	Mechanism string // PLAIN, SCRAM-SHA-256, SCRAM-SHA-512
+	User      string
+	Password  string
+}
+
+// Deps is what developers inject. Nil fields take the real thing.
+type Deps struct {
+	Logger *slog.Logger
+	// Dial replaces the TCP dialler (tests cut connections with it).
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+	// SetAside keeps an event that no topic can take, whole, outside of Kafka, and returns once it is
+	// safe. Nil, or an error, makes the event dropped with reason "too_large".
+	SetAside func(raw []byte, sha256 [32]byte) error
+}
+
+const (
+	defaultBatchBytes  = 256 << 10 // the knee of the cost curve: bigger costs the broker, smaller costs requests
+	defaultBufferBytes = 16 << 20  // 64 full batches: 4 partitions x (open + in flight) x 8
+	maxRequestBytes    = 1 << 20   // kafka-go copies a request while it writes it: this bounds the copy
+	requestsPerBroker  = 2
+	// A dead-letter value larger than this is cut: the broker's default limit is 1,048,588 bytes a batch.
+	maxDeadLetterBytes = 1_000_000
+	truncatedBytes     = 64 << 10
+	// Dead letters may hold this share of the buffers while their topic cannot take them.
+	deadLetterShare = 8
+)
+
+func (c *Config) setDefaults() {
+	def(&c.DeadLetterTopic, c.Topic+".dlq")
+	def(&c.ClientID, "ingest")
+	def(&c.BatchBytes, defaultBatchBytes)
+	def(&c.BufferBytes, int64(defaultBufferBytes))
+	def(&c.OversizeBytes, int64(4<<20))
+	def(&c.RequestTimeout, 5*time.Second)
+	def(&c.RetryMin, 50*time.Millisecond)
+	def(&c.RetryMax, time.Second)
+	def(&c.MetadataTTL, 60*time.Second)
+	if c.TopicPartitions == 0 {
+		c.TopicPartitions = -1
+	}
+}
+
+func def[T comparable](p *T, v T) {
+	var zero T
+	if *p == zero {
+		*p = v
+	}
+}
+
+func (c *Config) validate() error {
+	var errs []error
+	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	if len(c.Brokers) == 0 {
+		bad("kafka: no brokers given")
+	}
+	if c.Topic == "" {
+		bad("kafka: no topic given")
+	}
+	if c.Topic == c.DeadLetterTopic {
+		bad("kafka: the dead-letter topic must differ from the topic %q", c.Topic)
+	}
+	if c.BatchBytes < recordbatch.ChunkSize || c.BatchBytes > maxRequestBytes {
+		bad("kafka: batch bytes %d must lie between %d and %d", c.BatchBytes, recordbatch.ChunkSize, maxRequestBytes)
+	}
+	if c.BufferBytes < 2*int64(c.BatchBytes) {
+		bad("kafka: buffer bytes %d must hold at least two batches of %d", c.BufferBytes, c.BatchBytes)
+	}
+	if c.Keyless == KeylessInstance && c.Instance == "" {
+		bad("kafka: keyless=instance needs an instance name")
+	}
+	return errors.Join(errs...)
+}

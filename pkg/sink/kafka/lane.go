@@ -1,0 +1,190 @@
+package kafka
+
+import (
+	"time"
+
+	"functiongraph-ingest/pkg/sink"
+	"functiongraph-ingest/pkg/sink/kafka/recordbatch"
+)
+
+// batch is one record batch on its way, with those who wait for it. All fields are guarded by Sink.mu,
+// but rb belongs to the worker that carries the batch while its lane is busy.
+type batch struct {
+	rb     *recordbatch.Batch
+	acks   []sink.Ack
+	events int // what the ledger counts for it; 0 for a notice about an event that is counted elsewhere
+
+	opened   time.Time // first append; linger counts from here
+	sent     time.Time // first send; zero: never sent, so it is certainly not in the log
+	attempts int       // how often it was sent
+	ready    bool      // compressed: the bytes are final but for the stamp
+	counted  bool      // already counted as a possible duplicate
+	private  int64     // bytes of its own memory outside of the pool; 0: pooled
+	held     int64     // its part of topic.held
+
+	// A batch that was taken apart lives on as the parent of its parts until all of them are settled.
+	parent *batch
+	parts  int // settlements it waits for
+	lost   int
+}
+
+// lane is one partition's ordered queue of batches. At most one batch of a lane is in doubt: it was sent
+// and has no answer yet. Until it is resolved exactly these bytes are sent again, and nothing passes it.
+type lane struct {
+	topic     *topic
+	partition int32
+	broker    *broker // the leader's; nil: no leader known
+
+	open  *batch   // takes appends
+	queue []*batch // sealed, not yet sent
+	doubt *batch   // stamped
+	busy  bool     // a request carries doubt right now
+
+	producer producer
+	seq      int32 // of the next new batch
+	renew    bool  // the broker lost or fenced producer: doubt needs a newer one
+
+	failures int
+	retryAt  time.Time
+}
+
+// producer is a producer id in use. gen orders them: 0 is none.
+type producer struct {
+	id    int64
+	epoch int16
+	gen   int
+}
+
+// topic is one topic's lanes.
+type topic struct {
+	sink  *Sink
+	name  string
+	dead  bool // it takes the dead letters
+	lanes []*lane
+	limit int // batch bytes; lowered when the broker refuses a batch as too large
+
+	leaders []int32 // last known, by partition; -1: none
+	sticky  int     // lane for keyless records
+	grow    int     // the topic has this many partitions now; 0: as many as lanes
+	held    int64   // bytes of unsettled records; kept for the dead-letter topic only
+	batches int     // unsettled, open ones included
+
+	err      error // why it cannot be used now
+	unusable bool  // err is not going to go away by itself
+	// createTime: answers to first sends carry no append time, so an append time in the answer to a
+	// resend tells that the broker had the first copy.
+	createTime bool
+}
+
+func (l *lane) idle() bool { return l.open == nil && l.doubt == nil && len(l.queue) == 0 }
+
+// full says that a record of size bytes no longer goes into the open batch.
+func (l *lane) full(size int) bool {
+	return l.open != nil && l.open.rb.Size()+size > l.topic.limit
+}
+
+// sealAndSend seals the open batch and wakes the broker's workers for it.
+func (l *lane) sealAndSend() {
+	l.seal()
+	l.signal()
+}
+
+// seal ends the open batch.
+func (l *lane) seal() {
+	if l.open == nil {
+		return
+	}
+	l.queue = append(l.queue, l.open)
+	l.open = nil
+	if t := l.topic; t.sticky == int(l.partition) {
+		t.advanceSticky()
+	}
+}
+
+// advanceSticky moves keyless records to the next partition that has a leader.
+func (t *topic) advanceSticky() {
+	n := len(t.lanes)
+	for i := 1; i <= n; i++ {
+		if next := (t.sticky + i) % n; t.lanes[next].broker != nil {
+			t.sticky = next
+			return
+		}
+	}
+}
+
+// take returns the batch to send next, or nil. What was open is sealed by that.
+func (l *lane) take() *batch {
+	if l.doubt != nil {
+		return l.doubt
+	}
+	if len(l.queue) == 0 {
+		l.seal()
+	}
+	if len(l.queue) == 0 {
+		return nil
+	}
+	b := l.queue[0]
+	l.queue[0] = nil
+	l.queue = l.queue[1:]
+	if len(l.queue) == 0 {
+		l.queue = nil // let the backing array go; most lanes have none most of the time
+	}
+	l.doubt = b
+	return b
+}
+
+// settled is an Ack that is to be told, outside of the lock.
+type settled struct {
+	ack  sink.Ack
+	lost int
+}
+
+// finish settles one part of b, its parent's when that was the last, and so on up. The acks to tell are
+// appended to out.
+func (s *Sink) finish(b *batch, lost int, out []settled) []settled {
+	for b != nil {
+		b.lost += lost
+		b.parts--
+		if b.parts > 0 {
+			return out
+		}
+		for _, a := range b.acks {
+			out = append(out, settled{a, b.lost})
+		}
+		lost = b.lost
+		parent := b.parent
+		s.freeBatch(b)
+		b = parent
+	}
+	return out
+}
+
+// newBatch takes a batch struct from the free list. Its record batch is set by the caller.
+func (s *Sink) newBatch() *batch {
+	if n := len(s.free); n > 0 {
+		b := s.free[n-1]
+		s.free = s.free[:n-1]
+		b.parts = 1
+		return b
+	}
+	return &batch{parts: 1}
+}
+
+func (s *Sink) freeBatch(b *batch) {
+	clear(b.acks)
+	*b = batch{acks: b.acks[:0]}
+	if len(s.free) < 256 {
+		s.free = append(s.free, b)
+	}
+}
+
+// unload gives the memory of b's records back and takes b out of its topic's count.
+func (s *Sink) unload(t *topic, b *batch) {
+	t.batches--
+	t.held -= b.held
+	s.private -= b.private
+	b.private, b.held = 0, 0
+	b.rb.Release()
+	b.rb = nil
+	s.madeRoom()
+}

@@ -1,0 +1,126 @@
+package kafka
+
+import (
+	"time"
+
+	"github.com/segmentio/kafka-go/protocol/produce"
+)
+
+// resolve applies the answer, or the error in place of it, to every batch of the request.
+func (w *worker) resolve(res *produce.Response, err error) {
+	s := w.s
+	s.mu.Lock()
+	for i := range w.entries {
+		e := &w.entries[i]
+		e.lane.busy = false
+		if err != nil {
+			s.failed(e, classOfError(err), 0, err.Error())
+			continue
+		}
+		p := findPartition(res, e.lane.topic.name, e.lane.partition)
+		if p == nil {
+			s.failed(e, classRetry, 0, "the answer does not name the partition")
+			continue
+		}
+		c, known := classOf(p.ErrorCode, e.batch.attempts)
+		if !known {
+			s.alarm("unknown code", "the broker answers with an error code that this version does not know; retrying", "code", p.ErrorCode)
+		}
+		if c == classOK {
+			w.out = s.succeeded(e, p, w.out)
+			continue
+		}
+		s.failed(e, c, p.ErrorCode, p.ErrorMessage)
+	}
+	for i := range w.entries {
+		w.entries[i].lane.freed()
+	}
+	s.checkDrained()
+	s.mu.Unlock()
+	for i := range w.entries {
+		if e := &w.entries[i]; e.apart() {
+			w.isolate(e)
+		}
+	}
+	clear(w.entries)
+	w.entries, w.bytes = w.entries[:0], 0
+	tell(w.out)
+	w.out = w.out[:0]
+}
+
+func findPartition(res *produce.Response, topic string, partition int32) *produce.ResponsePartition {
+	for i := range res.Topics {
+		if t := &res.Topics[i]; t.Topic == topic {
+			for j := range t.Partitions {
+				if t.Partitions[j].Partition == partition {
+					return &t.Partitions[j]
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// succeeded settles a batch that is in the log. s.mu is held.
+func (s *Sink) succeeded(e *entry, p *produce.ResponsePartition, out []settled) []settled {
+	l, b := e.lane, e.batch
+	if b.attempts == 1 {
+		l.topic.createTime = p.LogAppendTime < 0
+	} else if p.ErrorCode == errDuplicate || l.topic.createTime && p.LogAppendTime >= 0 {
+		s.duplicatesSuppressed.Add(int64(b.events))
+	}
+	if l.topic.dead {
+		s.deadLettered.Add(int64(b.events))
+	} else {
+		s.delivered.Add(int64(b.events))
+	}
+	s.inFlight.Add(-int64(b.events))
+	l.seq = int32((uint32(l.seq) + uint32(b.rb.Count())) & 0x7fffffff) // sequences wrap to 0
+	l.doubt, l.failures, l.retryAt = nil, 0, time.Time{}
+	s.unload(l.topic, b)
+	return s.finish(b, 0, out)
+}
+
+// failed decides what becomes of a batch that is not in the log, or of which that is not known. Split and
+// dead-letter leave the lane busy: isolate goes on with them. s.mu is held.
+func (s *Sink) failed(e *entry, c class, code int16, msg string) {
+	l, b := e.lane, e.batch
+	l.failures++
+	pause := s.backoff(l.failures)
+	switch c {
+	case classSplit, classDeadLetter:
+		e.verdict, e.code, e.message = c, code, msg
+		l.busy = true // until isolate is done with it
+		return
+	case classRenew:
+		s.renewals.Add(1)
+		if b.attempts > 1 {
+			s.suspect(b) // the first copy may be in the log under the id that is lost
+		}
+		l.renew = true
+		pause = 0
+		s.wantProducer(l.producer.gen)
+		s.alarm("renew", "the broker lost the producer's state; the batch goes again under a new id",
+			"topic", l.topic.name, "partition", l.partition, "error", codeName(code), "possibleDuplicates", s.possibleDuplicates.Load())
+	case classConfig:
+		pause = s.cfg.RetryMax
+		s.alarm("config/"+l.topic.name, "the cluster refuses what is sent and someone must act; keeping it and trying on",
+			"topic", l.topic.name, "error", codeName(code), "message", msg)
+	case classRefresh:
+		s.wantRefresh()
+		s.alarm("retry/"+l.topic.name, "sending again", "topic", l.topic.name, "partition", l.partition, "error", code, "message", msg)
+	}
+	l.busy = false
+	if pause > 0 {
+		l.retryAt = time.Now().Add(pause)
+	}
+}
+
+// alarm logs at most once a minute for each key, so that a fault cannot become a stream. s.mu is held.
+func (s *Sink) alarm(key, msg string, args ...any) {
+	const every = time.Minute
+	if now := time.Now(); now.Sub(s.alarms[key]) >= every {
+		s.alarms[key] = now
+		s.log.Warn(msg, args...)
+	}
+}

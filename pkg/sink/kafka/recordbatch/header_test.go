@@ -1,0 +1,93 @@
+package recordbatch
+
+import (
+	"bytes"
+	"encoding/binary"
+	"hash/crc32"
+	"testing"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+func TestStamp(t *testing.T) {
+	p := NewPool(32 * ChunkSize)
+	for _, size := range []int{100, ChunkSize, 100_000} {
+		b := p.NewBatch(8)
+		recs := fill(t, b, size)
+		if _, _, _, ok := b.Stamped(); ok {
+			t.Fatal("stamped before Stamp")
+		}
+		first := []byte(nil)
+		for _, s := range []struct {
+			pid   int64
+			epoch int16
+			seq   int32
+		}{{1, 0, 0}, {1 << 40, 7, 1<<31 - 1}, {-1, -1, -1}, {9, 9, 9}, {1, 0, 0}} {
+			b.Stamp(s.pid, s.epoch, s.seq)
+			if pid, epoch, seq, ok := b.Stamped(); pid != s.pid || epoch != s.epoch || seq != s.seq || !ok {
+				t.Fatalf("Stamped is %d %d %d %v, want %+v", pid, epoch, seq, ok, s)
+			}
+			wire := b.AppendTo(nil)
+			var rb kmsg.RecordBatch
+			if err := rb.ReadFrom(wire[4:]); err != nil {
+				t.Fatal(err)
+			}
+			if rb.ProducerID != s.pid || rb.ProducerEpoch != s.epoch || rb.FirstSequence != s.seq {
+				t.Fatalf("on the wire: %d %d %d, want %+v", rb.ProducerID, rb.ProducerEpoch, rb.FirstSequence, s)
+			}
+			if got, want := uint32(rb.CRC), crc32.Checksum(wire[25:], crc32.MakeTable(crc32.Castagnoli)); got != want {
+				t.Fatalf("CRC is %08x, want %08x", got, want)
+			}
+			checkWire(t, b, recs)
+			if first == nil {
+				first = wire
+			}
+		}
+		if !bytes.Equal(first, b.AppendTo(nil)) {
+			t.Fatal("the same stamp gives other bytes")
+		}
+		b.Release()
+	}
+}
+
+func TestUnstampedBatchIsWrittenWithoutProducer(t *testing.T) {
+	b := NewPrivateBatch(1000)
+	recs := fill(t, b, 300)
+	wire := b.AppendTo(nil)
+	var rb kmsg.RecordBatch
+	if err := rb.ReadFrom(wire[4:]); err != nil {
+		t.Fatal(err)
+	}
+	if rb.ProducerID != -1 || rb.ProducerEpoch != -1 || rb.FirstSequence != -1 {
+		t.Fatalf("producer %d %d %d", rb.ProducerID, rb.ProducerEpoch, rb.FirstSequence)
+	}
+	if _, _, _, ok := b.Stamped(); ok {
+		t.Fatal("that is no stamp")
+	}
+	checkWire(t, b, recs)
+	if err := b.Compress(Snappy, new(Scratch)); err != nil { // may follow: it was not sent
+		t.Fatal(err)
+	}
+	checkWire(t, b, recs)
+}
+
+// The exact bytes of a known batch, worked out by hand from the protocol guide.
+func TestGoldenBytes(t *testing.T) {
+	b := NewPrivateBatch(100)
+	b.TryAppend(1000, []byte("k"), []byte("v"), nil)
+	b.TryAppend(998, nil, []byte("wx"), nil)
+	b.Stamp(0x0102030405060708, 0x0a0b, 0x0c0d0e0f)
+	records := []byte{
+		16, 0, 0, 0, 2, 'k', 2, 'v', 0, // length 8: attributes, delta 0, offset 0, key, value, no headers
+		16, 0, 3, 2, 1, 4, 'w', 'x', 0, // delta -2, offset 1, null key
+	}
+	want := []byte{0, 0, 0, 61 + 18}
+	want = append(want, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 49+18, 0xff, 0xff, 0xff, 0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1)
+	want = append(want, 0, 0, 0, 0, 0, 0, 3, 0xe8, 0, 0, 0, 0, 0, 0, 3, 0xe8)
+	want = append(want, 1, 2, 3, 4, 5, 6, 7, 8, 0x0a, 0x0b, 0x0c, 0x0d, 0x0e, 0x0f, 0, 0, 0, 2)
+	want = append(want, records...)
+	binary.BigEndian.PutUint32(want[21:], crc32.Checksum(want[25:], crc32.MakeTable(crc32.Castagnoli)))
+	if got := b.AppendTo(nil); !bytes.Equal(got, want) {
+		t.Fatalf("got\n% x\nwant\n% x", got, want)
+	}
+}

@@ -1,0 +1,309 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	kafkago "github.com/segmentio/kafka-go"
+)
+
+var errNoSetAside = errors.New("no spool directory")
+
+type leaderlessError struct {
+	topic     string
+	partition int32
+}
+
+func (e *leaderlessError) Error() string {
+	return fmt.Sprintf("topic %q: partition %d has no leader", e.topic, e.partition)
+}
+
+// wants is what the rest of the sink asks of the steward.
+type wants struct {
+	refresh   bool // the cached leaders are wrong
+	producer  bool // a new producer id
+	deadTopic bool // there is a first dead letter
+
+	deadAgain time.Time // when to try again to create its topic
+}
+
+const (
+	refreshEvery   = time.Second            // at most: thousands of instances may see the same leader move
+	deadTopicEvery = time.Minute            // between attempts to create the dead-letter topic
+	unreadyPoll    = 250 * time.Millisecond // while something is missing
+)
+
+func (s *Sink) nudge() {
+	select {
+	case s.kick <- struct{}{}:
+	default:
+	}
+}
+
+func (s *Sink) wantRefresh() { s.want.refresh = true; s.nudge() }
+
+// wantProducer asks for an id newer than gen. s.mu is held.
+func (s *Sink) wantProducer(gen int) {
+	if s.current.gen <= gen && !s.unsafe {
+		s.want.producer = true
+		s.nudge()
+	}
+}
+
+// wantDeadTopic makes the steward look after the dead-letter topic from the first dead letter on.
+func (s *Sink) wantDeadTopic() {
+	if !s.want.deadTopic {
+		s.want.deadTopic = true
+		s.nudge()
+	}
+}
+
+// steward keeps leaders, topics and the producer id up to date. It is the only one who asks the cluster
+// about them. It sleeps for MetadataTTL when all is well.
+func (s *Sink) steward() {
+	var refreshed time.Time
+	for s.ctx.Err() == nil {
+		s.mu.Lock()
+		refresh := s.want.refresh
+		s.mu.Unlock()
+		if refresh {
+			if !s.pause(refreshEvery - time.Since(refreshed)) {
+				return
+			}
+			s.mu.Lock()
+			s.want.refresh = false
+			s.mu.Unlock()
+			s.client.refresh()
+			s.refreshes.Add(1)
+			refreshed = time.Now()
+		}
+		wait := s.cfg.MetadataTTL
+		if err := s.tend(); err != nil {
+			wait = unreadyPoll
+		}
+		s.sleepOrKick(wait)
+	}
+}
+
+// tend does one round; an error says that something is still missing.
+func (s *Sink) tend() error {
+	md, err := s.client.metadata(s.ctx)
+	if err != nil {
+		err = fmt.Errorf("no broker of %v answers: %w", s.cfg.Brokers, err)
+		s.setState(err)
+		s.mu.Lock()
+		s.want.refresh = true // kafka-go keeps a failed first look for its whole TTL
+		s.mu.Unlock()
+		return err
+	}
+	s.mu.Lock()
+	s.apply(&s.main, md[s.main.name])
+	if l := md[s.dead.name]; l.err == nil || s.want.deadTopic {
+		s.apply(&s.dead, l)
+	}
+	mainErr, deadErr := s.main.err, s.dead.err
+	makeDead := s.want.deadTopic && errors.Is(deadErr, kafkago.UnknownTopicOrPartition) && time.Now().After(s.want.deadAgain)
+	needProducer := s.want.producer
+	s.mu.Unlock()
+
+	errs := []error{mainErr}
+	if errors.Is(mainErr, kafkago.UnknownTopicOrPartition) && s.cfg.CreateTopic {
+		if err := s.client.createTopic(s.ctx, s.main.name, s.cfg.TopicPartitions); err != nil {
+			errs = append(errs, fmt.Errorf("topic %q cannot be created: %w", s.main.name, err))
+		}
+	}
+	if needProducer {
+		errs = append(errs, s.newProducer())
+	}
+	if makeDead {
+		s.makeDeadTopic()
+	}
+	err = errors.Join(errs...)
+	s.setState(err)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err == nil && (s.want.refresh || makeDead) {
+		err = errUnsettled
+	}
+	return err
+}
+
+// errUnsettled makes the steward look again soon though the main topic is fine.
+var errUnsettled = errors.New("something is missing still")
+
+// apply takes a topic's leaders over. s.mu is held.
+func (s *Sink) apply(t *topic, l leaders) {
+	t.err = nil
+	if l.err != nil || len(l.brokers) == 0 {
+		if l.err == nil {
+			l.err = kafkago.UnknownTopicOrPartition
+		}
+		t.err = fmt.Errorf("topic %q: %w", t.name, l.err)
+		if !t.dead {
+			s.want.refresh = true
+		}
+		return
+	}
+	t.unusable = false
+	switch n := len(l.brokers); {
+	case len(t.lanes) == 0:
+		t.addLanes(n)
+	case n > len(t.lanes):
+		t.grow = n // taken into use by the next append
+	case n < len(t.lanes):
+		t.err = fmt.Errorf("topic %q has %d partitions now and had %d: it was made anew; what lies in the others waits for them", t.name, n, len(t.lanes))
+	}
+	t.leaders = l.brokers
+	s.assign(t)
+	s.madeRoom()
+}
+
+// assign gives every lane to its leader. s.mu is held.
+func (s *Sink) assign(t *topic) {
+	for _, ln := range t.lanes {
+		var b *broker
+		if int(ln.partition) < len(t.leaders) && t.leaders[ln.partition] >= 0 {
+			b = s.broker(t.leaders[ln.partition])
+		} else {
+			s.want.refresh = true
+			if t.err == nil {
+				t.err = &leaderlessError{t.name, ln.partition}
+			}
+		}
+		s.lead(ln, b)
+	}
+	if t.lanes[t.sticky].broker == nil {
+		t.advanceSticky()
+	}
+}
+
+// grow takes new partitions into use. s.mu is held.
+func (s *Sink) grow(t *topic) {
+	t.addLanes(t.grow)
+	t.grow = 0
+	s.assign(t)
+}
+
+// lead moves a lane to the broker that leads it now. s.mu is held.
+func (s *Sink) lead(l *lane, b *broker) {
+	if l.broker == b {
+		return
+	}
+	if old := l.broker; old != nil {
+		for i := range old.lanes {
+			if old.lanes[i] == l {
+				old.lanes = append(old.lanes[:i], old.lanes[i+1:]...)
+				break
+			}
+		}
+	}
+	l.broker = b
+	if b != nil {
+		b.lanes = append(b.lanes, l)
+		l.retryAt = time.Time{}
+		b.signal()
+	}
+}
+
+// newProducer gets a producer id for the lanes that have none or lost theirs.
+func (s *Sink) newProducer() error {
+	id, epoch, err := s.client.newProducer(s.ctx)
+	var code kafkago.Error
+	refused := false
+	if errors.As(err, &code) {
+		c, _ := classOf(int16(code), 1)
+		refused = c == classConfig
+	}
+	if err != nil && !(refused && s.cfg.PreferIdempotence) {
+		if refused {
+			err = fmt.Errorf("the cluster refuses a producer id (%w): grant IDEMPOTENT_WRITE or WRITE, or set --idempotence=prefer to go on without", err)
+		} else {
+			err = fmt.Errorf("no producer id yet: %w", err)
+		}
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.want.producer = false
+	if err != nil {
+		s.unsafe = true
+		s.alarm("unsafe", "the cluster refuses producer ids; going on without: events may arrive twice", "error", err)
+	} else {
+		s.current = producer{id: id, epoch: epoch, gen: s.current.gen + 1}
+	}
+	for _, b := range s.brokers {
+		b.signal()
+	}
+	if s.current.gen == 1 {
+		s.tasks.Go(s.learnExpiry)
+	}
+	return nil
+}
+
+// learnExpiry asks once how long the brokers remember a producer. Not knowing means their default.
+func (s *Sink) learnExpiry() {
+	s.mu.Lock()
+	var id int32
+	for id = range s.brokers {
+		break
+	}
+	s.mu.Unlock()
+	if d := s.client.producerExpiry(s.ctx, id); d > 0 {
+		s.mu.Lock()
+		s.expiry = d
+		s.mu.Unlock()
+	}
+}
+
+// makeDeadTopic creates the dead-letter topic. A refusal is a warning, never a reason not to be ready.
+func (s *Sink) makeDeadTopic() {
+	err := s.client.createTopic(s.ctx, s.dead.name, s.cfg.TopicPartitions)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err != nil {
+		s.dead.unusable = true
+		s.want.deadAgain = time.Now().Add(deadTopicEvery)
+		s.alarm("dead topic", "the dead-letter topic is missing and cannot be created; dead letters wait in memory", "topic", s.dead.name, "error", err)
+		s.madeRoom()
+	}
+}
+
+// setState notes what is wrong and logs when that changes.
+func (s *Sink) setState(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if (err == nil) != (s.state == nil) {
+		if err == nil {
+			s.log.Info("kafka is ready", "topic", s.main.name, "partitions", len(s.main.lanes), "idempotent", !s.unsafe)
+		} else {
+			s.log.Warn("kafka is not ready", "error", err)
+		}
+	}
+	s.state = err
+}
+
+// pause sleeps for d; false: the sink ends.
+func (s *Sink) pause(d time.Duration) bool {
+	if d <= 0 {
+		return s.ctx.Err() == nil
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-s.ctx.Done():
+		return false
+	}
+}
+
+func (s *Sink) sleepOrKick(d time.Duration) {
+	ctx, cancel := context.WithTimeout(s.ctx, d)
+	defer cancel()
+	select {
+	case <-s.kick:
+	case <-ctx.Done():
+	}
+}

@@ -1,0 +1,223 @@
+package kafka
+
+import (
+	"context"
+	"time"
+
+	"github.com/segmentio/kafka-go/protocol"
+	"github.com/segmentio/kafka-go/protocol/produce"
+	"github.com/segmentio/kafka-go/protocol/rawproduce"
+
+	"functiongraph-ingest/pkg/sink/kafka/recordbatch"
+)
+
+// worker carries one request at a time to its broker.
+type worker struct {
+	b       *broker
+	s       *Sink
+	timer   *time.Timer
+	scratch recordbatch.Scratch
+	entries []entry
+	readers []*recordbatch.Reader // of requests that were answered: nobody reads them any more
+	bytes   int
+	req     *rawproduce.Request
+	out     []settled
+}
+
+// entry is one lane's batch in the request.
+type entry struct {
+	lane     *lane
+	batch    *batch
+	stamp    bool // it needs the stamp below; else it carries one already
+	producer producer
+	seq      int32
+	reader   *recordbatch.Reader
+
+	verdict class // of a batch that must be taken apart
+	code    int16
+	message string
+}
+
+func newWorker(b *broker) *worker {
+	t := time.NewTimer(time.Hour)
+	t.Stop()
+	return &worker{b: b, s: b.s, timer: t, req: &rawproduce.Request{}}
+}
+
+// run sends until the sink ends.
+func (w *worker) run() {
+	for w.gather() {
+		w.prepare()
+		start := time.Now()
+		res, err := w.exchange()
+		w.s.requestNanos.Add(int64(time.Since(start)))
+		w.resolve(res, err)
+	}
+}
+
+// gather waits until there is something to send and takes it. The workers of a broker take turns: one
+// gathers while the others are under way.
+func (w *worker) gather() bool {
+	b, s := w.b, w.s
+	b.turn.Lock()
+	defer b.turn.Unlock()
+	for s.ctx.Err() == nil {
+		now := time.Now()
+		s.mu.Lock()
+		at := b.collect(w, now)
+		if len(w.entries) > 0 {
+			s.mu.Unlock()
+			return true
+		}
+		b.parked, b.wakeAt = true, at
+		s.mu.Unlock()
+		var expired <-chan time.Time
+		if !at.IsZero() {
+			w.timer.Reset(at.Sub(now))
+			expired = w.timer.C
+		}
+		select {
+		case <-b.wake:
+		case <-expired:
+		case <-s.ctx.Done():
+		}
+		w.timer.Stop()
+		s.mu.Lock()
+		b.parked = false
+		s.mu.Unlock()
+	}
+	return false
+}
+
+// add takes the lane's next batch into the request; false: the request is full. s.mu is held.
+func (w *worker) add(l *lane) bool {
+	b := l.doubt
+	if b == nil {
+		switch {
+		case len(l.queue) > 0:
+			b = l.queue[0]
+		default:
+			b = l.open
+		}
+	}
+	size := b.rb.Size()
+	if len(w.entries) > 0 && w.bytes+size > maxRequestBytes {
+		return false
+	}
+	l.take()
+	w.bytes += size
+	l.busy = true
+	e := entry{lane: l, batch: b}
+	if b.attempts == 0 || l.renew {
+		if l.producer.gen == 0 || l.renew {
+			l.producer, l.seq, l.renew = w.s.current, 0, false
+		}
+		e.stamp, e.producer, e.seq = true, l.producer, l.seq
+	}
+	if b.sent.IsZero() {
+		b.sent = time.Now()
+	} else {
+		w.s.retries.Add(1)
+		if w.s.unsafe || time.Since(b.sent) > w.s.expiry {
+			// Nothing tells the broker that it has the batch, or it may have forgotten the producer and
+			// takes what an unknown one sends.
+			w.s.suspect(b)
+		}
+	}
+	b.attempts++
+	w.entries = append(w.entries, e)
+	return true
+}
+
+// suspect counts a batch that may come to be in the log twice. s.mu is held.
+func (s *Sink) suspect(b *batch) {
+	if !b.counted {
+		b.counted = true
+		s.possibleDuplicates.Add(int64(b.events))
+	}
+}
+
+// prepare does the work on bytes: compression once, stamp and checksum at the first send.
+func (w *worker) prepare() {
+	for i := range w.entries {
+		e := &w.entries[i]
+		if !e.batch.ready {
+			e.batch.ready = true
+			w.s.rawBytes.Add(int64(e.batch.rb.Size()))
+			// An encoder that fails leaves the batch as it was: it goes uncompressed.
+			_ = e.batch.rb.Compress(w.s.cfg.Codec, &w.scratch)
+		}
+		if e.stamp {
+			if w.s.unsafe {
+				e.batch.rb.Stamp(-1, -1, -1)
+			} else {
+				e.batch.rb.Stamp(e.producer.id, e.producer.epoch, e.seq)
+			}
+		}
+		w.s.wireBytes.Add(int64(e.batch.rb.Size()))
+	}
+	w.s.requests.Add(1)
+	w.s.batches.Add(int64(len(w.entries)))
+}
+
+// exchange sends the request and waits for the answer, RequestTimeout at most.
+func (w *worker) exchange() (*produce.Response, error) {
+	w.fill()
+	ctx, cancel := context.WithTimeout(w.s.ctx, w.s.cfg.RequestTimeout)
+	res, err := w.s.client.produce(ctx, w.req)
+	cancel()
+	if err != nil {
+		// kafka-go may still be reading: from here on it must not, the buffers have other uses. What it
+		// holds of the request is left to it.
+		for i := range w.entries {
+			w.entries[i].reader.Abandon()
+		}
+		w.req = &rawproduce.Request{}
+		return nil, err
+	}
+	for i := range w.entries {
+		w.readers = append(w.readers, w.entries[i].reader)
+	}
+	return res, nil
+}
+
+func (w *worker) newReader() *recordbatch.Reader {
+	if n := len(w.readers); n > 0 {
+		r := w.readers[n-1]
+		w.readers = w.readers[:n-1]
+		return r
+	}
+	return &recordbatch.Reader{}
+}
+
+// fill writes the request for the entries, reusing what an answered request left.
+func (w *worker) fill() {
+	req := w.req
+	req.Acks = -1
+	req.Timeout = int32(w.s.cfg.RequestTimeout.Milliseconds())
+	topics := req.Topics[:0]
+	for _, dead := range []bool{false, true} {
+		var t *rawproduce.RequestTopic
+		for i := range w.entries {
+			e := &w.entries[i]
+			if e.lane.topic.dead != dead {
+				continue
+			}
+			if t == nil {
+				if len(topics) < cap(topics) {
+					topics = topics[:len(topics)+1]
+				} else {
+					topics = append(topics, rawproduce.RequestTopic{})
+				}
+				t = &topics[len(topics)-1]
+				t.Topic, t.Partitions = e.lane.topic.name, t.Partitions[:0]
+			}
+			e.reader = w.newReader()
+			e.reader.Reset(e.batch.rb)
+			t.Partitions = append(t.Partitions, rawproduce.RequestPartition{
+				Partition: e.lane.partition, RecordSet: protocol.RawRecordSet{Reader: e.reader},
+			})
+		}
+	}
+	req.Topics = topics
+}
