@@ -81,3 +81,11 @@ func (p *Pool) Put(b *Body) {
 	}
 	p.mu.Unlock()
 }
+
+// Size is the bytes of all buffers, lent and idle together. It is at most the budget as long as no
+// more than the budget is lent.
+func (p *Pool) Size() int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.total
+}

@@ -101,7 +101,7 @@ func TestRandomBatches(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	p := NewPool(64 * ChunkSize)
 	var s Scratch
-	for round := range 150 {
+	for round := range 75 {
 		b := p.NewBatch(16)
 		var recs []rec
 		for n := 1 + r.IntN(60); len(recs) < n; {

@@ -96,7 +96,7 @@ func TestAbandonedReader(t *testing.T) {
 // go to another batch; the race detector and the comparison see every byte that is read too late.
 func TestAbandonWhileReading(t *testing.T) {
 	p := NewPool(8 * ChunkSize)
-	for round := range 300 {
+	for round := range 100 {
 		b := p.NewBatch(8)
 		fill(t, b, 100_000)
 		b.Stamp(int64(round), 0, 0)

@@ -1,0 +1,123 @@
+package load
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"testing"
+)
+
+type telemetry struct {
+	Name    string `json:"name"`
+	TraceID string `json:"traceId"`
+	ID      string `json:"id"`
+	Seq     string `json:"seq"`
+}
+
+// TestBodies: every request is what an HTTP server and a JSON parser expect, and an event has 240 bytes
+// in the mean.
+func TestBodies(t *testing.T) {
+	for _, events := range []int{1, 100, 1000} {
+		for _, marked := range []bool{false, true} {
+			t.Run(fmt.Sprintf("events=%d/marked=%t", events, marked), func(t *testing.T) {
+				payloads, err := Profile{Events: events, Marked: marked, Bodies: 50, Seed: 7}.Build(3)
+				if err != nil {
+					t.Fatal(err)
+				}
+				total, count, kinds := 0, 0, map[string]int{}
+				for _, p := range payloads {
+					checkRequest(t, p)
+					var parsed []telemetry
+					if err := json.Unmarshal(p.Body, &parsed); err != nil {
+						t.Fatalf("%v: %s", err, p.Body)
+					}
+					if len(parsed) != events || p.Events() != events {
+						t.Fatalf("%d events, Events() = %d, want %d", len(parsed), p.Events(), events)
+					}
+					for i, e := range parsed {
+						kinds[e.Name]++
+						total += len(p.Event(i))
+						count++
+						if len(e.TraceID) != 36 || !json.Valid(p.Event(i)) {
+							t.Fatalf("event %s", p.Event(i))
+						}
+					}
+				}
+				if mean := float64(total) / float64(count); mean < EventBytes-1 || mean > EventBytes+1 {
+					t.Errorf("an event has %.1f bytes, want %d", mean, EventBytes)
+				}
+				if len(kinds) != 4 {
+					t.Errorf("kinds %v", kinds)
+				}
+			})
+		}
+	}
+}
+
+func checkRequest(t *testing.T, p *Payload) {
+	t.Helper()
+	req, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(p.Request)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, err := io.ReadAll(req.Body)
+	if err != nil || !bytes.Equal(body, p.Body) || req.Method != http.MethodPost || req.URL.Path != "/v1/events" {
+		t.Fatalf("%s %s, body of %d bytes, %v", req.Method, req.URL.Path, len(body), err)
+	}
+}
+
+func TestMark(t *testing.T) {
+	payloads, err := Profile{Events: 25, Marked: true, Keys: 4}.Build(9)
+	if err != nil {
+		t.Fatal(err)
+	}
+	traces := map[string]int{}
+	for _, p := range payloads {
+		for i := range p.Events() {
+			p.Mark(i, 999_999_999_000+uint64(i), 42)
+		}
+		for i := range p.Events() {
+			var e telemetry
+			if err := json.Unmarshal(p.Event(i), &e); err != nil {
+				t.Fatal(err)
+			}
+			if e.ID != fmt.Sprint(999_999_999_000+i) || e.Seq != "0000000042" {
+				t.Errorf("event %d has id %s and seq %s", i, e.ID, e.Seq)
+			}
+			if key, known := traces[e.TraceID]; known && key != p.Key(i) {
+				t.Errorf("trace %s has the keys %d and %d", e.TraceID, key, p.Key(i))
+			}
+			traces[e.TraceID] = p.Key(i)
+		}
+	}
+	if len(traces) != 4 {
+		t.Errorf("%d keys, want 4", len(traces))
+	}
+	other, err := Profile{Events: 25, Marked: true, Keys: 4}.Build(10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var e telemetry
+	if err := json.Unmarshal(other[0].Event(0), &e); err != nil || len(traces) == 0 {
+		t.Fatal(err)
+	}
+	if _, shared := traces[e.TraceID]; shared {
+		t.Error("two connections share a key")
+	}
+}
+
+func TestTheSeedDecidesTheBytes(t *testing.T) {
+	build := func(seed uint64) string {
+		p, err := Profile{Events: 10, Bodies: 2, Seed: seed}.Build(0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(p[1].Body)
+	}
+	if build(1) != build(1) || build(1) == build(2) {
+		t.Error("bodies do not depend on the seed alone")
+	}
+}

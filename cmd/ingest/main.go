@@ -1,0 +1,89 @@
+// Command ingest takes telemetry over HTTP and puts it into Kafka.
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"strings"
+
+	"functiongraph-ingest/internal/config"
+)
+
+// The exit codes. They are a contract with whoever starts the process.
+const (
+	exitOK      = 0
+	exitFailed  = 1 // could not start, for a reason that is not a setting: an address in use
+	exitUsage   = 2 // a bad setting or command line
+	exitDropped = 3 // something that was accepted is lost; the last line says what and why
+)
+
+func main() {
+	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// run is the program without the process: it returns the exit code.
+func run(args []string, stdout, stderr io.Writer) int {
+	inv, err := config.Parse(args, config.ReadHost(), stdout)
+	if err != nil {
+		return complain(stderr, err)
+	}
+	switch inv.Command {
+	case "version":
+		fmt.Fprintln(stdout, version())
+		return exitOK
+	case "check":
+		return check(inv, stdout, stderr)
+	case "serve":
+		return start(inv.Config, stdout, stderr)
+	default:
+		return exitOK // help was printed
+	}
+}
+
+// complain prints a bad command line or bad settings, one line each.
+func complain(stderr io.Writer, err error) int {
+	var problems config.Problems
+	if !errors.As(err, &problems) {
+		problems = config.Problems{err.Error()}
+	}
+	for _, line := range problems {
+		fmt.Fprintln(stderr, "ingest: "+line)
+	}
+	return exitUsage
+}
+
+// check prints the settings in effect, also when they are bad: that is when they are looked at.
+func check(inv *config.Invocation, stdout, stderr io.Writer) int {
+	if inv.Markdown {
+		fmt.Fprint(stdout, config.Markdown())
+		return exitOK
+	}
+	if err := inv.Config.WriteYAML(stdout); err != nil {
+		fmt.Fprintln(stderr, "ingest: "+err.Error())
+		return exitFailed
+	}
+	if err := inv.Config.Validate(); err != nil {
+		return complain(stderr, err)
+	}
+	budget, err := inv.Config.Budget()
+	if err != nil {
+		return complain(stderr, err)
+	}
+	fmt.Fprintf(stdout, "# %s\n", budget)
+	for _, warning := range budget.Warnings {
+		fmt.Fprintln(stderr, "ingest: warning: "+warning)
+	}
+	return exitOK
+}
+
+// newLog logs text to stderr. level is one of Config's words.
+func newLog(w io.Writer, level string) *slog.Logger {
+	var l slog.Level
+	if err := l.UnmarshalText([]byte(strings.ToUpper(level))); err != nil {
+		l = slog.LevelInfo // Validate has refused other words
+	}
+	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: l}))
+}

@@ -1,0 +1,146 @@
+package main
+
+import (
+	"bytes"
+	"log/slog"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"strings"
+	"testing"
+
+	"functiongraph-ingest/internal/config"
+)
+
+// call runs the program in an environment without settings.
+func call(t *testing.T, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	for _, pair := range os.Environ() {
+		if name, _, _ := strings.Cut(pair, "="); strings.HasPrefix(name, "INGEST_") {
+			t.Setenv(name, "") // so that it is restored
+			os.Unsetenv(name)
+		}
+	}
+	var out, errs bytes.Buffer
+	code = run(args, &out, &errs)
+	return code, out.String(), errs.String()
+}
+
+func TestRun(t *testing.T) {
+	const good = "--brokers=b:9092 --topic=t"
+	for _, tt := range []struct {
+		name, args string
+		code       int
+		stdout     string // must be in it; "" is nothing at all
+		stderr     string // "=" in front: must be it
+	}{
+		{"version", "version", exitOK, "ingest ", "="},
+		{"version flag", "--version", exitOK, "ingest ", "="},
+		{"help", "--help", exitOK, "Usage: ingest <command>", "="},
+		{"help of a command", "serve --help", exitOK, "Delivering events:", "="},
+		{"check", "check " + good, exitOK, "\ntopic: t\n", "="},
+		{"check shows the budget", "check " + good, exitOK, "\n# memory-limit 64MiB = bodies 26MiB + batches 16MiB + connections 8MiB (341) + runtime 14MiB;", "="},
+		{"check warns", "check --max-body=1GiB " + good, exitOK, "\nmax-body: 1GiB\n",
+			"=ingest: warning: --max-body=1GiB is lowered to 16MiB: --memory-limit=64MiB leaves 26MiB for bodies\n"},
+		{"check prints bad settings too", "check --codec=foo " + good, exitUsage, "\ncodec: foo\n",
+			"=ingest: --codec=foo: must be one of none, snappy, lz4, zstd, gzip\n"},
+		{"check lists all problems", "check", exitUsage, "\ntopic: \"\"\n",
+			"=ingest: --brokers: required: the Kafka brokers, for example 10.0.0.1:9092,10.0.0.2:9092\n" +
+				"ingest: --topic: required: the Kafka topic of the events\n"},
+		{"markdown", "check --markdown", exitOK, "| `--listen` | `INGEST_LISTEN` |", "="},
+		{"serve with bad settings", "serve --ack=disk " + good, exitUsage, "",
+			"=ingest: --ack=disk: needs the spool, not in this version; use kafka or accept\n"},
+		{"no command", "", exitUsage, "", "=ingest: expected one of \"version\", \"serve\", \"check\" (see ingest --help)\n"},
+		{"unknown flag", "serve --topics=t", exitUsage, "", "=ingest: unknown flag --topics, did you mean \"--topic\"? (see ingest serve --help)\n"},
+		{"commands of later versions", "extension", exitUsage, "", "=ingest: unexpected argument extension (see ingest --help)\n"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			code, stdout, stderr := call(t, strings.Fields(tt.args)...)
+			if code != tt.code {
+				t.Errorf("exit code %d, want %d", code, tt.code)
+			}
+			if !strings.Contains(stdout, tt.stdout) || (tt.stdout == "" && stdout != "") {
+				t.Errorf("stdout %q, want %q in it", stdout, tt.stdout)
+			}
+			if want := strings.TrimPrefix(tt.stderr, "="); stderr != want {
+				t.Errorf("stderr %q, want %q", stderr, want)
+			}
+		})
+	}
+}
+
+func TestVersionLine(t *testing.T) {
+	platform := runtime.GOOS + "/" + runtime.GOARCH
+	for _, tt := range []struct {
+		info debug.BuildInfo
+		want string
+	}{
+		{debug.BuildInfo{GoVersion: "go1.26.8"}, "ingest (devel) go1.26.8 " + platform + " "},
+		{debug.BuildInfo{GoVersion: "go1.26.8", Main: debug.Module{Version: "v1.2.3"}, Settings: []debug.BuildSetting{
+			{Key: "vcs.revision", Value: "0123456789abcdef0123"}, {Key: "vcs.modified", Value: "false"}}},
+			"ingest v1.2.3 revision 0123456789ab go1.26.8 " + platform + " "},
+		{debug.BuildInfo{GoVersion: "go1.26.8", Main: debug.Module{Version: "v1.2.3"}, Settings: []debug.BuildSetting{
+			{Key: "vcs.revision", Value: "0123"}, {Key: "vcs.modified", Value: "true"}}},
+			"ingest v1.2.3 revision 0123+changes go1.26.8 " + platform + " "},
+	} {
+		got, ok := strings.CutSuffix(versionLine(&tt.info), " decoder")
+		if !ok || !strings.HasPrefix(got, tt.want) {
+			t.Errorf("%q, want %q… decoder", got, tt.want)
+		}
+	}
+}
+
+func TestLogLevel(t *testing.T) {
+	for level, want := range map[string]string{"debug": "diwe", "info": "iwe", "warn": "we", "error": "e"} {
+		var out bytes.Buffer
+		log := newLog(&out, level)
+		log.Debug("d")
+		log.Info("i")
+		log.Warn("w")
+		log.Error("e")
+		got := ""
+		for line := range strings.Lines(out.String()) {
+			_, msg, _ := strings.Cut(strings.TrimSpace(line), "msg=")
+			got += msg
+		}
+		if got != want {
+			t.Errorf("%s logs %q, want %q", level, got, want)
+		}
+	}
+}
+
+// Settings of the Go runtime follow the budget and the CPU quota, unless the operator has set them.
+func TestTune(t *testing.T) {
+	limit, procs := debug.SetMemoryLimit(-1), runtime.GOMAXPROCS(0)
+	restore := func() { debug.SetMemoryLimit(limit); runtime.GOMAXPROCS(procs) }
+	t.Cleanup(restore)
+	log := slog.New(slog.DiscardHandler)
+	const want = 58 * config.MiB
+	for _, tt := range []struct {
+		name, memEnv, procsEnv string
+		cpus                   float64
+		limit                  int64
+		one                    bool
+	}{
+		{"no quota", "", "", 0, int64(want), false},
+		{"a quarter of a core", "", "", 0.25, int64(want), true},
+		{"one core", "", "", 1, int64(want), true},
+		{"more than one core", "", "", 1.5, int64(want), false},
+		{"the operator's memory limit", "1GiB", "", 0, limit, false},
+		{"the operator's GOMAXPROCS", "", "2", 0.25, int64(want), false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			restore()
+			t.Setenv("GOMEMLIMIT", tt.memEnv)
+			t.Setenv("GOMAXPROCS", tt.procsEnv)
+			runtime.GOMAXPROCS(2)
+			tune(log, config.Budget{GoMemLimit: want}, config.Host{CPUs: tt.cpus})
+			if got := debug.SetMemoryLimit(-1); got != tt.limit {
+				t.Errorf("memory limit %d, want %d", got, tt.limit)
+			}
+			if one := runtime.GOMAXPROCS(0) == 1; one != tt.one {
+				t.Errorf("GOMAXPROCS %d", runtime.GOMAXPROCS(0))
+			}
+		})
+	}
+}

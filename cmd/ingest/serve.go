@@ -1,0 +1,113 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+
+	"functiongraph-ingest/internal/admin"
+	"functiongraph-ingest/internal/config"
+	"functiongraph-ingest/internal/listen"
+	"functiongraph-ingest/internal/metrics"
+	"functiongraph-ingest/internal/pipeline"
+	"functiongraph-ingest/pkg/sink"
+)
+
+// serve runs the pipeline until ctx ends and prints the ledger as its last line. The parts are started
+// back to front: sink, pipeline, admin; and stopped the other way, but the admin address, which answers
+// to the end.
+func serve(ctx context.Context, cfg *config.Config, budget config.Budget, log *slog.Logger, stdout io.Writer) int {
+	out, more, err := newSink(cfg, budget, log)
+	if err != nil {
+		log.Error("cannot start", "error", err)
+		return exitUsage
+	}
+	p, err := listenOnFirst(cfg, budget, out, log)
+	if err != nil {
+		log.Error("cannot start", "error", err)
+		closeWithin(out, time.Second)
+		return exitFailed
+	}
+	adm, err := startAdmin(cfg, p, more, log)
+	if err != nil {
+		log.Error("cannot start", "error", err)
+		_ = p.Stop(ctx)
+		return exitFailed
+	}
+	log.Info("serving", "listen", p.Addr(), "admin", cfg.Admin, "ack", cfg.Ack, "topic", cfg.Topic,
+		"memory-limit", budget.Limit, "gate", budget.Gate, "buffers", budget.Buffers)
+
+	code := exitOK
+	select {
+	case <-ctx.Done():
+		log.Info("stopping", "within", cfg.ShutdownTimeout)
+	case err := <-p.Failed():
+		log.Error("the listener ended", "error", err)
+		code = exitFailed
+	}
+	if err := p.Stop(context.WithoutCancel(ctx)); err != nil {
+		log.Warn("stopped", "error", err)
+	}
+	l := p.Ledger()
+	if adm != nil {
+		closing, cancel := context.WithTimeout(context.Background(), time.Second)
+		_ = adm.Shutdown(closing)
+		cancel()
+	}
+	fmt.Fprintln(stdout, l.String())
+	if code == exitOK && l.Dropped.Sum() > 0 {
+		code = exitDropped
+	}
+	return code
+}
+
+// listenOnFirst starts the pipeline on the first address of --listen that is free.
+func listenOnFirst(cfg *config.Config, budget config.Budget, out sink.Sink, log *slog.Logger) (*pipeline.Pipeline, error) {
+	var p *pipeline.Pipeline
+	var err error
+	for _, addr := range cfg.ListenAddresses() {
+		p = pipeline.New(pipeline.Config{
+			Listen: listen.Config{
+				Addr: addr, MaxBodyBytes: int64(budget.MaxBody), MaxConns: budget.MaxConns,
+				AdmitWait: cfg.AdmitWait, AckTimeout: cfg.AckTimeout, ReadTimeout: cfg.ReadTimeout, IdleTimeout: cfg.IdleTimeout,
+				WaitForAck: cfg.Ack != config.AckAccept, Events: true,
+			},
+			GateBytes: int64(budget.Gate), RingItems: cfg.RingItems, Decoders: cfg.Decoders, Lenient: !cfg.Strict,
+			ShutdownTimeout: cfg.ShutdownTimeout,
+		}, pipeline.Deps{Sink: out, Logger: log})
+		if err = p.Start(); err == nil {
+			return p, nil
+		}
+	}
+	return nil, err
+}
+
+// startAdmin serves /ledger, /metrics, /healthz and /readyz. more adds the sink's own metrics.
+func startAdmin(cfg *config.Config, p *pipeline.Pipeline, more func(*metrics.Metrics), log *slog.Logger) (*admin.Server, error) {
+	if cfg.Admin == config.Off {
+		return nil, nil
+	}
+	m := metrics.New(p.Source())
+	p.Register(m)
+	more(m)
+	a := admin.New(admin.Config{Addr: cfg.Admin, Pprof: cfg.Pprof}, admin.Deps{
+		Ledger: p.Ledger, Metrics: m.Write, Ready: p.Ready, Log: log,
+	})
+	if err := a.Listen(); err != nil {
+		return nil, err
+	}
+	go func() {
+		if err := a.Serve(); err != nil {
+			log.Error("the admin address ended", "error", err)
+		}
+	}()
+	return a, nil
+}
+
+func closeWithin(s sink.Sink, d time.Duration) {
+	ctx, cancel := context.WithTimeout(context.Background(), d)
+	defer cancel()
+	_ = s.Close(ctx)
+}

@@ -1,0 +1,95 @@
+package main
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+
+	"functiongraph-ingest/internal/config"
+	"functiongraph-ingest/internal/metrics"
+	"functiongraph-ingest/pkg/sink"
+	"functiongraph-ingest/pkg/sink/kafka"
+	"functiongraph-ingest/pkg/sink/kafka/recordbatch"
+)
+
+// newSink makes the sink that --sink names, and returns how to add its own metrics.
+func newSink(cfg *config.Config, budget config.Budget, log *slog.Logger) (sink.Sink, func(*metrics.Metrics), error) {
+	codec, err := recordbatch.ParseCodec(cfg.Codec)
+	if err != nil {
+		return nil, nil, err
+	}
+	tlsConfig, err := newTLS(cfg)
+	if err != nil {
+		return nil, nil, err
+	}
+	k := kafka.Config{
+		Brokers: cfg.Brokers, Topic: cfg.Topic, DeadLetterTopic: cfg.DeadLetterTopic, ClientID: cfg.ClientID,
+		CreateTopic: cfg.CreateTopic, TopicPartitions: cfg.TopicPartitions,
+		Codec: codec, Linger: cfg.Linger, BatchBytes: int(cfg.BatchBytes), BufferBytes: int64(budget.Buffers),
+		OversizeBytes: int64(budget.MaxBody), Instance: cfg.Instance,
+		PreferIdempotence: cfg.Idempotence == config.IdempotencePrefer,
+		RequestTimeout:    cfg.RequestTimeout, MetadataTTL: cfg.MetadataTTL, TLS: tlsConfig,
+	}
+	if cfg.Keyless == config.KeylessInstance {
+		k.Keyless = kafka.KeylessInstance
+	}
+	if cfg.SASLMechanism != config.Off {
+		k.SASL = kafka.SASL{Mechanism: cfg.SASLMechanism, User: cfg.SASLUser, Password: cfg.SASLPassword.Reveal()}
+	}
+	s, err := kafka.New(k, kafka.Deps{Logger: log})
+	if err != nil {
+		return nil, nil, err
+	}
+	return s, func(m *metrics.Metrics) { registerKafka(m, s) }, nil
+}
+
+// newTLS reads the certificates; nil without --tls.
+func newTLS(cfg *config.Config) (*tls.Config, error) {
+	if !cfg.TLS {
+		return nil, nil
+	}
+	c := &tls.Config{MinVersion: tls.VersionTLS12}
+	if cfg.TLSCA != "" {
+		pem, err := os.ReadFile(cfg.TLSCA)
+		if err != nil {
+			return nil, fmt.Errorf("--tls-ca: %w", err)
+		}
+		c.RootCAs = x509.NewCertPool()
+		if !c.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("--tls-ca=%s holds no certificate in PEM form", cfg.TLSCA)
+		}
+	}
+	if cfg.TLSCert != "" {
+		pair, err := tls.LoadX509KeyPair(cfg.TLSCert, cfg.TLSKey)
+		if err != nil {
+			return nil, fmt.Errorf("--tls-cert, --tls-key: %w", err)
+		}
+		c.Certificates = []tls.Certificate{pair}
+	}
+	return c, nil
+}
+
+// registerKafka adds the Kafka sink's own figures.
+func registerKafka(m *metrics.Metrics, s *kafka.Sink) {
+	for name, f := range map[string]func(kafka.Metrics) int64{
+		"ingest_kafka_requests_total":          func(k kafka.Metrics) int64 { return k.Requests },
+		"ingest_kafka_batches_total":           func(k kafka.Metrics) int64 { return k.Batches },
+		"ingest_kafka_wire_bytes_total":        func(k kafka.Metrics) int64 { return k.WireBytes },
+		"ingest_kafka_raw_bytes_total":         func(k kafka.Metrics) int64 { return k.RawBytes },
+		"ingest_kafka_retries_total":           func(k kafka.Metrics) int64 { return k.Retries },
+		"ingest_kafka_splits_total":            func(k kafka.Metrics) int64 { return k.Splits },
+		"ingest_kafka_producer_renewals_total": func(k kafka.Metrics) int64 { return k.Renewals },
+		"ingest_kafka_refreshes_total":         func(k kafka.Metrics) int64 { return k.Refreshes },
+		"ingest_kafka_request_milliseconds_total": func(k kafka.Metrics) int64 {
+			return int64(k.RequestTime / time.Millisecond)
+		},
+	} {
+		m.Counter(name, func() int64 { return f(s.Metrics()) })
+	}
+	m.Gauge("ingest_kafka_buffers_used_bytes", func() float64 { return float64(s.Metrics().BufferBytes) })
+	m.Gauge("ingest_kafka_buffers_limit_bytes", func() float64 { return float64(s.Metrics().BufferLimit) })
+	m.Gauge("ingest_kafka_private_bytes", func() float64 { return float64(s.Metrics().PrivateBytes) })
+}

@@ -1,0 +1,152 @@
+// Package admin is the small HTTP server for operators: the ledger, metrics, health and readiness, and
+// profiles when asked for. It shares nothing with the listener that takes telemetry, so that it answers
+// also when that one is full.
+package admin
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/pprof"
+	"sync"
+	"time"
+
+	"functiongraph-ingest/internal/ledger"
+)
+
+// Config is what users set.
+type Config struct {
+	Addr  string // host:port; port 0 lets the system choose
+	Pprof bool   // serve /debug/pprof
+}
+
+// Deps is what the pipeline gives. All functions must be safe for concurrent use.
+type Deps struct {
+	Ledger  func() ledger.Ledger
+	Metrics func(io.Writer) error
+	Ready   func() error // nil: ready; else the reason why not
+	Log     *slog.Logger
+}
+
+// The clients are a scraper and a person: slow ones must not hold a goroutine for long.
+const (
+	readTimeout  = 5 * time.Second
+	writeTimeout = 10 * time.Second // a profile extends its own
+	idleTimeout  = 2 * time.Minute  // longer than the interval of a scraper
+)
+
+// Server serves until Shutdown. Use: New, Listen, Serve in a goroutine, Shutdown.
+type Server struct {
+	cfg  Config
+	http *http.Server
+
+	mu sync.Mutex
+	ln net.Listener
+}
+
+// New returns a server that does not listen yet.
+func New(cfg Config, deps Deps) *Server {
+	return &Server{cfg: cfg, http: &http.Server{
+		Handler:      handler(cfg, deps),
+		ReadTimeout:  readTimeout,
+		WriteTimeout: writeTimeout,
+		IdleTimeout:  idleTimeout,
+		ErrorLog:     slog.NewLogLogger(deps.Log.Handler(), slog.LevelWarn),
+	}}
+}
+
+// Listen takes the address. From here on connections queue until Serve.
+func (s *Server) Listen() error {
+	ln, err := net.Listen("tcp", s.cfg.Addr)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.ln = ln
+	s.mu.Unlock()
+	return nil
+}
+
+// Addr is the address that Listen took.
+func (s *Server) Addr() net.Addr {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.ln.Addr()
+}
+
+// Serve answers until Shutdown, which makes it return nil at once (Shutdown waits for the answers under
+// way, Serve does not). Listen comes first.
+func (s *Server) Serve() error {
+	s.mu.Lock()
+	ln := s.ln
+	s.mu.Unlock()
+	err := s.http.Serve(ln)
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return err
+}
+
+// Shutdown stops listening and waits for the answers under way until ctx ends; then it closes their
+// connections. It is idempotent.
+func (s *Server) Shutdown(ctx context.Context) error {
+	err := s.http.Shutdown(ctx)
+	if err != nil {
+		err = errors.Join(err, s.http.Close())
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ln != nil {
+		s.ln.Close() // closed already unless Serve was never called; the error says just that
+	}
+	return err
+}
+
+// handler has a pattern per path; other methods than GET and HEAD get 405 from the mux.
+func handler(cfg Config, deps Deps) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /ledger", func(w http.ResponseWriter, _ *http.Request) {
+		l := deps.Ledger()
+		answer(w, http.StatusOK, "application/json", l.String()+"\n")
+	})
+	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, _ *http.Request) {
+		head(w, "text/plain; version=0.0.4; charset=utf-8")
+		if err := deps.Metrics(w); err != nil {
+			deps.Log.Debug("metrics not written", "err", err) // the scraper has gone
+		}
+	})
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+		answer(w, http.StatusOK, plain, "alive\n")
+	})
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		if err := deps.Ready(); err != nil {
+			answer(w, http.StatusServiceUnavailable, plain, "not ready: "+err.Error()+"\n")
+			return
+		}
+		answer(w, http.StatusOK, plain, "ready\n")
+	})
+	if cfg.Pprof {
+		mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+		mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
+		mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+		mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
+		mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	}
+	return mux
+}
+
+const plain = "text/plain; charset=utf-8"
+
+func head(w http.ResponseWriter, contentType string) {
+	w.Header().Set("Content-Type", contentType)
+	w.Header().Set("Cache-Control", "no-store")
+}
+
+func answer(w http.ResponseWriter, status int, contentType, text string) {
+	head(w, contentType)
+	w.WriteHeader(status)
+	io.WriteString(w, text) // an error means that the client has gone
+}

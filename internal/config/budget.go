@@ -1,0 +1,95 @@
+package config
+
+import (
+	"fmt"
+	"math/bits"
+	"sort"
+)
+
+// The arithmetic of --memory-limit. What each constant covers was measured; the sum is the promise for
+// the whole process, so whoever changes one of them measures the peak RSS again.
+const (
+	// outsideHeap is what the Go runtime does not count against GOMEMLIMIT: the touched pages of the
+	// executable and the native code of the JSON decoder.
+	outsideHeap = 6 * MiB
+	// insideHeap is the rest of the constant part: stacks, the runtime's own structures, metadata of
+	// brokers and partitions, garbage that waits for its collection.
+	insideHeap = 8 * MiB
+	// connBytes is one open connection: a goroutine's stack, fasthttp's read and write buffer, its
+	// request and response.
+	connBytes = 24 * KiB
+	// connShare: unless --max-conns says otherwise connections get one part in connShare of the limit.
+	connShare = 8
+	// bufferShare: when memory is short, batch buffers give way to bodies down to one part in bufferShare.
+	bufferShare = 4
+	// bodiesInGate is how many of the largest bodies the gate should hold, so that one big delivery does
+	// not keep all others waiting.
+	bodiesInGate = 4
+	// leastGate is the least the gate works with: 1,000 waiting one-event bodies of 2 KiB.
+	leastGate = 2 * MiB
+	// batchesInBuffers is the least number of batches the buffers hold: one open, one in flight, one for
+	// a split, one for a dead letter.
+	batchesInBuffers = 4
+)
+
+// Budget is --memory-limit, split. Gate + Buffers + Conns + Runtime = Limit.
+type Budget struct {
+	Limit   Bytes // --memory-limit
+	Gate    Bytes // bodies between the start of their read and their last append
+	Buffers Bytes // batches, open and in flight
+	Conns   Bytes // open connections
+	Runtime Bytes // everything that does not grow with load
+
+	MaxBody    Bytes // --max-body, or less when the gate cannot hold it
+	MaxConns   int   // --max-conns, or as many as Conns holds
+	GoMemLimit Bytes // for runtime/debug.SetMemoryLimit
+	Warnings   []string
+}
+
+// Budget splits --memory-limit. The result is an error when there is no room for bodies at all.
+//
+//	limit        32MiB  48MiB  64MiB  96MiB  256MiB
+//	runtime      14     14     14     14     14
+//	connections   4      6      8     12     32      limit / 8
+//	buffers       8     12     16     16     16      --buffer-bytes, less while the gate is short
+//	gate          6     16     26     54     194     the rest
+func (c *Config) Budget() (Budget, error) {
+	b := c.split(c.MemoryLimit)
+	if b.Gate < leastGate {
+		least := sort.Search(1<<24, func(mib int) bool { return c.split(Bytes(mib)*MiB).Gate >= leastGate })
+		return Budget{}, fmt.Errorf("connections %s + runtime %s + buffers %s leave less than %s for bodies; at least %s is needed with these --max-conns, --buffer-bytes and --batch-bytes",
+			b.Conns, b.Runtime, b.Buffers, leastGate, Bytes(least)*MiB)
+	}
+	b.GoMemLimit = b.Limit - outsideHeap
+	b.MaxBody = c.MaxBody
+	// A body's buffer is a power of two, and so is the largest that fits.
+	if largest := powerOfTwoWithin(b.Gate); c.MaxBody > largest {
+		b.MaxBody = largest
+		b.Warnings = append(b.Warnings, fmt.Sprintf("--max-body=%s is lowered to %s: --memory-limit=%s leaves %s for bodies",
+			c.MaxBody, largest, b.Limit, b.Gate))
+	}
+	return b, nil
+}
+
+// split does the arithmetic; Gate may come out negative.
+func (c *Config) split(limit Bytes) Budget {
+	b := Budget{Limit: limit, Runtime: outsideHeap + insideHeap, Conns: limit / connShare}
+	b.MaxConns = max(1, int(b.Conns/connBytes))
+	if c.MaxConns > 0 {
+		b.MaxConns = c.MaxConns
+		b.Conns = Bytes(c.MaxConns) * connBytes
+	}
+	rest := limit - b.Runtime - b.Conns
+	least := min(c.BufferBytes, max(limit/bufferShare, batchesInBuffers*c.BatchBytes))
+	b.Buffers = min(c.BufferBytes, max(least, rest-bodiesInGate*powerOfTwoAround(c.MaxBody)))
+	b.Gate = rest - b.Buffers
+	return b
+}
+
+// powerOfTwoWithin is the largest power of two that is at most n (n > 0).
+func powerOfTwoWithin(n Bytes) Bytes { return 1 << (bits.Len64(uint64(n)) - 1) }
+
+// powerOfTwoAround is the smallest power of two that is at least n, up to 2^40.
+func powerOfTwoAround(n Bytes) Bytes {
+	return 1 << min(40, bits.Len64(uint64(max(n, 1)-1)))
+}

@@ -1,0 +1,106 @@
+package config
+
+import (
+	"strings"
+	"testing"
+)
+
+func budgetConfig() *Config {
+	return &Config{MemoryLimit: 64 * MiB, MaxBody: 4 * MiB, BatchBytes: 256 * KiB, BufferBytes: 16 * MiB}
+}
+
+func TestBudget(t *testing.T) {
+	tests := []struct {
+		name                              string
+		change                            func(*Config)
+		limit, gate, buffers, conns, body Bytes
+		maxConns                          int
+		warning                           string
+	}{
+		{"32MiB", nil, 32 * MiB, 6 * MiB, 8 * MiB, 4 * MiB, 4 * MiB, 170, ""},
+		{"48MiB", nil, 48 * MiB, 16 * MiB, 12 * MiB, 6 * MiB, 4 * MiB, 256, ""},
+		{"64MiB", nil, 64 * MiB, 26 * MiB, 16 * MiB, 8 * MiB, 4 * MiB, 341, ""},
+		{"96MiB", nil, 96 * MiB, 54 * MiB, 16 * MiB, 12 * MiB, 4 * MiB, 512, ""},
+		{"256MiB", nil, 256 * MiB, 194 * MiB, 16 * MiB, 32 * MiB, 4 * MiB, 1365, ""},
+		{"small bodies need no gate: the buffers stay", func(c *Config) { c.MaxBody = 256 * KiB },
+			48 * MiB, 12 * MiB, 16 * MiB, 6 * MiB, 256 * KiB, 256, ""},
+		{"buffers give way only as far as needed", func(c *Config) { c.MaxBody = 3 * MiB },
+			56 * MiB, 19 * MiB, 16 * MiB, 7 * MiB, 3 * MiB, 298, ""},
+		{"own buffers", func(c *Config) { c.BufferBytes = 64 * MiB },
+			256 * MiB, 146 * MiB, 64 * MiB, 32 * MiB, 4 * MiB, 1365, ""},
+		{"own buffers give way", func(c *Config) { c.BufferBytes = 32 * MiB },
+			64 * MiB, 16 * MiB, 26 * MiB, 8 * MiB, 4 * MiB, 341, ""},
+		{"big batches hold their ground", func(c *Config) { c.BatchBytes = 4 * MiB },
+			48 * MiB, 12 * MiB, 16 * MiB, 6 * MiB, 4 * MiB, 256, ""},
+		{"own connections", func(c *Config) { c.MaxConns = 1024 },
+			96 * MiB, 42 * MiB, 16 * MiB, 24 * MiB, 4 * MiB, 1024, ""},
+		{"body as large as the gate holds", func(c *Config) { c.MaxBody = 16 * MiB },
+			64 * MiB, 26 * MiB, 16 * MiB, 8 * MiB, 16 * MiB, 341, ""},
+		{"body whose buffer does not fit", func(c *Config) { c.MaxBody = 16*MiB + 1 },
+			64 * MiB, 26 * MiB, 16 * MiB, 8 * MiB, 16 * MiB, 341,
+			"--max-body=16777217B is lowered to 16MiB: --memory-limit=64MiB leaves 26MiB for bodies"},
+		{"body far too large", func(c *Config) { c.MaxBody = 1 << 60 },
+			32 * MiB, 6 * MiB, 8 * MiB, 4 * MiB, 4 * MiB, 170,
+			"--max-body=1073741824GiB is lowered to 4MiB: --memory-limit=32MiB leaves 6MiB for bodies"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			c := budgetConfig()
+			c.MemoryLimit = tt.limit
+			if tt.change != nil {
+				tt.change(c)
+			}
+			b, err := c.Budget()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if b.Gate != tt.gate || b.Buffers != tt.buffers || b.Conns != tt.conns || b.MaxBody != tt.body || b.MaxConns != tt.maxConns {
+				t.Errorf("got %s", b)
+			}
+			if sum := b.Gate + b.Buffers + b.Conns + b.Runtime; sum != tt.limit || b.Limit != tt.limit {
+				t.Errorf("the parts are %s of %s", sum, tt.limit)
+			}
+			if b.GoMemLimit != tt.limit-outsideHeap {
+				t.Errorf("GOMEMLIMIT %s", b.GoMemLimit)
+			}
+			if got := strings.Join(b.Warnings, "|"); got != tt.warning {
+				t.Errorf("warnings %q, want %q", got, tt.warning)
+			}
+		})
+	}
+}
+
+// The table in the comment of Budget and the promises beside it, for every limit that is allowed.
+func TestBudgetPromises(t *testing.T) {
+	for mib := Bytes(1); mib <= 1024; mib++ {
+		c := budgetConfig()
+		c.MemoryLimit = mib * MiB
+		b, err := c.Budget()
+		if err != nil {
+			if mib >= 26 {
+				t.Errorf("%d MiB: %v", mib, err)
+			}
+			continue
+		}
+		if mib < 26 {
+			t.Errorf("%d MiB is taken: %s", mib, b)
+		}
+		if b.Gate+b.Buffers+b.Conns+b.Runtime != c.MemoryLimit {
+			t.Errorf("%d MiB: the parts do not add up: %s", mib, b)
+		}
+		if b.MaxBody > b.Gate || b.Gate < leastGate || b.Buffers < batchesInBuffers*c.BatchBytes || b.Buffers > c.BufferBytes {
+			t.Errorf("%d MiB: %s", mib, b)
+		}
+		if mib >= 48 && b.Gate < 2*c.MaxBody {
+			t.Errorf("%d MiB: the gate holds less than two bodies: %s", mib, b)
+		}
+	}
+}
+
+func TestBudgetTooSmall(t *testing.T) {
+	c := budgetConfig()
+	c.MemoryLimit = 20 * MiB
+	if b, err := c.Budget(); err == nil {
+		t.Errorf("got %s", b)
+	}
+}

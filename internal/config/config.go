@@ -1,0 +1,95 @@
+// Package config is every setting of ingest, declared once: as a flag, an environment variable
+// INGEST_… and a key of a YAML file. A flag wins over the environment, that over the file, that over
+// the default.
+//
+// [Config] is data. [Parse] makes one from a command line; [Config.Validate] finds what is wrong with it;
+// [Config.Budget] turns the memory limit into the sizes of the parts.
+package config
+
+import "time"
+
+// The values of --ack: when a delivery is answered with 200.
+const (
+	AckAccept = "accept" // its body is in the ring
+	AckDisk   = "disk"   // every event is in a synced spool frame
+	AckKafka  = "kafka"  // every event is acknowledged by Kafka or set aside
+)
+
+// The values of --sink.
+const (
+	SinkKafka  = "kafka"
+	SinkNDJSON = "ndjson"
+)
+
+// The values of --keyless: the partition of events without a key.
+const (
+	KeylessSticky   = "sticky"   // one partition per batch
+	KeylessInstance = "instance" // one partition for the whole life of this instance
+)
+
+// The values of --idempotence.
+const (
+	IdempotenceRequire = "require" // no producer id: not ready, and the sink keeps asking
+	IdempotencePrefer  = "prefer"  // no producer id: deliver without
+)
+
+// Off is the value of --admin and --spool-dir that turns the part off.
+const Off = "off"
+
+// Config is one complete set of settings. Fields are grouped as in the help.
+//
+// The tags are the contract: name is the flag and the YAML key, env the variable, ${…} a default that
+// differs between commands (see defaults.go), oneof the only values allowed, doc the words for a default
+// that is not a constant. Kong reads the first ones, fields.go the others.
+type Config struct {
+	ConfigFile string `name:"config" env:"INGEST_CONFIG" placeholder:"FILE" doc:"none" group:"general" help:"YAML file with settings; its keys are the names of the flags."`
+	LogLevel   string `name:"log-level" env:"INGEST_LOG_LEVEL" default:"info" oneof:"debug,info,warn,error" group:"general" help:"What is logged to stderr: debug, info, warn, error."`
+	Admin      string `name:"admin" env:"INGEST_ADMIN" default:"${admin}" group:"general" help:"Address of /ledger, /metrics, /healthz and /readyz; off for none."`
+	Pprof      bool   `name:"pprof" env:"INGEST_PPROF" default:"false" group:"general" help:"Serve /debug/pprof on the admin address."`
+	Instance   string `name:"instance" env:"INGEST_INSTANCE" placeholder:"NAME" doc:"host name" group:"general" help:"Name of this instance, for --keyless=instance and the logs; default: the host name."`
+
+	Listen          string        `name:"listen" env:"INGEST_LISTEN" default:"${listen}" group:"intake" help:"Address that takes telemetry; with a range of ports (host:8081-8090) the first free one."`
+	Ack             string        `name:"ack" env:"INGEST_ACK" default:"${ack}" oneof:"accept,disk,kafka" group:"intake" help:"When a delivery is answered: accept (taken into memory), disk (not in this version), kafka (acknowledged by Kafka)."`
+	AckTimeout      time.Duration `name:"ack-timeout" env:"INGEST_ACK_TIMEOUT" default:"30s" group:"intake" help:"Longest wait for the ack, then 504: outcome unknown, delivery goes on."`
+	MaxBody         Bytes         `name:"max-body" env:"INGEST_MAX_BODY" default:"4MiB" group:"intake" help:"Largest body, else 413; lowered with a warning when --memory-limit leaves less."`
+	AdmitWait       time.Duration `name:"admit-wait" env:"INGEST_ADMIT_WAIT" default:"100ms" group:"intake" help:"Longest wait of a delivery for room in memory, then 503."`
+	MaxConns        int           `name:"max-conns" env:"INGEST_MAX_CONNS" default:"0" doc:"0: as many as an eighth of --memory-limit holds" group:"intake" help:"Most open connections; 0: as many as an eighth of --memory-limit holds."`
+	ReadTimeout     time.Duration `name:"read-timeout" env:"INGEST_READ_TIMEOUT" default:"30s" group:"intake" help:"Longest time to read one request."`
+	IdleTimeout     time.Duration `name:"idle-timeout" env:"INGEST_IDLE_TIMEOUT" default:"5m" group:"intake" help:"Longest time a connection stays open without a request."`
+	Strict          bool          `name:"strict" env:"INGEST_STRICT" default:"true" negatable:"" group:"intake" help:"Events that are not valid JSON in UTF-8 are dead letters."`
+	Decoders        int           `name:"decoders" env:"INGEST_DECODERS" default:"1" group:"intake" help:"Goroutines that decode; one parses faster than anything around it."`
+	RingItems       int           `name:"ring-items" env:"INGEST_RING_ITEMS" default:"1024" group:"intake" help:"Bodies that may wait for a decoder."`
+	ShutdownTimeout time.Duration `name:"shutdown-timeout" env:"INGEST_SHUTDOWN_TIMEOUT" default:"${shutdown_timeout}" group:"intake" help:"Longest time to deliver what was accepted after SIGTERM."`
+
+	Sink            string        `name:"sink" env:"INGEST_SINK" default:"kafka" oneof:"kafka,ndjson" group:"delivery" help:"Where events go: kafka, or ndjson (lines in --output)."`
+	Output          string        `name:"output" env:"INGEST_OUTPUT" default:"-" group:"delivery" help:"File of --sink=ndjson; - for stdout."`
+	Brokers         []string      `name:"brokers" env:"INGEST_BROKERS" placeholder:"HOST:PORT" doc:"required" group:"delivery" help:"Kafka brokers to start from, separated by commas. Required."`
+	Topic           string        `name:"topic" env:"INGEST_TOPIC" placeholder:"TOPIC" doc:"required" group:"delivery" help:"Topic of the events. Required."`
+	DeadLetterTopic string        `name:"dead-letter-topic" env:"INGEST_DEAD_LETTER_TOPIC" placeholder:"TOPIC.dlq" doc:"<topic>.dlq" group:"delivery" help:"Topic of what is not a good event; default: the topic with .dlq at its end."`
+	CreateTopic     bool          `name:"create-topic" env:"INGEST_CREATE_TOPIC" default:"false" group:"delivery" help:"Create the topic when it is missing."`
+	TopicPartitions int           `name:"topic-partitions" env:"INGEST_TOPIC_PARTITIONS" default:"-1" group:"delivery" help:"Partitions of a topic that is created; -1: the broker's default."`
+	Keyless         string        `name:"keyless" env:"INGEST_KEYLESS" default:"${keyless}" oneof:"sticky,instance" group:"delivery" help:"Partition of events without a traceId: sticky (one per batch), instance (one for this instance)."`
+	Idempotence     string        `name:"idempotence" env:"INGEST_IDEMPOTENCE" default:"require" oneof:"require,prefer" group:"delivery" help:"require: nothing is sent without a producer id; prefer: sent without when the broker refuses one."`
+	Codec           string        `name:"codec" env:"INGEST_CODEC" default:"snappy" oneof:"none,snappy,lz4,zstd,gzip" group:"delivery" help:"Compression of batches: none, snappy, lz4, zstd, gzip."`
+	Linger          time.Duration `name:"linger" type:"linger" env:"INGEST_LINGER" default:"auto" doc:"20ms with --ack=accept, 1ms otherwise" group:"delivery" help:"Longest time a batch waits for more events; auto: 20ms with --ack=accept, 1ms otherwise."`
+	BatchBytes      Bytes         `name:"batch-bytes" env:"INGEST_BATCH_BYTES" default:"256KiB" group:"delivery" help:"Size at which a batch is sent without waiting."`
+	RequestTimeout  time.Duration `name:"request-timeout" env:"INGEST_REQUEST_TIMEOUT" default:"5s" group:"delivery" help:"Longest wait for a broker's answer to one request."`
+	MetadataTTL     time.Duration `name:"metadata-ttl" env:"INGEST_METADATA_TTL" default:"60s" group:"delivery" help:"Age at which partitions and leaders are asked for again."`
+	ClientID        string        `name:"client-id" env:"INGEST_CLIENT_ID" default:"ingest" group:"delivery" help:"Name given to the brokers."`
+
+	MemoryLimit Bytes  `name:"memory-limit" env:"INGEST_MEMORY_LIMIT" default:"${memory_limit}" doc:"64MiB (serve), a quarter of the cgroup's memory within 32MiB-64MiB (extension)" group:"memory" help:"Memory of the whole process (RSS), kept within 8 MiB."`
+	BufferBytes Bytes  `name:"buffer-bytes" env:"INGEST_BUFFER_BYTES" default:"16MiB" group:"memory" help:"Most memory of batches, open and in flight; less when --memory-limit is small."`
+	SpoolDir    string `name:"spool-dir" env:"INGEST_SPOOL_DIR" default:"off" group:"memory" help:"Directory for events that outlive an outage; off for none. Not in this version."`
+	SpoolMax    Bytes  `name:"spool-max" env:"INGEST_SPOOL_MAX" default:"0" doc:"0: from free space" group:"memory" help:"Most bytes in --spool-dir; 0: from free space. Not in this version."`
+
+	TLS              bool   `name:"tls" env:"INGEST_TLS" default:"false" group:"security" help:"Talk TLS to the brokers."`
+	TLSCA            string `name:"tls-ca" env:"INGEST_TLS_CA" placeholder:"FILE" doc:"the system's" group:"security" help:"Certificates of the authorities that are trusted; default: the system's."`
+	TLSCert          string `name:"tls-cert" env:"INGEST_TLS_CERT" placeholder:"FILE" doc:"none" group:"security" help:"Certificate of this client."`
+	TLSKey           string `name:"tls-key" env:"INGEST_TLS_KEY" placeholder:"FILE" doc:"none" group:"security" help:"Private key of --tls-cert."`
+	SASLMechanism    string `name:"sasl-mechanism" env:"INGEST_SASL_MECHANISM" default:"off" oneof:"off,PLAIN,SCRAM-SHA-256,SCRAM-SHA-512" group:"security" help:"How to log in to the brokers: off, PLAIN, SCRAM-SHA-256, SCRAM-SHA-512."`
+	SASLUser         string `name:"sasl-user" env:"INGEST_SASL_USER" placeholder:"NAME" doc:"none" group:"security" help:"User of --sasl-mechanism."`
+	SASLPassword     Secret `name:"sasl-password" env:"INGEST_SASL_PASSWORD" placeholder:"SECRET" doc:"none" group:"security" help:"Password of --sasl-user; on the command line others can see it."`
+	SASLPasswordFile string `name:"sasl-password-file" env:"INGEST_SASL_PASSWORD_FILE" placeholder:"FILE" doc:"none" group:"security" help:"File that holds the password."`
+
+	underived []string // problems found while deriving values; Validate reports them with its own
+}

@@ -1,0 +1,84 @@
+package config
+
+import "time"
+
+// Command is a way to run ingest that takes settings.
+type Command string
+
+// The commands whose defaults differ. check uses those of the command it checks.
+const (
+	Serve     Command = "serve"
+	Extension Command = "extension"
+)
+
+// commandDefaults is the one place for defaults that differ by command. The keys are what Config's tags
+// call ${…}; Kong allows no dashes in them.
+func commandDefaults(cmd Command, host Host) map[string]string {
+	if cmd == Extension {
+		return map[string]string{
+			"listen":           "127.0.0.1:8081-8090",
+			"admin":            Off,
+			"ack":              AckAccept,
+			"memory_limit":     extensionMemory(host.MemoryBytes).String(),
+			"shutdown_timeout": "2s", // the platform's grace is short
+			"keyless":          KeylessInstance,
+		}
+	}
+	return map[string]string{
+		"listen":           "127.0.0.1:8080",
+		"admin":            "127.0.0.1:9180",
+		"ack":              AckKafka,
+		"memory_limit":     "64MiB",
+		"shutdown_timeout": "20s",
+		"keyless":          KeylessSticky,
+	}
+}
+
+// extensionMemory is what an extension may take of an instance's memory (0: not known): most of it
+// belongs to the user's function.
+func extensionMemory(instance int64) Bytes {
+	const least, most = 32 * MiB, 64 * MiB
+	if instance <= 0 {
+		return most
+	}
+	quarter := Bytes(instance) / 4 / MiB * MiB
+	return min(max(quarter, least), most)
+}
+
+// lingerAuto stands for --linger=auto until derive replaces it: 0 and negative values are the user's.
+const lingerAuto time.Duration = -1 << 63
+
+const (
+	lingerNobodyWaits = 20 * time.Millisecond // a request costs about as much CPU as 100 events: few of them
+	lingerForAck      = time.Millisecond      // a client waits for the answer
+)
+
+// derive fills what follows from other settings, from files and from the host. What is wrong is left for
+// Validate, so that a user sees all problems at once.
+func (c *Config) derive(host Host) {
+	if c.Linger == lingerAuto {
+		c.Linger = lingerForAck
+		if c.Ack == AckAccept {
+			c.Linger = lingerNobodyWaits
+		}
+	}
+	if c.DeadLetterTopic == "" && c.Topic != "" {
+		c.DeadLetterTopic = c.Topic + ".dlq"
+	}
+	if c.Instance == "" {
+		c.Instance = host.Name
+	}
+	if c.SASLPasswordFile == "" {
+		return
+	}
+	if c.SASLPassword != "" {
+		c.underived = append(c.underived, problem("sasl-password-file", c.SASLPasswordFile, "give either it or --sasl-password, not both"))
+		return
+	}
+	secret, err := readSecret(c.SASLPasswordFile)
+	if err != nil {
+		c.underived = append(c.underived, problem("sasl-password-file", c.SASLPasswordFile, "must be a file that holds the password: "+err.Error()))
+		return
+	}
+	c.SASLPassword = secret
+}

@@ -1,0 +1,250 @@
+package config
+
+import (
+	"bytes"
+	"io"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+)
+
+var testHost = Host{Name: "testhost"}
+
+// parse reads a command line in an environment that has only the variables given.
+func parse(t *testing.T, env map[string]string, args ...string) (*Invocation, error) {
+	t.Helper()
+	cleanEnvironment(t)
+	for name, value := range env {
+		t.Setenv(name, value)
+	}
+	return Parse(args, testHost, io.Discard)
+}
+
+func cleanEnvironment(t *testing.T) {
+	t.Helper()
+	for _, pair := range os.Environ() {
+		if name, _, _ := strings.Cut(pair, "="); strings.HasPrefix(name, "INGEST_") {
+			t.Setenv(name, "") // so that it is restored
+			os.Unsetenv(name)
+		}
+	}
+}
+
+func mustParse(t *testing.T, env map[string]string, args ...string) *Config {
+	t.Helper()
+	inv, err := parse(t, env, args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return inv.Config
+}
+
+func writeFile(t *testing.T, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "ingest.yaml")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// A flag wins over the environment, that over the file, that over the default, for every kind of value.
+func TestPrecedence(t *testing.T) {
+	settings := []struct {
+		name                    string
+		file, env, flag         string
+		def, inFile, inEnv, inF any
+		get                     func(*Config) any
+	}{
+		{"topic", "f", "e", "a", "", "f", "e", "a", func(c *Config) any { return c.Topic }},
+		{"ack", "accept", "disk", "kafka", "kafka", "accept", "disk", "kafka", func(c *Config) any { return c.Ack }},
+		{"ack-timeout", "1s", "2s", "3s", 30 * time.Second, time.Second, 2 * time.Second, 3 * time.Second,
+			func(c *Config) any { return c.AckTimeout }},
+		{"max-body", "1MiB", "2MiB", "3MiB", 4 * MiB, MiB, 2 * MiB, 3 * MiB, func(c *Config) any { return c.MaxBody }},
+		{"decoders", "2", "3", "4", 1, 2, 3, 4, func(c *Config) any { return c.Decoders }},
+		{"strict", "false", "true", "false", true, false, true, false, func(c *Config) any { return c.Strict }},
+		{"brokers", "[f:1, g:2]", "e:1,h:2", "a:1", []string(nil), []string{"f:1", "g:2"}, []string{"e:1", "h:2"}, []string{"a:1"},
+			func(c *Config) any { return c.Brokers }},
+		{"linger", "0", "2ms", "auto", time.Millisecond, time.Duration(0), 2 * time.Millisecond, time.Millisecond,
+			func(c *Config) any { return c.Linger }},
+		{"memory-limit", "100000000", "96MiB", "128MiB", 64 * MiB, 100 * MB, 96 * MiB, 128 * MiB,
+			func(c *Config) any { return c.MemoryLimit }},
+		{"sasl-password", "f", "e", "a", Secret(""), Secret("f"), Secret("e"), Secret("a"),
+			func(c *Config) any { return c.SASLPassword }},
+	}
+	for _, s := range settings {
+		t.Run(s.name, func(t *testing.T) {
+			file := "--config=" + writeFile(t, s.name+": "+s.file+"\n")
+			env := map[string]string{"INGEST_" + strings.ToUpper(strings.ReplaceAll(s.name, "-", "_")): s.env}
+			flag := "--" + s.name + "=" + s.flag
+			for _, tt := range []struct {
+				sources string
+				env     map[string]string
+				args    []string
+				want    any
+			}{
+				{"default", nil, nil, s.def},
+				{"file", nil, []string{file}, s.inFile},
+				{"env over file", env, []string{file}, s.inEnv},
+				{"env", env, nil, s.inEnv},
+				{"flag over all", env, []string{file, flag}, s.inF},
+				{"flag over file", nil, []string{flag, file}, s.inF},
+			} {
+				got := s.get(mustParse(t, tt.env, append([]string{"serve"}, tt.args...)...))
+				if !reflect.DeepEqual(got, tt.want) {
+					t.Errorf("%s: %v, want %v", tt.sources, got, tt.want)
+				}
+			}
+		})
+	}
+}
+
+func TestConfigFileFromEnvironment(t *testing.T) {
+	path := writeFile(t, "topic: t\n")
+	if c := mustParse(t, map[string]string{"INGEST_CONFIG": path}, "check"); c.Topic != "t" {
+		t.Errorf("topic = %q", c.Topic)
+	}
+}
+
+// A variable that cannot be read must not stop a flag that overrides it.
+func TestFlagOverridesBadEnvironment(t *testing.T) {
+	c := mustParse(t, map[string]string{"INGEST_MAX_BODY": "lots"}, "serve", "--max-body=1MiB")
+	if c.MaxBody != MiB {
+		t.Errorf("max-body = %s", c.MaxBody)
+	}
+}
+
+func TestFileForms(t *testing.T) {
+	for _, tt := range []struct{ name, text, want string }{
+		{"empty", "", ""},
+		{"only comments", "# nothing\n", ""},
+		{"one setting", "topic: a", "a"},
+		{"quoted", "topic: 'a'", "a"},
+		{"flow", "{topic: a, strict: false}", "a"},
+		{"document mark", "---\ntopic: a\n", "a"},
+		{"block text", "topic: |-\n  a\n", "a"},
+		{"number as text", "topic: 007", "007"},
+		{"word that YAML knows", "topic: true", "true"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if c := mustParse(t, nil, "serve", "--config", writeFile(t, tt.text)); c.Topic != tt.want {
+				t.Errorf("topic = %q, want %q", c.Topic, tt.want)
+			}
+		})
+	}
+}
+
+func TestFileErrorsNameTheLine(t *testing.T) {
+	for _, tt := range []struct{ name, text, want string }{
+		{"unknown", "topic: a\n\nfoo: 1\n", `FILE:3: unknown setting "foo"`},
+		{"other spelling", "topic: a\nmax_body: 1\n", `FILE:2: unknown setting "max_body", did you mean "max-body"?`},
+		{"config in itself", "config: other\n", `FILE:1: unknown setting "config"`},
+		{"no value", "topic:\n", "FILE:1: topic has no value"},
+		{"nested", "a: 1\n", `FILE:1: unknown setting "a"`},
+		{"mapping as value", "topic: {a: b}\n", "FILE:1: topic must be a plain value"},
+		{"list in list", "brokers: [[a]]\n", "FILE:1: brokers must be a list of plain values"},
+		{"twice", "topic: a\ntopic: b\n", "FILE:2: "},
+		{"not a mapping", "hello", "FILE:1: must be lines of"},
+		{"syntax", "topic: a\nlisten: [1\n", "FILE:2: "},
+		{"two documents", "topic: a\n---\ntopic: b\n", "FILE:3: only one document"},
+		{"bad size", "topic: a\nmax-body: 64M\n", `--max-body: FILE:2: size "64M"`},
+		{"bad duration", "linger: 5x\n", `--linger: FILE:1: expected a duration, for example 5ms, or auto, but got "5x"`},
+		{"bad number", "topic: a\ndecoders: two\n", "--decoders: FILE:2: "},
+		{"bad truth", "strict: perhaps\n", "--strict: FILE:1: "},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			path := writeFile(t, tt.text)
+			_, err := parse(t, nil, "serve", "--config", path)
+			if err == nil {
+				t.Fatal("no error")
+			}
+			got := strings.ReplaceAll(err.Error(), path, "FILE")
+			if !strings.HasPrefix(got, tt.want) || strings.Contains(got, "\n") {
+				t.Errorf("got  %s\nwant %s…, one line", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestUsageErrors(t *testing.T) {
+	for _, tt := range []struct {
+		args string
+		want string
+	}{
+		{"", `expected one of "version", "serve", "check" (see ingest --help)`},
+		{"frob", "unexpected argument frob (see ingest --help)"},
+		{"serve x", "unexpected argument x (see ingest serve --help)"},
+		{"serve --lingr=3", `unknown flag --lingr, did you mean "--linger"? (see ingest serve --help)`},
+		{"serve --topic", "--topic: needs a value (see ingest serve --help)"},
+		{"check --max-body=1M", `--max-body: size "1M" is not a whole number with B, KiB, MiB, GiB, KB, MB or GB, for example 64MiB (see ingest check --help)`},
+		{"serve --config=/does/not/exist", "open /does/not/exist: no such file or directory (see ingest serve --help)"},
+	} {
+		t.Run(tt.args, func(t *testing.T) {
+			_, err := parse(t, nil, strings.Fields(tt.args)...)
+			if err == nil || err.Error() != tt.want {
+				t.Errorf("got  %v\nwant %s", err, tt.want)
+			}
+		})
+	}
+}
+
+func TestCommands(t *testing.T) {
+	for _, tt := range []struct {
+		args     string
+		command  string
+		settings bool
+	}{
+		{"serve", "serve", true},
+		{"check", "check", true},
+		{"check --markdown", "check", true},
+		{"version", "version", false},
+		{"--version", "version", false},
+		{"serve --version", "version", false},
+		{"--help", "", false},
+		{"serve --help", "", false},
+	} {
+		t.Run(tt.args, func(t *testing.T) {
+			inv, err := parse(t, nil, strings.Fields(tt.args)...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if inv.Command != tt.command || (inv.Config != nil) != tt.settings || inv.Markdown != strings.Contains(tt.args, "markdown") {
+				t.Errorf("%+v", inv)
+			}
+		})
+	}
+}
+
+// Help is clean: every setting is in it, nothing is left to be replaced, no line is too wide.
+func TestHelp(t *testing.T) {
+	cleanEnvironment(t)
+	var out bytes.Buffer
+	if _, err := Parse([]string{"serve", "--help"}, testHost, &out); err != nil {
+		t.Fatal(err)
+	}
+	help := out.String()
+	if strings.Contains(help, "${") {
+		t.Error("unreplaced default in the help")
+	}
+	for _, f := range new(Config).fields() {
+		if !strings.Contains(help, "--"+f.name) && !strings.Contains(help, "--[no-]"+f.name) {
+			t.Errorf("--%s is not in the help", f.name)
+		}
+		if f.help == "" || !strings.HasSuffix(f.help, ".") {
+			t.Errorf("--%s: help %q is not a sentence", f.name, f.help)
+		}
+	}
+	for _, g := range groups() {
+		if !strings.Contains(help, "\n"+g.Title+"\n") {
+			t.Errorf("group %q is not in the help", g.Title)
+		}
+	}
+	for line := range strings.Lines(help) {
+		if len(strings.TrimSpace(line)) > 110 {
+			t.Errorf("line too wide: %s", line)
+		}
+	}
+}

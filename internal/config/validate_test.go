@@ -1,0 +1,170 @@
+package config
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// Every message of Validate, each with the settings that cause it and nothing else wrong.
+func TestValidate(t *testing.T) {
+	dir := t.TempDir()
+	empty := filepath.Join(dir, "empty")
+	if err := os.WriteFile(empty, []byte("\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	big := filepath.Join(dir, "big")
+	if err := os.WriteFile(big, make([]byte, 65<<10), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	const topicRule = "is not a legal topic name: 1 to 249 letters, digits, '.', '_' or '-'"
+	const brokerRule = "must be host:port, for example 10.0.0.1:9092; separate brokers with commas"
+	long := strings.Repeat("x", 247)
+	tests := []struct {
+		args string
+		want string // "" is valid; DIR stands for the test's directory
+	}{
+		{"", ""},
+		{"--ack=accept --admin=off --linger=0 --admit-wait=0 --no-strict", ""},
+		{"--listen=:0 --admin=:0", ""},
+		{"--listen=[::1]:8080 --brokers=[::1]:9092", ""},
+		{"--sink=ndjson --brokers= --topic=", ""},
+		{"--sasl-mechanism=SCRAM-SHA-512 --sasl-user=u --sasl-password=p --tls --tls-ca=validate_test.go", ""},
+
+		{"--log-level=loud", "--log-level=loud: must be one of debug, info, warn, error"},
+		{"--ack=maybe", "--ack=maybe: must be one of accept, disk, kafka"},
+		{"--ack=disk", "--ack=disk: needs the spool, not in this version; use kafka or accept"},
+		{"--sink=null", "--sink=null: must be one of kafka, ndjson"},
+		{"--keyless=random", "--keyless=random: must be one of sticky, instance"},
+		{"--idempotence=off", "--idempotence=off: must be one of require, prefer"},
+		{"--codec=brotli", "--codec=brotli: must be one of none, snappy, lz4, zstd, gzip"},
+		{"--sasl-mechanism=plain --sasl-user=u --sasl-password=p",
+			"--sasl-mechanism=plain: must be one of off, PLAIN, SCRAM-SHA-256, SCRAM-SHA-512"},
+
+		{"--listen=8080", "--listen=8080: must be host:port, for example 127.0.0.1:8080, or host:first-last"},
+		{"--listen=", "--listen: must be host:port, for example 127.0.0.1:8080, or host:first-last"},
+		{"--listen=h:65536", "--listen=h:65536: must be host:port, for example 127.0.0.1:8080, or host:first-last"},
+		{"--listen=h:http", "--listen=h:http: must be host:port, for example 127.0.0.1:8080, or host:first-last"},
+		{"--listen=h:9-8", "--listen=h:9-8: must be host:port, for example 127.0.0.1:8080, or host:first-last"},
+		{"--listen=h:0-8", "--listen=h:0-8: must be host:port, for example 127.0.0.1:8080, or host:first-last"},
+		{"--listen=h:8-", "--listen=h:8-: must be host:port, for example 127.0.0.1:8080, or host:first-last"},
+		{"--admin=on", "--admin=on: must be host:port, for example 127.0.0.1:9180, or off"},
+		{"--admin=127.0.0.1:8080", "--admin=127.0.0.1:8080: must differ from --listen"},
+		{"--admin=off --pprof", "--pprof=true: is served on the admin address: needs --admin"},
+
+		{"--ack-timeout=0", "--ack-timeout=0s: must be longer than 0, for example 5s"},
+		{"--read-timeout=-1s", "--read-timeout=-1s: must be longer than 0, for example 5s"},
+		{"--idle-timeout=0", "--idle-timeout=0s: must be longer than 0, for example 5s"},
+		{"--shutdown-timeout=0", "--shutdown-timeout=0s: must be longer than 0, for example 5s"},
+		{"--request-timeout=0", "--request-timeout=0s: must be longer than 0, for example 5s"},
+		{"--metadata-ttl=0", "--metadata-ttl=0s: must be longer than 0, for example 5s"},
+		{"--admit-wait=-1ms", "--admit-wait=-1ms: must not be negative; 0 refuses at once when there is no room"},
+		{"--linger=-1ms", "--linger=-1ms: must not be negative; 0 sends at once"},
+		{"--linger=2s --ack-timeout=1s", "--linger=2s: must be shorter than --ack-timeout=1s, or every delivery times out"},
+		{"--linger=2s --ack-timeout=1s --ack=accept", ""},
+
+		{"--max-conns=-1", "--max-conns=-1: must be from 1 to 1048576, or 0 to derive it from --memory-limit"},
+		{"--decoders=0", "--decoders=0: must be from 1 to 256"},
+		{"--ring-items=0", "--ring-items=0: must be from 1 to 16777216"},
+		{"--topic-partitions=0", "--topic-partitions=0: must be at least 1, or -1 for the broker's default"},
+
+		{"--brokers=", "--brokers: required: the Kafka brokers, for example 10.0.0.1:9092,10.0.0.2:9092"},
+		{"--brokers=a:1,b", "--brokers=b: " + brokerRule},
+		{"--brokers=:9092", "--brokers=:9092: " + brokerRule},
+		{"--brokers=a:0", "--brokers=a:0: " + brokerRule},
+		{"--topic=", "--topic: required: the Kafka topic of the events"},
+		{"--topic=a/b", "--topic=a/b: " + topicRule},
+		{"--topic=..", "--topic=..: " + topicRule},
+		{"--topic=" + long, "--dead-letter-topic=" + long + ".dlq: " + topicRule},
+		{"--dead-letter-topic=a/b", "--dead-letter-topic=a/b: " + topicRule},
+		{"--dead-letter-topic=t", "--dead-letter-topic=t: must differ from --topic"},
+		{"--client-id=", "--client-id: must not be empty, for example ingest"},
+		{"--sink=ndjson --output=", "--output: required with --sink=ndjson: a file, or - for stdout"},
+
+		{"--tls-ca=x", "--tls-ca=x: needs --tls"},
+		{"--tls --tls-ca=/no/ca", "--tls-ca=/no/ca: must be a file that can be read: open /no/ca: no such file or directory"},
+		{"--tls --tls-cert=validate.go", "--tls-cert=validate.go: --tls-cert and --tls-key are needed together"},
+		{"--tls --tls-key=validate.go", "--tls-cert: --tls-cert and --tls-key are needed together"},
+		{"--sasl-user=u", "--sasl-mechanism=off: --sasl-user and --sasl-password need PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512"},
+		{"--sasl-mechanism=PLAIN --sasl-password=p", "--sasl-user: required with --sasl-mechanism=PLAIN"},
+		{"--sasl-mechanism=PLAIN --sasl-user=u",
+			"--sasl-password: required with --sasl-mechanism=PLAIN; better in a file, --sasl-password-file"},
+		{"--sasl-mechanism=PLAIN --sasl-user=u --sasl-password=p --sasl-password-file=f",
+			"--sasl-password-file=f: give either it or --sasl-password, not both"},
+		{"--sasl-mechanism=PLAIN --sasl-user=u --sasl-password-file=DIR/empty",
+			"--sasl-password-file=DIR/empty: must be a file that holds the password: DIR/empty is empty"},
+		{"--sasl-mechanism=PLAIN --sasl-user=u --sasl-password-file=DIR/none",
+			"--sasl-password-file=DIR/none: must be a file that holds the password: open DIR/none: no such file or directory"},
+		{"--sasl-mechanism=PLAIN --sasl-user=u --sasl-password-file=DIR/big",
+			"--sasl-password-file=DIR/big: must be a file that holds the password: DIR/big is larger than 65536 bytes: not a secret"},
+
+		{"--spool-dir=/var/spool", "--spool-dir=/var/spool: the spool is not in this version; use off"},
+		{"--spool-max=1GiB", "--spool-max=1GiB: the spool is not in this version; leave it out"},
+
+		{"--max-body=0", "--max-body=0: must be at least 1B, for example 4MiB"},
+		{"--batch-bytes=1KiB", "--batch-bytes=1KiB: must be from 4KiB to 64MiB"},
+		{"--batch-bytes=65MiB --buffer-bytes=1GiB", "--batch-bytes=65MiB: must be from 4KiB to 64MiB"},
+		{"--buffer-bytes=1023KiB", "--buffer-bytes=1023KiB: must hold at least 4 batches of --batch-bytes=256KiB, that is 1MiB"},
+		{"--memory-limit=24MiB", "--memory-limit=24MiB: too small: connections 3MiB + runtime 14MiB + buffers 6MiB leave less than 2MiB " +
+			"for bodies; at least 26MiB is needed with these --max-conns, --buffer-bytes and --batch-bytes"},
+		{"--max-conns=10000", "--memory-limit=64MiB: too small: connections 240000KiB + runtime 14MiB + buffers 16MiB leave less than 2MiB " +
+			"for bodies; at least 267MiB is needed with these --max-conns, --buffer-bytes and --batch-bytes"},
+		{"--memory-limit=26MiB", ""},
+		{"--max-conns=10000 --memory-limit=267MiB", ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.args, func(t *testing.T) {
+			args := []string{"serve", "--brokers=b:9092", "--topic=t"}
+			for _, a := range strings.Fields(strings.ReplaceAll(tt.args, "DIR", dir)) {
+				name, value, _ := strings.Cut(a, "=")
+				switch {
+				case name == "--brokers" && value == "":
+					args[1] = "--client-id=ingest" // that is, leave --brokers out
+				case name == "--brokers":
+					args[1] = a
+				default:
+					args = append(args, a)
+				}
+			}
+			got := ""
+			if err := mustParse(t, nil, args...).Validate(); err != nil {
+				got = err.Error()
+			}
+			if want := strings.ReplaceAll(tt.want, "DIR", dir); got != want {
+				t.Errorf("got  %s\nwant %s", got, want)
+			}
+		})
+	}
+}
+
+// All problems are found at once, one line each, and each names a setting.
+func TestValidateCollects(t *testing.T) {
+	c := mustParse(t, nil, "serve", "--ack=maybe", "--listen=x", "--linger=-1s", "--decoders=0", "--memory-limit=1MiB",
+		"--sasl-password-file=/none", "--tls-ca=x", "--spool-dir=/x")
+	err := c.Validate()
+	problems, ok := err.(Problems)
+	if !ok || len(problems) != 10 {
+		t.Fatalf("%d problems: %v", len(problems), err)
+	}
+	for _, line := range problems {
+		if !strings.HasPrefix(line, "--") || strings.Contains(line, "\n") || !strings.Contains(line, ": ") {
+			t.Errorf("not a line about a setting: %q", line)
+		}
+	}
+}
+
+func TestListenAddresses(t *testing.T) {
+	for _, tt := range []struct{ listen, want string }{
+		{"127.0.0.1:8080", "127.0.0.1:8080"},
+		{":0", ":0"},
+		{"[::1]:8081-8083", "[::1]:8081 [::1]:8082 [::1]:8083"},
+		{"h:65535-65535", "h:65535"},
+		{"bad", ""},
+	} {
+		c := Config{Listen: tt.listen}
+		if got := strings.Join(c.ListenAddresses(), " "); got != tt.want {
+			t.Errorf("%s: %s, want %s", tt.listen, got, tt.want)
+		}
+	}
+}

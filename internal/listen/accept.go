@@ -1,0 +1,94 @@
+package listen
+
+import (
+	"errors"
+	"log/slog"
+	"net"
+	"time"
+
+	"github.com/valyala/fasthttp"
+)
+
+// maxTurnedAway bounds the connections beyond MaxConns that get a 503 instead of a reset, at about
+// 5 KiB each. It lasts for one round trip where the client reads its answer.
+const maxTurnedAway = 256
+
+// How long accepting pauses when the system has no more descriptors or memory.
+const (
+	minAcceptPause = 5 * time.Millisecond
+	maxAcceptPause = time.Second
+)
+
+// Serve accepts connections and serves each in its own goroutine, until Shutdown; then it returns
+// nil. Listen must have succeeded.
+func (s *Server) Serve() error {
+	pause := time.Duration(0)
+	for {
+		nc, err := s.ln.AcceptTCP()
+		if err == nil {
+			pause = 0
+			s.take(nc)
+			continue
+		}
+		if errors.Is(err, net.ErrClosed) {
+			if s.stopping.Load() {
+				return nil
+			}
+			return err
+		}
+		// Out of descriptors or memory, or the peer is gone already: never a reason to end.
+		if pause == 0 {
+			s.deps.Logger.Warn("accepting connections fails, retrying", slog.Any("error", err))
+		}
+		pause = min(max(2*pause, minAcceptPause), maxAcceptPause)
+		select {
+		case <-time.After(pause):
+		case <-s.ctx.Done(): // draining: Accept tells when the listener is closed
+			pause = 0
+		}
+	}
+}
+
+// take starts to serve a connection, or turns it away.
+func (s *Server) take(nc *net.TCPConn) {
+	c := &conn{TCPConn: nc, srv: s}
+	c.enter(idle, s.limits.idle)
+	if !s.conns.add(c, s.cfg.MaxConns, maxTurnedAway) {
+		s.count.refuse(reasonTooManyConns)
+		_ = nc.Close()
+		return
+	}
+	go s.serve(c)
+}
+
+// serve is a connection's goroutine.
+func (s *Server) serve(c *conn) {
+	defer s.conns.remove(c)
+	if c.extra {
+		s.count.refuse(reasonTooManyConns)
+		c.turnAway(s.texts.tooManyConns)
+		return
+	}
+	// The error is about this connection alone, and what matters of it has been counted.
+	_ = s.http.ServeConn(c)
+}
+
+// connState hears where fasthttp is with a connection.
+func connState(nc net.Conn, state fasthttp.ConnState) {
+	c, ok := nc.(*conn)
+	if !ok {
+		return
+	}
+	switch state {
+	case fasthttp.StateActive:
+		c.enter(reading, c.srv.limits.read)
+	case fasthttp.StateIdle:
+		c.enter(idle, c.srv.limits.idle)
+		// Either Shutdown finds the connection idle, or the connection sees that it is stopping.
+		if c.srv.stopping.Load() {
+			c.srv.conns.mu.Lock()
+			c.closeIdle()
+			c.srv.conns.mu.Unlock()
+		}
+	}
+}

@@ -1,0 +1,48 @@
+package listen
+
+import (
+	"strconv"
+
+	"functiongraph-ingest/internal/body"
+
+	"github.com/valyala/fasthttp"
+)
+
+// await waits until every event of the body is settled, the ack timeout is over, or Abort, and
+// answers. The wait is one receive: whoever ends it early does so through the delivery's GiveUp.
+func (s *Server) await(ctx *fasthttp.RequestCtx, c *conn, d *body.Delivery) {
+	c.enter(waiting, s.limits.ack)
+	// Either Abort finds the connection waiting, or the connection sees that it is aborted.
+	if s.aborted.Load() {
+		d.GiveUp()
+	}
+	<-d.Done()
+	// After this nobody can give d up any more: it may be used again.
+	c.enter(writing, s.limits.read)
+	if d.GivenUp() {
+		c.delivery = nil // its parts are out for ever: never to be used again
+		s.count.ackTimeouts.Add(1)
+		text := s.texts.outcome
+		if s.aborted.Load() {
+			text = s.texts.aborted
+		}
+		answer(ctx, fasthttp.StatusGatewayTimeout, text)
+		return
+	}
+	events, dead, lost := d.Events, d.DeadLettered, d.Lost()
+	d.Reset()
+	switch {
+	case lost > 0:
+		s.count.lost.Add(1)
+		answerDropped(ctx, lost, events+dead)
+	case dead > 0:
+		var buf [64]byte
+		out := append(buf[:0], `{"events":`...)
+		out = strconv.AppendInt(out, int64(events), 10)
+		out = append(out, `,"deadLettered":`...)
+		out = strconv.AppendInt(out, int64(dead), 10)
+		out = append(out, '}')
+		ctx.SetContentType("application/json")
+		ctx.Response.AppendBody(out)
+	}
+}

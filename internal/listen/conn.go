@@ -1,0 +1,150 @@
+package listen
+
+import (
+	"io"
+	"net"
+	"sync/atomic"
+	"time"
+
+	"functiongraph-ingest/internal/body"
+)
+
+// phase is what a connection is doing, and so which deadline it has.
+type phase uint64
+
+const (
+	idle    phase = iota // between requests
+	reading              // a header or a body
+	waiting              // for an ack
+	writing              // an answer, and discarding what is left of a small refused body
+	closing              // lingering, see linger.go
+)
+
+// The state word: deadline in ticks, phase, and whether the deadline fired.
+//
+//	63 ... 4   3 2 1   0
+//	deadline   phase   fired
+const (
+	fired         = 1
+	phaseShift    = 1
+	deadlineShift = 4
+	never         = uint64(1)<<(64-deadlineShift) - 1
+)
+
+func phaseOf(word uint64) phase { return phase(word>>phaseShift) & 7 }
+
+// past is a deadline that is over.
+func past() time.Time { return time.Unix(1, 0) }
+
+// conn is one connection. fasthttp reads and writes through it; between requests it costs only
+// itself and what fasthttp holds (see the table in bench_test.go).
+//
+// Ownership: the goroutine that serves the connection owns all fields but state. Others look at state
+// and may fire it, always under the registry's mutex: the owner, when it finds that its old state was
+// fired, takes that mutex once and so knows that whoever fired is done with it.
+type conn struct {
+	*net.TCPConn
+	srv   *Server
+	state atomic.Uint64
+
+	delivery *body.Delivery // reused from request to request; nil before the first and after one was given up
+	reserved int64          // bytes the ExpectHandler reserved for the handler to come; 0: none
+	readErr  error          // the first error of Read, which fasthttp wraps beyond recognition
+	linger   bool           // Close discards what the client still sends, so that the answer reaches it
+	extra    bool           // beyond MaxConns, to be turned away
+	one      [1]byte        // to look whether a chunked body goes on
+
+	prev, next *conn // in the registry, under its mutex
+}
+
+// enter begins a phase with a deadline of n ticks (never: none). When the deadline of the phase
+// before had fired, what that did is undone: it is over, in time or not.
+func (c *conn) enter(p phase, n uint64) {
+	d := never
+	if n != never {
+		d = c.srv.conns.now.Load() + n
+	}
+	old := c.state.Swap(d<<deadlineShift | uint64(p)<<phaseShift)
+	if old&fired != 0 {
+		c.revoke(phaseOf(old))
+	}
+}
+
+// revoke waits until whoever fired is done, and clears the deadlines it set.
+func (c *conn) revoke(p phase) {
+	c.srv.conns.mu.Lock()
+	defer c.srv.conns.mu.Unlock()
+	if p != waiting {
+		_ = c.SetDeadline(time.Time{}) // fails only on a closed connection
+	}
+}
+
+// fireLocked ends the phase that word describes, unless it is over. Under the registry's mutex.
+func (c *conn) fireLocked(word uint64) {
+	if word&fired != 0 || !c.state.CompareAndSwap(word, word|fired) {
+		return
+	}
+	if phaseOf(word) == waiting {
+		c.delivery.GiveUp()
+		return
+	}
+	// Both directions, whatever the phase: fasthttp may have to write the answers before it, to a
+	// pipelining client that does not read, while it waits for a request.
+	_ = c.SetDeadline(past())
+}
+
+// expireLocked fires what is due at tick now.
+func (c *conn) expireLocked(now uint64) {
+	if w := c.state.Load(); w>>deadlineShift <= now {
+		c.fireLocked(w)
+	}
+}
+
+// abort ends the wait for an ack. Under the registry's mutex, as closeIdle and kill.
+func (c *conn) abort() {
+	if w := c.state.Load(); phaseOf(w) == waiting {
+		c.fireLocked(w)
+	}
+}
+
+// closeIdle ends a connection between two requests.
+func (c *conn) closeIdle() {
+	if w := c.state.Load(); phaseOf(w) == idle {
+		c.fireLocked(w)
+	}
+}
+
+// kill closes the connection under whatever its owner does.
+func (c *conn) kill() { _ = c.TCPConn.Close() }
+
+// Read reads from the socket. Any error between two requests is the end of the connection and not
+// of a request: nobody is there to be answered.
+func (c *conn) Read(p []byte) (int, error) {
+	n, err := c.TCPConn.Read(p)
+	if err != nil {
+		c.readErr = err
+		if phaseOf(c.state.Load()) == idle {
+			err = io.EOF
+		}
+	}
+	return n, err
+}
+
+// Close ends the connection, after a linger where an answer must outlive an unread request. It is
+// called once, by the goroutine that serves the connection.
+func (c *conn) Close() error {
+	c.giveBack()
+	if c.linger {
+		c.lingering()
+	}
+	return c.TCPConn.Close()
+}
+
+// giveBack releases a reservation that no handler came for.
+func (c *conn) giveBack() {
+	if c.reserved != 0 {
+		c.srv.deps.Gate.Release(1, c.reserved)
+		c.reserved = 0
+		c.srv.admission.leave()
+	}
+}

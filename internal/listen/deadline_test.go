@@ -1,0 +1,130 @@
+package listen
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"functiongraph-ingest/internal/body"
+	"functiongraph-ingest/pkg/ring"
+)
+
+// The timeouts here are short so that the tests are; none asserts how long anything takes.
+
+func short(f func(*Config)) option {
+	return withConfig(func(c *Config) { f(c); c.AdmitWait = 0 })
+}
+
+// TestSlowRequest: a request that does not come to its end in time is answered 408, and leaves nothing.
+func TestSlowRequest(t *testing.T) {
+	for name, send := range map[string]string{
+		"header":        "POST / HTTP/1.1\r\nHost: x\r\n",
+		"before body":   "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n",
+		"body":          "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n[{",
+		"chunk":         "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n100\r\n[{",
+		"between":       "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n[{\r\n",
+		"one character": "P",
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := start(t, short(func(c *Config) { c.ReadTimeout = 50 * time.Millisecond }))
+			cl := r.dial()
+			cl.send(send)
+			if got := cl.reply(); got.status != 408 || !got.close {
+				t.Errorf("%+v", got)
+			}
+			cl.closed()
+			if st := r.srv.Stats(); fmt.Sprint(st.Refused) != "map[read_timeout:1]" || len(r.taken()) != 0 {
+				t.Errorf("%+v", st)
+			}
+		})
+	}
+}
+
+// TestIdleTimeout: a connection without a request is closed without a word.
+func TestIdleTimeout(t *testing.T) {
+	r := start(t, short(func(c *Config) { c.IdleTimeout = 50 * time.Millisecond }))
+	fresh, used := r.dial(), r.dial()
+	used.send(post("/", "[]"))
+	if got := used.reply(); got.status != 200 {
+		t.Fatal(got.status)
+	}
+	fresh.closed()
+	used.closed()
+	if st := r.srv.Stats(); st.Refused != nil {
+		t.Errorf("%+v", st)
+	}
+}
+
+// TestAckTimeout: the answer says that the outcome is not known; the Delivery is not used again, so
+// that what is settled later does not answer for another body.
+func TestAckTimeout(t *testing.T) {
+	r := start(t, short(func(c *Config) { c.AckTimeout = 50 * time.Millisecond }), func(r *rig, _ *Config, _ *ring.GateConfig) {
+		r.consume = func(b *body.Body) outcome { return outcome{events: 1, never: string(b.Data) == "never"} }
+	})
+	cl := r.dial()
+	for i := range 6 {
+		data, want := "[]", 200
+		if i%2 == 0 {
+			data, want = "never", 504
+		}
+		cl.send(post("/", data))
+		got := cl.reply()
+		if got.status != want || want == 504 && !strings.HasPrefix(got.body, "outcome unknown, delivery goes on") {
+			t.Fatalf("%d: %+v", i, got)
+		}
+	}
+	if st := r.srv.Stats(); st.AckTimeouts != 3 || st.BodiesAdmitted != 6 || st.Refused != nil {
+		t.Errorf("%+v", st)
+	}
+}
+
+// TestSlowReader: a client that never reads its answers is not kept for ever.
+func TestSlowReader(t *testing.T) {
+	r := start(t, short(func(c *Config) { c.ReadTimeout = 50 * time.Millisecond }), withOutcome(outcome{dead: 1}))
+	cl := r.dial()
+	_ = cl.SetReadBuffer(4 << 10)
+	all := []byte(strings.Repeat(post("/", "[]"), 1000))
+	go func() {
+		for {
+			if _, err := cl.Write(all); err != nil {
+				return
+			}
+		}
+	}()
+	until(t, "it is connected", func() bool { return len(r.taken()) > 0 })
+	until(t, "the connection is closed", func() bool { return r.srv.Stats().OpenConns == 0 })
+}
+
+// TestNoDeadlines: timeouts of 0 are none, and the watcher has nothing to do.
+func TestNoDeadlines(t *testing.T) {
+	r := start(t, withConfig(func(c *Config) { c.ReadTimeout, c.IdleTimeout, c.AckTimeout = 0, 0, 0 }))
+	cl := r.dial()
+	cl.send(post("/", "[]"))
+	if got := cl.reply(); got.status != 200 {
+		t.Error(got.status)
+	}
+	r.srv.conns.each(func(c *conn) {
+		if w := c.state.Load(); w>>deadlineShift != never {
+			t.Errorf("a deadline at tick %d", w>>deadlineShift)
+		}
+	})
+}
+
+func TestTicks(t *testing.T) {
+	for _, c := range []struct {
+		cfg             Config
+		tick            time.Duration
+		read, idle, ack uint64
+	}{
+		{Config{}, time.Second, never, never, never},
+		{Config{ReadTimeout: 30 * time.Second, IdleTimeout: 90 * time.Second, AckTimeout: 30 * time.Second}, time.Second, 31, 91, 31},
+		{Config{ReadTimeout: 80 * time.Millisecond, IdleTimeout: 85 * time.Millisecond}, 10 * time.Millisecond, 9, 10, never},
+		{Config{AckTimeout: time.Microsecond}, time.Millisecond, never, never, 2},
+	} {
+		got := newTicks(&c.cfg)
+		if got != (ticks{c.tick, c.read, c.idle, c.ack}) {
+			t.Errorf("%+v: %+v", c.cfg, got)
+		}
+	}
+}

@@ -1,0 +1,35 @@
+package listen
+
+import "github.com/valyala/fasthttp"
+
+// expect decides about a request with "Expect: 100-continue": either the body is admitted and the
+// client told to go on, or the refusal is the answer and no byte of the body need be sent. A
+// reservation made here waits in the conn for the handler; when the handler is never called, because
+// the client has gone, broken or Close gives it back.
+//
+// fasthttp's documentation says that the response must not be modified here, but it sends what is in
+// it with the status returned (v1.77, serveConnCounted); a test holds it to that.
+func (s *Server) expect(ctx *fasthttp.RequestCtx) int {
+	c := ctx.Conn().(*conn) //nolint:forcetypeassert // accept.go makes no others
+	t := s.target(ctx.Path())
+	switch {
+	case t == nowhere:
+		s.refuse(ctx, reasonNotFound)
+	case !ctx.IsPost():
+		s.refuse(ctx, reasonMethod)
+	case t == invocation:
+		return fasthttp.StatusContinue
+	default:
+		n := ctx.Request.Header.ContentLength()
+		switch s.admit(ctx, c, n) {
+		case admitted:
+			c.reserved = s.charge(n)
+			return fasthttp.StatusContinue
+		case empty:
+			return fasthttp.StatusContinue
+		}
+	}
+	c.linger = true
+	c.enter(writing, s.limits.read)
+	return ctx.Response.StatusCode()
+}

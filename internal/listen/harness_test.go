@@ -1,0 +1,251 @@
+package listen
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"functiongraph-ingest/internal/body"
+	"functiongraph-ingest/pkg/ring"
+
+	"go.uber.org/goleak"
+)
+
+// ignoreFasthttp: its clock for the Date header starts with some code paths and never ends.
+var ignoreFasthttp = goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1")
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m, ignoreFasthttp) }
+
+// outcome is what the test's consumer does with a body.
+type outcome struct {
+	events, dead, lost int
+	never              bool // not settled until the test ends
+}
+
+// rig is a server with everything around it, and a consumer in the decoder's place.
+type rig struct {
+	t     testing.TB
+	srv   *Server
+	gate  *ring.Gate
+	pool  *body.Pool
+	ring  *ring.Ring[*body.Body]
+	addr  string
+	limit int64
+
+	consume func(*body.Body) outcome // nil: one good event
+	hold    chan struct{}            // the consumer takes one value per body; nil: at once
+	served  chan error
+	done    chan struct{}
+
+	mu     sync.Mutex
+	bodies []string
+	nd     []bool
+	ids    []uint64
+	open   []*body.Delivery // never settled
+
+	invocations atomic.Int64
+}
+
+type option func(*rig, *Config, *ring.GateConfig)
+
+func start(t testing.TB, opts ...option) *rig {
+	t.Helper()
+	r := &rig{t: t, served: make(chan error, 1), done: make(chan struct{})}
+	cfg := Config{
+		Addr: "127.0.0.1:0", MaxBodyBytes: 4 << 20, AdmitWait: 10 * time.Second, AckTimeout: time.Minute,
+		ReadTimeout: time.Minute, IdleTimeout: time.Minute, WaitForAck: true, Events: true,
+	}
+	gc := ring.GateConfig{Items: 1024, Bytes: 16 << 20, MaxWaiters: 4096}
+	for _, o := range opts {
+		o(r, &cfg, &gc)
+	}
+	r.limit = gc.Bytes
+	r.gate, r.pool, r.ring = ring.NewGate(gc), body.NewPool(gc.Bytes), ring.New[*body.Body](gc.Items)
+	r.srv = New(cfg, Deps{Gate: r.gate, Ring: r.ring, Pool: r.pool, OnInvoke: func([]byte) { r.invocations.Add(1) }})
+	if err := r.srv.Listen(); err != nil {
+		t.Fatal(err)
+	}
+	r.addr = r.srv.Addr()
+	go func() { r.served <- r.srv.Serve() }()
+	go r.run()
+	t.Cleanup(r.stop)
+	return r
+}
+
+func withConfig(f func(*Config)) option { return func(_ *rig, c *Config, _ *ring.GateConfig) { f(c) } }
+func withGate(items int, bytes int64) option {
+	return func(_ *rig, _ *Config, g *ring.GateConfig) { g.Items, g.Bytes = items, bytes }
+}
+func withOutcome(o outcome) option {
+	return func(r *rig, _ *Config, _ *ring.GateConfig) { r.consume = func(*body.Body) outcome { return o } }
+}
+func withHold() option {
+	return func(r *rig, _ *Config, _ *ring.GateConfig) { r.hold = make(chan struct{}) }
+}
+
+// run is the decoder's place: it takes bodies, gives them back and settles.
+func (r *rig) run() {
+	defer close(r.done)
+	var batch [32]*body.Body
+	for {
+		n, err := r.ring.PopBatch(batch[:])
+		if err != nil {
+			return
+		}
+		for _, b := range batch[:n] {
+			if r.hold != nil {
+				<-r.hold
+			}
+			r.one(b)
+		}
+	}
+}
+
+func (r *rig) one(b *body.Body) {
+	o := outcome{events: 1}
+	if r.consume != nil {
+		o = r.consume(b)
+	}
+	if _, used := r.gate.InUse(); used > r.limit {
+		r.t.Errorf("%d bytes reserved of %d", used, r.limit)
+	}
+	r.mu.Lock()
+	if _, ok := r.t.(*testing.T); ok {
+		r.bodies, r.nd, r.ids = append(r.bodies, string(b.Data)), append(r.nd, b.NDJSON), append(r.ids, b.ID)
+	}
+	d, charge := b.Delivery, b.Charge()
+	if o.never && d != nil {
+		r.open = append(r.open, d)
+	}
+	r.mu.Unlock()
+	r.pool.Put(b)
+	r.gate.Release(1, charge)
+	if d != nil && !o.never {
+		d.Events, d.DeadLettered = o.events, o.dead
+		d.Settle(o.lost)
+	}
+}
+
+// stop ends everything and checks that nothing is left behind.
+func (r *rig) stop() {
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	r.srv.Drain()
+	if r.hold != nil {
+		close(r.hold)
+	}
+	r.srv.Abort()
+	if err := r.srv.Shutdown(ctx); err != nil {
+		r.t.Errorf("shutdown: %v", err)
+	}
+	if err := <-r.served; err != nil {
+		r.t.Errorf("serve: %v", err)
+	}
+	r.ring.Close()
+	<-r.done
+	if items, bytes := r.gate.InUse(); items != 0 || bytes != 0 {
+		r.t.Errorf("%d items and %d bytes are still reserved", items, bytes)
+	}
+	for _, d := range r.open {
+		d.Settle(0) // late: nobody waits, and it must not matter
+	}
+	if n := r.srv.Stats().OpenConns; n != 0 {
+		r.t.Errorf("%d connections are still open", n)
+	}
+}
+
+func (r *rig) taken() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return append([]string(nil), r.bodies...)
+}
+
+// until waits for a condition that other goroutines bring about.
+func until(t testing.TB, what string, cond func() bool) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); !cond(); runtime.Gosched() {
+		if time.Now().After(end) {
+			t.Fatalf("never happened: %s", what)
+		}
+	}
+}
+
+// client is a raw connection.
+type client struct {
+	t testing.TB
+	*net.TCPConn
+	br *bufio.Reader
+}
+
+func (r *rig) dial() *client {
+	r.t.Helper()
+	nc, err := net.Dial("tcp", r.addr)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	c := &client{t: r.t, TCPConn: nc.(*net.TCPConn), br: bufio.NewReader(nc)}
+	_ = c.SetDeadline(time.Now().Add(30 * time.Second)) // a hang must end as a failure
+	r.t.Cleanup(func() { _ = nc.Close() })
+	return c
+}
+
+func (c *client) send(s string) {
+	c.t.Helper()
+	if _, err := io.WriteString(c, s); err != nil {
+		c.t.Fatalf("send: %v", err)
+	}
+}
+
+type reply struct {
+	status int
+	header http.Header
+	body   string
+	close  bool
+}
+
+func (c *client) read() (reply, error) {
+	resp, err := http.ReadResponse(c.br, nil)
+	if err != nil {
+		return reply{}, err
+	}
+	b, err := io.ReadAll(resp.Body)
+	_ = resp.Body.Close()
+	return reply{resp.StatusCode, resp.Header, string(b), resp.Close}, err
+}
+
+func (c *client) reply() reply {
+	c.t.Helper()
+	r, err := c.read()
+	if err != nil {
+		c.t.Fatalf("no answer: %v", err)
+	}
+	return r
+}
+
+// closed fails unless the server closes the connection now.
+func (c *client) closed() {
+	c.t.Helper()
+	if n, err := c.br.ReadByte(); err != io.EOF {
+		c.t.Errorf("the connection is not closed: read %q, %v", n, err)
+	}
+}
+
+func post(path, data string, header ...string) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: %s\r\n", path, strconv.Itoa(len(data)))
+	for _, h := range header {
+		b.WriteString(h + "\r\n")
+	}
+	b.WriteString("\r\n" + data)
+	return b.String()
+}

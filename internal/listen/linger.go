@@ -1,0 +1,38 @@
+package listen
+
+import "time"
+
+// A server that closes a connection while the client still sends makes the kernel answer with a
+// reset, and a reset makes the client's kernel throw away an answer that was not read yet. So after
+// an early answer the sending side is closed, what the client still sends is discarded, and only then
+// the connection is closed.
+const (
+	// lingerTime bounds a linger together with Config.MaxBodyBytes.
+	lingerTime = 2 * time.Second
+	// scratchSize is how much one call discards. On Linux the scratch is never written to, so it
+	// takes no memory; one serves all connections.
+	scratchSize = 64 << 10
+)
+
+// lingering says that no answer follows, and discards until the client closes or a bound is reached.
+func (c *conn) lingering() {
+	c.enter(closing, never)
+	c.srv.count.lingering.Add(1)
+	defer c.srv.count.lingering.Add(-1)
+	if c.CloseWrite() != nil || c.SetReadDeadline(time.Now().Add(lingerTime)) != nil {
+		return // closed by the other side
+	}
+	c.discard(c.srv.cfg.MaxBodyBytes)
+}
+
+// turnAway answers a connection that is not served. It waits for the request: a client is not
+// prepared for an answer that comes before it.
+func (c *conn) turnAway(answer []byte) {
+	defer func() { _ = c.TCPConn.Close() }()
+	if c.SetDeadline(time.Now().Add(lingerTime)) != nil || !c.discard(1) {
+		return
+	}
+	if _, err := c.TCPConn.Write(answer); err == nil {
+		c.lingering()
+	}
+}

@@ -1,0 +1,111 @@
+package listen
+
+import (
+	"io"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestEarlyRefusalReachesClient: a refusal is sent before the body has come, and must get through
+// to a client that sends everything before it reads, and to one that reads all the time. Without the
+// linger the kernel answers the unread body with a reset and the client never sees the answer.
+func TestEarlyRefusalReachesClient(t *testing.T) {
+	data := strings.Repeat("x", 4<<20)
+	for _, c := range []struct {
+		name, request string
+		status        int
+		prepare       func(*rig)
+	}{
+		{"full", post("/", data), 503, func(r *rig) { _ = r.gate.TryReserve(r.limit - 1<<20) }},
+		{"shutting down", post("/", data), 503, func(r *rig) { r.srv.Drain() }},
+		{"encoding", post("/", data, "Content-Encoding: zstd"), 415, func(*rig) {}},
+		{"path", post("/nope", data), 404, func(*rig) {}},
+		{"chunked, no room to grow", "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n400000\r\n" + data + "\r\n0\r\n\r\n", 503,
+			func(r *rig) { _ = r.gate.TryReserve(r.limit - 1<<20) }},
+	} {
+		for _, concurrently := range []bool{false, true} {
+			name := c.name
+			if concurrently {
+				name += ", read concurrently"
+			}
+			t.Run(name, func(t *testing.T) {
+				r := start(t, withConfig(func(c *Config) { c.AdmitWait = time.Millisecond }))
+				c.prepare(r)
+				defer func() {
+					items, bytes := r.gate.InUse()
+					r.gate.Release(items, bytes)
+				}()
+				cl := r.dial()
+				sent := make(chan error, 1)
+				send := func() { _, err := io.WriteString(cl, c.request); sent <- err }
+				if concurrently {
+					go send()
+				} else {
+					send()
+				}
+				got := cl.reply()
+				if got.status != c.status || !got.close {
+					t.Errorf("%d, close %v", got.status, got.close)
+				}
+				if err := <-sent; err != nil {
+					t.Errorf("send: %v", err)
+				}
+				cl.closed()
+				_ = cl.Close()
+				until(t, "the linger ends", func() bool { return r.srv.Stats().Lingering == 0 })
+			})
+		}
+	}
+}
+
+// TestLingerIsBounded: who sends for ever is cut off.
+func TestLingerIsBounded(t *testing.T) {
+	r := start(t, withConfig(func(c *Config) { c.MaxBodyBytes = 1 << 20 }))
+	cl := r.dial()
+	cl.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\n")
+	block := strings.Repeat("x", 64<<10)
+	n := 0
+	for ; n < 1<<30; n += len(block) {
+		if _, err := io.WriteString(cl, block); err != nil {
+			break
+		}
+	}
+	if n >= 1<<30 {
+		t.Error("the server took 1 GiB of a body that it refused")
+	}
+	until(t, "the connection is gone", func() bool { return r.srv.Stats().OpenConns == 0 })
+}
+
+// TestTooManyConnections: a connection beyond the limit gets its 503, after its request, and one that
+// comes when there is room is served.
+func TestTooManyConnections(t *testing.T) {
+	r := start(t, withConfig(func(c *Config) { c.MaxConns = 2 }))
+	first, second := r.dial(), r.dial()
+	for _, c := range []*client{first, second} {
+		c.send(post("/", "[]"))
+		if got := c.reply(); got.status != 200 {
+			t.Fatal(got.status)
+		}
+	}
+	for range 3 {
+		c := r.dial()
+		c.send(post("/", strings.Repeat("x", 1<<20)))
+		got := c.reply()
+		if got.status != 503 || got.header.Get("Retry-After") != "1" || !got.close || !strings.Contains(got.body, "too many connections: 2") {
+			t.Fatalf("%+v", got)
+		}
+		c.closed()
+		_ = c.Close()
+	}
+	_ = first.Close()
+	until(t, "its place is free", func() bool { return r.srv.Stats().OpenConns == 1 })
+	third := r.dial()
+	third.send(post("/", "[]"))
+	if got := third.reply(); got.status != 200 {
+		t.Error(got.status)
+	}
+	if st := r.srv.Stats(); st.Refused["too_many_connections"] != 3 {
+		t.Errorf("%+v", st)
+	}
+}

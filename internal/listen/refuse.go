@@ -1,0 +1,150 @@
+package listen
+
+import (
+	"fmt"
+	"strconv"
+
+	"functiongraph-ingest/pkg/ring"
+
+	"github.com/valyala/fasthttp"
+)
+
+// reason is why a request is refused: one counter, one status.
+type reason uint8
+
+const (
+	reasonFull reason = iota
+	reasonNoRoomToGrow
+	reasonShutdown
+	reasonTooManyConns
+	reasonTooLarge
+	reasonLengthRequired
+	reasonEncoding
+	reasonMethod
+	reasonNotFound
+	reasonBadRequest
+	reasonHeaderTooLarge
+	reasonReadTimeout
+	reasonClientGone
+	reasons
+)
+
+// reasonNames has each reason's word in metrics and in the ledger, and its status. 503 is only for
+// what is worth sending again; nothing of the body has been taken then.
+var reasonNames = [reasons]struct {
+	word   string
+	status int
+}{
+	reasonFull:           {"full", fasthttp.StatusServiceUnavailable},
+	reasonNoRoomToGrow:   {"no_room_to_grow", fasthttp.StatusServiceUnavailable},
+	reasonShutdown:       {"shutdown", fasthttp.StatusServiceUnavailable},
+	reasonTooManyConns:   {"too_many_connections", fasthttp.StatusServiceUnavailable},
+	reasonTooLarge:       {"too_large", fasthttp.StatusRequestEntityTooLarge},
+	reasonLengthRequired: {"length_required", fasthttp.StatusLengthRequired},
+	reasonEncoding:       {"content_encoding", fasthttp.StatusUnsupportedMediaType},
+	reasonMethod:         {"method", fasthttp.StatusMethodNotAllowed},
+	reasonNotFound:       {"not_found", fasthttp.StatusNotFound},
+	reasonBadRequest:     {"bad_request", fasthttp.StatusBadRequest},
+	reasonHeaderTooLarge: {"header_too_large", fasthttp.StatusRequestHeaderFieldsTooLarge},
+	reasonReadTimeout:    {"read_timeout", fasthttp.StatusRequestTimeout},
+	reasonClientGone:     {"client_gone", fasthttp.StatusBadRequest},
+}
+
+// texts are the answers to refusals. They name the setting that would help, and are made once:
+// refusing must be cheaper than serving.
+type texts struct {
+	byReason     [reasons][]byte
+	tooManyConns []byte // a whole HTTP response: nobody parses that request
+	outcome      []byte // 504: the ack did not come in time
+	aborted      []byte // 504: shutdown
+}
+
+func newTexts(cfg *Config, gate *ring.Gate) texts {
+	items, bytes := gate.Limits()
+	t := texts{}
+	set := func(r reason, format string, args ...any) {
+		t.byReason[r] = fmt.Appendf(nil, format+"\n", args...)
+	}
+	set(reasonFull, "full: bodies in flight hold all of the %d bytes or %d places there are for them, and none came free within %v. "+
+		"Nothing of this body was taken. More memory: --memory-limit; more patience: --admit-wait", bytes, items, cfg.AdmitWait)
+	set(reasonNoRoomToGrow, "full: this chunked body has outgrown what was free of the %d bytes for bodies in flight. "+
+		"Nothing of it was taken. A body with Content-Length waits for its room (--admit-wait); more memory: --memory-limit", bytes)
+	set(reasonShutdown, "shutting down: nothing of this body was taken")
+	set(reasonTooLarge, "too large: a body has at most %d bytes (--max-body), and a chunked one must fit "+
+		"into the %d bytes for bodies in flight three times (--memory-limit)", cfg.MaxBodyBytes, bytes)
+	set(reasonLengthRequired, "length required: send Content-Length, or Transfer-Encoding: chunked")
+	set(reasonEncoding, "unsupported content encoding: send the body as it is, without Content-Encoding")
+	set(reasonMethod, "method not allowed: POST")
+	set(reasonNotFound, "not found: deliveries go to /%s, invocation events to /extension/invoke", eventsHint(cfg.Events))
+	set(reasonBadRequest, "bad request: this is not HTTP/1.1 as it should be")
+	set(reasonHeaderTooLarge, "header too large: at most %d bytes", readBufferSize)
+	set(reasonReadTimeout, "timeout: the request did not arrive within %v. Nothing of this body was taken", cfg.ReadTimeout)
+	set(reasonClientGone, "incomplete: the body ended before its announced end. Nothing of it was taken")
+
+	conns := fmt.Appendf(nil, "too many connections: %d are served at the same time\n", cfg.MaxConns)
+	t.tooManyConns = fmt.Appendf(nil, "HTTP/1.1 503 Service Unavailable\r\nRetry-After: %s\r\nConnection: close\r\n"+
+		"Content-Type: text/plain\r\nContent-Length: %d\r\n\r\n%s", retryAfter, len(conns), conns)
+	t.byReason[reasonTooManyConns] = conns
+
+	t.outcome = fmt.Appendf(nil, "outcome unknown, delivery goes on: no ack within %v (--ack-timeout). Sending it again may double events\n", cfg.AckTimeout)
+	t.aborted = []byte("outcome unknown, delivery goes on: shutting down. Sending it again may double events\n")
+	return t
+}
+
+func eventsHint(events bool) string {
+	if events {
+		return " or /v1/events"
+	}
+	return ""
+}
+
+// retryAfter in seconds: the queue in front of the gate turns over many times in one.
+const retryAfter = "1"
+
+// refuse writes the answer to a refusal and counts it. It decides nothing about the connection.
+func (s *Server) refuse(ctx *fasthttp.RequestCtx, r reason) {
+	s.count.refuse(r)
+	status := reasonNames[r].status
+	answer(ctx, status, s.texts.byReason[r])
+	switch status {
+	case fasthttp.StatusServiceUnavailable:
+		ctx.Response.Header.Set(fasthttp.HeaderRetryAfter, retryAfter)
+	case fasthttp.StatusMethodNotAllowed:
+		ctx.Response.Header.Set(fasthttp.HeaderAllow, fasthttp.MethodPost)
+	}
+}
+
+// answer sets a plain text answer. text must not change until the answer is sent.
+func answer(ctx *fasthttp.RequestCtx, status int, text []byte) {
+	ctx.SetStatusCode(status)
+	ctx.SetContentType("text/plain; charset=utf-8")
+	ctx.Response.SetBodyRaw(text)
+}
+
+// answerDropped is the 504 for a body of which events were dropped: taken, and neither delivered nor
+// set aside. It is not a 503, because the others were taken.
+func answerDropped(ctx *fasthttp.RequestCtx, lost, events int) {
+	text := append([]byte(nil), "outcome unknown, delivery goes on: "...)
+	text = strconv.AppendInt(text, int64(lost), 10)
+	text = append(text, " of "...)
+	text = strconv.AppendInt(text, int64(events), 10)
+	text = append(text, " events were dropped, see /ledger. Sending the body again doubles the others\n"...)
+	answer(ctx, fasthttp.StatusGatewayTimeout, text)
+}
+
+// readFailure tells why a request could not be read to its end, by what the socket said.
+func (c *conn) readFailure() reason {
+	switch err := c.readErr; {
+	case err == nil:
+		return reasonBadRequest // the bytes came, but they were not HTTP
+	case isTimeout(err):
+		return reasonReadTimeout
+	default:
+		return reasonClientGone
+	}
+}
+
+func isTimeout(err error) bool {
+	t, ok := err.(interface{ Timeout() bool })
+	return ok && t.Timeout()
+}

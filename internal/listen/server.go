@@ -1,0 +1,220 @@
+// Package listen takes deliveries over HTTP and puts their bodies into the ring.
+//
+// The way of a request: the header is read, the body's bytes are reserved at the gate, the body is
+// read straight into a pooled buffer, the buffer becomes a [body.Body] and goes into the ring, and the
+// answer is sent, at once or when every event is settled ([Config.WaitForAck]). What cannot be taken
+// is refused before it is read; files: handler.go (the paths), telemetry.go (one delivery), read.go
+// (the body), refuse.go (every refusal, its status and its words), expect.go (100-continue), ack.go
+// (the wait), conn.go and linger.go (one connection), watch.go (all deadlines), accept.go, stats.go.
+//
+// # What an answer means
+//
+//   - 200: taken (accept), or every event is settled (ack). The answer is empty when all events of
+//     the body were good, else {"events":N,"deadLettered":M}.
+//   - 503: no event of this body has been taken. Sending it again cannot double anything.
+//   - 504: the body was taken, its outcome is not known (--ack-timeout, shutdown) or some of its
+//     events were dropped, which the answer counts. Sending it again may double events.
+//   - 4xx: the request cannot be taken at all. The content of a body is never the reason.
+//
+// # Deadlines
+//
+// One goroutine enforces all of them, by counting ticks (watch.go). The price is precision: a deadline
+// fires up to two ticks late, a tick being an eighth of the shortest timeout and one second at most.
+// It buys two or three fewer timer operations per request, and a frozen process is not charged for
+// the time it did not run.
+package listen
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"sync/atomic"
+	"time"
+
+	"functiongraph-ingest/internal/body"
+	"functiongraph-ingest/pkg/ring"
+
+	"github.com/valyala/fasthttp"
+)
+
+// Sizes of the buffers a connection holds while it is served.
+const (
+	// readBufferSize also bounds the request header; longer ones get 431.
+	readBufferSize = 4 << 10
+	// writeBufferSize has room for any answer: a header of about 100 bytes and a line of text.
+	writeBufferSize = 512
+)
+
+// defaultMaxConns: a platform that serves 1,000 invocations at once and others beside it.
+const defaultMaxConns = 2048
+
+// Config is what users set. The zero value of a timeout means none.
+type Config struct {
+	Addr         string        // host:port; port 0 picks one
+	MaxBodyBytes int64         // larger bodies get 413
+	AdmitWait    time.Duration // how long a body may wait at the gate before 503
+	AckTimeout   time.Duration // how long an answer waits for the ack before 504
+	ReadTimeout  time.Duration // for header and body together, from the first byte; and for the answer to be written
+	IdleTimeout  time.Duration // for a connection without a request
+	WaitForAck   bool          // answer when every event is settled, not when the body is in the ring
+	MaxConns     int           // served at the same time; more get 503. 0: 2,048
+	Events       bool          // take deliveries on POST /v1/events as well as POST /
+}
+
+// Deps is what developers inject.
+type Deps struct {
+	Gate   *ring.Gate
+	Ring   *ring.Ring[*body.Body]
+	Pool   *body.Pool
+	Now    func() time.Time // wall clock; nil: the request's own, which costs nothing
+	Logger *slog.Logger     // nil: nothing is logged
+	// OnInvoke hears each invocation event. It owns nothing: data is valid until it returns, and it
+	// must not block. nil: the events are acknowledged and ignored.
+	OnInvoke func(data []byte)
+}
+
+// Server is the listener. Use [New]. All methods are safe for concurrent use.
+type Server struct {
+	cfg  Config
+	deps Deps
+	http *fasthttp.Server
+	ln   *net.TCPListener
+
+	// ctx ends at Drain: who waits at the gate then is refused at once.
+	ctx    context.Context
+	cancel context.CancelFunc
+
+	admission admission
+	conns     registry
+	limits    ticks
+	texts     texts
+	floor     int64  // what a chunked body reserves first
+	scratch   []byte // what lingering closes discard into; never read
+
+	aborted  atomic.Bool // no wait for an ack any more
+	stopping atomic.Bool // idle connections are closed
+	count    counters
+}
+
+// New returns a server that does not listen yet.
+func New(cfg Config, deps Deps) *Server {
+	if cfg.MaxConns <= 0 {
+		cfg.MaxConns = defaultMaxConns
+	}
+	if deps.Logger == nil {
+		deps.Logger = slog.New(slog.DiscardHandler)
+	}
+	s := &Server{cfg: cfg, deps: deps, scratch: make([]byte, scratchSize)}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.admission.init()
+	s.limits = newTicks(&cfg)
+	s.conns.init(s.limits.tick)
+	s.texts = newTexts(&cfg, deps.Gate)
+	_, budget := deps.Gate.Limits()
+	s.floor = floorFor(cfg.MaxBodyBytes, budget)
+	s.http = &fasthttp.Server{
+		Handler:           s.handle,
+		ErrorHandler:      s.broken,
+		ExpectHandler:     s.expect,
+		ConnState:         connState,
+		Logger:            silent{},
+		StreamRequestBody: true,
+		// fasthttp reads up to this much of a body before it calls the handler, into a buffer of its
+		// own: before it is admitted, and to be copied once more. 1 is the least it accepts; the
+		// handler sees every longer body as a stream.
+		MaxRequestBodySize:           1,
+		DisablePreParseMultipartForm: true,
+		ReadBufferSize:               readBufferSize,
+		WriteBufferSize:              writeBufferSize,
+		Concurrency:                  cfg.MaxConns, // accept.go counts; this can never be exceeded
+		NoDefaultServerHeader:        true,
+		NoDefaultDate:                true,
+		NoDefaultContentType:         true,
+		SecureErrorLogMessage:        true,
+		// Timeouts are not set: watch.go is cheaper and knows more.
+	}
+	return s
+}
+
+// Listen binds the address. After it clients can connect; they are answered once Serve runs.
+func (s *Server) Listen() error {
+	// Multipath TCP, Go's default for listeners, buys nothing here and costs a second socket per
+	// connection. Idle peers are found by IdleTimeout, not by keep-alive probes.
+	lc := net.ListenConfig{KeepAlive: -1}
+	lc.SetMultipathTCP(false)
+	ln, err := lc.Listen(context.Background(), "tcp", s.cfg.Addr)
+	if err != nil {
+		return err
+	}
+	tl, ok := ln.(*net.TCPListener)
+	if !ok {
+		return errors.Join(errors.New("listen: not a TCP address: "+s.cfg.Addr), ln.Close())
+	}
+	s.ln = tl
+	return nil
+}
+
+// Addr is the bound host:port, or "" before Listen.
+func (s *Server) Addr() string {
+	if s.ln == nil {
+		return ""
+	}
+	return s.ln.Addr().String()
+}
+
+// Drain refuses every new body from now on with 503 and closes its connection. Bodies that are being
+// read go on, and those that were taken keep waiting for their ack. Invocation events are still
+// acknowledged: the function must not fail because of us.
+func (s *Server) Drain() {
+	s.admission.close()
+	s.cancel()
+}
+
+// WaitAdmitted waits, after Drain, until no handler is between its reservation and its push any more:
+// from then on nothing new comes into the ring. It returns ctx.Err() when ctx ends first.
+func (s *Server) WaitAdmitted(ctx context.Context) error {
+	select {
+	case <-s.admission.idle:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Abort answers all that wait for an ack with 504 now, and all that come to wait later.
+func (s *Server) Abort() {
+	s.aborted.Store(true)
+	s.conns.each((*conn).abort)
+}
+
+// Shutdown drains, closes the listener and the idle connections, and waits until the others have
+// their answers. When ctx ends first it aborts, closes every connection and returns ctx.Err(). In both
+// cases no goroutine of the server is left when it returns, provided that OnInvoke returns.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.Drain()
+	s.stopping.Store(true)
+	var err error
+	if s.ln != nil {
+		if err = s.ln.Close(); errors.Is(err, net.ErrClosed) {
+			err = nil // a second Shutdown
+		}
+	}
+	gone := s.conns.shut()
+	s.conns.each((*conn).closeIdle)
+	select {
+	case <-gone:
+	case <-ctx.Done():
+		err = ctx.Err()
+		s.Abort()
+		s.conns.each((*conn).kill)
+		<-gone
+	}
+	s.conns.wg.Wait()
+	return err
+}
+
+// silent: fasthttp has nothing to say that is not counted.
+type silent struct{}
+
+func (silent) Printf(string, ...any) {}

@@ -1,0 +1,181 @@
+package listen
+
+import (
+	"bytes"
+	"context"
+
+	"functiongraph-ingest/internal/body"
+	"functiongraph-ingest/pkg/ring"
+
+	"github.com/valyala/fasthttp"
+)
+
+// Lengths of a request body that are not lengths, as fasthttp tells them.
+const (
+	chunked  = -1
+	noLength = -2
+)
+
+// verdict is what admit says about a delivery.
+type verdict uint8
+
+const (
+	refused verdict = iota // and answered
+	empty                  // nothing to take: 200
+	admitted
+)
+
+// delivery takes one delivery: reserve, read, push, answer. unread says that the body, or a part of
+// it, is still on the wire.
+func (s *Server) delivery(ctx *fasthttp.RequestCtx, c *conn) (unread bool) {
+	if c.reserved != 0 {
+		c.reserved = 0 // the ExpectHandler admitted it
+	} else {
+		n := noLength
+		if ctx.Request.IsBodyStream() { // fasthttp makes 0 of a missing length, but no stream
+			n = ctx.Request.Header.ContentLength()
+		}
+		switch s.admit(ctx, c, n) {
+		case refused:
+			return true
+		case empty:
+			s.count.empty.Add(1)
+			return false
+		}
+	}
+	b, r := s.read(ctx, c)
+	if r != reasons {
+		s.admission.leave()
+		s.refuse(ctx, r)
+		ctx.SetConnectionClose() // where the next request begins is not known
+		return true
+	}
+	if b == nil {
+		s.admission.leave()
+		s.count.empty.Add(1)
+		return false
+	}
+	s.push(ctx, c, b)
+	return false
+}
+
+// admit decides about a delivery whose header has been read, from its announced length. After
+// admitted the caller holds a reservation of s.charge(n) at the gate and one of s.admission.
+func (s *Server) admit(ctx *fasthttp.RequestCtx, c *conn, n int) verdict {
+	r := reasons
+	switch {
+	case !identity(&ctx.Request.Header):
+		r = reasonEncoding
+	case n == noLength:
+		r = reasonLengthRequired
+	case int64(n) > s.cfg.MaxBodyBytes:
+		r = reasonTooLarge
+	case n == 0:
+		return empty
+	case !s.admission.enter():
+		r = reasonShutdown
+	default:
+		err := s.reserve(c, s.charge(n))
+		if err == nil {
+			return admitted
+		}
+		s.admission.leave()
+		switch err {
+		case ring.ErrFull:
+			r = reasonFull
+		case ring.ErrTooLarge:
+			r = reasonTooLarge
+		default: // closed, or the context of Drain
+			r = reasonShutdown
+		}
+	}
+	s.refuse(ctx, r)
+	return refused
+}
+
+// reserve takes the bytes at the gate, and waits for them if it must.
+func (s *Server) reserve(c *conn, bytes int64) error {
+	err := s.deps.Gate.TryReserve(bytes)
+	if err != ring.ErrFull || s.cfg.AdmitWait <= 0 {
+		return err
+	}
+	err = s.deps.Gate.Reserve(s.ctx, bytes, s.cfg.AdmitWait)
+	c.enter(reading, s.limits.read) // the wait was ours: the client gets its whole time
+	if err == context.Canceled {
+		return ring.ErrClosed
+	}
+	return err
+}
+
+// charge is what a body of n announced bytes reserves.
+func (s *Server) charge(n int) int64 {
+	if n == chunked {
+		return s.floor
+	}
+	return body.Charge(int64(n))
+}
+
+// push hands the body on to the decoder, and answers.
+func (s *Server) push(ctx *fasthttp.RequestCtx, c *conn, b *body.Body) {
+	b.NDJSON = ndjson(ctx.Request.Header.ContentType())
+	if s.deps.Now != nil {
+		b.AdmittedAt = s.deps.Now().UnixMilli()
+	} else {
+		b.AdmittedAt = ctx.Time().UnixMilli()
+	}
+	b.ID = s.count.bodies.Add(1)
+	s.count.bytes.Add(int64(len(b.Data)))
+	var d *body.Delivery
+	if s.cfg.WaitForAck {
+		if d = c.delivery; d == nil {
+			d = body.NewDelivery()
+			c.delivery = d
+		}
+		b.Delivery = d
+	}
+	size := int64(len(b.Data))
+	err := s.deps.Ring.TryPush(b)
+	if err != nil { // closed: the reservation is a place in the ring, so it is never full
+		s.count.late.Add(1)
+		s.count.bytes.Add(-size)
+		s.drop(b)
+		s.admission.leave()
+		s.refuse(ctx, reasonShutdown)
+		return
+	}
+	s.admission.leave()
+	// From here on b belongs to the decoder.
+	if d != nil {
+		s.await(ctx, c, d)
+	}
+}
+
+// drop gives back a body that was not pushed, and its reservation.
+func (s *Server) drop(b *body.Body) {
+	charge := b.Charge()
+	s.deps.Pool.Put(b)
+	s.deps.Gate.Release(1, charge)
+}
+
+// identity reports whether the body is sent as it is.
+func identity(h *fasthttp.RequestHeader) bool {
+	if len(h.ContentEncoding()) == 0 {
+		return true
+	}
+	for _, v := range h.PeekAll(fasthttp.HeaderContentEncoding) {
+		if len(v) != 0 && !bytes.EqualFold(v, []byte("identity")) {
+			return false
+		}
+	}
+	return true
+}
+
+// ndjson reports whether a media type, parameters aside, is application/x-ndjson.
+func ndjson(contentType []byte) bool {
+	const name = "application/x-ndjson"
+	if len(contentType) < len(name) || !bytes.EqualFold(contentType[:len(name)], []byte(name)) {
+		return false
+	}
+	rest := contentType[len(name):]
+	return len(rest) == 0 || rest[0] == ';' || rest[0] == ' ' || rest[0] == '\t'
+}

@@ -1,0 +1,157 @@
+package listen
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// maxTick bounds how late a deadline fires, minTick what a short one costs.
+const (
+	minTick = time.Millisecond
+	maxTick = time.Second
+)
+
+// ticks are the timeouts of a Config in ticks.
+type ticks struct {
+	tick            time.Duration
+	read, idle, ack uint64
+}
+
+// newTicks chooses the tick: an eighth of the shortest timeout, from 1 ms to 1 s.
+func newTicks(c *Config) ticks {
+	t := ticks{tick: maxTick}
+	for _, d := range []time.Duration{c.ReadTimeout, c.IdleTimeout, c.AckTimeout} {
+		if d > 0 {
+			t.tick = min(t.tick, max(d/8, minTick))
+		}
+	}
+	in := func(d time.Duration) uint64 {
+		if d <= 0 {
+			return never
+		}
+		// Rounded up, and one more for the part of the current tick that is over: never early.
+		return uint64((d+t.tick-1)/t.tick) + 1
+	}
+	t.read, t.idle, t.ack = in(c.ReadTimeout), in(c.IdleTimeout), in(c.AckTimeout)
+	return t
+}
+
+// registry knows every open connection and is the clock of their deadlines: now counts the ticks
+// that a ticker delivered. A ticker drops the ticks that nobody received, so after a freeze, or when
+// the process is starved of CPU, time has stood still for the deadlines too.
+//
+// The ticker, and the goroutine that receives from it, exist only while connections do: an unused
+// listener never wakes up.
+type registry struct {
+	now atomic.Uint64
+	_   [56]byte // now is read by every request; the rest is written by every connection
+
+	mu     sync.Mutex
+	first  *conn
+	served int // connections within MaxConns
+	extra  int // beyond
+	tick   time.Duration
+	stop   chan struct{}  // ends the watcher; nil when none runs
+	gone   chan struct{}  // made by shut, closed when the last connection has left after it
+	wg     sync.WaitGroup // one for each connection and for each watcher
+}
+
+func (r *registry) init(tick time.Duration) { r.tick = tick }
+
+// add takes a connection in, as one of at most maxServed, or else as one of at most maxExtra to be
+// turned away. It is false when there is no room at all, or after shut. After true the caller serves
+// the connection and then calls remove.
+func (r *registry) add(c *conn, maxServed, maxExtra int) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case r.gone != nil:
+		return false
+	case r.served < maxServed:
+		r.served++
+	case r.extra < maxExtra:
+		r.extra++
+		c.extra = true
+	default:
+		return false
+	}
+	c.next = r.first
+	if r.first != nil {
+		r.first.prev = c
+	}
+	r.first = c
+	r.wg.Add(1)
+	if r.stop == nil {
+		r.stop = make(chan struct{})
+		r.wg.Add(1)
+		go r.watch(r.stop)
+	}
+	return true
+}
+
+// remove forgets a connection that is closed. It is the last thing its goroutine does.
+func (r *registry) remove(c *conn) {
+	defer r.wg.Done()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if c.extra {
+		r.extra--
+	} else {
+		r.served--
+	}
+	if c.prev == nil {
+		r.first = c.next
+	} else {
+		c.prev.next = c.next
+	}
+	if c.next != nil {
+		c.next.prev = c.prev
+	}
+	c.prev, c.next = nil, nil
+	if r.first == nil {
+		close(r.stop)
+		r.stop = nil
+		if r.gone != nil {
+			close(r.gone)
+		}
+	}
+}
+
+// shut takes no connection in any more. The channel is closed when none is left.
+func (r *registry) shut() <-chan struct{} {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.gone == nil {
+		r.gone = make(chan struct{})
+		if r.first == nil {
+			close(r.gone)
+		}
+	}
+	return r.gone
+}
+
+// each calls f for every connection, under the mutex.
+func (r *registry) each(f func(*conn)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for c := r.first; c != nil; c = c.next {
+		f(c)
+	}
+}
+
+// watch ticks until stop.
+func (r *registry) watch(stop <-chan struct{}) {
+	defer r.wg.Done()
+	t := time.NewTicker(r.tick)
+	defer t.Stop()
+	for {
+		select {
+		case <-stop:
+			return
+		case <-t.C:
+			now := r.now.Add(1)
+			r.each(func(c *conn) { c.expireLocked(now) })
+		}
+	}
+}

@@ -1,0 +1,107 @@
+package pipeline
+
+import (
+	"functiongraph-ingest/internal/body"
+	"functiongraph-ingest/pkg/decode"
+	"functiongraph-ingest/pkg/sink"
+)
+
+const (
+	popBatch = 32 // bodies taken from the ring at once
+	// appendBatch is how many events go to the sink under one lock. Large enough that the lock costs
+	// nothing per event, small enough that a sender does not wait for long.
+	appendBatch = 64
+)
+
+// decoder is one goroutine's state.
+type decoder struct {
+	p    *Pipeline
+	d    decode.Decoder
+	e    decode.Event
+	recs [appendBatch]sink.Record
+	n    int // records waiting to be appended
+
+	events, dead, lost int // of the body at hand
+}
+
+// decode takes bodies out of the ring until it is closed and empty.
+func (p *Pipeline) decode() {
+	dec := &decoder{p: p}
+	var bodies [popBatch]*body.Body
+	for {
+		n, err := p.ring.PopBatch(bodies[:])
+		if err != nil {
+			return
+		}
+		for i, b := range bodies[:n] {
+			bodies[i] = nil
+			dec.body(b)
+		}
+	}
+}
+
+// body appends all events of one body to the sink and gives the body back.
+func (dec *decoder) body(b *body.Body) {
+	p, del := dec.p, b.Delivery
+	var ack sink.Ack
+	if del != nil {
+		ack = del
+	}
+	dec.events, dec.dead, dec.lost = 0, 0, 0
+	dec.d.Reset(b.Data, decode.Options{Lenient: p.cfg.Lenient, NDJSON: b.NDJSON})
+	for dec.d.Next(&dec.e) {
+		if dec.e.Reason != decode.OK {
+			dec.bad(b, ack)
+			continue
+		}
+		dec.recs[dec.n] = sink.Record{Key: dec.e.Key(nil), Value: dec.e.Raw(), Timestamp: b.AdmittedAt}
+		if dec.n++; dec.n == appendBatch {
+			dec.flush(ack)
+		}
+	}
+	dec.flush(ack)
+	if dec.d.Notes().Any() {
+		p.odd.Add(1)
+	}
+	charge := b.Charge()
+	p.bodies.Put(b)
+	p.gate.Release(1, charge)
+	if del != nil {
+		del.Events, del.DeadLettered = dec.events, dec.dead
+		del.Settle(dec.lost) // the decoder's own part
+	}
+}
+
+// flush appends the records that wait. Events are admitted before the sink has them, so that the ledger
+// never shows more delivered than admitted.
+func (dec *decoder) flush(ack sink.Ack) {
+	if dec.n == 0 {
+		return
+	}
+	dec.p.admitted.Add(int64(dec.n))
+	dec.events += dec.n
+	took, err := dec.p.sink.Append(dec.p.hard, dec.recs[:dec.n], ack)
+	if err != nil {
+		dec.drop(dec.n - took)
+	}
+	dec.n = 0
+}
+
+// bad sends a bad region to the dead letters.
+func (dec *decoder) bad(b *body.Body, ack sink.Ack) {
+	dec.p.admitted.Add(1)
+	dec.dead++
+	err := dec.p.sink.DeadLetter(dec.p.hard, &sink.DeadLetter{
+		Raw: dec.e.Raw(), Reason: dec.e.Reason.String(), Offset: int64(dec.e.Offset()), ErrorOffset: int64(dec.e.ErrorOffset()),
+		BodyID: b.ID, Timestamp: b.AdmittedAt,
+	}, ack)
+	if err != nil {
+		dec.drop(1)
+	}
+}
+
+// drop counts events that the sink did not take: only at the end of a shutdown.
+func (dec *decoder) drop(n int) {
+	dec.p.dropped.Add(int64(n))
+	dec.lost += n
+}

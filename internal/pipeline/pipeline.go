@@ -1,0 +1,198 @@
+// Package pipeline is the story of ingest: the parts in the order in which an event meets them.
+//
+//	listen ──▶ ring[*Body] ──▶ decode ──▶ sink
+//
+// A request handler reserves a body's bytes at the gate, reads it into a pooled buffer and pushes it
+// into the ring. A decoder pops it, walks its events and appends them to the sink; then the buffer goes
+// back to the pool and the bytes to the gate. The sink settles every event: delivered, dead-lettered,
+// set aside, or dropped for a counted reason. Who waits for the outcome (ack=kafka) is told by the
+// last settlement of the body's parts.
+//
+// Pressure flows the other way: the sink's buffers fill, Append blocks, the ring fills, the gate is
+// empty, deliveries wait for --admit-wait and then get 503.
+//
+// The parts are started back to front and stopped front to back.
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"functiongraph-ingest/internal/body"
+	"functiongraph-ingest/internal/ledger"
+	"functiongraph-ingest/internal/listen"
+	"functiongraph-ingest/pkg/ring"
+	"functiongraph-ingest/pkg/sink"
+)
+
+// Config is what users set, already split and validated by package config.
+type Config struct {
+	Listen    listen.Config
+	GateBytes int64 // bodies between the start of their read and their last append
+	RingItems int   // bodies that may wait for a decoder
+	Decoders  int   // 1 keeps the order of bodies; more do not
+	Lenient   bool  // see decode.Options
+
+	ShutdownTimeout time.Duration // from the first to the last step of a stop
+}
+
+// Deps is what developers inject. The sink is started by its maker and closed by the pipeline.
+type Deps struct {
+	Sink   sink.Sink
+	Logger *slog.Logger     // nil: nothing is logged
+	Now    func() time.Time // nil: time.Now
+	// OnInvoke hears invocation events; see listen.Deps.
+	OnInvoke func(data []byte)
+}
+
+// Pipeline is all parts together. Use [New], then [Pipeline.Start], then [Pipeline.Stop].
+type Pipeline struct {
+	cfg  Config
+	log  *slog.Logger
+	sink sink.Sink
+
+	gate   *ring.Gate
+	bodies *body.Pool
+	ring   *ring.Ring[*body.Body]
+	server *listen.Server
+
+	// hard ends when the shutdown's time is over: what still waits for room in the sink then is dropped.
+	hard     context.Context
+	giveUp   context.CancelFunc
+	decoders sync.WaitGroup
+	serving  chan error // the listener's end
+	draining atomic.Bool
+
+	admitted atomic.Int64 // events, counted by the decoders
+	dropped  atomic.Int64 // events that the sink did not take because the process ends
+	odd      atomic.Int64 // bodies of which decode had something to note
+}
+
+// New builds the parts. Nothing runs yet.
+func New(cfg Config, deps Deps) *Pipeline {
+	if deps.Logger == nil {
+		deps.Logger = slog.New(slog.DiscardHandler)
+	}
+	cfg.Decoders = max(1, cfg.Decoders)
+	p := &Pipeline{cfg: cfg, log: deps.Logger, sink: deps.Sink, serving: make(chan error, 1)}
+	p.hard, p.giveUp = context.WithCancel(context.Background())
+	// With as many credits as slots, a body that was reserved always finds a slot.
+	p.ring = ring.New[*body.Body](cfg.RingItems)
+	p.gate = ring.NewGate(ring.GateConfig{Items: p.ring.Cap(), Bytes: cfg.GateBytes, Grace: thawGrace})
+	p.bodies = body.NewPool(cfg.GateBytes)
+	p.server = listen.New(cfg.Listen, listen.Deps{
+		Gate: p.gate, Ring: p.ring, Pool: p.bodies, Now: deps.Now, Logger: deps.Logger, OnInvoke: deps.OnInvoke,
+	})
+	return p
+}
+
+// thawGrace is the one second chance of a delivery whose wait at the gate ran out while the instance
+// was frozen.
+const thawGrace = 50 * time.Millisecond
+
+// Start runs the parts, back to front; the sink runs already. An error means that nothing runs.
+func (p *Pipeline) Start() error {
+	if err := p.server.Listen(); err != nil {
+		p.giveUp()
+		return err
+	}
+	for range p.cfg.Decoders {
+		p.decoders.Go(p.decode)
+	}
+	go func() { p.serving <- p.server.Serve() }()
+	return nil
+}
+
+// Addr is the address that takes telemetry.
+func (p *Pipeline) Addr() string { return p.server.Addr() }
+
+// Failed delivers the listener's error if it ends before Stop.
+func (p *Pipeline) Failed() <-chan error { return p.serving }
+
+// Stop stops the parts, front to back, within ShutdownTimeout or until ctx ends, whichever is first:
+// no new bodies; the ring empties; the sink delivers; the answers go out. What cannot be delivered in
+// time is dropped with reason "shutdown", and whoever waits for it gets 504. Call it once.
+func (p *Pipeline) Stop(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, p.cfg.ShutdownTimeout)
+	defer cancel()
+	// The answers and the end of the connections keep a part of the time for themselves.
+	deliver, cancelDeliver := context.WithTimeout(ctx, p.cfg.ShutdownTimeout*9/10)
+	defer cancelDeliver()
+	stopHard := context.AfterFunc(deliver, p.giveUp)
+	defer stopHard()
+
+	p.draining.Store(true)
+	p.server.Drain()
+	p.gate.Close()
+	var errs []error
+	note := func(what string, err error) {
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", what, err))
+		}
+	}
+	note("bodies still being read", p.server.WaitAdmitted(deliver))
+	p.ring.Close()    // a handler that comes later finds it closed and answers 503
+	p.decoders.Wait() // they leave when the ring is empty, or at once when hard ends
+	note("not everything could be delivered", p.sink.Close(deliver))
+	p.server.Abort()
+	note("open connections", p.server.Shutdown(ctx))
+	p.giveUp()
+	return errors.Join(errs...)
+}
+
+// Ready is nil when deliveries are taken and can be passed on now, else the reason why not.
+func (p *Pipeline) Ready() error {
+	if p.draining.Load() {
+		return errors.New("draining")
+	}
+	return p.sink.Ready()
+}
+
+// Ledger is the account of every event. It is exact when the pipeline is quiet.
+func (p *Pipeline) Ledger() ledger.Ledger {
+	// The order matters while events flow: read from the end of the way to its start, an event is
+	// rather missing from a later term than counted in none.
+	st := p.sink.Stats()
+	in := p.server.Stats()
+	l := ledger.Ledger{
+		Admitted: p.admitted.Load(), Delivered: st.Delivered, DeadLettered: st.DeadLettered, SetAside: st.SetAside,
+		InFlight: st.InFlight, Dropped: ledger.Reasons(st.Dropped),
+		PossibleDuplicates: st.PossibleDuplicates, DuplicatesSuppressed: st.DuplicatesSuppressed, Idempotent: st.Idempotent,
+		Bodies: ledger.Bodies{Admitted: in.BodiesAdmitted, Refused: ledger.Reasons(in.Refused)},
+	}
+	if n := p.dropped.Load(); n > 0 {
+		if l.Dropped == nil {
+			l.Dropped = ledger.Reasons{}
+		}
+		l.Dropped[sink.DroppedShutdown] += n
+	}
+	return l
+}
+
+// Gauges are fill levels of the front half, for metrics and the demo.
+type Gauges struct {
+	RingItems, RingCap int
+	GateItems          int
+	GateBytes, GateCap int64
+	GateWaiting        int
+	BodyBytes          int64 // memory of body buffers, lent and idle
+	Admitted           int64 // events
+	OddBodies          int64 // not quite JSON, but nothing was lost by it: see decode.Notes
+	Listen             listen.Stats
+}
+
+// Gauges reads the fill levels.
+func (p *Pipeline) Gauges() Gauges {
+	items, used := p.gate.InUse()
+	_, limit := p.gate.Limits()
+	return Gauges{
+		RingItems: p.ring.Len(), RingCap: p.ring.Cap(), GateItems: items, GateBytes: used, GateCap: limit,
+		GateWaiting: p.gate.Waiting(), BodyBytes: p.bodies.Bytes(), Admitted: p.admitted.Load(),
+		OddBodies: p.odd.Load(), Listen: p.server.Stats(),
+	}
+}

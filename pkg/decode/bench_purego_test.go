@@ -1,0 +1,5 @@
+//go:build purego || go1.28 || !(amd64 || arm64)
+
+package decode
+
+func sonicContenders() []contender { return nil }

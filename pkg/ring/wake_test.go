@@ -1,0 +1,154 @@
+package ring
+
+import (
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+)
+
+// One Close releases everybody who waits, on either side.
+func TestCloseReleasesWaiters(t *testing.T) {
+	eachQueue(t, func(t *testing.T, c contender[int]) {
+		synctest.Test(t, func(t *testing.T) {
+			empty, full := c.make(16), c.make(16)
+			for full.TryPush(0) == nil {
+			}
+			var released atomic.Int32
+			for range 5 {
+				go func() {
+					if n, err := empty.PopBatch(make([]int, 4)); n != 0 || err != ErrClosed {
+						t.Errorf("PopBatch = %d, %v", n, err)
+					}
+					released.Add(1)
+				}()
+				go func() {
+					if err := full.Push(t.Context(), 1); err != ErrClosed {
+						t.Errorf("Push = %v", err)
+					}
+					released.Add(1)
+				}()
+			}
+			synctest.Wait()
+			if n := released.Load(); n != 0 {
+				t.Fatalf("%d did not wait", n)
+			}
+			empty.Close()
+			full.Close()
+			synctest.Wait() // a goroutine left behind fails the bubble by itself
+			if n := released.Load(); n != 10 {
+				t.Fatalf("%d of 10 released", n)
+			}
+		})
+	})
+}
+
+// A batch pop frees many slots at once: every producer that now has room must be woken.
+func TestBatchPopWakesAllProducers(t *testing.T) {
+	eachQueue(t, func(t *testing.T, c contender[int]) {
+		synctest.Test(t, func(t *testing.T) {
+			q := c.make(16)
+			for q.TryPush(0) == nil {
+			}
+			var pushed atomic.Int32
+			for range 7 {
+				go func() {
+					if q.Push(t.Context(), 1) == nil {
+						pushed.Add(1)
+					}
+				}()
+			}
+			synctest.Wait()
+			if n := q.TryPopBatch(make([]int, 5)); n != 5 {
+				t.Fatalf("popped %d", n)
+			}
+			synctest.Wait()
+			if n := pushed.Load(); n != 5 {
+				t.Fatalf("%d producers went on, want 5", n)
+			}
+			q.Close()
+		})
+	})
+}
+
+// A consumer that does not come back from its batch must not strand what others could take, nor the
+// news of Close.
+func TestStuckConsumerStrandsNothing(t *testing.T) {
+	eachQueue(t, func(t *testing.T, c contender[int]) {
+		for round := range 40 {
+			synctest.Test(t, func(t *testing.T) { stuckConsumers(t, c.make(16), round) })
+		}
+	})
+}
+
+func stuckConsumers(t *testing.T, q queue[int], round int) {
+	const consumers = 4
+	var pushed, popped, busy, left atomic.Int32
+	free := make(chan struct{})
+	for range consumers {
+		go func() {
+			defer left.Add(1)
+			for dst := make([]int, 1); ; {
+				n, err := q.PopBatch(dst)
+				if err != nil {
+					return
+				}
+				popped.Add(int32(n))
+				if busy.Add(1) < consumers { // all but one get stuck with their first batch
+					<-free
+					return
+				}
+			}
+		}()
+	}
+	if round%2 == 0 {
+		synctest.Wait() // all parked; else they race with the producers
+	}
+	for range 3 {
+		go func() {
+			for i := range 3 {
+				if q.TryPush(i) == nil {
+					pushed.Add(1)
+				}
+			}
+		}()
+	}
+	if round%4 < 2 {
+		go q.Close()
+	}
+	synctest.Wait()
+	if got, want := popped.Load(), pushed.Load(); got != want {
+		t.Errorf("round %d: %d of %d popped while a consumer is parked", round, got, want)
+	}
+	if stuck := min(busy.Load(), consumers-1); round%4 < 2 && left.Load()+stuck != consumers {
+		t.Errorf("round %d: %d stuck, %d left: one is parked after Close", round, stuck, left.Load())
+	}
+	close(free)
+	q.Close()
+}
+
+// A token that woke nobody (its consumer found the item by itself) costs one look, and never hides a
+// later push.
+func TestStaleTokens(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := New[int](16)
+		for i := range 100 {
+			r.ready.wake()
+			var n int
+			go func() { n, _ = r.PopBatch(make([]int, 4)) }()
+			synctest.Wait()
+			if n != 0 {
+				t.Fatalf("round %d: popped %d out of nothing", i, n)
+			}
+			if err := r.TryPush(i); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+			if n != 1 {
+				t.Fatalf("round %d: parked beside an item", i)
+			}
+		}
+		if n := r.ready.waiters.Load(); n != 0 {
+			t.Fatalf("%d waiters left", n)
+		}
+	})
+}

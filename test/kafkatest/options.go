@@ -1,0 +1,131 @@
+package kafkatest
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// Options describe a cluster. The zero value is one broker with a heap of 512 MiB.
+type Options struct {
+	// Brokers is the number of brokers; each is a controller as well. 0 means 1.
+	Brokers int
+	// Heap is the -Xmx of each broker, for example "1g". Empty means "512m".
+	Heap string
+	// JVM are further options of the Java launcher.
+	JVM []string
+	// Properties are added to every broker's server.properties and win over what is there.
+	Properties map[string]string
+	// DataDir is where the brokers' directories are made; they are removed at Close. Empty means the
+	// system's temporary folder.
+	DataDir string
+	// Advertise makes a second listener on every broker, for clients that come through a proxy. It
+	// is called with the broker's index and that listener's address before the broker starts, and returns
+	// the address that the broker tells these clients: the proxy's. A client that bootstraps at
+	// [Cluster.Advertised] never hears of the direct addresses. Replication and this package's own
+	// requests always go directly.
+	Advertise func(broker int, target string) (string, error)
+}
+
+// Option changes Options.
+type Option func(*Options)
+
+// WithBrokers sets the number of brokers.
+func WithBrokers(n int) Option { return func(o *Options) { o.Brokers = n } }
+
+// WithHeap sets the -Xmx of each broker.
+func WithHeap(size string) Option { return func(o *Options) { o.Heap = size } }
+
+// WithProperty sets one line of every broker's server.properties.
+func WithProperty(key, value string) Option {
+	return func(o *Options) {
+		if o.Properties == nil {
+			o.Properties = map[string]string{}
+		}
+		o.Properties[key] = value
+	}
+}
+
+// WithDataDir sets the folder in which the brokers' directories are made.
+func WithDataDir(dir string) Option { return func(o *Options) { o.DataDir = dir } }
+
+// WithAdvertise sets Options.Advertise.
+func WithAdvertise(f func(broker int, target string) (string, error)) Option {
+	return func(o *Options) { o.Advertise = f }
+}
+
+func (o *Options) setDefaults() {
+	if o.Brokers == 0 {
+		o.Brokers = 1
+	}
+	if o.Heap == "" {
+		o.Heap = "512m"
+	}
+}
+
+// The listeners of a broker.
+const (
+	listenerDirect     = "DIRECT"     // tests, bench, replication
+	listenerProxied    = "PROXIED"    // clients behind Options.Advertise
+	listenerController = "CONTROLLER" // KRaft
+)
+
+// ports are a broker's addresses, the same over all its restarts.
+type ports struct {
+	direct, controller string
+	proxied            string // empty without Options.Advertise
+	advertised         string // what clients of proxied are told
+}
+
+// serverProperties is the configuration of broker i (from 0) of a cluster.
+func serverProperties(o *Options, i int, all []ports, logDir string) string {
+	me := all[i]
+	listeners := []string{listenerDirect + "://" + me.direct, listenerController + "://" + me.controller}
+	advertised := []string{listenerDirect + "://" + me.direct}
+	if me.proxied != "" {
+		listeners = append(listeners, listenerProxied+"://"+me.proxied)
+		advertised = append(advertised, listenerProxied+"://"+me.advertised)
+	}
+	voters := make([]string, len(all))
+	for j, p := range all {
+		voters[j] = fmt.Sprintf("%d@%s", nodeID(j), p.controller)
+	}
+	replicas := fmt.Sprint(min(3, len(all)))
+	props := map[string]string{
+		"process.roles":                  "broker,controller",
+		"node.id":                        fmt.Sprint(nodeID(i)),
+		"controller.quorum.voters":       strings.Join(voters, ","),
+		"controller.listener.names":      listenerController,
+		"inter.broker.listener.name":     listenerDirect,
+		"listeners":                      strings.Join(listeners, ","),
+		"advertised.listeners":           strings.Join(advertised, ","),
+		"listener.security.protocol.map": listenerDirect + ":PLAINTEXT," + listenerProxied + ":PLAINTEXT," + listenerController + ":PLAINTEXT",
+		"log.dirs":                       logDir,
+		"auto.create.topics.enable":      "false",
+		"default.replication.factor":     replicas,
+
+		"offsets.topic.replication.factor":                 replicas,
+		"offsets.topic.num.partitions":                     "4",
+		"transaction.state.log.replication.factor":         replicas,
+		"transaction.state.log.min.isr":                    "1",
+		"transaction.state.log.num.partitions":             "4",
+		"share.coordinator.state.topic.replication.factor": replicas,
+		"share.coordinator.state.topic.min.isr":            "1",
+
+		// A killed broker may register again only when its old session has ended: 9 s by default.
+		"broker.session.timeout.ms":    "4000",
+		"broker.heartbeat.interval.ms": "1000",
+
+		// The default of 128 MiB for the cleaner alone does not go with a heap of 512 MiB.
+		"log.cleaner.dedupe.buffer.size": "4194304",
+	}
+	maps.Copy(props, o.Properties)
+	var b strings.Builder
+	for _, k := range slices.Sorted(maps.Keys(props)) {
+		fmt.Fprintf(&b, "%s=%s\n", k, props[k])
+	}
+	return b.String()
+}
+
+func nodeID(i int) int { return i + 1 }
