@@ -85,7 +85,8 @@ func (p Profile) Build(conn int) ([]*Payload, error) {
 	if p.Bodies == 0 {
 		p.Bodies = max(1, min(defaultBodies, defaultBytes/(p.Events*(EventBytes+1))))
 		if p.Marked {
-			p.Bodies = max(1, min(p.Bodies, 4*p.Keys/p.Events)) // each connection has its own
+			// Each connection has its own: as many as its keys take.
+			p.Bodies = min(p.Bodies, (eventsPerInvocation*p.Keys+p.Events-1)/p.Events)
 		}
 	}
 	w := &writer{rng: rand.New(rand.NewPCG(p.Seed, uint64(conn))), marked: p.Marked}

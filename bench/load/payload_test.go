@@ -23,7 +23,7 @@ func TestBodies(t *testing.T) {
 	for _, events := range []int{1, 100, 1000} {
 		for _, marked := range []bool{false, true} {
 			t.Run(fmt.Sprintf("events=%d/marked=%t", events, marked), func(t *testing.T) {
-				payloads, err := Profile{Events: events, Marked: marked, Bodies: 50, Seed: 7}.Build(3)
+				payloads, err := Profile{Events: events, Marked: marked, Bodies: 10, Seed: 7}.Build(3)
 				if err != nil {
 					t.Fatal(err)
 				}

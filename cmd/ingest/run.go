@@ -27,5 +27,5 @@ func start(cfg *config.Config, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal kills
-	return serve(ctx, cfg, budget, log, stdout)
+	return serve(ctx, cfg, budget, log, stdout, stderr)
 }

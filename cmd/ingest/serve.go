@@ -18,8 +18,8 @@ import (
 // serve runs the pipeline until ctx ends and prints the ledger as its last line. The parts are started
 // back to front: sink, pipeline, admin; and stopped the other way, but the admin address, which answers
 // to the end.
-func serve(ctx context.Context, cfg *config.Config, budget config.Budget, log *slog.Logger, stdout io.Writer) int {
-	out, more, err := newSink(cfg, budget, log)
+func serve(ctx context.Context, cfg *config.Config, budget config.Budget, log *slog.Logger, stdout, stderr io.Writer) int {
+	out, more, err := newSink(cfg, budget, log, stdout)
 	if err != nil {
 		log.Error("cannot start", "error", err)
 		return exitUsage
@@ -56,7 +56,11 @@ func serve(ctx context.Context, cfg *config.Config, budget config.Budget, log *s
 		_ = adm.Shutdown(closing)
 		cancel()
 	}
-	fmt.Fprintln(stdout, l.String())
+	last := stdout
+	if cfg.Sink == config.SinkNDJSON && cfg.Output == "-" {
+		last = stderr // stdout carries the events
+	}
+	fmt.Fprintln(last, l.String())
 	if code == exitOK && l.Dropped.Sum() > 0 {
 		code = exitDropped
 	}

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"time"
@@ -13,10 +14,31 @@ import (
 	"functiongraph-ingest/pkg/sink"
 	"functiongraph-ingest/pkg/sink/kafka"
 	"functiongraph-ingest/pkg/sink/kafka/recordbatch"
+	"functiongraph-ingest/pkg/sink/ndjson"
 )
 
 // newSink makes the sink that --sink names, and returns how to add its own metrics.
-func newSink(cfg *config.Config, budget config.Budget, log *slog.Logger) (sink.Sink, func(*metrics.Metrics), error) {
+func newSink(cfg *config.Config, budget config.Budget, log *slog.Logger, stdout io.Writer) (sink.Sink, func(*metrics.Metrics), error) {
+	if cfg.Sink == config.SinkNDJSON {
+		s, err := newNDJSON(cfg.Output, stdout)
+		return s, func(*metrics.Metrics) {}, err
+	}
+	return newKafka(cfg, budget, log)
+}
+
+// newNDJSON writes lines to a file, which is made or continued, or to stdout.
+func newNDJSON(output string, stdout io.Writer) (sink.Sink, error) {
+	if output == "-" {
+		return ndjson.New(struct{ io.Writer }{stdout}), nil // hides Close: stdout is not ours
+	}
+	f, err := os.OpenFile(output, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		return nil, fmt.Errorf("--output: %w", err)
+	}
+	return ndjson.New(f), nil
+}
+
+func newKafka(cfg *config.Config, budget config.Budget, log *slog.Logger) (sink.Sink, func(*metrics.Metrics), error) {
 	codec, err := recordbatch.ParseCodec(cfg.Codec)
 	if err != nil {
 		return nil, nil, err

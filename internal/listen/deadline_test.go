@@ -84,7 +84,10 @@ func TestSlowReader(t *testing.T) {
 	r := start(t, short(func(c *Config) { c.ReadTimeout = 50 * time.Millisecond }), withOutcome(outcome{dead: 1}))
 	cl := r.dial()
 	_ = cl.SetReadBuffer(4 << 10)
-	all := []byte(strings.Repeat(post("/", "[]"), 1000))
+	cl.send(post("/", "[]"))
+	until(t, "it is connected", func() bool { return len(r.taken()) > 0 })
+	r.srv.conns.each(func(c *conn) { _ = c.SetWriteBuffer(4 << 10) }) // else megabytes of answers fit
+	all := []byte(strings.Repeat(post("/", "[]"), 100))
 	go func() {
 		for {
 			if _, err := cl.Write(all); err != nil {
@@ -92,7 +95,6 @@ func TestSlowReader(t *testing.T) {
 			}
 		}
 	}()
-	until(t, "it is connected", func() bool { return len(r.taken()) > 0 })
 	until(t, "the connection is closed", func() bool { return r.srv.Stats().OpenConns == 0 })
 }
 

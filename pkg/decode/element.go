@@ -1,8 +1,7 @@
 package decode
 
 // element takes the object at p (b[p] is its brace) and fills e's fields. It returns the offset behind
-// the object, or -1 when it is not good; locate then tells why. One pass in Go owns the structure,
-// keys and short strings; skip takes what is long or unknown.
+// the object, or -1 when it is not good; validate then tells why.
 func (d *Decoder) element(b []byte, p int, e *Event) int {
 	p = blanks(b, p+1)
 	if p < len(b) && b[p] == '}' {
@@ -31,20 +30,14 @@ func (d *Decoder) element(b []byte, p int, e *Event) int {
 		}
 		start := p
 		if b[p] != '"' {
-			if p = d.value(b, p); p < 0 {
+			if p = d.value(b, p, f); p < 0 {
 				return -1
 			}
 			e.setOther(f, start, p)
 		} else {
-			if f == fieldLogs || f == other {
-				p = d.longText(b, p+1)
-			} else {
-				p = d.text(b, p+1)
-			}
-			if p < 0 {
+			if p = d.fieldText(b, p+1, f, e); p < 0 {
 				return -1
 			}
-			e.setText(f, start+1, p-1)
 		}
 		if p = blanks(b, p); p >= len(b) {
 			return -1
@@ -60,26 +53,52 @@ func (d *Decoder) element(b []byte, p int, e *Event) int {
 	}
 }
 
-// setText notes a string field: s and t enclose its content. The last of equal keys wins.
-func (e *Event) setText(f field, s, t int) {
-	v := span{uint32(s), uint32(t)}
+// fieldText takes the string of field f whose content starts at p and notes it in e: the offset behind
+// it, or -1. The last of equal keys wins.
+func (d *Decoder) fieldText(b []byte, p int, f field, e *Event) (end int) {
 	switch f {
 	case fieldName:
-		e.name = v
-		e.Kind = kindOf(e.body[s:t])
-	case fieldLogs:
-		e.logs = v
-	case fieldStatus:
-		e.status = v
+		if p+16 <= len(b) {
+			end, e.Kind = knownName(b, p)
+		}
+		if end == 0 {
+			if end = d.text(b, p); end < 0 {
+				return -1
+			}
+			e.Kind = kindOf(b[p : end-1])
+		}
+		e.name = span{uint32(p), uint32(end - 1)}
+	case fieldStart, fieldEnd:
+		if end = shaped(b, p, timeLen); end == 0 {
+			end = d.text(b, p)
+		}
+		if f == fieldStart {
+			e.start = span{uint32(p), uint32(end - 1)}
+		} else {
+			e.end = span{uint32(p), uint32(end - 1)}
+		}
 	case fieldTrace:
-		e.trace = v
-	case fieldEnd:
-		e.end = v
-	case fieldStart:
-		e.start = v
+		if end = shaped(b, p, traceLen); end == 0 {
+			end = d.text(b, p)
+		}
+		e.trace = span{uint32(p), uint32(end - 1)}
+	case fieldStatus:
+		if p+8 <= len(b) && word(b, p) == wSuccess {
+			end = p + 8
+		} else {
+			end = d.text(b, p)
+		}
+		e.status = span{uint32(p), uint32(end - 1)}
+	case fieldLogs:
+		end = d.text(b, p)
+		e.logs = span{uint32(p), uint32(end - 1)}
 	case fieldMetrics:
-		e.metrics = span{uint32(s - 1), uint32(t + 1)}
+		end = d.text(b, p)
+		e.metrics = span{uint32(p - 1), uint32(end)}
+	default:
+		end = d.text(b, p)
 	}
+	return end
 }
 
 // setOther notes a field whose value is no string: only metrics may be that, the others count as absent.
@@ -102,20 +121,42 @@ func (e *Event) setOther(f field, s, t int) {
 	}
 }
 
-// text is the offset behind the string whose content starts at p, -1 when it is not good. It is
-// meant for short ones.
+// text is the offset behind the string whose content starts at p, -1 when it is not good.
 func (d *Decoder) text(b []byte, p int) int {
 	if end := strictString(b, p); end >= 0 || !d.lenient {
+		return end
+	}
+	if end := skip(b, p-1); end >= 0 {
 		return end
 	}
 	return lenientString(b, p)
 }
 
-// value takes a value that is no string.
-func (d *Decoder) value(b []byte, p int) int {
-	if c := b[p]; c == '{' || c == '[' {
+// value takes a value of field f that is no string.
+func (d *Decoder) value(b []byte, p int, f field) int {
+	switch b[p] {
+	case '{':
+		if f == fieldMetrics {
+			if end := flatObject(b, p); end > 0 {
+				return end
+			}
+		}
+		return d.container(b, p)
+	case '[':
 		return d.container(b, p)
 	}
 	end, _, _ := scalar(b, p)
+	return end
+}
+
+// container takes an object or array inside an element. In lenient mode sonic's Skip takes it in one
+// native call; in strict mode its strings would have to be looked at again, and validate is faster.
+func (d *Decoder) container(b []byte, p int) int {
+	if d.lenient {
+		if end := skip(b, p); end >= 0 && !mayBeTooDeep(b[p:end]) {
+			return end
+		}
+	}
+	end, _, _ := validate(b, p, MaxDepth-1, d.lenient)
 	return end
 }

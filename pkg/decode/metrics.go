@@ -83,8 +83,12 @@ func podName(value []byte, old string) (string, error) {
 	if value[0] != '"' {
 		return "", fmt.Errorf("podName is not a string")
 	}
-	var buf [maxFold]byte
-	name := trim(plain(value[1:len(value)-1], buf[:0]))
+	name := trim(value[1 : len(value)-1])
+	if hasEscape(name) {
+		if u, bad := unescape(nil, name); bad < 0 {
+			name = trim(u)
+		}
+	}
 	if string(name) == old {
 		return old, nil
 	}

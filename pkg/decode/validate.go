@@ -42,9 +42,16 @@ value:
 		}
 		goto value
 	default:
-		if p, off, r = scalar(b, p); p < 0 {
-			return -1, off, r
+		q := 0
+		if p+8 <= len(b) {
+			q = shortNumber(b, p)
 		}
+		if q == 0 {
+			if q, off, r = scalar(b, p); q < 0 {
+				return -1, off, r
+			}
+		}
+		p = q
 	}
 	for level > 0 {
 		p = blanks(b, p)
