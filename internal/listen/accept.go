@@ -52,7 +52,7 @@ func (s *Server) Serve() error {
 // take starts to serve a connection, or turns it away.
 func (s *Server) take(nc *net.TCPConn) {
 	c := &conn{TCPConn: nc, srv: s}
-	c.enter(idle, s.limits.idle)
+	c.enter(asleep, s.limits.asleep)
 	if !s.conns.add(c, s.cfg.MaxConns, maxTurnedAway) {
 		s.count.refuse(reasonTooManyConns)
 		_ = nc.Close()
@@ -69,8 +69,14 @@ func (s *Server) serve(c *conn) {
 		c.turnAway(s.texts.tooManyConns)
 		return
 	}
-	// The error is about this connection alone, and what matters of it has been counted.
-	_ = s.http.ServeConn(c)
+	for c.sleep() {
+		// The error is about this connection alone, and what matters of it has been counted.
+		_ = s.http.ServeConn(c)
+		if !c.dozes() {
+			return // closed
+		}
+	}
+	_ = c.TCPConn.Close()
 }
 
 // connState hears where fasthttp is with a connection.
@@ -83,12 +89,6 @@ func connState(nc net.Conn, state fasthttp.ConnState) {
 	case fasthttp.StateActive:
 		c.enter(reading, c.srv.limits.read)
 	case fasthttp.StateIdle:
-		c.enter(idle, c.srv.limits.idle)
-		// Either Shutdown finds the connection idle, or the connection sees that it is stopping.
-		if c.srv.stopping.Load() {
-			c.srv.conns.mu.Lock()
-			c.closeIdle()
-			c.srv.conns.mu.Unlock()
-		}
+		c.rest(idle, c.srv.limits.idle)
 	}
 }

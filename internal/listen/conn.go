@@ -18,6 +18,7 @@ const (
 	waiting              // for an ack
 	writing              // an answer, and discarding what is left of a small refused body
 	closing              // lingering, see linger.go
+	asleep               // idle for long: nothing but the socket is held, see doze.go
 )
 
 // The state word: deadline in ticks, phase, and whether the deadline fired.
@@ -36,8 +37,7 @@ func phaseOf(word uint64) phase { return phase(word>>phaseShift) & 7 }
 // past is a deadline that is over.
 func past() time.Time { return time.Unix(1, 0) }
 
-// conn is one connection. fasthttp reads and writes through it; between requests it costs only
-// itself and what fasthttp holds (see the table in bench_test.go).
+// conn is one connection. fasthttp reads and writes through it.
 //
 // Ownership: the goroutine that serves the connection owns all fields but state. Others look at state
 // and may fire it, always under the registry's mutex: the owner, when it finds that its old state was
@@ -109,7 +109,7 @@ func (c *conn) abort() {
 
 // closeIdle ends a connection between two requests.
 func (c *conn) closeIdle() {
-	if w := c.state.Load(); phaseOf(w) == idle {
+	if w := c.state.Load(); phaseOf(w) == idle || phaseOf(w) == asleep {
 		c.fireLocked(w)
 	}
 }
@@ -117,8 +117,8 @@ func (c *conn) closeIdle() {
 // kill closes the connection under whatever its owner does.
 func (c *conn) kill() { _ = c.TCPConn.Close() }
 
-// Read reads from the socket. Any error between two requests is the end of the connection and not
-// of a request: nobody is there to be answered.
+// Read reads from the socket. Any error between two requests ends the connection, or begins its
+// sleep, and not a request: nobody is there to be answered.
 func (c *conn) Read(p []byte) (int, error) {
 	n, err := c.TCPConn.Read(p)
 	if err != nil {
@@ -130,10 +130,13 @@ func (c *conn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Close ends the connection, after a linger where an answer must outlive an unread request. It is
-// called once, by the goroutine that serves the connection.
+// Close is called by fasthttp when it is done with the connection. It ends it, after a linger where
+// an answer must outlive an unread request, unless the connection only goes to sleep.
 func (c *conn) Close() error {
 	c.giveBack()
+	if c.dozes() {
+		return nil
+	}
 	if c.linger {
 		c.lingering()
 	}

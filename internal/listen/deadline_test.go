@@ -98,35 +98,25 @@ func TestSlowReader(t *testing.T) {
 	until(t, "the connection is closed", func() bool { return r.srv.Stats().OpenConns == 0 })
 }
 
-// TestNoDeadlines: timeouts of 0 are none, and the watcher has nothing to do.
-func TestNoDeadlines(t *testing.T) {
-	r := start(t, withConfig(func(c *Config) { c.ReadTimeout, c.IdleTimeout, c.AckTimeout = 0, 0, 0 }))
-	cl := r.dial()
-	cl.send(post("/", "[]"))
-	if got := cl.reply(); got.status != 200 {
-		t.Error(got.status)
-	}
-	r.srv.conns.each(func(c *conn) {
-		if w := c.state.Load(); w>>deadlineShift != never {
-			t.Errorf("a deadline at tick %d", w>>deadlineShift)
-		}
-	})
-}
-
 func TestTicks(t *testing.T) {
 	for _, c := range []struct {
-		cfg             Config
-		tick            time.Duration
-		read, idle, ack uint64
+		cfg                    Config
+		tick                   time.Duration
+		read, total, ack, idle uint64 // total: until an idle connection is closed
 	}{
-		{Config{}, time.Second, never, never, never},
-		{Config{ReadTimeout: 30 * time.Second, IdleTimeout: 90 * time.Second, AckTimeout: 30 * time.Second}, time.Second, 31, 91, 31},
-		{Config{ReadTimeout: 80 * time.Millisecond, IdleTimeout: 85 * time.Millisecond}, 10 * time.Millisecond, 9, 10, never},
-		{Config{AckTimeout: time.Microsecond}, time.Millisecond, never, never, 2},
+		{Config{}, time.Second, never, never, never, dozeTicks},
+		{Config{ReadTimeout: 30 * time.Second, IdleTimeout: 90 * time.Second, AckTimeout: 30 * time.Second}, time.Second, 31, 91, 31, dozeTicks},
+		{Config{ReadTimeout: 80 * time.Millisecond, IdleTimeout: 85 * time.Millisecond}, 10 * time.Millisecond, 9, 10, never, dozeTicks},
+		{Config{IdleTimeout: time.Microsecond}, time.Millisecond, never, 3, never, dozeTicks},
+		{Config{AckTimeout: time.Microsecond}, time.Millisecond, never, never, 2, dozeTicks},
 	} {
 		got := newTicks(&c.cfg)
-		if got != (ticks{c.tick, c.read, c.idle, c.ack}) {
-			t.Errorf("%+v: %+v", c.cfg, got)
+		want := ticks{tick: c.tick, read: c.read, ack: c.ack, idle: c.idle, asleep: c.total - c.idle}
+		if c.total == never {
+			want.asleep = never
+		}
+		if canSleep && got != want {
+			t.Errorf("%+v: %+v, want %+v", c.cfg, got, want)
 		}
 	}
 }

@@ -76,7 +76,6 @@ func (s *Server) broken(ctx *fasthttp.RequestCtx, err error) {
 	if _, ok := err.(*fasthttp.ErrSmallBuffer); ok {
 		r = reasonHeaderTooLarge
 	}
-	ctx.Response.Reset()
 	s.refuse(ctx, r)
 	c.linger = true
 	c.enter(writing, s.limits.read)

@@ -9,13 +9,14 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // BenchmarkConnMemory reports what one of a thousand connections costs in each state, without the
 // body in flight, which the gate counts. The clients are bare descriptors, so that all of Go's memory
 // that is seen to grow is the server's. Run it with -benchtime 1x.
 func BenchmarkConnMemory(b *testing.B) {
-	for _, state := range []string{"fresh", "idle", "waiting"} {
+	for _, state := range []string{"fresh", "idle", "asleep", "waiting"} {
 		b.Run(state, func(b *testing.B) {
 			for b.Loop() {
 				measureConns(b, state)
@@ -43,7 +44,9 @@ func memoryNow(tb testing.TB) usage {
 }
 
 func measureConns(b *testing.B, state string) {
-	r := start(b, withGate(2*crowd, 64<<20), withOutcome(outcome{events: 1, never: state == "waiting"}))
+	r := start(b, withGate(2*crowd, 64<<20), withOutcome(outcome{events: 1, never: state == "waiting"}),
+		withConfig(func(c *Config) { c.ReadTimeout = 4 * time.Second })) // half a second a tick
+
 	addr, err := net.ResolveTCPAddr("tcp", r.addr)
 	if err != nil {
 		b.Fatal(err)
@@ -71,7 +74,7 @@ func measureConns(b *testing.B, state string) {
 	}
 	answer := make([]byte, 512)
 	for _, fd := range fds {
-		if state == "idle" {
+		if state == "idle" || state == "asleep" {
 			if _, err := syscall.Read(fd, answer); err != nil {
 				b.Fatal(err)
 			}
@@ -79,6 +82,9 @@ func measureConns(b *testing.B, state string) {
 	}
 	until(b, "all are there", func() bool {
 		st := r.srv.Stats()
+		if state == "asleep" {
+			return r.inPhase(asleep) == crowd
+		}
 		return st.OpenConns == crowd && (state != "waiting" || st.WaitingAcks == crowd)
 	})
 	after := memoryNow(b)

@@ -14,8 +14,10 @@ const (
 
 // ticks are the timeouts of a Config in ticks.
 type ticks struct {
-	tick            time.Duration
-	read, idle, ack uint64
+	tick      time.Duration
+	read, ack uint64
+	idle      uint64 // until a connection without a request goes to sleep
+	asleep    uint64 // from then until it is closed
 }
 
 // newTicks chooses the tick: an eighth of the shortest timeout, from 1 ms to 1 s.
@@ -34,6 +36,12 @@ func newTicks(c *Config) ticks {
 		return uint64((d+t.tick-1)/t.tick) + 1
 	}
 	t.read, t.idle, t.ack = in(c.ReadTimeout), in(c.IdleTimeout), in(c.AckTimeout)
+	if t.asleep = never; canSleep {
+		if t.idle != never {
+			t.asleep = max(t.idle, dozeTicks+1) - dozeTicks
+		}
+		t.idle = dozeTicks
+	}
 	return t
 }
 

@@ -116,10 +116,21 @@ func (d *Decoder) begin(p int) bool {
 		d.findLast()
 	case '{':
 		d.state = inRow
+	case ',':
+		d.withoutBracket(p)
 	default:
 		return false
 	}
 	return true
+}
+
+// withoutBracket: the body begins with neither an array nor an object. It is an array that lost its
+// opening bracket if it has the closing one.
+func (d *Decoder) withoutBracket(p int) {
+	d.state, d.opening, d.pos = inArray, p, p
+	if d.findLast(); d.last == len(d.body) {
+		d.state = inRow
+	}
 }
 
 func (d *Decoder) object(p int, e *Event) bool {
@@ -130,24 +141,23 @@ func (d *Decoder) object(p int, e *Event) bool {
 		return d.bad(p, e)
 	}
 	e.raw = span{uint32(p), uint32(end)}
-	d.separated()
+	if d.commas == 0 && d.prev == goodOne {
+		d.notes.MissingCommas++
+	}
+	d.countCommas()
 	d.prev = goodOne
 	d.pos = end
 	return true
 }
 
-// separated looks at the commas before an element.
-func (d *Decoder) separated() {
+// countCommas notes the superfluous ones of the commas before an element or region.
+func (d *Decoder) countCommas() {
 	n := d.commas
 	d.commas = 0
-	switch {
-	case n == 0 && d.prev == goodOne:
-		d.notes.MissingCommas++
-	case d.prev == nothing || d.state == inLines:
-		d.notes.ExtraCommas += n
-	case n > 1:
-		d.notes.ExtraCommas += n - 1
+	if d.prev != nothing && d.state != inLines {
+		n = max(n-1, 0) // one belongs there
 	}
+	d.notes.ExtraCommas += n
 }
 
 // nextLine finds the end of the line that starts at p; false when there is none.

@@ -21,12 +21,8 @@ func (d *Decoder) bad(p int, e *Event) bool {
 
 // junk makes e the region of what starts at p and is no object.
 func (d *Decoder) junk(p int, e *Event) bool {
-	first := d.state == atStart
-	if first { // neither an array nor an object: is it an array without its bracket?
-		d.state, d.opening, d.pos = inArray, p, p
-		if d.findLast(); d.last == len(d.body) {
-			d.state = inRow
-		}
+	if d.state == atStart {
+		d.withoutBracket(p)
 	}
 	b := d.body[:d.limit]
 	end, off, r := validate(b, p, MaxDepth, d.lenient)
@@ -72,7 +68,7 @@ func (d *Decoder) cut(e *Event, s, t, off int, r Reason) bool {
 	for t > s+1 && (isBlank(d.body[t-1]) || d.body[t-1] == ',') {
 		t--
 	}
-	d.separated()
+	d.countCommas()
 	d.prev = badOne
 	d.pos = t
 	return d.region(e, s, t, off, r)

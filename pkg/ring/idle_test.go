@@ -4,20 +4,10 @@ package ring
 
 import (
 	"runtime"
-	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
 )
-
-// cpu is what the process has used so far.
-func cpu() (used time.Duration, switches int64) {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		panic(err)
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano()), int64(u.Nvcsw)
-}
 
 // parkMany starts goroutines that wait in every way there is; they leave when all is closed.
 func parkMany(t *testing.T) (closeAll func()) {

@@ -68,7 +68,8 @@ func (r *Ring[T]) at(pos uint64) *slot[T] {
 	return &r.slots[(i<<2|i>>(r.bits-2))&r.mask]
 }
 
-// TryPush appends v. It answers ErrFull only when the ring was full at one moment of the call, and
+// TryPush appends v. It answers ErrFull only when the ring was full at one moment of the call (that
+// of the first load: tail never runs more than Cap ahead of head, so head stood there already), and
 // ErrClosed when Close came first; in both cases v was not taken. It never waits for room. (When the
 // slot it needs has been popped but not yet freed by a preempted consumer it yields to that consumer:
 // a window of a few instructions.) With a [Gate] of at most Cap items in front, and credits released
@@ -93,11 +94,10 @@ func (r *Ring[T]) TryPush(v T) error {
 				return nil
 			}
 		case d < 0: // still used by the lap before
-			if t-r.head.Load() != uint64(len(r.slots)) {
-				runtime.Gosched() // its consumer is between claiming and freeing it
-			} else if hook(); r.tail.Load() == t {
-				return ErrFull // tail did not move while head was read: full at that moment
+			if t-r.head.Load() == uint64(len(r.slots)) {
+				return ErrFull
 			}
+			runtime.Gosched() // its consumer is between claiming and freeing it
 		} // d > 0: another producer has this position
 	}
 }

@@ -64,7 +64,7 @@ func Launch(o Options) (*Process, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Process{Listen: free[0], Admin: free[1], client: &http.Client{Timeout: askTimeout}}
+	p := &Process{Listen: free[0], Admin: free[1], client: &http.Client{}}
 	if o.Listen != "" {
 		p.Listen = o.Listen
 	}
@@ -118,7 +118,14 @@ func (p *Process) PID() int { return p.child.PID() }
 
 // Get asks the admin server and returns the status and the body.
 func (p *Process) Get(path string) (int, []byte, error) {
-	return p.get(context.Background(), path)
+	return p.GetWithin(askTimeout, path)
+}
+
+// GetWithin is Get for answers that take long.
+func (p *Process) GetWithin(timeout time.Duration, path string) (int, []byte, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	return p.get(ctx, path)
 }
 
 func (p *Process) get(ctx context.Context, path string) (int, []byte, error) {

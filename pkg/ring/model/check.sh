@@ -46,7 +46,7 @@ holds() {
 	if run "$@"; then verdict=ok; else
 		verdict=FAILED
 		failed=1
-		cat "$dir/out" >&2
+		grep -E 'error|assert|not completed|depth too small|MEMLIM' "$dir/out" >&2 || tail -3 "$dir/out" >&2
 	fi
 	states=$(sed -n 's/^ *\([0-9.e+]*\) states, stored.*/\1/p' "$dir/out")
 	printf '%-6s %12s states %4ss  %s\n' "$verdict" "$states" "$(($(date +%s) - begin))" "$*"
@@ -81,7 +81,7 @@ if [ "$mode" = bugs ]; then
 		finds "closed is a word beside tail" $ring $o -DCLOSE=1 -DBUG=7
 		finds "slot freed before it is read" $ring -DNP=2 -DNI=2 -DNC=1 -DB=1 -DCAP=2 -DCLOSE=0 -DBUG=8
 		finds "leaves while an item is claimed and not yet published" $ring $o -DCLOSE=1 -DBUG=9
-		finds "full without a second look at tail" $ring -DNP=2 -DNI=2 -DNC=1 -DB=1 -DCAP=2 -DCLOSE=0 -DBUG=10
+		finds "full without a look at head" $ring -DNP=2 -DNI=2 -DNC=1 -DB=1 -DCAP=2 -DCLOSE=0 -DBUG=10
 
 		finds "consumer parks without a second look" $park -DNP=2 -DNC=1 -DB=1 -DCAP=2 -DCLOSE=0 -DSTALL=0 -DCANCEL=0 -DBUG=1
 		finds "who pops does not pass the wake-up on" $park -DNP=2 -DNC=2 -DB=1 -DCAP=2 -DCLOSE=0 -DSTALL=1 -DCANCEL=0 -DBUG=2
@@ -93,14 +93,14 @@ if [ "$mode" = bugs ]; then
 		finds "leaves by its context with the token" $park -DNP=1 -DNC=2 -DB=1 -DCAP=2 -DCLOSE=0 -DSTALL=0 -DCANCEL=1 -DBUG=9
 		finds "producer parks without a second look" $park -DNP=1 -DNC=1 -DB=1 -DCAP=1 -DCLOSE=0 -DSTALL=0 -DCANCEL=0 -DBUG=10
 
-		finds "looks before it raises the flag" gate -DCLOSE=0 -DIDLE=0 -DBUG=1
-		finds "who leaves the queue does not grant" gate -DCLOSE=0 -DIDLE=0 -DBUG=2
-		finds "granted while timing out is dropped" gate -DCLOSE=0 -DIDLE=0 -DBUG=3
-		finds "newcomers pass the queue" gate -DCLOSE=0 -DIDLE=0 -DBUG=4
-		finds "release does not grant" gate -DCLOSE=0 -DIDLE=0 -DBUG=5
-		finds "Close forgets who waits" gate -DCLOSE=1 -DIDLE=0 -DBUG=6
-		finds "WaitIdle looks before it raises the flag" gate -DCLOSE=0 -DIDLE=1 -DBUG=7
-		finds "the flag stays when the queue is empty" gate -DCLOSE=0 -DIDLE=0 -DBUG=8
+		finds "looks before it raises the flag" gate -DCLOSE=0 -DHOLD=0 -DIDLE=0 -DBUG=1
+		finds "who leaves the queue does not grant" gate -DCLOSE=0 -DHOLD=1 -DIDLE=0 -DBUG=2
+		finds "granted while timing out is dropped" gate -DCLOSE=0 -DHOLD=0 -DIDLE=0 -DBUG=3
+		finds "newcomers pass the queue" gate -DCLOSE=0 -DHOLD=0 -DIDLE=0 -DBUG=4
+		finds "release does not grant" gate -DCLOSE=0 -DHOLD=0 -DIDLE=0 -DBUG=5
+		finds "Close forgets who waits" gate -DCLOSE=1 -DHOLD=0 -DIDLE=0 -DBUG=6
+		finds "WaitIdle looks before it raises the flag" gate -DCLOSE=0 -DHOLD=0 -DIDLE=1 -DBUG=7
+		finds "the flag stays when the queue is empty" gate -DCLOSE=0 -DHOLD=0 -DIDLE=0 -DBUG=8
 	}
 	exit $failed
 fi
@@ -108,18 +108,21 @@ fi
 # shellcheck disable=SC2086
 {
 	for close in 0 1; do
-		for idle in 0 1; do holds gate -DCLOSE=$close -DIDLE=$idle; done
-		for cancel in 0 1; do
-			holds $park -DNP=2 -DNC=2 -DB=1 -DCAP=2 -DCLOSE=$close -DSTALL=1 -DCANCEL=$cancel
-			holds $park -DNP=2 -DNC=2 -DB=2 -DCAP=1 -DCLOSE=$close -DSTALL=0 -DCANCEL=$cancel
-		done
+		for idle in 0 1; do holds gate -DCLOSE=$close -DHOLD=0 -DIDLE=$idle; done
+		holds gate -DCLOSE=$close -DHOLD=1 -DIDLE=0
+		holds park -DNI=1 -DNP=2 -DNC=2 -DB=1 -DCAP=1 -DCLOSE=$close -DSTALL=$((1 - close)) -DCANCEL=$((1 - close))
+		holds park -DNI=2 -DNP=1 -DNC=2 -DB=2 -DCAP=2 -DCLOSE=$close -DSTALL=1 -DCANCEL=1
+		holds park -DNI=2 -DNP=2 -DNC=1 -DB=2 -DCAP=1 -DCLOSE=$close -DSTALL=0 -DCANCEL=0
 		holds $ring -DNP=2 -DNI=1 -DNC=1 -DB=2 -DCAP=2 -DCLOSE=$close
 		holds $ring -DNP=1 -DNI=3 -DNC=1 -DB=2 -DCAP=2 -DCLOSE=$close
 		holds ring -DSTALL=1 -DGATE=0 -DNP=1 -DNI=2 -DNC=2 -DB=1 -DCAP=2 -DCLOSE=$close
+		holds ring -DSTALL=0 -DGATE=1 -DNP=1 -DNI=3 -DNC=2 -DB=1 -DCAP=2 -DCLOSE=$close
 	done
 	if [ "$mode" = full ]; then
 		for close in 0 1; do
-			holds $park -DNP=3 -DNC=2 -DB=2 -DCAP=2 -DCLOSE=$close -DSTALL=1 -DCANCEL=1
+			holds park -DNI=1 -DNP=2 -DNC=2 -DB=1 -DCAP=1 -DCLOSE=$close -DSTALL=1 -DCANCEL=1
+			holds $park -DNP=2 -DNC=2 -DB=1 -DCAP=2 -DCLOSE=$close -DSTALL=1 -DCANCEL=1
+			holds $park -DNP=2 -DNC=2 -DB=2 -DCAP=1 -DCLOSE=$close -DSTALL=0 -DCANCEL=1
 			holds $ring -DNP=2 -DNI=1 -DNC=2 -DB=1 -DCAP=2 -DCLOSE=$close
 			holds $ring -DNP=2 -DNI=2 -DNC=1 -DB=2 -DCAP=2 -DCLOSE=$close
 			holds ring -DSTALL=0 -DGATE=1 -DNP=2 -DNI=2 -DNC=1 -DB=2 -DCAP=2 -DCLOSE=$close

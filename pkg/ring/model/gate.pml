@@ -4,12 +4,13 @@
  * returned together in one atomic step, so a second dimension adds no interleaving.
  *
  * Three reservations (weights 2, 1, 2 of 2; the last may run into its deadline, the second tries to
- * grow), somebody in WaitIdle, optionally Close at any moment.
+ * grow), optionally somebody in WaitIdle and Close at any moment. With HOLD the weights are 1, 1, 2
+ * and the first never releases: the others must get what is left.
  *
  * Checked: never more than CAPA in use; nobody passes the queue; at the end nobody waits beside free
  * credits, no credit is leaked, no flag is left behind, WaitIdle has returned.
  *
- * -DCLOSE=0|1   -DIDLE=0|1   -DBUG=n seeds a mistake (see check.sh)
+ * -DCLOSE=0|1   -DIDLE=0|1   -DHOLD=0|1   -DBUG=n seeds a mistake (see check.sh)
  */
 #ifndef BUG
 #define BUG 0
@@ -27,7 +28,7 @@ byte q[NA]; byte qn = 0;                                     /* Gate.queue: wait
 byte need[NA]; byte outcome[NA];                             /* waiter.need, waiter.outcome */
 chan wakeup[NA] = [1] of { bit };                            /* waiter.wake */
 bit idleOpen = 0, idleClosed = 0;                            /* Gate.idle: made, closed */
-byte done = 0, idlers = 0;                                   /* ghosts */
+byte done = 0, idlers = 0, held = 0;                         /* ghosts */
 
 inline lock() { atomic { mu == 0 -> mu = 1 } }
 inline unlock() { mu = 0 }
@@ -129,7 +130,7 @@ proctype reserve(byte me; bit deadline; bit grows) {
      :: grows -> atomic { if :: !fClosed && !fQueued && used + 1 <= CAPA -> used++; need[me]++; assert(qn == 0) :: else -> skip fi }
      :: else -> skip
      fi;
-     release()
+     if :: HOLD && me == 0 -> held = need[me] :: else -> release() fi
   :: else -> skip
   fi;
   done++
@@ -164,14 +165,14 @@ proctype idler() {
 
 init {
   atomic {
-    need[0] = 2; need[1] = 1; need[2] = 2;
+    need[0] = (HOLD -> 1 : 2); need[1] = 1; need[2] = 2;
     run reserve(0, 0, 0); run reserve(1, 0, 1); run reserve(2, 1, 0);
     if :: IDLE -> run idler() :: else -> skip fi;
     if :: CLOSE -> run closer() :: else -> skip fi
   };
   timeout ->
   assert(done == NA);
-  assert(used == 0);
+  assert(used == held);
   assert(!fQueued && !fIdle && qn == 0 && mu == 0);
   assert(idlers == IDLE)
 }

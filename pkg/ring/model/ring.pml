@@ -7,7 +7,7 @@
  * NP producers push NI items each, NC consumers pop in batches of B, CAP slots.
  *
  * Checked: no item popped twice or before its value was stored; with one consumer FIFO per producer;
- * ErrFull only when full at one moment of the call; never with a gate in front (-DGATE=1: at most CAP
+ * ErrFull only when full, and open, at one moment of the call; never with a gate in front (-DGATE=1: at most CAP
  * credits, released after the pop); at the end every push that succeeded was popped, all consumers
  * have left after Close, or none is parked beside an item without Close.
  *
@@ -45,7 +45,7 @@ inline trypush(it) {
   do
   :: r != RETRY -> break
   :: r == RETRY ->
-     atomic { t = tail; c = closed };                        /* r.tail.Load() */
+     atomic { t = tail; c = closed; g = (tail - head == CAP) };   /* r.tail.Load(); ghost: full now? */
      if
      :: c -> r = CLOSED
      :: else ->
@@ -68,14 +68,12 @@ inline trypush(it) {
            :: atomic { !(tail == t && (BUG == 7 || !closed)) -> skip }
            fi
         :: s < t ->
-           atomic { s = head; g = (tail - head == CAP) };    /* r.head.Load(); ghost: full now? */
            if
-           :: t - s != CAP -> (seq[t % CAP] == t || closed || tail != t)   /* runtime.Gosched() */
-           :: else ->
 #if BUG == 10
-              r = FULL; assert(g)                            /* tail is not looked at again */
+           :: r = FULL; assert(g)                            /* head is not looked at */
 #else
-              if :: tail == t && !closed -> r = FULL; assert(g) :: else -> skip fi   /* r.tail.Load() == t */
+           :: t - head == CAP -> r = FULL; assert(g)         /* r.head.Load() */
+           :: else -> (seq[t % CAP] == t || closed || tail != t)   /* runtime.Gosched() */
 #endif
            fi
         :: else -> skip                                      /* another producer has this position */

@@ -23,7 +23,7 @@ const (
 	// A block that claims more is corrupt, and it is found out before memory is allocated for it.
 	maxSnappyRatio = 22
 
-	// maxZstdWindow is what RFC 8878 asks of every decoder; our windows are at most 1 MiB.
+	// maxZstdWindow is what RFC 8878 asks of every decoder; our windows are at most zstdWindow.
 	maxZstdWindow = 8 << 20
 )
 

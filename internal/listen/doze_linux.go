@@ -1,0 +1,29 @@
+package listen
+
+import "syscall"
+
+// canSleep: readable needs to look at a socket without reading from it.
+const canSleep = true
+
+// readable waits until there is a byte to read. It is false when there will be none.
+func (c *conn) readable() bool {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return false
+	}
+	ok := false
+	err = raw.Read(func(fd uintptr) bool {
+		for {
+			n, _, err := syscall.Recvfrom(int(fd), c.one[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+			switch err {
+			case syscall.EINTR:
+			case syscall.EAGAIN:
+				return false // wait for it
+			default:
+				ok = err == nil && n > 0
+				return true
+			}
+		}
+	})
+	return ok && err == nil
+}
