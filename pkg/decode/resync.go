@@ -27,12 +27,13 @@ func (d *Decoder) junk(p int, e *Event) bool {
 	b := d.body[:d.limit]
 	end, off, r := validate(b, p, MaxDepth, d.lenient)
 	d.budget -= max(end, off) - p
-	if end >= 0 {
+	switch {
+	case end >= 0 && b[p] == '[' && end == d.last+1 && d.state == inArray && d.follows(blanks(b, p+1)):
+		end, off, r = p+1, p, BadStructure // the array's own closing bracket: the opening one is too much
+	case end >= 0 && d.ends(end):
 		off, r = p, NotObject
-		if !d.ends(end) {
-			off, r = blanks(b, end), BadStructure
-			end = -1
-		}
+	case end >= 0:
+		end, off, r = -1, blanks(b, end), BadStructure
 	}
 	if d.prev == goodOne && d.commas == 0 {
 		off, r = p, BadStructure
@@ -47,9 +48,9 @@ func (d *Decoder) junk(p int, e *Event) bool {
 }
 
 // stray makes e a region if the closing bracket at p is not the end of the array: the body ends with
-// another one, and good elements come before that.
+// another one, and good elements come before that. (Not so if it goes on with another array.)
 func (d *Decoder) stray(p int, e *Event) bool {
-	if d.last == len(d.body) || d.last == p {
+	if d.last == len(d.body) || d.last == p || d.body[blanks(d.body, p+1)] == '[' {
 		return false
 	}
 	t := d.regionEnd(p)
@@ -57,7 +58,7 @@ func (d *Decoder) stray(p int, e *Event) bool {
 	for q < len(d.body) && (isBlank(d.body[q]) || d.body[q] == ',') {
 		q++
 	}
-	if q >= len(d.body) || d.body[q] != '{' || !d.follows(q) {
+	if !d.follows(q) {
 		return false
 	}
 	return d.cut(e, p, t, p, BadStructure)
@@ -85,7 +86,7 @@ func (d *Decoder) ends(q int) bool {
 	case ',', '{':
 		return true
 	case ']':
-		return d.state == inArray
+		return d.state == inArray && (q == d.last || d.last == len(d.body))
 	}
 	return false
 }
@@ -218,6 +219,9 @@ func (d *Decoder) search(s int) int {
 // inside the bad element are told from its neighbours by what comes behind the last of them.
 func (d *Decoder) follows(p int) bool {
 	b := d.body[:d.limit]
+	if p >= len(b) || b[p] != '{' {
+		return false
+	}
 	for n := range chainLength {
 		if d.budget <= 0 {
 			return false

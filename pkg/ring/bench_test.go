@@ -57,6 +57,7 @@ func BenchmarkUncontended(b *testing.B) {
 			q, push, release := r.make()
 			v, dst := new(item), make([]*item, 1)
 			b.ReportAllocs()
+			before, _ := cpu()
 			for b.Loop() {
 				if err := push(v); err != nil {
 					b.Fatal(err)
@@ -67,6 +68,8 @@ func BenchmarkUncontended(b *testing.B) {
 				}
 				release(n)
 			}
+			after, _ := cpu()
+			b.ReportMetric(float64((after-before).Nanoseconds())/float64(b.N), "cpu-ns/op")
 		})
 	}
 }

@@ -1,0 +1,75 @@
+# make help lists the targets.
+
+GO          ?= go
+STATICCHECK := $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2
+FUZZTIME    ?= 30s
+DURATION    ?= 15s
+ROUNDS      ?= 3
+
+# Linker flags of a release: no symbol table, no debug information.
+LDFLAGS := -s -w
+# The tests that start processes and brokers; they are run last and one package at a time.
+PROCESS_TESTS := ./test/...
+UNIT_TESTS    := ./cmd/... ./internal/... ./pkg/... ./bench/...
+
+.DEFAULT_GOAL := help
+.PHONY: help build check fmt vet staticcheck test test-unit test-race test-builds test-process fuzz models demo bench bench-e2e
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## bin/ingest, static and stripped
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ingest ./cmd/ingest
+
+check: fmt vet staticcheck ## formatting, vet on all platforms and tags, staticcheck
+
+fmt:
+	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "not formatted by gofmt:"; echo "$$unformatted"; exit 1; fi
+
+vet:
+	$(GO) vet ./...
+	$(GO) vet -tags purego ./...
+	$(GO) vet -tags invariants ./...
+	GOARCH=386 $(GO) vet ./...
+	GOARCH=arm64 $(GO) vet ./...
+
+staticcheck:
+	$(STATICCHECK) ./...
+	$(STATICCHECK) -tags purego ./pkg/... ./internal/...
+	$(STATICCHECK) -tags invariants ./pkg/... ./internal/...
+
+test: test-unit test-race test-builds test-process ## all tests; those of the whole program need Java 17, Maven and kcat
+
+test-unit: ## unit tests, fuzz seeds, allocation guards
+	$(GO) test -timeout 10m $(UNIT_TESTS)
+
+test-race: ## unit tests under the race detector
+	CGO_ENABLED=1 $(GO) test -race -timeout 15m $(UNIT_TESTS) ./test/oracle
+
+test-builds: ## unit tests of the other builds: invariants, purego, 32 bits
+	$(GO) test -timeout 10m -tags invariants ./internal/... ./pkg/...
+	$(GO) test -timeout 10m -tags purego ./pkg/decode/... ./internal/pipeline/...
+	GOARCH=386 CGO_ENABLED=0 $(GO) test -timeout 10m ./pkg/ring/... ./pkg/decode/... ./pkg/sink/... ./internal/body/...
+
+# Never from the cache: the binary under test is not among the files that the cache looks at.
+test-process: ## the built binary as a process against a real Apache Kafka
+	$(GO) test -count=1 -p 1 -timeout 20m $(PROCESS_TESTS)
+
+fuzz: ## every fuzz target for FUZZTIME (30s)
+	@set -e; for package in $$($(GO) list $(UNIT_TESTS)); do \
+		for target in $$($(GO) test -list '^Fuzz' $$package | grep '^Fuzz' || true); do \
+			echo "$$package $$target"; \
+			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$package; \
+		done; \
+	done
+
+models: ## check the Promela models of the ring (needs spin)
+	@if [ -x pkg/ring/model/check.sh ]; then cd pkg/ring/model && ./check.sh; else echo "no models"; fi
+
+demo: build ## live demonstration without Java, for DURATION (15s)
+	$(GO) run ./cmd/demo -duration $(DURATION)
+
+bench: bench-e2e ## all benchmarks of the whole program
+
+bench-e2e: ## the built binary, a real Kafka, closed loop; ROUNDS (3)
+	$(GO) run ./bench/e2e -rounds $(ROUNDS) -json bench/results/e2e.json

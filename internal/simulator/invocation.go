@@ -1,0 +1,98 @@
+package simulator
+
+import "fmt"
+
+// Kind is a kind of event of the protocol.
+type Kind uint8
+
+// The kinds.
+const (
+	InitStart Kind = iota
+	InitRuntimeDone
+	InitReport
+	RestoreStart
+	RestoreRuntimeDone
+	RestoreReport
+	Start
+	RuntimeDone
+	Report
+	Function
+	Extension
+	numKinds
+)
+
+// String is the name as the reference's table spells it.
+func (k Kind) String() string {
+	switch k {
+	case InitStart:
+		return "platform.initStart"
+	case InitRuntimeDone:
+		return "platform.initRuntimeDone"
+	case InitReport:
+		return "platform.initReport"
+	case RestoreStart:
+		return "platform.restoreStart"
+	case RestoreRuntimeDone:
+		return "platform.restoreRuntimeDone"
+	case RestoreReport:
+		return "platform.restoreReport"
+	case Start:
+		return "platform.start"
+	case RuntimeDone:
+		return "platform.RuntimeDone"
+	case Report:
+		return "platform.report"
+	case Function:
+		return "function"
+	}
+	return "extension"
+}
+
+func (k Kind) start() bool  { return k == InitStart || k == RestoreStart || k == Start }
+func (k Kind) report() bool { return k == InitReport || k == RestoreReport || k == Report }
+func (k Kind) logs() bool   { return k == Function || k == Extension }
+
+// invocation is one call of the function, from its start to its report.
+type invocation struct {
+	trace string
+	todo  []Kind // events still to come, in order
+}
+
+const (
+	maxLogs = 8 // lines that one invocation logs, at most
+	// One invocation in so many finds a new instance, and one in so many an instance that is restored
+	// from a snapshot: both send events of their own first.
+	coldEvery = 20
+)
+
+// burst starts invocations, all at once: a few as a rule, sometimes as many as the instance takes.
+func (g *Generator) burst() {
+	room := g.cfg.Concurrency - len(g.open)
+	if room <= 0 {
+		return
+	}
+	for range 1 + g.rng.IntN(1+g.rng.IntN(room)) {
+		g.open = append(g.open, g.invoke())
+	}
+}
+
+func (g *Generator) invoke() *invocation {
+	v := &invocation{trace: g.trace()}
+	switch g.rng.IntN(coldEvery) {
+	case 0:
+		v.todo = append(v.todo, InitStart, Extension, InitRuntimeDone, InitReport)
+	case 1:
+		v.todo = append(v.todo, RestoreStart, RestoreRuntimeDone, RestoreReport)
+	}
+	v.todo = append(v.todo, Start)
+	for range g.rng.IntN(maxLogs + 1) {
+		v.todo = append(v.todo, Function)
+	}
+	v.todo = append(v.todo, RuntimeDone, Report)
+	return v
+}
+
+// trace makes a request id. The stream is a part of it, so generators cannot meet.
+func (g *Generator) trace() string {
+	return fmt.Sprintf("%08x-%04x-11ee-%04x-%012x", g.rng.Uint32(), g.rng.IntN(1<<16), g.cfg.Stream, g.rng.Uint64()>>16)
+}
