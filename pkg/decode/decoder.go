@@ -128,8 +128,8 @@ func (d *Decoder) begin(p int) bool {
 // opening bracket if it has the closing one.
 func (d *Decoder) withoutBracket(p int) {
 	d.state, d.opening, d.pos = inArray, p, p
-	if d.findLast(); d.last == len(d.body) {
-		d.state = inRow
+	if d.findLast(); d.last == len(d.body) || d.last == p {
+		d.state, d.last = inRow, len(d.body)
 	}
 }
 

@@ -73,13 +73,13 @@ func TestReasonsHaveNames(t *testing.T) {
 
 func TestKey(t *testing.T) {
 	for body, want := range map[string]string{
-		`{"traceId":"abc"}`:                      "abc",
-		`{"traceId":" abc "}`:                    "abc",
-		`{" traceid ":"abc"}`:                    "abc",
-		`{"traceId":"a\u0062\/c\n"}`:             "ab/c",
-		`{"traceId":"\u00e9\ud83d\ude00\ud800"}`: "é😀\ufffd",
-		`{"traceId":"日本"}`:                       "日本",
-		`{"traceId":"x","traceId":"y"}`:          "y",
+		`{"traceId":"abc"}`:                                  "abc",
+		`{"traceId":" abc "}`:                                "abc",
+		`{" traceid ":"abc"}`:                                "abc",
+		`{"traceId":"a\u0062\/c\n"}`:                         "ab/c",
+		`{"traceId":"\u00e9\ud83d\ude00\ud800"}`:             "é😀\ufffd",
+		`{"traceId":"日本"}`:                                   "日本",
+		`{"traceId":"x","traceId":"y"}`:                      "y",
 		`{"traceId":"69be64a7-0233-11e8-82e4-e5d37911193e"}`: "69be64a7-0233-11e8-82e4-e5d37911193e",
 		`{"traceId":"69be64a7-0233-11e8-82e4-e5d379111\"3"}`: "69be64a7-0233-11e8-82e4-e5d379111\"3",
 	} {

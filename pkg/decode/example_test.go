@@ -22,12 +22,12 @@ func ExampleDecoder() {
 			fmt.Printf("%v at %d (%.6s), region of %d bytes at %d\n", e.Reason, e.ErrorOffset(), body[e.ErrorOffset():], len(e.Raw()), e.Offset())
 			continue
 		}
-		fmt.Printf("%v key=%s %s\n", e.Kind, e.Key(nil), e.Logs())
+		fmt.Printf("%v key=%q logs=%s\n", e.Kind, e.Key(nil), e.Logs())
 	}
 	// Output:
-	// platform.start key=69be64a7
+	// platform.start key="69be64a7" logs=
 	// bad_value at 132 (pool22), region of 82 bytes at 58
-	// function key= [Function]it works\n
+	// function key="" logs=[Function]it works\n
 }
 
 func ExampleEvent_Metrics() {

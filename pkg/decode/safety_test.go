@@ -111,6 +111,20 @@ func TestBytesBehindTheBodyDoNotMatter(t *testing.T) {
 	}
 }
 
+// sonic's Skip takes some unterminated strings for good ones.
+func TestUnterminatedStringIsNotGood(t *testing.T) {
+	for n := 8; n < 200; n++ {
+		for x := 10; x < n-1; x++ {
+			body := append([]byte(`[{"logs":"`), bytes.Repeat([]byte("a"), n)...)
+			body[x], body[x+1] = '\\', '"'
+			items, _ := run(t, slices.Clip(body), Options{Lenient: true})
+			if len(items) != 1 || items[0].reason != Truncated || items[0].errOff != len(body) {
+				t.Fatalf("%q: %v", body, lines(items))
+			}
+		}
+	}
+}
+
 // sonic's Skip and the Go scanner agree on what they accept, and where it ends.
 func TestSkipAgrees(t *testing.T) {
 	if !Native {

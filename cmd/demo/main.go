@@ -1,0 +1,87 @@
+// Command demo shows ingest at work, with nothing but Go: it builds ingest, runs it against a Kafka broker
+// that lives inside of the demo (kfake), posts what the instances of a FunctionGraph function would post,
+// reads everything back with another Kafka client (franz-go), and shows all of it while it happens.
+//
+// It ends with an account. The exit status is 0 only if every event that was posted has been consumed
+// exactly once, unchanged, in order, from the topic where it belongs, and the ledger of ingest says the same.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+)
+
+// options are what users choose.
+type options struct {
+	duration time.Duration
+	rate     int    // events per second, on the average
+	senders  int    // instances that post, each one body at a time
+	seed     uint64 // of the telemetry
+	bin      string // ingest, already built; "" builds it
+	plain    bool   // lines instead of a screen that is redrawn
+}
+
+// maxEvents bounds what one run posts: the broker keeps all of it in memory, about 100 bytes an event
+// compressed, and the account 100 more.
+const maxEvents = 10_000_000
+
+func parse(args []string, stderr io.Writer) (options, error) {
+	var o options
+	f := flag.NewFlagSet("demo", flag.ContinueOnError)
+	f.SetOutput(stderr)
+	f.DurationVar(&o.duration, "duration", 15*time.Second, "how long to post")
+	f.IntVar(&o.rate, "rate", 20_000, "events per second, on the average")
+	f.IntVar(&o.senders, "senders", 8, "instances that post at the same time")
+	f.Uint64Var(&o.seed, "seed", 1, "of the telemetry: the same seed makes the same events")
+	f.StringVar(&o.bin, "ingest", "", "the ingest program; empty builds it")
+	f.BoolVar(&o.plain, "plain", false, "one line a second, also on a terminal")
+	if err := f.Parse(args); err != nil {
+		return o, err
+	}
+	switch {
+	case f.NArg() > 0:
+		return o, fmt.Errorf("unexpected argument %s", f.Arg(0))
+	case o.duration <= 0 || o.rate <= 0:
+		return o, errors.New("-duration and -rate must be above 0")
+	case o.senders < 1 || o.senders > 256:
+		return o, errors.New("-senders must be 1 to 256")
+	case o.duration.Seconds()*float64(o.rate) > maxEvents:
+		return o, fmt.Errorf("%v at %d events/s is more than the %d events that the broker in memory is good for", o.duration, o.rate, maxEvents)
+	}
+	return o, nil
+}
+
+const (
+	exitOK     = 0
+	exitDiffer = 1 // something differs, or the demo could not run
+	exitUsage  = 2
+)
+
+func main() {
+	o, err := parse(os.Args[1:], os.Stderr)
+	if errors.Is(err, flag.ErrHelp) {
+		os.Exit(exitOK)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "demo:", err)
+		os.Exit(exitUsage)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal kills
+	code := exitOK
+	if ok, err := run(ctx, o, newScreen(os.Stdout, o.plain)); err != nil {
+		fmt.Fprintln(os.Stderr, "demo:", err)
+		code = exitDiffer
+	} else if !ok {
+		code = exitDiffer
+	}
+	stop()
+	os.Exit(code)
+}
