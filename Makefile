@@ -66,7 +66,7 @@ fuzz: ## every fuzz target for FUZZTIME (30s)
 models: ## check the Promela models of the ring (needs spin)
 	@if [ -x pkg/ring/model/check.sh ]; then cd pkg/ring/model && ./check.sh; else echo "no models"; fi
 
-demo: build ## live demonstration without Java, for DURATION (15s)
+demo: ## live demonstration without Java, for DURATION (15s)
 	$(GO) run ./cmd/demo -duration $(DURATION)
 
 bench: bench-e2e ## all benchmarks of the whole program

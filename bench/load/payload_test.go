@@ -74,17 +74,18 @@ func TestMark(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	const firstID uint64 = 999_999_999_000
 	traces := map[string]int{}
 	for _, p := range payloads {
 		for i := range p.Events() {
-			p.Mark(i, 999_999_999_000+uint64(i), 42)
+			p.Mark(i, firstID+uint64(i), 42)
 		}
 		for i := range p.Events() {
 			var e telemetry
 			if err := json.Unmarshal(p.Event(i), &e); err != nil {
 				t.Fatal(err)
 			}
-			if e.ID != fmt.Sprint(999_999_999_000+i) || e.Seq != "0000000042" {
+			if e.ID != fmt.Sprint(firstID+uint64(i)) || e.Seq != "0000000042" {
 				t.Errorf("event %d has id %s and seq %s", i, e.ID, e.Seq)
 			}
 			if key, known := traces[e.TraceID]; known && key != p.Key(i) {

@@ -11,7 +11,7 @@ const (
 	deadTopic       = topic + ".dlq"
 	partitions      = 4
 	deadPartitions  = 1
-	brokerIsInside  = "kfake, inside the demo"
+	brokerLibrary   = "kfake"
 	consumerLibrary = "franz-go"
 )
 

@@ -30,7 +30,7 @@ func serve(ctx context.Context, cfg *config.Config, budget config.Budget, log *s
 		closeWithin(out, time.Second)
 		return exitFailed
 	}
-	adm, err := startAdmin(cfg, p, more, log)
+	stopAdmin, err := startAdmin(cfg, p, more, log)
 	if err != nil {
 		log.Error("cannot start", "error", err)
 		_ = p.Stop(ctx)
@@ -51,11 +51,7 @@ func serve(ctx context.Context, cfg *config.Config, budget config.Budget, log *s
 		log.Warn("stopped", "error", err)
 	}
 	l := p.Ledger()
-	if adm != nil {
-		closing, cancel := context.WithTimeout(context.Background(), time.Second)
-		_ = adm.Shutdown(closing)
-		cancel()
-	}
+	stopAdmin()
 	last := stdout
 	if cfg.Sink == config.SinkNDJSON && cfg.Output == "-" {
 		last = stderr // stdout carries the events
@@ -88,10 +84,11 @@ func listenOnFirst(cfg *config.Config, budget config.Budget, out sink.Sink, log 
 	return nil, err
 }
 
-// startAdmin serves /ledger, /metrics, /healthz and /readyz. more adds the sink's own metrics.
-func startAdmin(cfg *config.Config, p *pipeline.Pipeline, more func(*metrics.Metrics), log *slog.Logger) (*admin.Server, error) {
+// startAdmin serves /ledger, /metrics, /healthz and /readyz until the function it returns is called. more
+// adds the sink's own metrics.
+func startAdmin(cfg *config.Config, p *pipeline.Pipeline, more func(*metrics.Metrics), log *slog.Logger) (stop func(), err error) {
 	if cfg.Admin == config.Off {
-		return nil, nil
+		return func() {}, nil
 	}
 	m := metrics.New(p.Source())
 	p.Register(m)
@@ -102,12 +99,19 @@ func startAdmin(cfg *config.Config, p *pipeline.Pipeline, more func(*metrics.Met
 	if err := a.Listen(); err != nil {
 		return nil, err
 	}
+	done := make(chan struct{})
 	go func() {
+		defer close(done)
 		if err := a.Serve(); err != nil {
 			log.Error("the admin address ended", "error", err)
 		}
 	}()
-	return a, nil
+	return func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		_ = a.Shutdown(ctx)
+		<-done
+	}, nil
 }
 
 func closeWithin(s sink.Sink, d time.Duration) {

@@ -79,6 +79,53 @@ func TestAckTimeout(t *testing.T) {
 	}
 }
 
+// TestLateSettle: what is settled after its sender was answered 504 must not answer for the next body
+// on the same connection.
+func TestLateSettle(t *testing.T) {
+	r := start(t, withOutcome(outcome{never: true}))
+	settle := func(i int, dead int) {
+		r.mu.Lock()
+		d := r.open[i]
+		r.open[i] = body.NewDelivery() // for the end of the test
+		r.mu.Unlock()
+		d.Events, d.DeadLettered = 1, dead
+		d.Settle(0)
+	}
+	cl := r.dial()
+	cl.send(post("/", "[1]"))
+	until(t, "the first waits", func() bool { return r.srv.Stats().WaitingAcks == 1 && len(r.taken()) == 1 })
+	r.pass(1000)
+	if got := cl.reply(); got.status != 504 {
+		t.Fatalf("%+v", got)
+	}
+	cl.send(post("/", "[2]"))
+	until(t, "the second waits", func() bool { return r.srv.Stats().WaitingAcks == 1 && len(r.taken()) == 2 })
+	settle(0, 0)
+	settle(1, 7)
+	if got := cl.reply(); got.status != 200 || !strings.Contains(got.body, `"deadLettered":7`) {
+		t.Errorf("the second was answered %+v", got)
+	}
+}
+
+// TestWaitAtGateIsNotCharged: the time a request waits for room is not taken from the time its
+// client has to send it.
+func TestWaitAtGateIsNotCharged(t *testing.T) {
+	r := start(t, withGate(1, 1<<20), withConfig(func(c *Config) { c.AdmitWait = time.Hour }))
+	if err := r.gate.TryReserve(1); err != nil {
+		t.Fatal(err)
+	}
+	cl := r.dial()
+	cl.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\n[")
+	until(t, "it waits", func() bool { return r.gate.Waiting() == 1 })
+	r.pass(1000)
+	r.gate.Release(1, 1)
+	until(t, "it is admitted", func() bool { return r.gate.Waiting() == 0 })
+	cl.send("1]")
+	if got := cl.reply(); got.status != 200 {
+		t.Errorf("%+v", got)
+	}
+}
+
 // TestSlowReader: a client that never reads its answers is not kept for ever.
 func TestSlowReader(t *testing.T) {
 	r := start(t, short(func(c *Config) { c.ReadTimeout = 50 * time.Millisecond }), withOutcome(outcome{dead: 1}))

@@ -49,10 +49,7 @@ func TestSleepWhileSending(t *testing.T) {
 	cl := r.dial()
 	for i := range 2000 {
 		// A tick of our own at any moment: the ticker's next is a second away.
-		go func() {
-			now := r.srv.conns.now.Add(1)
-			r.srv.conns.each(func(c *conn) { c.expireLocked(now) })
-		}()
+		go r.pass(1)
 		request := post("/", fmt.Sprintf("[%d]", i))
 		cut := i % len(request)
 		cl.send(request[:cut])

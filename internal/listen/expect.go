@@ -5,7 +5,7 @@ import "github.com/valyala/fasthttp"
 // expect decides about a request with "Expect: 100-continue": either the body is admitted and the
 // client told to go on, or the refusal is the answer and no byte of the body need be sent. A
 // reservation made here waits in the conn for the handler; when the handler is never called, because
-// the client has gone, broken or Close gives it back.
+// the client has gone, Close gives it back.
 //
 // fasthttp's documentation says that the response must not be modified here, but it sends what is in
 // it with the status returned (v1.77, serveConnCounted); a test holds it to that.

@@ -71,7 +71,6 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 // closes the connection afterwards.
 func (s *Server) broken(ctx *fasthttp.RequestCtx, err error) {
 	c := ctx.Conn().(*conn) //nolint:forcetypeassert // accept.go makes no others
-	c.giveBack()
 	r := c.readFailure()
 	if _, ok := err.(*fasthttp.ErrSmallBuffer); ok {
 		r = reasonHeaderTooLarge

@@ -80,6 +80,7 @@ func start(t testing.TB, opts ...option) *rig {
 	r.limit = gc.Bytes
 	r.gate, r.pool, r.ring = ring.NewGate(gc), body.NewPool(gc.Bytes), ring.New[*body.Body](gc.Items)
 	r.srv = New(cfg, Deps{Gate: r.gate, Ring: r.ring, Pool: r.pool, OnInvoke: func([]byte) { r.invocations.Add(1) }})
+	r.srv.lingerTime = time.Minute // a stalled machine must not end a linger
 	if err := r.srv.Listen(); err != nil {
 		t.Fatal(err)
 	}
@@ -174,6 +175,12 @@ func (r *rig) stop() {
 	if n := r.srv.Stats().OpenConns; n != 0 {
 		r.t.Errorf("%d connections are still open", n)
 	}
+}
+
+// pass lets n ticks pass for every deadline.
+func (r *rig) pass(n uint64) {
+	now := r.srv.conns.now.Add(n)
+	r.srv.conns.each(func(c *conn) { c.expireLocked(now) })
 }
 
 // inPhase counts connections.

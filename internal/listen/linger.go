@@ -19,7 +19,7 @@ func (c *conn) lingering() {
 	c.enter(closing, never)
 	c.srv.count.lingering.Add(1)
 	defer c.srv.count.lingering.Add(-1)
-	if c.CloseWrite() != nil || c.SetReadDeadline(time.Now().Add(lingerTime)) != nil {
+	if c.CloseWrite() != nil || c.SetReadDeadline(time.Now().Add(c.srv.lingerTime)) != nil {
 		return // closed by the other side
 	}
 	c.discard(c.srv.cfg.MaxBodyBytes)
@@ -29,7 +29,7 @@ func (c *conn) lingering() {
 // prepared for an answer that comes before it.
 func (c *conn) turnAway(answer []byte) {
 	defer func() { _ = c.TCPConn.Close() }()
-	if c.SetDeadline(time.Now().Add(lingerTime)) != nil || !c.discard(1) {
+	if c.SetDeadline(time.Now().Add(c.srv.lingerTime)) != nil || !c.discard(1) {
 		return
 	}
 	if _, err := c.TCPConn.Write(answer); err == nil {

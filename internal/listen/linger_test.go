@@ -51,7 +51,10 @@ func TestEarlyRefusalReachesClient(t *testing.T) {
 				if err := <-sent; err != nil {
 					t.Errorf("send: %v", err)
 				}
-				cl.closed()
+				cl.closed() // the sending side is closed at once,
+				if n := r.srv.Stats().Lingering; n != 1 {
+					t.Errorf("%d lingers", n) // and the other when the client is done
+				}
 				_ = cl.Close()
 				until(t, "the linger ends", func() bool { return r.srv.Stats().Lingering == 0 })
 			})

@@ -91,6 +91,8 @@ type Server struct {
 	texts     texts
 	floor     int64  // what a chunked body reserves first
 	scratch   []byte // what lingering closes discard into; never read
+	// lingerTime is the constant; tests have longer ones.
+	lingerTime time.Duration
 
 	aborted  atomic.Bool // no wait for an ack any more
 	stopping atomic.Bool // idle connections are closed
@@ -105,7 +107,7 @@ func New(cfg Config, deps Deps) *Server {
 	if deps.Logger == nil {
 		deps.Logger = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{cfg: cfg, deps: deps, scratch: make([]byte, scratchSize)}
+	s := &Server{cfg: cfg, deps: deps, scratch: make([]byte, scratchSize), lingerTime: lingerTime}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.admission.init()
 	s.limits = newTicks(&cfg)

@@ -124,7 +124,8 @@ func (s *Server) push(ctx *fasthttp.RequestCtx, c *conn, b *body.Body) {
 		b.AdmittedAt = ctx.Time().UnixMilli()
 	}
 	b.ID = s.count.bodies.Add(1)
-	s.count.bytes.Add(int64(len(b.Data)))
+	size := int64(len(b.Data)) // after the push b is not ours
+	s.count.bytes.Add(size)
 	var d *body.Delivery
 	if s.cfg.WaitForAck {
 		if d = c.delivery; d == nil {
@@ -133,9 +134,7 @@ func (s *Server) push(ctx *fasthttp.RequestCtx, c *conn, b *body.Body) {
 		}
 		b.Delivery = d
 	}
-	size := int64(len(b.Data))
-	err := s.deps.Ring.TryPush(b)
-	if err != nil { // closed: the reservation is a place in the ring, so it is never full
+	if err := s.deps.Ring.TryPush(b); err != nil { // closed: the reservation is a place in the ring, so it is never full
 		s.count.late.Add(1)
 		s.count.bytes.Add(-size)
 		s.drop(b)

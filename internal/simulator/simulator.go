@@ -45,6 +45,8 @@ type Generator struct {
 	seq  uint64 // of the next event
 	open []*invocation
 	pod  string
+
+	broke int // bodies that were broken so far
 }
 
 // New returns a generator at its start.
@@ -73,7 +75,8 @@ func (g *Generator) Next(d *Delivery) {
 	d.NDJSON = g.chance(g.cfg.Lines)
 	broken, at := Intact, -1
 	if g.chance(g.cfg.Broken) {
-		broken = Breakage(1 + g.rng.IntN(int(numBreakages)-1))
+		broken = Breakage(1 + (int(g.cfg.Stream)+g.broke)%int(numBreakages-1)) // in turn: a short run has all
+		g.broke++
 		at = g.rng.IntN(n + 1)
 	}
 	switch broken {

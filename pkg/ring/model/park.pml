@@ -74,10 +74,10 @@ inline pop() {
   fi
 }
 
-/* Ring.passOn */
+/* Ring.passOn; only who took a token owes it */
 inline passOn() {
   if
-  :: readyW > 0 && BUG != 2 ->
+  :: tok && readyW > 0 && BUG != 2 ->
      if :: items > 0 || (closed && BUG != 3) -> wake(readySem) :: else -> skip fi
   :: else -> skip
   fi
@@ -86,14 +86,14 @@ inline passOn() {
 /* Ring.passRoomOn */
 inline passRoomOn() {
   if
-  :: roomW > 0 && BUG != 8 -> if :: items < CAP || closed -> wake(roomSem) :: else -> skip fi
+  :: tok && roomW > 0 && BUG != 8 -> if :: items < CAP || closed -> wake(roomSem) :: else -> skip fi
   :: else -> skip
   fi
 }
 
 /* NI times Ring.Push */
 proctype producer(bit ctx) {
-  byte i = 0, r;
+  byte i = 0, r; bit tok;
 #if BUG == 6
   bit early;
 #endif
@@ -113,14 +113,14 @@ again:
         :: r == FULL ->
            pparked++;
            if                                                /* r.room.park(ctx.Done()) */
-           :: roomSem?_ -> pparked--; roomW--; goto again
+           :: roomSem?_ -> pparked--; roomW--; tok = 1; goto again
            :: ctx && ctxdone -> pparked--; roomW--; break    /* return ctx.Err() */
            fi
         :: else -> roomW--                                   /* r.room.leave() */
         fi
      :: else -> skip
      fi;
-     passRoomOn();
+     passRoomOn(); tok = 0;
      if :: r == CLOSED -> break :: else -> i++ fi
   :: else -> break
   od
@@ -128,9 +128,11 @@ again:
 
 /* Ring.PopBatchContext until ErrClosed */
 proctype consumer(bit ctx) {
-  byte k; bit drained;
+  byte k; bit drained, tok;
   do
-  :: pop();
+  :: k = 0;
+again:
+     pop();
      if
      :: k == 0 && !drained ->
         readyW++;                                            /* r.ready.announce() */
@@ -141,11 +143,11 @@ proctype consumer(bit ctx) {
         :: k == 0 && !drained ->
            cparked++;
            if                                                /* r.ready.park(ctx.Done()) */
-           :: readySem?_ -> cparked--; readyW--;
+           :: readySem?_ -> cparked--; readyW--; tok = 1;
 #if BUG == 9
-              if :: ctx && ctxdone -> break :: else -> goto next fi   /* leaves with the token */
+              if :: ctx && ctxdone -> break :: else -> goto again fi  /* leaves with the token */
 #else
-              goto next                                      /* continue: look again */
+              goto again                                     /* continue: look again */
 #endif
            :: ctx && ctxdone -> cparked--; readyW--; break   /* return 0, ctx.Err() */
            fi
@@ -153,13 +155,12 @@ proctype consumer(bit ctx) {
         fi
      :: else -> skip
      fi;
-     passOn();
+     passOn(); tok = 0;
      if
      :: drained -> break
      :: !drained                                             /* busy with its batch ... */
      :: !drained && STALL -> atomic { stuck++; k = 0 }; goto out   /* ... for ever */
-     fi;
-next: k = 0
+     fi
   od;
   cleft++;
 out: skip

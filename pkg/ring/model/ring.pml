@@ -136,10 +136,10 @@ inline pop() {
   h = 0; t = 0; c = 0
 }
 
-/* Ring.passOn */
+/* Ring.passOn; only who took a token owes it */
 inline passOn() {
   if
-  :: W > 0 && BUG != 2 ->
+  :: tok && W > 0 && BUG != 2 ->
      atomic { t = tail; c = closed };
      if :: t != head || (c && BUG != 6) -> notify() :: else -> skip fi;
      t = 0; c = 0
@@ -165,9 +165,11 @@ proctype producer(byte id) {
 
 /* Ring.PopBatch until ErrClosed */
 proctype consumer() {
-  byte k, h, t, j, v; bit c, drained;
+  byte k, h, t, j, v; bit c, drained, tok;
   do
-  :: pop();
+  :: k = 0;
+again:
+     pop();
      if
      :: k == 0 && !drained ->
         W++;                                                 /* r.ready.announce() */
@@ -175,18 +177,17 @@ proctype consumer() {
         pop();
 #endif
         if
-        :: k == 0 && !drained -> sem?_; W--; goto next       /* r.ready.park, continue */
+        :: k == 0 && !drained -> sem?_; W--; tok = 1; goto again   /* r.ready.park, continue */
         :: else -> W--                                       /* r.ready.leave() */
         fi
      :: else -> skip
      fi;
-     passOn();
+     passOn(); tok = 0;
      if
      :: drained -> break
      :: !drained -> if :: GATE -> credits = credits + k :: else -> skip fi   /* Gate.Release */
      :: !drained && STALL -> atomic { stuck++; k = 0 }; goto out
-     fi;
-next: k = 0
+     fi
   od;
   cleft++;
 out: skip

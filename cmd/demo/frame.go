@@ -1,0 +1,145 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+const labelWidth = 15
+
+// frame is the view of a moment as a screen. It has the same number of lines every time.
+func (v *view) frame() []string {
+	c, m := v.change(), v.last()
+	lines := []string{v.progress(m.at), ""}
+	lines = append(lines, v.flow(&c)...)
+	lines = append(lines, "",
+		v.label("POST → ack")+fmt.Sprintf("p50 %-9s p99 %-9s %-7s  %s", millis(c.latency.Quantile(0.5)),
+			millis(c.latency.Quantile(0.99)), c.perSecond(c.bodies), v.answers(&m.traffic)),
+		v.label("batch")+fmt.Sprintf("%.0f events, %s, %s compressed; %s",
+			c.perBatch(c.out), size(c.perBatch(c.rawBytes)), size(c.perBatch(c.wireBytes)), c.perSecond(c.batches)),
+		v.fill("ring", m.gauges.ring, v.peak.ring, func(n float64) string { return count(n) }, "bodies"),
+		v.fill("gate", m.gauges.gate, v.peak.gate, size, ""),
+		v.fill("buffers", m.gauges.buffers, v.peak.buffers, size, ""),
+		v.label("process")+fmt.Sprintf("%.0f %% of a core, %s", 100*c.cpu/c.seconds, size(m.gauges.rss)),
+	)
+	lines = append(lines, v.deadLetters(&m.seen)...)
+	lines = append(lines, "", v.colors.dim(" the last records, as a consumer ("+consumerLibrary+") reads them"))
+	return append(lines, v.records(&m.seen)...)
+}
+
+func (v *view) label(s string) string { return v.colors.dim(pad(" "+s, labelWidth)) }
+
+func (v *view) progress(at time.Duration) string {
+	const width = 44
+	done := min(int(at.Seconds()/v.options.duration.Seconds()*width+0.5), width)
+	return v.colors.bold(pad(" ingest demo", labelWidth)) + v.colors.green(strings.Repeat("━", done)) +
+		v.colors.dim(strings.Repeat("━", width-done)) + fmt.Sprintf("  %.1f of %v", at.Seconds(), v.options.duration)
+}
+
+// flow is the way of the events, with the rates at each of its stations under it, and the rate posted as
+// it went.
+func (v *view) flow(c *change) []string {
+	type station struct{ name, arrow, rate string }
+	stations := []station{
+		{fmt.Sprintf("%d instances", v.options.senders), "─POST→", c.perSecond(c.posted)},
+		{"ring, decode", "─append→", c.perSecond(c.in)},
+		{"batches, Kafka", "─fetch→", c.perSecond(c.out)},
+		{"consumer", "", c.perSecond(c.seen)},
+	}
+	top, bottom := " ", " "
+	for _, s := range stations {
+		width := len([]rune(s.name)) + len([]rune(s.arrow)) + 3
+		top += v.colors.bold(s.name)
+		if s.arrow != "" {
+			top += " " + v.colors.dim(s.arrow) + "  "
+		}
+		bottom += v.colors.cyan(pad(s.rate, width))
+	}
+	return []string{top, bottom, v.label("events/s") + v.colors.cyan(v.history())}
+}
+
+// history is the rate of posting from moment to moment.
+func (v *view) history() string {
+	var rates []float64
+	for i := 1; i < len(v.moments); i++ {
+		a, b := &v.moments[i-1], &v.moments[i]
+		if b.at-a.at < frameEvery/2 {
+			continue // the last frame may come right behind the one before: too short for a rate
+		}
+		rates = append(rates, float64(b.traffic.events-a.traffic.events)/max((b.at-a.at).Seconds(), 1e-3))
+	}
+	if len(rates) == 0 {
+		return ""
+	}
+	return pad(spark(rates), keep) + fmt.Sprintf(" %s max", count(slices.Max(rates)))
+}
+
+// answers counts what was not simply taken.
+func (v *view) answers(s *trafficStats) string {
+	text := v.colors.green(count(s.bodies) + " × 200")
+	if s.refusals > 0 {
+		text += "  " + v.colors.yellow(count(s.refusals)+" × 503")
+	}
+	if n := s.gaveUp + s.unanswered + s.wrongAnswers; n > 0 {
+		text += "  " + v.colors.red(count(n)+" wrong")
+	}
+	return text
+}
+
+// fill is a bar for something bounded.
+func (v *view) fill(name string, f fill, peak float64, unit func(float64) string, noun string) string {
+	paint := v.colors.green
+	switch share := f.share(); {
+	case share > 0.9:
+		paint = v.colors.red
+	case share > 0.6:
+		paint = v.colors.yellow
+	}
+	text := fmt.Sprintf("%s of %s %s", unit(f.used), unit(f.limit), noun)
+	return v.label(name) + paint(bar(f.share(), barWidth)) + "  " + pad(text, 24) + v.colors.dim("peak "+unit(peak))
+}
+
+// deadLetters counts them by reason, on two lines.
+func (v *view) deadLetters(s *consumerStats) []string {
+	const perLine, width = 3, 9
+	reasons := byReason(s.reasons)
+	first := min(perLine, len(reasons))
+	return []string{
+		v.label("dead letters") + v.colors.yellow(pad(count(s.dead), width)) + strings.Join(reasons[:first], "   "),
+		strings.Repeat(" ", labelWidth+width) + strings.Join(reasons[first:], "   "),
+	}
+}
+
+// records is the last record of each partition, the dead letters' last.
+func (v *view) records(s *consumerStats) []string {
+	var lines []string
+	for p := range int32(partitions) {
+		lines = append(lines, v.record(fmt.Sprintf("p%d", p), s, place{topic, p}))
+	}
+	for p := range int32(deadPartitions) {
+		lines = append(lines, v.record("dlq", s, place{deadTopic, p}))
+	}
+	return lines
+}
+
+func (v *view) record(name string, s *consumerStats, at place) string {
+	r, ok := s.last[at]
+	if !ok {
+		return v.colors.dim(" " + pad(name, 4) + "-")
+	}
+	key := shorten(printable([]byte(r.key)), 9)
+	switch {
+	case at.topic == deadTopic:
+		key = r.reason
+	case key == "":
+		key = "(no key)"
+	}
+	head := " " + pad(name, 4) + pad("@"+count(r.offset), 10) + pad(key, 14)
+	value := shorten(printable(r.value), frameWidth-len([]rune(head)))
+	if at.topic == deadTopic {
+		return v.colors.yellow(head) + value
+	}
+	return v.colors.cyan(head) + value
+}

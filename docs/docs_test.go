@@ -1,0 +1,43 @@
+package docs
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// The file map must name every package; a folder that is not named is named by a parent folder's row
+// only when it is internal or testdata of that parent.
+func TestFileMapNamesEveryPackage(t *testing.T) {
+	text, err := os.ReadFile("design.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = filepath.WalkDir("..", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.IsDir() {
+			return err
+		}
+		rel := filepath.ToSlash(strings.TrimPrefix(path, ".."+string(filepath.Separator)))
+		switch base := d.Name(); {
+		case rel == "..", rel == "docs":
+			return nil
+		case strings.HasPrefix(base, "."), base == "testdata", base == "bin", base == "dist", base == "zz",
+			strings.HasSuffix(filepath.ToSlash(filepath.Dir(rel)), "/internal") && strings.HasPrefix(rel, "test/"),
+			base == "cmd" && rel != "cmd":
+			return fs.SkipDir
+		}
+		goFiles, err := filepath.Glob(filepath.Join(path, "*.go"))
+		if err != nil {
+			return err
+		}
+		if len(goFiles) > 0 && !strings.Contains(string(text), "`"+rel+"`") {
+			t.Errorf("docs/design.md: the file map does not name `%s`", rel)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
