@@ -67,7 +67,8 @@ models: ## check the Promela models of the ring (needs spin)
 	@if [ -x pkg/ring/model/check.sh ]; then cd pkg/ring/model && ./check.sh; else echo "no models"; fi
 
 demo: ## live demonstration without Java, for DURATION (15s)
-	$(GO) run ./cmd/demo -duration $(DURATION)
+	$(GO) build -o bin/demo ./cmd/demo
+	@bin/demo -duration $(DURATION)
 
 bench: bench-e2e ## all benchmarks of the whole program
 

@@ -25,8 +25,7 @@ func (v *view) frame() []string {
 		v.label("process")+fmt.Sprintf("%.0f %% of a core, %s", 100*c.cpu/c.seconds, size(m.gauges.rss)),
 	)
 	lines = append(lines, v.deadLetters(&m.seen)...)
-	lines = append(lines, "", v.colors.dim(" the last records, as a consumer ("+consumerLibrary+") reads them"))
-	return append(lines, v.records(&m.seen)...)
+	return append(append(lines, ""), v.records(&m.seen)...)
 }
 
 func (v *view) label(s string) string { return v.colors.dim(pad(" "+s, labelWidth)) }
@@ -114,7 +113,7 @@ func (v *view) deadLetters(s *consumerStats) []string {
 
 // records is the last record of each partition, the dead letters' last.
 func (v *view) records(s *consumerStats) []string {
-	var lines []string
+	lines := []string{v.colors.dim(" the last records, as a consumer (" + consumerLibrary + ") reads them")}
 	for p := range int32(partitions) {
 		lines = append(lines, v.record(fmt.Sprintf("p%d", p), s, place{topic, p}))
 	}

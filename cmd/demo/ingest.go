@@ -158,7 +158,8 @@ func (p *ingest) get(ctx context.Context, path string) (int, []byte, error) {
 	return resp.StatusCode, body.Bytes(), err
 }
 
-// stop asks the process to end, and returns its exit code and the ledger of its last line.
+// stop asks the process to end, and returns its exit code and the ledger of its last line; nil when that is
+// none.
 func (p *ingest) stop() (code int, l *ledger.Ledger, err error) {
 	_ = p.cmd.Process.Signal(syscall.SIGTERM) // it may have ended already: the exit code tells
 	select {
@@ -167,13 +168,12 @@ func (p *ingest) stop() (code int, l *ledger.Ledger, err error) {
 		p.kill()
 		err = fmt.Errorf("ingest did not end within %v of SIGTERM and was killed", exitTimeout)
 	}
-	code = p.cmd.ProcessState.ExitCode()
-	lines := strings.Split(strings.TrimSpace(p.stdout.String()), "\n")
+	out := strings.TrimSpace(p.stdout.String())
 	l = new(ledger.Ledger)
-	if e := json.Unmarshal([]byte(lines[len(lines)-1]), l); e != nil {
-		return code, nil, errors.Join(err, fmt.Errorf("the last line of ingest is no ledger: %q", lines[len(lines)-1]))
+	if json.Unmarshal([]byte(out[strings.LastIndexByte(out, '\n')+1:]), l) != nil {
+		l = nil
 	}
-	return code, l, err
+	return p.cmd.ProcessState.ExitCode(), l, err
 }
 
 // kill ends the process if it still runs, and waits.

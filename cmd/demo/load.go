@@ -63,11 +63,16 @@ type traffic struct {
 	account []posted // by senders that have ended
 }
 
+// transport keeps a connection for each sender.
+func transport(o options) http.RoundTripper {
+	return &http.Transport{MaxIdleConnsPerHost: o.senders, DisableCompression: true}
+}
+
 // startTraffic posts until ctx ends; a body that is on its way then is still answered for.
-func startTraffic(ctx context.Context, addr string, o options) *traffic {
+func startTraffic(ctx context.Context, addr string, o options, via http.RoundTripper) *traffic {
 	t := &traffic{
 		url: "http://" + addr, rate: float64(o.rate) / float64(o.senders), begun: time.Now(),
-		client: http.Client{Timeout: answerTimeout, Transport: &http.Transport{MaxIdleConnsPerHost: o.senders, DisableCompression: true}},
+		client: http.Client{Timeout: answerTimeout, Transport: via},
 		stats:  trafficStats{broken: map[simulator.Breakage]int64{}},
 	}
 	for i := range o.senders {
@@ -136,10 +141,10 @@ func (t *traffic) post(d *simulator.Delivery) bool {
 			t.note(func(s *trafficStats) { s.refusals++ })
 			<-time.After(retryAfter)
 		default:
-			t.note(func(s *trafficStats) {
-				s.unanswered++
-				s.oddity = strings.TrimSpace(fmt.Sprintf("status %d %v %s", status, err, answer))
-			})
+			if err == nil {
+				err = fmt.Errorf("status %d %s", status, strings.TrimSpace(answer))
+			}
+			t.note(func(s *trafficStats) { s.unanswered++; s.oddity = err.Error() })
 			return false
 		}
 	}

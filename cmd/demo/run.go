@@ -49,7 +49,7 @@ func run(ctx context.Context, o options, out *screen) (ok bool, err error) {
 
 	posting, stop := context.WithTimeout(ctx, o.duration)
 	defer stop()
-	t := startTraffic(posting, p.listen, o)
+	t := startTraffic(posting, p.listen, o, transport(o))
 	show(posting, &watched{options: o, traffic: t, ingest: p, consumer: c}, out)
 
 	stop()
@@ -115,5 +115,8 @@ func show(ctx context.Context, w *watched, out *screen) {
 		} else if !over {
 			out.say(v.line())
 		}
+	}
+	if last := v.last(); !out.terminal { // every frame has them
+		out.print(v.records(&last.seen))
 	}
 }

@@ -32,16 +32,16 @@ func summary(c colors, ev *finished, differences []string) []string {
 		"",
 		c.bold(" what ingest says") + c.dim(", its last line"),
 		label("ledger") + ledgerLine(ev),
-		label("process") + fmt.Sprintf("exit code %d, %s resident at the end, %.2f CPU-s", ev.exitCode, size(ev.last.gauges.rss), ev.last.gauges.cpuSeconds),
+		label("process") + process(ev),
 		"",
 		c.bold(" what the consumer read") + c.dim(" ("+consumerLibrary+")"),
 		label(topic) + count(seen.events) + " events from " + count(partitions) + " partitions",
-		label(deadTopic) + count(seen.dead) + " dead letters: " + strings.Join(byReason(seen.reasons), ", "),
+		label(deadTopic) + count(seen.dead) + " dead letters",
+		label("") + strings.Join(byReason(seen.reasons), ", "),
 		"",
 	}
 	if len(differences) == 0 {
-		return append(lines, " "+c.green(c.bold("✔ every event is accounted for"))+
-			": consumed exactly once, unchanged, in the order of its key")
+		return append(lines, " "+c.green(c.bold("✔ every event is accounted for"))+": consumed once, unchanged, in order")
 	}
 	lines = append(lines, " "+c.red(c.bold("✘ not every event is accounted for")))
 	for _, d := range differences {
@@ -62,6 +62,14 @@ func breakages(n map[simulator.Breakage]int64, newLine string) string {
 			text += ", "
 		}
 		text += b.String() + " " + count(n[b])
+	}
+	return text
+}
+
+func process(ev *finished) string {
+	text := fmt.Sprintf("exit code %d", ev.exitCode)
+	if g := &ev.last.gauges; g.rss > 0 { // 0: it had ended before it was asked
+		text += fmt.Sprintf(", %s resident, %.2f CPU-s", size(g.rss), g.cpuSeconds)
 	}
 	return text
 }

@@ -50,7 +50,7 @@ func (t *tally) add(id simulator.ID) {
 
 func (v *verdict) tell(t tally, what string) {
 	if t.n > 0 {
-		v.add("%d %s, the first is %s", t.n, what, t.first)
+		v.add("events %s: %d, the first is %s", what, t.n, t.first)
 	}
 }
 
@@ -98,11 +98,11 @@ func (v *verdict) events(ev *evidence) {
 			lost.add(p.id)
 		}
 	}
-	v.tell(lost, "events were acknowledged and not consumed")
-	v.tell(twice, "events were consumed again")
-	v.tell(elsewhere, "events were consumed from the wrong topic")
-	v.tell(changed, "events were consumed with another key or other bytes")
-	v.tell(unknown, "events were consumed that were never acknowledged")
+	v.tell(lost, "acknowledged and not consumed")
+	v.tell(twice, "consumed again")
+	v.tell(elsewhere, "consumed from the wrong topic")
+	v.tell(changed, "consumed with another key or other bytes")
+	v.tell(unknown, "consumed and never acknowledged")
 	if c := &ev.consumed; c.odd > 0 {
 		v.add("the consumer met %d oddities: %q", c.odd, c.oddities)
 	}
@@ -126,8 +126,8 @@ func (v *verdict) order(sightings []sighting) {
 		}
 		last[s.key] = s
 	}
-	v.tell(moved, "events are in another partition than the one before with the same key")
-	v.tell(late, "events come after later ones of the same key")
+	v.tell(moved, "in another partition than the one before with the same key")
+	v.tell(late, "that come after later ones of the same key")
 }
 
 // books compares the ledger with what was posted.
@@ -137,7 +137,7 @@ func (v *verdict) books(ev *evidence) {
 	}
 	l := ev.ledger
 	if l == nil {
-		v.add("ingest left no ledger")
+		v.add("ingest left no ledger as its last line")
 		return
 	}
 	var good, dead int64

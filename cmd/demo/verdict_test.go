@@ -38,28 +38,28 @@ func TestVerdict(t *testing.T) {
 	}{
 		{"all is well", func(*evidence) {}, nil},
 		{"an event is lost", func(ev *evidence) { ev.consumed.sightings = ev.consumed.sightings[:4] },
-			[]string{"1 events were acknowledged and not consumed, the first is evt-0000000000000005"}},
+			[]string{"events acknowledged and not consumed: 1, the first is evt-0000000000000005"}},
 		{"a dead letter is lost", func(ev *evidence) { ev.consumed.sightings = ev.consumed.sightings[1:] },
-			[]string{"1 events were acknowledged and not consumed, the first is evt-0000000000000003"}},
+			[]string{"events acknowledged and not consumed: 1, the first is evt-0000000000000003"}},
 		{"an event is doubled", func(ev *evidence) {
 			ev.consumed.sightings = append(ev.consumed.sightings, ev.consumed.sightings[4])
-		}, []string{"1 events were consumed again, the first is evt-0000000000000005"}},
+		}, []string{"events consumed again: 1, the first is evt-0000000000000005"}},
 		{"an event is lost and another one doubled", func(ev *evidence) { ev.consumed.sightings[4] = ev.consumed.sightings[2] },
-			[]string{"1 events were acknowledged and not consumed", "1 events were consumed again"}},
+			[]string{"events acknowledged and not consumed: 1", "events consumed again: 1"}},
 		{"a good event is among the dead letters", func(ev *evidence) { ev.consumed.sightings[4].dead = true },
-			[]string{"1 events were consumed from the wrong topic"}},
+			[]string{"events consumed from the wrong topic: 1"}},
 		{"a dead letter is among the good ones", func(ev *evidence) { ev.consumed.sightings[0].dead = false },
-			[]string{"1 events were consumed from the wrong topic"}},
+			[]string{"events consumed from the wrong topic: 1"}},
 		{"other bytes", func(ev *evidence) { ev.consumed.sightings[4].sum++ },
-			[]string{"1 events were consumed with another key or other bytes"}},
+			[]string{"events consumed with another key or other bytes: 1"}},
 		{"never posted", func(ev *evidence) { ev.consumed.sightings = append(ev.consumed.sightings, sighting{id: 9}) },
-			[]string{"1 events were consumed that were never acknowledged, the first is evt-0000000000000009"}},
+			[]string{"events consumed and never acknowledged: 1, the first is evt-0000000000000009"}},
 		{"out of order", func(ev *evidence) {
 			s := ev.consumed.sightings
 			s[1], s[3] = s[3], s[1]
-		}, []string{"1 events come after later ones of the same key, the first is evt-0000000000000001"}},
+		}, []string{"events that come after later ones of the same key: 1, the first is evt-0000000000000001"}},
 		{"a key in two partitions", func(ev *evidence) { ev.consumed.sightings[3].partition = 2 },
-			[]string{"1 events are in another partition than the one before with the same key"}},
+			[]string{"events in another partition than the one before with the same key: 1"}},
 		{"a record that is no event of ours", func(ev *evidence) { ev.consumed.odd, ev.consumed.oddities = 1, []string{"x"} },
 			[]string{`the consumer met 1 oddities: ["x"]`}},
 		{"no answer", func(ev *evidence) { ev.traffic.unanswered, ev.traffic.oddity = 1, "status 0" },
@@ -67,7 +67,7 @@ func TestVerdict(t *testing.T) {
 		{"refused for good", func(ev *evidence) { ev.traffic.gaveUp = 1 }, []string{"1 bodies refused 5 times"}},
 		{"wrong answer", func(ev *evidence) { ev.traffic.wrongAnswers = 2 }, []string{"2 answers with wrong counts"}},
 		{"exit code", func(ev *evidence) { ev.exitCode = 3 }, []string{"ingest ended with exit code 3"}},
-		{"no ledger", func(ev *evidence) { ev.ledger = nil }, []string{"ingest left no ledger"}},
+		{"no ledger", func(ev *evidence) { ev.ledger = nil }, []string{"ingest left no ledger as its last line"}},
 		{"a problem on the way", func(ev *evidence) { ev.problems = []string{"100% late"} }, []string{"100% late"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

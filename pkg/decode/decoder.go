@@ -140,7 +140,7 @@ func (d *Decoder) object(p int, e *Event) bool {
 	if end < 0 {
 		return d.bad(p, e)
 	}
-	e.raw = span{uint32(p), uint32(end)}
+	e.at[raw] = span{uint32(p), uint32(end)}
 	if d.commas == 0 && d.prev == goodOne {
 		d.notes.MissingCommas++
 	}
@@ -220,7 +220,8 @@ func (d *Decoder) findLast() {
 
 // region makes e the bad region [s, t) with its fault at off.
 func (d *Decoder) region(e *Event, s, t, off int, r Reason) bool {
-	*e = Event{body: d.body, raw: span{uint32(s), uint32(t)}, errOff: uint32(off), Reason: r}
+	*e = Event{body: d.body, errOff: uint32(off), Reason: r}
+	e.at[raw] = span{uint32(s), uint32(t)}
 	return true
 }
 

@@ -42,9 +42,9 @@
 // # How
 //
 // One pass in Go owns the structure. What the platform's events look like (keys, names, times, ids,
-// numbers) is recognised by compares of whole words; a string's end is found, and its content checked, by
-// 64 bytes a step with AVX2 on amd64, elsewhere by 8. In lenient mode sonic's Skip takes strings with
-// forbidden bytes and nested values; in both modes its Validate checks UTF-8. All of it is only ever asked
+// numbers) is recognised by compares of whole words; a string's end is found, and its content checked,
+// 64 bytes a step with AVX2 on amd64, elsewhere 8. In lenient mode sonic's Skip takes strings with
+// forbidden bytes and nested values; in both modes its Validate checks what is not ASCII. All of it is only ever asked
 // whether something is good: whatever is not is looked at once more by one plain scanner, which alone
 // decides about offsets and reasons. Native calls are bounded to 64 KiB, for they cannot be preempted, and
 // get no fewer than 8 bytes (see skip_sonic.go).

@@ -1,7 +1,7 @@
 package decode
 
-// element takes the object at p (b[p] is its brace) and fills e's fields. It returns the offset behind
-// the object, or -1 when it is not good; validate then tells why.
+// element takes the object at p (b[p] is its brace) and fills e's fields; it leaves garbage in e.at[other].
+// It returns the offset behind the object, or -1 when it is not good; validate then tells why.
 func (d *Decoder) element(b []byte, p int, e *Event) int {
 	p = blanks(b, p+1)
 	if p < len(b) && b[p] == '}' {
@@ -34,10 +34,8 @@ func (d *Decoder) element(b []byte, p int, e *Event) int {
 				return -1
 			}
 			e.setOther(f, start, p)
-		} else {
-			if p = d.fieldText(b, p+1, f, e); p < 0 {
-				return -1
-			}
+		} else if p = d.fieldText(b, p+1, f, e); p < 0 {
+			return -1
 		}
 		if p = blanks(b, p); p >= len(b) {
 			return -1
@@ -61,9 +59,9 @@ func (d *Decoder) fieldText(b []byte, p int, f field, e *Event) int {
 	case fieldName:
 		return d.nameText(b, p, e)
 	case fieldStart, fieldEnd:
-		end = shaped(b, p, timeLen)
+		end = timeText(b, p)
 	case fieldTrace:
-		end = shaped(b, p, traceLen)
+		end = traceText(b, p)
 	case fieldStatus:
 		if p+8 <= len(b) && word(b, p) == wSuccess {
 			end = p + 8
@@ -74,20 +72,9 @@ func (d *Decoder) fieldText(b []byte, p int, f field, e *Event) int {
 			return -1
 		}
 	}
-	content := span{uint32(p), uint32(end - 1)}
-	switch f {
-	case fieldStart:
-		e.start = content
-	case fieldEnd:
-		e.end = content
-	case fieldTrace:
-		e.trace = content
-	case fieldStatus:
-		e.status = content
-	case fieldLogs:
-		e.logs = content
-	case fieldMetrics:
-		e.metrics = span{uint32(p - 1), uint32(end)}
+	e.at[f] = span{uint32(p), uint32(end - 1)}
+	if f == fieldMetrics {
+		e.at[f] = span{uint32(p - 1), uint32(end)} // what stands there, with its quotes
 	}
 	return end
 }
@@ -102,7 +89,7 @@ func (d *Decoder) nameText(b []byte, p int, e *Event) (end int) {
 		}
 		e.Kind = kindOf(b[p : end-1])
 	}
-	e.name = span{uint32(p), uint32(end - 1)}
+	e.at[fieldName] = span{uint32(p), uint32(end - 1)}
 	return end
 }
 
@@ -110,20 +97,12 @@ func (d *Decoder) nameText(b []byte, p int, e *Event) (end int) {
 func (e *Event) setOther(f field, s, t int) {
 	switch f {
 	case fieldMetrics:
-		e.metrics = span{uint32(s), uint32(t)}
+		e.at[f] = span{uint32(s), uint32(t)}
+		return
 	case fieldName:
-		e.name, e.Kind = span{}, Unknown
-	case fieldLogs:
-		e.logs = span{}
-	case fieldStatus:
-		e.status = span{}
-	case fieldTrace:
-		e.trace = span{}
-	case fieldEnd:
-		e.end = span{}
-	case fieldStart:
-		e.start = span{}
+		e.Kind = Unknown
 	}
+	e.at[f] = span{}
 }
 
 // text is the offset behind the string whose content starts at p, -1 when it is not good.

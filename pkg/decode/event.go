@@ -16,16 +16,9 @@ type span struct{ s, e uint32 }
 // Everything it returns as []byte is a view into the body that was given to Reset (Key and AppendLogs
 // say when not), with its capacity clipped: it is valid as long as the body is, and must not be written to.
 type Event struct {
-	body    []byte
-	raw     span
-	name    span
-	trace   span
-	start   span
-	end     span
-	status  span
-	logs    span
-	metrics span
-	errOff  uint32
+	body   []byte
+	at     [numFields]span // by field; other, whose value nobody asks for, is the whole element
+	errOff uint32
 
 	Kind   Kind   // Unknown also for a bad region
 	Reason Reason // OK: a good event; else Raw is a bad region
@@ -36,11 +29,11 @@ func (e *Event) Raw() []byte {
 	if e.Reason == TooLarge {
 		return e.body
 	}
-	return e.body[e.raw.s:e.raw.e:e.raw.e]
+	return e.body[e.at[raw].s:e.at[raw].e:e.at[raw].e]
 }
 
 // Offset is where Raw starts in the body.
-func (e *Event) Offset() int { return int(e.raw.s) }
+func (e *Event) Offset() int { return int(e.at[raw].s) }
 
 // ErrorOffset is the offset in the body of the exact byte that is wrong; the length of the body (or
 // the end of the line) when something is missing there. -1 for a good event.
@@ -51,7 +44,8 @@ func (e *Event) ErrorOffset() int {
 	return int(e.errOff)
 }
 
-func (e *Event) field(s span) []byte {
+func (e *Event) text(f field) []byte {
+	s := e.at[f]
 	if s.s == 0 {
 		return nil
 	}
@@ -59,25 +53,25 @@ func (e *Event) field(s span) []byte {
 }
 
 // Name is the content of `name`, still escaped, trimmed; nil when absent or not a string.
-func (e *Event) Name() []byte { return e.field(e.name) }
+func (e *Event) Name() []byte { return e.text(fieldName) }
 
 // TraceID is the content of `traceId`, still escaped, trimmed; nil when absent or not a string.
-func (e *Event) TraceID() []byte { return e.field(e.trace) }
+func (e *Event) TraceID() []byte { return e.text(fieldTrace) }
 
 // StartTime is the content of `startTime`, still escaped, trimmed; nil when absent or not a string.
-func (e *Event) StartTime() []byte { return e.field(e.start) }
+func (e *Event) StartTime() []byte { return e.text(fieldStart) }
 
 // EndTime is the content of `endTime`, still escaped, trimmed; nil when absent or not a string.
-func (e *Event) EndTime() []byte { return e.field(e.end) }
+func (e *Event) EndTime() []byte { return e.text(fieldEnd) }
 
 // Status is the content of `status`, still escaped, trimmed; nil when absent or not a string.
-func (e *Event) Status() []byte { return e.field(e.status) }
+func (e *Event) Status() []byte { return e.text(fieldStatus) }
 
 // Logs is the content of `logs`, still escaped, trimmed; nil when absent or not a string.
-func (e *Event) Logs() []byte { return e.field(e.logs) }
+func (e *Event) Logs() []byte { return e.text(fieldLogs) }
 
 // RawMetrics is the value of `metrics` or `reportMetrics`, whatever it is; nil when absent.
-func (e *Event) RawMetrics() []byte { return e.field(e.metrics) }
+func (e *Event) RawMetrics() []byte { return e.text(fieldMetrics) }
 
 // Key is the Kafka key: the traceId, unescaped and trimmed; nil when it is absent, empty or not a
 // string. Without escapes it is a view into the body; else it is built in dst[:0], which the caller
@@ -101,12 +95,13 @@ func (e *Event) Key(dst []byte) []byte {
 // lone surrogate becomes U+FFFD. The error names an illegal escape (possible in lenient mode only);
 // dst is then returned as it came.
 func (e *Event) AppendLogs(dst []byte) ([]byte, error) {
-	if e.logs.s == 0 {
+	logs := e.at[fieldLogs]
+	if logs.s == 0 {
 		return dst, nil
 	}
-	u, bad := unescape(dst, e.body[e.logs.s:e.logs.e])
+	u, bad := unescape(dst, e.body[logs.s:logs.e])
 	if bad >= 0 {
-		return dst, fmt.Errorf("decode: illegal escape in logs at offset %d of the body", int(e.logs.s)+bad)
+		return dst, fmt.Errorf("decode: illegal escape in logs at offset %d of the body", int(logs.s)+bad)
 	}
 	return u, nil
 }

@@ -146,11 +146,12 @@ func logsEqual(t *testing.T, el []byte) {
 	var m Metrics
 	_ = e.Metrics(&m)
 	_, _ = e.Start()
-	if e.logs.s == 0 {
+	logs := e.at[fieldLogs]
+	if logs.s == 0 {
 		return
 	}
 	var want string
-	if err := json.Unmarshal(el[e.logs.s-1:e.logs.e+1], &want); err != nil {
+	if err := json.Unmarshal(el[logs.s-1:logs.e+1], &want); err != nil {
 		t.Fatal(err)
 	}
 	if got, err := e.AppendLogs([]byte(">")); err != nil || string(got) != ">"+want {

@@ -12,6 +12,9 @@ const (
 	fieldEnd
 	fieldMetrics
 	fieldStart
+	numFields
+
+	raw = other // in Event.at
 )
 
 // The first eight bytes of each key with its closing quote, as little-endian words.

@@ -21,11 +21,12 @@ type Metrics struct {
 func (e *Event) Metrics(m *Metrics) error {
 	pod := m.PodName
 	*m = Metrics{}
-	if e.metrics.s == 0 {
+	at := e.at[fieldMetrics]
+	if at.s == 0 {
 		return ErrAbsent
 	}
-	b := e.body[:e.metrics.e]
-	p := int(e.metrics.s)
+	b := e.body[:at.e]
+	p := int(at.s)
 	if b[p] != '{' {
 		return fmt.Errorf("decode: metrics at offset %d of the body is not an object", p)
 	}

@@ -6,28 +6,34 @@ import "math/bits"
 // trace ids, metrics. Everything here is a shortcut for valid text only; whatever it does not
 // recognise goes the general way.
 
-// clean tells that no byte of x is a quote, a backslash, a control byte or beyond ASCII. Since x itself
-// is part of the sum, borrows cannot hide a hit.
-func clean(x uint64) bool {
-	return (x|(x-ones*0x20)|((x^ones*'"')-ones)|((x^ones*'\\')-ones))&tops == 0
+// odd is 0 if no byte of x is a quote, a backslash, a control byte or beyond ASCII. Since x itself is part
+// of the sum, borrows cannot hide a hit.
+func odd(x uint64) uint64 {
+	return (x | (x - ones*0x20) | ((x ^ ones*'"') - ones) | ((x ^ ones*'\\') - ones)) & tops
 }
 
-// shaped takes a string of exactly n bytes, 8 <= n, whose content starts at p and needs no closer
-// look: it returns the offset behind its closing quote, 0 when it is not such a string.
-func shaped(b []byte, p, n int) int {
-	q := p + n
-	if q >= len(b) || b[q] != '"' {
+// timeText and traceText take a string of exactly the usual length whose content starts at p and needs no
+// closer look: the offset behind its closing quote, 0 when it is not such a string.
+func timeText(b []byte, p int) int {
+	if len(b)-p <= timeLen {
 		return 0
 	}
-	for ; p+8 <= q; p += 8 {
-		if !clean(word(b, p)) {
-			return 0
-		}
-	}
-	if p < q && !clean(word(b, q-8)) {
+	t := b[p : p+timeLen+1]
+	if odd(word(t, 0))|odd(word(t, 8))|odd(word(t, 16)) != 0 || t[timeLen] != '"' {
 		return 0
 	}
-	return q + 1
+	return p + timeLen + 1
+}
+
+func traceText(b []byte, p int) int {
+	if len(b)-p <= traceLen {
+		return 0
+	}
+	t := b[p : p+traceLen+1]
+	if odd(word(t, 0))|odd(word(t, 8))|odd(word(t, 16))|odd(word(t, 24))|odd(word(t, traceLen-8)) != 0 || t[traceLen] != '"' {
+		return 0
+	}
+	return p + traceLen + 1
 }
 
 const (

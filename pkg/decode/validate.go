@@ -75,6 +75,14 @@ value:
 	}
 	return p, -1, OK
 key:
+	if p, off, r = member(b, p, lenient); p < 0 {
+		return -1, off, r
+	}
+	goto value
+}
+
+// member takes a key and its colon: the offset of the value, or the fault.
+func member(b []byte, p int, lenient bool) (start, off int, r Reason) {
 	if p >= len(b) {
 		return -1, len(b), Truncated
 	}
@@ -93,8 +101,7 @@ key:
 	if b[p] != ':' {
 		return -1, p, BadStructure
 	}
-	p = blanks(b, p+1)
-	goto value
+	return blanks(b, p+1), -1, OK
 }
 
 func stringEnd(b []byte, p int, lenient bool) int {

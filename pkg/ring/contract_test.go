@@ -62,6 +62,9 @@ func TestClosed(t *testing.T) {
 		}
 		q.Close()
 		q.Close()
+		if n := q.Len(); n != 3 {
+			t.Errorf("Len = %d after Close", n)
+		}
 		if err := q.TryPush(9); err != ErrClosed {
 			t.Errorf("TryPush = %v", err)
 		}

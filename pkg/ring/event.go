@@ -8,9 +8,9 @@ import "sync/atomic"
 // A goroutine that would park announces itself, looks once more, and only then receives. Whoever
 // changes something does it first and loads waiters second. Both sides are sequentially consistent
 // atomics, so one of the two sees the other (Dekker): either the look finds the change or the
-// changer finds the announcement and leaves a token. One token is enough for all, because whoever
-// takes it looks after every change made before a send that found the room taken, and whoever then
-// leaves something behind sends on.
+// changer finds the announcement and leaves a token. One token is enough for all: a changer that finds
+// one lying there made its change before, its taker looks afterwards, and a taker that leaves something
+// behind sends on.
 type event struct {
 	waiters atomic.Int32 // goroutines between announce and leave
 	sem     chan struct{}

@@ -43,9 +43,9 @@ func (r *Ring[T]) pop(dst []T) (n int, drained bool) {
 	}
 }
 
-// passOn wakes the next parked consumer while there is an item, or the news of Close, that nobody
-// may have been told of: a burst of pushes leaves one token, and we may be busy with our batch for
-// long. The closed bit makes tail differ from head.
+// passOn is owed by whoever took a token: it wakes the next parked consumer while there is an item,
+// or the news of Close, that nobody else may have been told of. A burst of pushes leaves one token,
+// and we may be busy with our batch for long. The closed bit makes tail differ from head.
 func (r *Ring[T]) passOn() {
 	hook()
 	if r.ready.waiters.Load() != 0 && r.tail.Load() != r.head.Load() {
@@ -63,19 +63,21 @@ func (r *Ring[T]) PopBatch(dst []T) (int, error) {
 // PopBatchContext is PopBatch that also returns when ctx ends, with 0 and ctx.Err(). It looks at ctx
 // only when it must park: items that are there are returned even when ctx has ended.
 func (r *Ring[T]) PopBatchContext(ctx context.Context, dst []T) (int, error) {
-	for {
+	for woken := false; ; {
 		n, drained := r.pop(dst)
 		if n == 0 && !drained {
 			r.ready.announce()
 			if n, drained = r.pop(dst); n == 0 && !drained {
-				if !r.ready.park(ctx.Done()) {
+				if woken = r.ready.park(ctx.Done()); !woken {
 					return 0, ctx.Err()
 				}
 				continue
 			}
 			r.ready.leave()
 		}
-		r.passOn()
+		if woken {
+			r.passOn()
+		}
 		if drained {
 			return 0, ErrClosed
 		}
@@ -87,8 +89,5 @@ func (r *Ring[T]) PopBatchContext(ctx context.Context, dst []T) (int, error) {
 // proves neither that the ring is empty nor that it is open.
 func (r *Ring[T]) TryPopBatch(dst []T) int {
 	n, _ := r.pop(dst)
-	if n != 0 {
-		r.passOn()
-	}
 	return n
 }

@@ -106,25 +106,27 @@ func (r *Ring[T]) TryPush(v T) error {
 // It looks at ctx only when it must wait. Waiting producers are not queued in any order: where order
 // and fairness matter put a [Gate] in front and use TryPush.
 func (r *Ring[T]) Push(ctx context.Context, v T) error {
-	for {
+	for woken := false; ; {
 		err := r.TryPush(v)
 		if err == ErrFull {
 			r.room.announce()
 			if err = r.TryPush(v); err == ErrFull {
-				if !r.room.park(ctx.Done()) {
+				if woken = r.room.park(ctx.Done()); !woken {
 					return ctx.Err()
 				}
 				continue
 			}
 			r.room.leave()
 		}
-		r.passRoomOn()
+		if woken {
+			r.passRoomOn()
+		}
 		return err
 	}
 }
 
-// passRoomOn wakes the next waiting producer when there is room left or the ring is closed: a
-// consumer frees a whole batch of slots but leaves one token.
+// passRoomOn is passOn of the other side: it wakes the next waiting producer when there is room left or
+// the ring is closed. A consumer frees a whole batch of slots but leaves one token.
 func (r *Ring[T]) passRoomOn() {
 	if r.room.waiters.Load() == 0 {
 		return

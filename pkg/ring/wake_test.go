@@ -1,6 +1,7 @@
 package ring
 
 import (
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -151,4 +152,49 @@ func TestStaleTokens(t *testing.T) {
 			t.Fatalf("%d waiters left", n)
 		}
 	})
+}
+
+// Producers that fill the ring and consumers that empty it in one batch go to sleep in turns, again
+// and again; nobody sleeps over the other's last change. (In the bubble a lost wake-up is a deadlock
+// and fails at once.)
+func TestNobodyOversleeps(t *testing.T) {
+	eachProcs(t, func(t *testing.T) {
+		eachQueue(t, func(t *testing.T, c contender[int]) {
+			for round := range rounds(60) {
+				synctest.Test(t, func(t *testing.T) { pingPong(t, c.make(16), 1+round%2, 1+round/2%2) })
+			}
+		})
+	})
+}
+
+func pingPong(t *testing.T, q queue[int], producers, consumers int) {
+	const pushes = 100
+	var in, out sync.WaitGroup
+	var popped atomic.Int32
+	for range producers {
+		in.Go(func() {
+			for i := range pushes {
+				if err := q.Push(t.Context(), i); err != nil {
+					t.Errorf("Push = %v", err)
+				}
+			}
+		})
+	}
+	for range consumers {
+		out.Go(func() {
+			for dst := make([]int, q.Cap()); ; {
+				n, err := q.PopBatch(dst)
+				if err != nil {
+					return
+				}
+				popped.Add(int32(n))
+			}
+		})
+	}
+	in.Wait()
+	q.Close()
+	out.Wait()
+	if n := popped.Load(); n != int32(producers*pushes) {
+		t.Errorf("popped %d of %d", n, producers*pushes)
+	}
 }

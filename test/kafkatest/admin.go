@@ -14,7 +14,7 @@ import (
 const (
 	requestTimeout = 30 * time.Second
 	pollInterval   = 50 * time.Millisecond
-	oneTry         = 2 * time.Second // of a request that is repeated
+	oneTry         = 5 * time.Second // of a request that is repeated
 )
 
 // with runs f with a fresh client: nothing that an earlier client knew about the cluster can be stale.

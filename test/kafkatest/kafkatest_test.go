@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"testing"
 	"time"
 
@@ -48,9 +49,9 @@ func TestCluster(t *testing.T) {
 	})
 }
 
-func client(t *testing.T, seed string, opts ...kgo.Opt) *kgo.Client {
+func client(t *testing.T, seeds string, opts ...kgo.Opt) *kgo.Client {
 	t.Helper()
-	cl, err := kgo.NewClient(append(opts, kgo.SeedBrokers(seed))...)
+	cl, err := kgo.NewClient(append(opts, kgo.SeedBrokers(strings.Split(seeds, ",")...))...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -117,6 +117,10 @@ func serverProperties(o *Options, i int, all []ports, logDir string) string {
 		"broker.session.timeout.ms":    "4000",
 		"broker.heartbeat.interval.ms": "1000",
 
+		// The defaults of 2 s and 1 s make a quorum of several nodes on a busy machine vote without end.
+		"controller.quorum.fetch.timeout.ms":    "6000",
+		"controller.quorum.election.timeout.ms": "3000",
+
 		// The default of 128 MiB for the cleaner alone does not go with a heap of 512 MiB.
 		"log.cleaner.dedupe.buffer.size": "4194304",
 	}

@@ -1,0 +1,172 @@
+package kafka
+
+import (
+	"bytes"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"functiongraph-ingest/pkg/sink"
+	"functiongraph-ingest/pkg/sink/kafka/recordbatch"
+)
+
+func smallBuffers(cfg *Config, _ *Deps) {
+	cfg.BatchBytes, cfg.BufferBytes = recordbatch.ChunkSize, 16*recordbatch.ChunkSize
+}
+
+// Whatever keeps dead letters from their topic for good, good events go on.
+func TestRefusedDeadLettersDoNotStopGoodEvents(t *testing.T) {
+	for name, f := range map[string]kfake.Fault{
+		"write refused":    {Keys: []kmsg.Key{kmsg.Produce}, Topic: "t.dlq", Err: kerr.TopicAuthorizationFailed, Count: -1},
+		"describe refused": {Keys: []kmsg.Key{kmsg.Metadata}, Topic: "t.dlq", Err: kerr.TopicAuthorizationFailed, Count: -1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := cluster(t, 1, kfake.SeedTopics(1, "t.dlq"))
+			c.Fault(f)
+			s := start(t, c, smallBuffers)
+			deadLetters(t, s, 100, nil)
+			want := appendAll(t, s, 100, 10, nil)
+			waitFor(t, func() bool { return s.Stats().Delivered == 100 })
+			if st := s.Stats(); st.Dropped["dead_letter_unavailable"] == 0 || st.Dropped["dead_letter_unavailable"]+st.InFlight != 100 {
+				t.Errorf("stats %+v", st)
+			}
+			checkKeyed(t, consume(t, c, "t", 100), want)
+		})
+	}
+}
+
+// kafka-go refuses a whole request when it does not know one topic of it.
+func TestDeletedDeadLetterTopicDoesNotStopGoodEvents(t *testing.T) {
+	c := cluster(t, 1, kfake.SeedTopics(1, "t.dlq"))
+	s := start(t, c, func(cfg *Config, _ *Deps) { cfg.MetadataTTL = 50 * time.Millisecond })
+	deadLetters(t, s, 1, nil)
+	waitFor(t, func() bool { return s.Stats().DeadLettered == 1 })
+	forbidTopics(c)
+	if err := c.DeleteTopic("t.dlq"); err != nil {
+		t.Fatal(err)
+	}
+	deadLetters(t, s, 1, nil)
+	waitFor(t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return s.dead.err != nil })
+	appendAll(t, s, 100, 10, nil)
+	waitFor(t, func() bool { return s.Stats().Delivered == 100 })
+}
+
+// The cached metadata says that the topic is missing, the broker that it exists.
+func TestDeadLetterTopicMadeByAnotherIsFound(t *testing.T) {
+	c := cluster(t, 1)
+	s := start(t, c, func(cfg *Config, _ *Deps) { cfg.MetadataTTL = time.Hour })
+	waitFor(t, func() bool { return s.Ready() == nil })
+	if err := c.CreateTopic("t.dlq", 1, nil); err != nil {
+		t.Fatal(err)
+	}
+	deadLetters(t, s, 1, nil)
+	waitFor(t, func() bool { return s.Stats().DeadLettered == 1 })
+}
+
+// A topic that cannot be created just now is no reason to drop what it is for.
+func TestTransientFailureToCreateTheDeadLetterTopicDropsNothing(t *testing.T) {
+	c := cluster(t, 1)
+	c.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.CreateTopics}, Err: kerr.NotController, Count: 2})
+	s := start(t, c, smallBuffers)
+	var ack ackCount
+	deadLetters(t, s, 100, &ack)
+	if st := closeSink(t, s); st.DeadLettered != 100 {
+		t.Errorf("stats %+v", st)
+	}
+	ack.check(t, 0)
+}
+
+// Records that the topic refuses one by one wait in memory while the dead-letter topic cannot take them.
+// That memory is bounded: the lane waits.
+func TestRefusedRecordsAreBoundedWhileTheyCannotBeBuried(t *testing.T) {
+	c := cluster(t, 1, kfake.SeedTopics(1, "t.dlq"))
+	c.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: "t", Err: kerr.InvalidRecord, Count: -1})
+	dlq := c.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: "t.dlq", Err: kerr.NotEnoughReplicas, Count: -1})
+	s := start(t, c, smallBuffers)
+	var ack ackCount
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		appendAll(t, s, 1000, 10, &ack)
+	}()
+	full := func() bool { s.mu.Lock(); defer s.mu.Unlock(); return s.waiting == 1 && s.dead.held > 0 }
+	waitFor(t, full)
+	refused := s.Metrics().Splits
+	waitFor(t, func() bool { return full() && s.Metrics().Retries > 50+refused })
+	s.mu.Lock()
+	if limit := s.cfg.BufferBytes/deadLetterShare + recordbatch.ChunkSize; s.dead.held > limit {
+		t.Errorf("dead letters hold %d bytes, want at most %d", s.dead.held, limit)
+	}
+	s.mu.Unlock()
+	dlq.Remove()
+	<-done
+	if st := closeSink(t, s); st.DeadLettered != 1000 {
+		t.Errorf("stats %+v", st)
+	}
+	ack.check(t, 0)
+}
+
+// The memory of a split is counted as it is: whole chunks.
+func TestPrivateMemoryIsCountedInChunks(t *testing.T) {
+	s := &Sink{}
+	r := record("k", 1)
+	b := s.privateBatch(&r, recordbatch.RecordSize(r.Key, r.Value, r.Headers))
+	if b.private != recordbatch.ChunkSize {
+		t.Errorf("a private batch of one small record counts %d bytes, and takes %d", b.private, recordbatch.ChunkSize)
+	}
+}
+
+// The event was dropped and its notice could not be placed: the source must hear of it.
+func TestDroppedWholeIsToldToItsSource(t *testing.T) {
+	c := cluster(t, 1)
+	c.ControlKey(0, hold(t, c))
+	s := start(t, c, func(cfg *Config, d *Deps) {
+		smallBuffers(cfg, d)
+		d.SetAside = func([]byte, [32]byte) error { return errDisk }
+	})
+	raw := bytes.Repeat([]byte("x"), maxDeadLetterBytes+1)
+	var ack ackCount
+	s.mu.Lock()
+	s.dead.held += 1 << 30 // no room for the notice
+	s.mu.Unlock()
+	if err := s.DeadLetter(ended(), &sink.DeadLetter{Raw: raw, Reason: "not_object"}, &ack); err != nil {
+		t.Errorf("the event is settled: %v", err)
+	}
+	ack.check(t, 1)
+	s.mu.Lock()
+	s.dead.held -= 1 << 30
+	s.mu.Unlock()
+}
+
+// asking is an Ack that uses the sink: it hangs when it is told under the sink's lock.
+type asking struct{ s *Sink }
+
+func (asking) Hold()        {}
+func (a asking) Settle(int) { a.s.Stats() }
+
+func TestSettleIsNotCalledUnderTheLock(t *testing.T) {
+	c := cluster(t, 1)
+	forbidTopics(c)
+	s := start(t, c, smallBuffers)
+	deadLetters(t, s, 100, asking{s})
+	if s.Stats().Dropped["dead_letter_unavailable"] == 0 {
+		t.Error("nothing was dropped")
+	}
+}
+
+// Setting aside is I/O: it must not stop every append.
+func TestSetAsideDoesNotHoldTheLock(t *testing.T) {
+	c := cluster(t, 1, kfake.BrokerConfigs(map[string]string{"message.max.bytes": "2000"}))
+	var s *Sink
+	s = start(t, c, func(cfg *Config, d *Deps) {
+		d.SetAside = func([]byte, [32]byte) error { s.Stats(); return nil }
+	})
+	var ack ackCount
+	s.Append(patient(t), []sink.Record{{Key: []byte("k"), Value: bytes.Repeat([]byte("z"), maxDeadLetterBytes+1), Timestamp: 1}}, &ack)
+	waitFor(t, func() bool { return s.Stats().SetAside == 1 })
+	s.Close(patient(t))
+	ack.check(t, 0)
+}
