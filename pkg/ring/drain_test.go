@@ -74,6 +74,7 @@ func closeDrain(t *testing.T, c contender[item]) {
 	q.Close()
 	in.Wait()
 	out.Wait()
+	nobodyAnnounced(t, q)
 	for _, items := range popped {
 		last := make([]int32, producers)
 		for _, it := range items {

@@ -21,6 +21,7 @@ func newEvent() event { return event{sem: make(chan struct{}, 1)} }
 
 // announce precedes the look that decides whether to park.
 func (e *event) announce() {
+	hook()
 	e.waiters.Add(1)
 	hook()
 }

@@ -160,7 +160,7 @@ func TestStaleTokens(t *testing.T) {
 func TestNobodyOversleeps(t *testing.T) {
 	eachProcs(t, func(t *testing.T) {
 		eachQueue(t, func(t *testing.T, c contender[int]) {
-			for round := range rounds(60) {
+			for round := range rounds(600) {
 				synctest.Test(t, func(t *testing.T) { pingPong(t, c.make(16), 1+round%2, 1+round/2%2) })
 			}
 		})
@@ -196,5 +196,13 @@ func pingPong(t *testing.T, q queue[int], producers, consumers int) {
 	out.Wait()
 	if n := popped.Load(); n != int32(producers*pushes) {
 		t.Errorf("popped %d of %d", n, producers*pushes)
+	}
+	nobodyAnnounced(t, q)
+}
+
+// nobodyAnnounced: a count that stayed up would make every later push and pop send a token for nothing.
+func nobodyAnnounced[T any](t *testing.T, q queue[T]) {
+	if r, ok := q.(*Ring[T]); ok && (r.ready.waiters.Load() != 0 || r.room.waiters.Load() != 0) {
+		t.Errorf("%d consumers and %d producers announced for ever", r.ready.waiters.Load(), r.room.waiters.Load())
 	}
 }
