@@ -2,6 +2,7 @@ package load
 
 import (
 	"context"
+	"math/rand/v2"
 	"net"
 	"time"
 )
@@ -58,7 +59,7 @@ func (w *worker) deliver(ctx context.Context, p *Payload) {
 		if w.load.opts.Recorder != nil {
 			w.load.opts.Recorder.Posted(w.id, p, resp.status)
 		}
-		if resp.status != statusOverloaded || resp.retryAfter == 0 || !w.load.opts.RetryAfter || !wait(ctx, resp.retryAfter) {
+		if resp.status != statusOverloaded || resp.retryAfter == 0 || !w.load.opts.RetryAfter || !wait(ctx, jittered(resp.retryAfter)) {
 			return
 		}
 		w.now().Retries++
@@ -185,3 +186,7 @@ func wait(ctx context.Context, d time.Duration) bool {
 		return false
 	}
 }
+
+// jittered spreads a wait over one to two times its length: clients that were refused together must not
+// come back together.
+func jittered(d time.Duration) time.Duration { return d + rand.N(d) }

@@ -11,7 +11,7 @@ import (
 
 // maxTurnedAway bounds the connections beyond MaxConns that get a 503 instead of a reset, at about
 // 5 KiB each. It lasts for one round trip where the client reads its answer.
-const maxTurnedAway = 256
+const maxTurnedAway = 1024
 
 // How long accepting pauses when the system has no more descriptors or memory.
 const (

@@ -9,6 +9,10 @@ import "time"
 const (
 	// lingerTime bounds a linger together with Config.MaxBodyBytes.
 	lingerTime = 2 * time.Second
+	// patience is how long nothing is read at first. A client that reads while it writes sees the answer
+	// and stops by itself, with no more than the receive buffer sent; reading at once would only invite
+	// the rest of its body. Who writes everything before reading is served after that.
+	patience = 100 * time.Millisecond
 	// scratchSize is how much one call discards. On Linux the scratch is never written to, so it
 	// takes no memory; one serves all connections.
 	scratchSize = 64 << 10
@@ -19,8 +23,11 @@ func (c *conn) lingering() {
 	c.enter(closing, never)
 	c.srv.count.lingering.Add(1)
 	defer c.srv.count.lingering.Add(-1)
-	if c.CloseWrite() != nil || c.SetReadDeadline(time.Now().Add(c.srv.lingerTime)) != nil {
+	if c.CloseWrite() != nil || c.SetReadDeadline(time.Now().Add(patience)) != nil || c.hangup() {
 		return // closed by the other side
+	}
+	if c.SetReadDeadline(time.Now().Add(c.srv.lingerTime)) != nil {
+		return
 	}
 	c.discard(c.srv.cfg.MaxBodyBytes)
 }

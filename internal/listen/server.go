@@ -44,6 +44,8 @@ const (
 	readBufferSize = 4 << 10
 	// writeBufferSize has room for any answer: a header of about 100 bytes and a line of text.
 	writeBufferSize = 512
+	// receiveBuffer is the kernel's for each connection; Linux doubles it for its own overhead.
+	receiveBuffer = 128 << 10
 )
 
 // defaultMaxConns: a platform that serves 1,000 invocations at once and others beside it.
@@ -143,7 +145,7 @@ func New(cfg Config, deps Deps) *Server {
 func (s *Server) Listen() error {
 	// Multipath TCP, Go's default for listeners, buys nothing here and costs a second socket per
 	// connection. Idle peers are found by IdleTimeout, not by keep-alive probes.
-	lc := net.ListenConfig{KeepAlive: -1}
+	lc := net.ListenConfig{KeepAlive: -1, Control: limitReceiveBuffer}
 	lc.SetMultipathTCP(false)
 	ln, err := lc.Listen(context.Background(), "tcp", s.cfg.Addr)
 	if err != nil {

@@ -115,7 +115,8 @@ func (p *Pipeline) Addr() string { return p.server.Addr() }
 func (p *Pipeline) Failed() <-chan error { return p.serving }
 
 // Stop stops the parts, front to back, within ShutdownTimeout or until ctx ends, whichever is first:
-// no new bodies; the ring empties; the sink delivers; the answers go out. What cannot be delivered in
+// no new bodies (those still being read have a quarter of the time); the ring empties; the sink
+// delivers; the answers go out. What cannot be delivered in
 // time is dropped with reason "shutdown", and whoever waits for it gets 504. Call it once.
 func (p *Pipeline) Stop(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, p.cfg.ShutdownTimeout)
@@ -125,6 +126,9 @@ func (p *Pipeline) Stop(ctx context.Context) error {
 	defer cancelDeliver()
 	stopHard := context.AfterFunc(deliver, p.giveUp)
 	defer stopHard()
+	// Nor may a client that never ends its body take the sink's time: it gets 503, nothing is taken.
+	read, cancelRead := context.WithTimeout(deliver, p.cfg.ShutdownTimeout/4)
+	defer cancelRead()
 
 	p.draining.Store(true)
 	p.server.Drain()
@@ -135,7 +139,7 @@ func (p *Pipeline) Stop(ctx context.Context) error {
 			errs = append(errs, fmt.Errorf("%s: %w", what, err))
 		}
 	}
-	note("bodies still being read", p.server.WaitAdmitted(deliver))
+	note("bodies still being read", p.server.WaitAdmitted(read))
 	p.ring.Close()    // a handler that comes later finds it closed and answers 503
 	p.decoders.Wait() // they leave when the ring is empty, or at once when hard ends
 	note("not everything could be delivered", p.sink.Close(deliver))

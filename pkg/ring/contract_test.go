@@ -178,6 +178,7 @@ func TestLeaversTakeNothing(t *testing.T) {
 			if pushed != 1 {
 				t.Fatal("the producer that stayed was not woken")
 			}
+			nobodyAnnounced(t, q)
 		})
 	})
 }

@@ -12,6 +12,7 @@ func (r *Ring[T]) pop(dst []T) (n int, drained bool) {
 	}
 	for {
 		h, k := r.head.Load(), uint64(0)
+		hook()
 		for k < uint64(len(dst)) && r.at(h+k).seq.Load() == h+k+1 {
 			k++
 		}

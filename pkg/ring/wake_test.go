@@ -1,6 +1,7 @@
 package ring
 
 import (
+	"context"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -127,6 +128,111 @@ func stuckConsumers(t *testing.T, q queue[int], round int) {
 	q.Close()
 }
 
+// As many consumers as items, as many producers as free slots, and each comes once: all go home.
+// Nobody may take being overtaken for "empty" or "full": there is no second push or pop to wake it.
+func TestEachTakesOne(t *testing.T) {
+	eachProcs(t, func(t *testing.T) {
+		eachQueue(t, func(t *testing.T, c contender[int]) {
+			for range rounds(400) {
+				synctest.Test(t, func(t *testing.T) { eachTakesOne(t, c.make(16)) })
+			}
+		})
+	})
+}
+
+func eachTakesOne(t *testing.T, q queue[int]) {
+	const n = 6
+	var popped, pushed atomic.Int32
+	for i := range n {
+		if err := q.TryPush(i); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range n {
+		go func() {
+			got, _ := q.PopBatch(make([]int, 1))
+			popped.Add(int32(got))
+		}()
+	}
+	synctest.Wait()
+	if popped.Load() != n {
+		t.Errorf("%d of %d popped, the rest is parked", popped.Load(), n)
+	}
+	for range q.Cap() - n {
+		if err := q.TryPush(0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range n {
+		go func() {
+			if q.Push(t.Context(), 0) == nil {
+				pushed.Add(1)
+			}
+		}()
+	}
+	synctest.Wait()
+	if pushed.Load() != n {
+		t.Errorf("%d of %d pushed, the rest is parked", pushed.Load(), n)
+	}
+	nobodyAnnounced(t, q)
+	q.Close()
+}
+
+// Woken and cancelled at the same moment: whoever was told of a change either acts on it or leaves it
+// to one that is still parked.
+func TestWokenWhileLeaving(t *testing.T) {
+	eachProcs(t, func(t *testing.T) {
+		eachQueue(t, func(t *testing.T, c contender[int]) {
+			for range rounds(20) {
+				synctest.Test(t, func(t *testing.T) { wokenWhileLeaving(t, c.make(16)) })
+			}
+		})
+	})
+}
+
+func wokenWhileLeaving(t *testing.T, q queue[int]) {
+	var popped, pushed atomic.Int32
+	pop := func(ctx context.Context) {
+		n, _ := q.PopBatchContext(ctx, make([]int, 1))
+		popped.Add(int32(n))
+	}
+	push := func(ctx context.Context) {
+		if q.Push(ctx, 0) == nil {
+			pushed.Add(1)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	go pop(ctx) // parks first: the wake-up is its
+	synctest.Wait()
+	go pop(t.Context())
+	synctest.Wait()
+	if err := q.TryPush(0); err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	synctest.Wait()
+	if popped.Load() != 1 {
+		t.Error("an item is left beside a parked consumer")
+	}
+	for q.TryPush(0) == nil {
+	}
+	synctest.Wait() // a consumer that stayed has taken one
+	for q.TryPush(0) == nil {
+	}
+	ctx, cancel = context.WithCancel(t.Context())
+	go push(ctx)
+	synctest.Wait()
+	go push(t.Context())
+	synctest.Wait()
+	q.TryPopBatch(make([]int, 1))
+	cancel()
+	synctest.Wait()
+	if pushed.Load() != 1 {
+		t.Error("a slot is free beside a waiting producer")
+	}
+	q.Close()
+}
+
 // A token that woke nobody (its consumer found the item by itself) costs one look, and never hides a
 // later push.
 func TestStaleTokens(t *testing.T) {
@@ -160,7 +266,7 @@ func TestStaleTokens(t *testing.T) {
 func TestNobodyOversleeps(t *testing.T) {
 	eachProcs(t, func(t *testing.T) {
 		eachQueue(t, func(t *testing.T, c contender[int]) {
-			for round := range rounds(600) {
+			for round := range rounds(200) {
 				synctest.Test(t, func(t *testing.T) { pingPong(t, c.make(16), 1+round%2, 1+round/2%2) })
 			}
 		})
@@ -205,4 +311,50 @@ func nobodyAnnounced[T any](t *testing.T, q queue[T]) {
 	if r, ok := q.(*Ring[T]); ok && (r.ready.waiters.Load() != 0 || r.room.waiters.Load() != 0) {
 		t.Errorf("%d consumers and %d producers announced for ever", r.ready.waiters.Load(), r.room.waiters.Load())
 	}
+}
+
+// The narrowest case: one change on one side while the other side is about to sleep, and no second
+// change that could wake it later.
+func TestLockstep(t *testing.T) {
+	eachProcs(t, func(t *testing.T) {
+		eachQueue(t, func(t *testing.T, c contender[int]) {
+			synctest.Test(t, func(t *testing.T) { lockstep(t, c.make(16), rounds(2000)) })
+		})
+	})
+}
+
+func lockstep(t *testing.T, q queue[int], steps int) {
+	done := make(chan struct{})
+	one := make([]int, 1)
+	go func() { // pushes one item into an empty queue, and waits until it is popped
+		for i := range steps {
+			if err := q.TryPush(i); err != nil {
+				t.Errorf("TryPush = %v", err)
+			}
+			<-done
+		}
+	}()
+	for i := range steps {
+		if n, err := q.PopBatch(one); n != 1 || err != nil || one[0] != i {
+			t.Fatalf("PopBatch = %d, %v, item %d, want %d", n, err, one[0], i)
+		}
+		done <- struct{}{}
+	}
+	for q.TryPush(0) == nil {
+	}
+	go func() { // pops one item from a full queue, and waits until another is pushed
+		for range steps {
+			if n := q.TryPopBatch(one); n != 1 {
+				t.Errorf("TryPopBatch = %d", n)
+			}
+			<-done
+		}
+	}()
+	for range steps {
+		if err := q.Push(t.Context(), 0); err != nil {
+			t.Fatalf("Push = %v", err)
+		}
+		done <- struct{}{}
+	}
+	nobodyAnnounced(t, q)
 }

@@ -59,8 +59,8 @@ func (s *Sink) madeRoom() {
 	}
 }
 
-// relieve makes room when the buffers run short: the fullest open batch is sealed, so that it is sent
-// without waiting for its linger. When the topic grows, all of them are. s.mu is held.
+// relieve makes room when the buffers run short: the fullest open batch that can be sent is sealed, so
+// that it does not wait for its linger. When the topic grows, all of them are. s.mu is held.
 func (s *Sink) relieve() {
 	var fullest *lane
 	for _, t := range []*topic{&s.main, &s.dead} {
@@ -70,7 +70,7 @@ func (s *Sink) relieve() {
 			}
 			if t.grow != 0 {
 				l.sealAndSend()
-			} else if fullest == nil || l.open.rb.Size() > fullest.open.rb.Size() {
+			} else if fullest == nil || l.relievesMore(fullest) {
 				fullest = l
 			}
 		}
@@ -78,6 +78,13 @@ func (s *Sink) relieve() {
 	if fullest != nil {
 		fullest.sealAndSend()
 	}
+}
+
+func (l *lane) relievesMore(than *lane) bool {
+	if l.stuck() != than.stuck() {
+		return than.stuck()
+	}
+	return l.open.rb.Size() > than.open.rb.Size()
 }
 
 // place puts one record into its lane's open batch; false: no room now. s.mu is held.
@@ -172,7 +179,8 @@ func (b *batch) await(ack sink.Ack) {
 
 // putOversize gives a record that is larger than a batch a buffer of its own. s.mu is held.
 func (s *Sink) putOversize(l *lane, r *sink.Record, size int, ack sink.Ack, events int) bool {
-	if s.private != 0 && s.private+int64(size) > s.cfg.OversizeBytes {
+	// Each topic has its own bound: dead letters that nobody takes must not keep good events out.
+	if n := l.topic.private - l.topic.halves; n != 0 && n+int64(size) > s.cfg.OversizeBytes {
 		return false
 	}
 	b := s.privateBatch(r, size)
@@ -186,7 +194,7 @@ func (s *Sink) putOversize(l *lane, r *sink.Record, size int, ack sink.Ack, even
 // privateBatch is a batch of one record outside of the pool.
 func (s *Sink) privateBatch(r *sink.Record, size int) *batch {
 	b := s.newBatch()
-	b.rb, b.opened, b.private = recordbatch.NewPrivateBatch(size), time.Now(), int64(size)
+	b.rb, b.opened = recordbatch.NewPrivateBatch(size), time.Now()
 	if !b.rb.TryAppend(r.Timestamp, r.Key, r.Value, r.Headers) {
 		panic("kafka: a private batch refused the record it was made for")
 	}
@@ -195,12 +203,7 @@ func (s *Sink) privateBatch(r *sink.Record, size int) *batch {
 
 // enqueue puts a sealed private batch at the end of a lane. s.mu is held.
 func (s *Sink) enqueue(l *lane, b *batch) {
-	s.private += b.private
-	l.topic.batches++
-	if l.topic.dead {
-		b.held = b.private
-		l.topic.held += b.held
-	}
+	l.topic.adopt(b)
 	l.queue = append(l.queue, b)
 	l.signal()
 }

@@ -17,7 +17,6 @@ type broker struct {
 
 	parked bool      // the worker whose turn it is sleeps
 	wakeAt time.Time // when it wakes by itself; zero: only when signalled
-	flush  bool      // send what is open without waiting for its linger
 }
 
 // broker returns the broker with that id and starts its workers when it is new. s.mu is held.
@@ -91,7 +90,7 @@ func (l *lane) sendable(now time.Time) (ok bool, at time.Time) {
 
 // due says whether something of the lane must go now, and else when.
 func (b *broker) due(l *lane, now time.Time) (bool, time.Time) {
-	if l.doubt != nil || len(l.queue) > 0 || b.flush || b.s.closed {
+	if l.doubt != nil || len(l.queue) > 0 || b.s.closed {
 		return true, time.Time{}
 	}
 	at := l.open.opened.Add(b.s.cfg.Linger)
@@ -120,7 +119,6 @@ func (b *broker) collect(w *worker, now time.Time) (wakeAt time.Time) {
 		}
 	}
 	if !anyDue {
-		b.flush = false
 		return wakeAt
 	}
 	n := len(b.lanes)
@@ -134,7 +132,6 @@ func (b *broker) collect(w *worker, now time.Time) (wakeAt time.Time) {
 			return time.Time{}
 		}
 	}
-	b.flush = false
 	return time.Time{}
 }
 

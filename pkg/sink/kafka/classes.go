@@ -26,20 +26,24 @@ func (c class) String() string {
 	return [...]string{"ok", "retry", "refresh", "split", "dead_letter", "renew", "config"}[c]
 }
 
-// maxCorrupt is how often a batch that the broker calls corrupt (code 2) is sent again before its
-// content is held to be the cause: the bytes may have been damaged on the way once, not three times.
+// maxCorrupt is how often the broker may call a batch corrupt (code 2) until its content is held to be
+// the cause: the bytes may have been damaged on the way once, not three times.
 const maxCorrupt = 3
+
+// errCorrupt is CORRUPT_MESSAGE.
+const errCorrupt = 2
 
 // errDuplicate is the broker's word for "I have this batch already" (DUPLICATE_SEQUENCE_NUMBER).
 const errDuplicate = 46
 
-// classOf sorts a broker's error code. Codes as in Kafka's protocol guide.
-func classOf(code int16, attempts int) (c class, known bool) {
+// classOf sorts a broker's error code; corrupt is how often the broker has called the batch corrupt by
+// now. Codes as in Kafka's protocol guide.
+func classOf(code int16, corrupt int) (c class, known bool) {
 	switch code {
 	case 0, errDuplicate:
 		return classOK, true
-	case 2: // CORRUPT_MESSAGE
-		if attempts < maxCorrupt {
+	case errCorrupt:
+		if corrupt < maxCorrupt {
 			return classRetry, true
 		}
 		return classDeadLetter, true
@@ -71,7 +75,7 @@ func classOfError(err error) class {
 	var code kafkago.Error
 	switch {
 	case errors.As(err, &code):
-		if c, _ := classOf(int16(code), 1); c == classConfig {
+		if c, _ := classOf(int16(code), 0); c == classConfig {
 			return c // SASL, for example
 		}
 	case errors.Is(err, protocol.ErrNoTopic), errors.Is(err, protocol.ErrNoPartition), errors.Is(err, protocol.ErrNoLeader):

@@ -39,7 +39,9 @@ type Config struct {
 	BatchBytes  int               // 256 KiB; an open batch is sealed before it grows past this
 	BufferBytes int64             // 16 MiB; all batches that are not settled live in it
 	// OversizeBytes bounds the memory of records larger than BatchBytes, which get a buffer of their own.
-	// One of them is always admitted, so the true bound is OversizeBytes or the largest record. 4 MiB.
+	// One of them is always admitted, so the true bound is OversizeBytes or the largest record. Batches that
+	// were split because the broker refused them have the same bound again; dead letters have their own
+	// two. 4 MiB.
 	OversizeBytes int64
 
 	Keyless  Keyless
@@ -85,6 +87,8 @@ const (
 	truncatedBytes     = 64 << 10
 	// Dead letters may hold this share of the buffers while their topic cannot take them.
 	deadLetterShare = 8
+	// So many refusals in a row, RetryMax apart, and their topic is not expected to take them any more.
+	maxRefusals = 5
 )
 
 func (c *Config) setDefaults() {

@@ -38,10 +38,9 @@ func (s *Sink) DeadLetter(ctx context.Context, d *sink.DeadLetter, ack sink.Ack)
 		r.Value, r.Headers, kept = s.truncate(d.Raw, r.Headers)
 		events = 0
 	}
-	size := recordbatch.RecordSize(r.Key, r.Value, r.Headers)
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
+	if s.closed && !(truncated && kept == nil) {
+		s.mu.Unlock()
 		return sink.ErrClosed
 	}
 	s.inFlight.Add(1)
@@ -49,32 +48,53 @@ func (s *Sink) DeadLetter(ctx context.Context, d *sink.DeadLetter, ack sink.Ack)
 	if truncated {
 		lost = s.settleWhole(kept)
 	}
-	s.wantDeadTopic()
-	for {
-		if s.dead.held > s.cfg.BufferBytes/deadLetterShare && s.dead.unusable {
-			// Nobody can take it: the topic is missing and may not be created. Waiting would stop the
-			// good events as well.
-			s.alarm("dead letters", "dead letters are dropped: their topic cannot be used", "topic", s.dead.name, "error", s.dead.err)
-			s.drop("dead_letter_unavailable", events)
-			lost += events
-			break
-		}
-		if s.dead.held <= s.cfg.BufferBytes/deadLetterShare && s.placeDead(&r, size, ack, events) {
-			break
-		}
-		if err := s.awaitRoom(ctx); err != nil {
-			if truncated {
-				return nil // the event itself is settled; only the notice of it is missing
-			}
-			s.inFlight.Add(-1)
-			return err
-		}
+	n, err := s.takeDead(ctx, &r, ack, events)
+	lost += n
+	if err != nil && truncated {
+		err = nil // the event itself is settled; only the notice of it is missing
+	} else if err != nil {
+		s.inFlight.Add(-1)
 	}
+	s.mu.Unlock()
 	if lost > 0 && ack != nil {
 		ack.Hold()
 		ack.Settle(lost)
 	}
-	return nil
+	return err
+}
+
+// takeDead puts a dead letter into its lane, or drops it when nobody can take it, and returns how many
+// events were lost by that. s.mu is held, but not while it waits for room.
+func (s *Sink) takeDead(ctx context.Context, r *sink.Record, ack sink.Ack, events int) (lost int, err error) {
+	size := recordbatch.RecordSize(r.Key, r.Value, r.Headers)
+	s.wantDeadTopic()
+	for {
+		switch {
+		case !s.deadFull():
+			if s.placeDead(r, size, ack, events) {
+				return 0, nil
+			}
+		case s.dead.hopeless():
+			s.dropDead(events)
+			return events, nil
+		}
+		if err := s.awaitRoom(ctx); err != nil {
+			return 0, err
+		}
+	}
+}
+
+// deadFull says that dead letters hold their share of the buffers. s.mu is held.
+func (s *Sink) deadFull() bool { return s.dead.held > s.cfg.BufferBytes/deadLetterShare }
+
+// hopeless says that the topic takes nothing until someone acts: it is missing and may not be created, or
+// what is sent is refused. To wait for it would stop the good events as well.
+func (t *topic) hopeless() bool { return t.unusable || t.refusals >= maxRefusals }
+
+// dropDead drops a dead letter that nobody can take. s.mu is held.
+func (s *Sink) dropDead(events int) {
+	s.alarm("dead letters", "dead letters are dropped: their topic cannot be used", "topic", s.dead.name, "error", s.dead.err)
+	s.drop("dead_letter_unavailable", events)
 }
 
 // placeDead puts a record into the dead-letter topic's lane. s.mu is held.
@@ -118,51 +138,4 @@ func (s *Sink) settleWhole(kept error) (lost int) {
 	s.alarm("too large", "an event is larger than any topic takes and could not be set aside; dropped", "error", kept)
 	s.drop("too_large", 1)
 	return 1
-}
-
-// bury sends the single record that the broker refused to the dead letters, in place of its batch. The
-// record's source is settled when the dead letter is. s.mu is held.
-func (s *Sink) bury(e *entry, rb *recordbatch.Batch, out []settled) []settled {
-	l, b := e.lane, e.batch
-	reason := "refused"
-	if e.verdict == classSplit {
-		reason = "too_large"
-	}
-	var r sink.Record
-	_ = rb.Records(func(ts int64, key, value []byte, h []sink.Header) bool {
-		r = sink.Record{Timestamp: ts, Key: key, Value: value, Headers: h}
-		return false
-	})
-	events, lost := b.events, 0
-	b.events = 0
-	notice := func() {
-		var kept error
-		r.Value, r.Headers, kept = s.truncate(r.Value, r.Headers)
-		lost += s.settleWhole(kept)
-		events = 0
-	}
-	switch {
-	case l.topic.dead && (events == 0 || len(r.Value) <= truncatedBytes):
-		// Even the dead-letter topic refuses it, and it cannot be made smaller.
-		s.alarm("dead letter refused", "a dead letter is dropped: its own topic refuses it", "error", codeName(e.code), "message", e.message)
-		s.drop("dead_letter_refused", events)
-		s.unload(l.topic, b)
-		return s.finish(b, events, out)
-	case l.topic.dead:
-		notice()
-	default:
-		r.Headers = append(r.Headers,
-			sink.Header{Key: headerReason, Value: []byte(reason)},
-			sink.Header{Key: headerSize, Value: strconv.AppendInt(nil, int64(len(r.Value)), 10)})
-		if len(r.Value) > maxDeadLetterBytes {
-			notice()
-		}
-	}
-	s.unload(l.topic, b)
-	d := s.privateBatch(&r, recordbatch.RecordSize(r.Key, r.Value, r.Headers))
-	d.events, d.parent = events, b
-	b.parts, b.lost = 1, lost
-	s.wantDeadTopic()
-	s.enqueue(s.dead.lanes[s.dead.sticky], d)
-	return out
 }

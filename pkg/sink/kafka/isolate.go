@@ -1,6 +1,8 @@
 package kafka
 
 import (
+	"strconv"
+
 	"functiongraph-ingest/pkg/sink"
 	"functiongraph-ingest/pkg/sink/kafka/recordbatch"
 )
@@ -9,100 +11,195 @@ import (
 func (e *entry) apart() bool { return e.verdict != classOK }
 
 // isolate takes a refused batch apart: into halves by record count, until a single record is refused,
-// which goes to the dead letters. The halves take the batch's place in its lane and its sequence, since
-// nothing was appended. Their memory is their own: a sender never waits for a buffer of the pool.
+// which goes to the dead letters.
 func (w *worker) isolate(e *entry) {
+	if e.batch.rb.Count() == 1 {
+		w.bury(e)
+	} else {
+		w.split(e)
+	}
+}
+
+// split replaces a batch by its halves. They take its place in its lane and its sequence, since nothing
+// was appended. Their memory is their own: a sender never waits for a buffer of the pool.
+func (w *worker) split(e *entry) {
 	s, l, b := w.s, e.lane, e.batch
-	size := int64(b.rb.Size())
+	t := l.topic
+	// A batch from the pool needs new memory for its halves; a private one only passes its own on. What it
+	// needs at most is what its records take uncompressed. Halves have a bound of their own and are the
+	// first of their lanes: no split waits for what is behind it.
+	need := int64(0)
+	if b.private == 0 {
+		need = int64(s.cfg.BatchBytes)
+	}
 	s.mu.Lock()
-	// A batch from the pool needs new memory for its halves; a private one only passes its own on.
-	if b.private == 0 && s.private != 0 && s.private+2*size > 2*s.cfg.OversizeBytes {
+	if need != 0 && t.halves != 0 && t.halves+need > s.cfg.OversizeBytes {
+		s.putBack(e)
 		s.mu.Unlock()
-		w.putBack(e)
 		return
 	}
-	s.private += size
+	t.private, t.halves = t.private+need, t.halves+need
 	s.mu.Unlock()
 	parts, err := halves(b.rb)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.private -= size
+	t.private, t.halves = t.private-need, t.halves-need
 	if err != nil {
-		s.alarm("isolate", "a batch that the broker refused cannot be read back; sending it again", "error", err)
-		s.putBackLocked(e)
+		s.unreadable(e, err)
 		return
 	}
 	s.splits.Add(1)
 	l.doubt, l.busy, l.failures = nil, false, 0
-	if len(parts) == 1 {
-		w.out = s.bury(e, parts[0], w.out)
-		s.checkDrained()
-		return
-	}
 	if e.verdict == classSplit {
 		// The topic's limit is below our batches: make the next ones smaller.
-		l.topic.limit = max(recordbatch.ChunkSize/4, min(l.topic.limit, b.rb.Size()/2))
+		t.limit = max(recordbatch.ChunkSize/4, min(t.limit, b.rb.Size()/2))
 	}
 	queue := make([]*batch, 0, len(parts)+len(l.queue))
 	events := b.events
 	for _, rb := range parts {
 		p := s.newBatch()
-		p.rb, p.parent, p.private, p.opened = rb, b, int64(rb.Size()), b.opened
+		p.rb, p.parent, p.half, p.opened = rb, b, true, b.opened
 		p.events = min(events, rb.Count()) // all records of a batch count one, or it is a single notice
 		events -= p.events
-		s.private += p.private
-		l.topic.batches++
+		t.adopt(p)
 		queue = append(queue, p)
 	}
 	b.parts = len(parts)
 	b.events = 0
-	s.unload(l.topic, b)
+	s.unload(t, b)
 	l.queue = append(queue, l.queue...)
-	l.signal()
+	l.freed()
 }
 
-func (w *worker) putBack(e *entry) {
-	w.s.mu.Lock()
-	w.s.putBackLocked(e)
-	w.s.mu.Unlock()
-}
-
-// putBackLocked leaves the batch in doubt; it will be sent, refused and taken apart again later.
-func (s *Sink) putBackLocked(e *entry) {
-	s.failed(e, classRetry, e.code, e.message)
-}
-
-// halves rebuilds the records of a batch in two private batches, or in one when there is only one.
-func halves(rb *recordbatch.Batch) ([]*recordbatch.Batch, error) {
-	n := rb.Count()
-	first := (n + 1) / 2
-	if n == 1 {
-		first = 1
+// bury sends the single record that the broker refused to the dead letters, in place of its batch. The
+// record's source is settled when the dead letter is.
+func (w *worker) bury(e *entry) {
+	s, l, b := w.s, e.lane, e.batch
+	if !l.topic.dead && !w.mayBury(e) {
+		return
 	}
-	sizes := [2]int{}
+	// The batch is ours while its lane is busy: what follows is outside of the lock, it may set aside.
+	r, err := single(b.rb)
+	hopeless := l.topic.dead && (b.events == 0 || len(r.Value) <= truncatedBytes)
+	if !l.topic.dead {
+		r.Headers = append(r.Headers,
+			sink.Header{Key: headerReason, Value: []byte(e.reason())},
+			sink.Header{Key: headerSize, Value: strconv.AppendInt(nil, int64(len(r.Value)), 10)})
+	}
+	truncated := err == nil && !hopeless && (l.topic.dead || len(r.Value) > maxDeadLetterBytes)
+	var kept error
+	if truncated {
+		r.Value, r.Headers, kept = s.truncate(r.Value, r.Headers)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err != nil {
+		s.unreadable(e, err)
+		return
+	}
+	s.splits.Add(1)
+	events, lost := b.events, 0
+	switch {
+	case hopeless: // even the dead-letter topic refuses it, and it cannot be made smaller
+		s.alarm("dead letter refused", "a dead letter is dropped: its own topic refuses it", "error", codeName(e.code), "message", e.message)
+		s.drop("dead_letter_refused", events)
+		w.remove(e, events)
+		return
+	case truncated:
+		lost = s.settleWhole(kept)
+		events = 0
+	}
+	d := s.privateBatch(&r, recordbatch.RecordSize(r.Key, r.Value, r.Headers))
+	d.events, d.parent = events, b
+	b.parts++ // the dead letter's
+	s.wantDeadTopic()
+	s.enqueue(s.dead.lanes[s.dead.sticky], d)
+	w.remove(e, lost)
+}
+
+// mayBury says whether the dead letters have room for one more; else the batch is sent again later, or
+// dropped when nobody will ever take it.
+func (w *worker) mayBury(e *entry) bool {
+	s := w.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case !s.deadFull():
+		return true
+	case s.dead.hopeless():
+		s.dropDead(e.batch.events)
+		w.remove(e, e.batch.events)
+	default:
+		s.putBack(e)
+	}
+	return false
+}
+
+// remove takes a refused batch out of its lane; lost of its events were dropped. s.mu is held.
+func (w *worker) remove(e *entry, lost int) {
+	s, l, b := w.s, e.lane, e.batch
+	l.doubt, l.busy, l.failures = nil, false, 0
+	b.events = 0
+	s.unload(l.topic, b)
+	w.out = s.finish(b, lost, w.out)
+	l.freed()
+	s.checkDrained()
+}
+
+// reason is the dead letter's.
+func (e *entry) reason() string {
+	if e.verdict == classSplit {
+		return "too_large"
+	}
+	return "refused"
+}
+
+// unreadable keeps a batch whose records cannot be read back. s.mu is held.
+func (s *Sink) unreadable(e *entry, err error) {
+	s.alarm("isolate", "a batch that the broker refused cannot be read back; sending it again", "error", err)
+	s.putBack(e)
+}
+
+// putBack leaves the batch in doubt; it will be sent, refused and taken apart again later. s.mu is held.
+func (s *Sink) putBack(e *entry) {
+	s.failed(e, classRetry, e.code, e.message)
+	e.lane.freed()
+}
+
+// single reads the only record of a batch.
+func single(rb *recordbatch.Batch) (r sink.Record, err error) {
+	err = rb.Records(func(ts int64, key, value []byte, h []sink.Header) bool {
+		r = sink.Record{Timestamp: ts, Key: key, Value: value, Headers: h}
+		return true
+	})
+	return r, err
+}
+
+// halves rebuilds the records of a batch, which are two at least, in two private batches.
+func halves(rb *recordbatch.Batch) ([2]*recordbatch.Batch, error) {
+	var parts [2]*recordbatch.Batch
+	first := (rb.Count() + 1) / 2
+	half := func(i int) int {
+		if i < first {
+			return 0
+		}
+		return 1
+	}
+	var sizes [2]int
 	i := 0
 	if err := rb.Records(func(_ int64, key, value []byte, h []sink.Header) bool {
-		half := 0
-		if i >= first {
-			half = 1
-		}
-		sizes[half] += recordbatch.RecordSize(key, value, h)
+		sizes[half(i)] += recordbatch.RecordSize(key, value, h)
 		i++
 		return true
 	}); err != nil {
-		return nil, err
+		return parts, err
 	}
-	parts := []*recordbatch.Batch{recordbatch.NewPrivateBatch(sizes[0])}
-	if n > 1 {
-		parts = append(parts, recordbatch.NewPrivateBatch(sizes[1]))
+	for i := range parts {
+		parts[i] = recordbatch.NewPrivateBatch(sizes[i])
 	}
 	i = 0
 	err := rb.Records(func(ts int64, key, value []byte, h []sink.Header) bool {
-		half := 0
-		if i >= first {
-			half = 1
-		}
-		if !parts[half].TryAppend(ts, key, value, h) {
+		if !parts[half(i)].TryAppend(ts, key, value, h) {
 			panic("kafka: a private batch refused the records it was made for")
 		}
 		i++

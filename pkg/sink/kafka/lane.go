@@ -14,12 +14,14 @@ type batch struct {
 	acks   []sink.Ack
 	events int // what the ledger counts for it; 0 for a notice about an event that is counted elsewhere
 
-	opened   time.Time // first append; linger counts from here
+	opened   time.Time // first append; linger counts from here; zero: it is over (Flush)
 	sent     time.Time // first send; zero: never sent, so it is certainly not in the log
 	attempts int       // how often it was sent
+	corrupt  int       // how often the broker called it corrupt
 	ready    bool      // compressed: the bytes are final but for the stamp
 	counted  bool      // already counted as a possible duplicate
 	private  int64     // bytes of its own memory outside of the pool; 0: pooled
+	half     bool      // it came out of a split
 	held     int64     // its part of topic.held
 
 	// A batch that was taken apart lives on as the parent of its parts until all of them are settled.
@@ -67,14 +69,20 @@ type topic struct {
 	sticky  int     // lane for keyless records
 	grow    int     // the topic has this many partitions now; 0: as many as lanes
 	held    int64   // bytes of unsettled records; kept for the dead-letter topic only
+	private int64   // bytes of batches outside of the pool
+	halves  int64   // the part of private that came out of splits
 	batches int     // unsettled, open ones included
 
 	err      error // why it cannot be used now
 	unusable bool  // err is not going to go away by itself
+	refusals int   // answers in a row that someone must act
 	// createTime: answers to first sends carry no append time, so an append time in the answer to a
 	// resend tells that the broker had the first copy.
 	createTime bool
 }
+
+// stuck says that nothing can be sent, or that it failed the last time.
+func (l *lane) stuck() bool { return l.broker == nil || l.failures > 0 }
 
 func (l *lane) idle() bool { return l.open == nil && l.doubt == nil && len(l.queue) == 0 }
 
@@ -178,11 +186,28 @@ func (s *Sink) freeBatch(b *batch) {
 	}
 }
 
+// adopt counts a batch outside of the pool as one of the topic's.
+func (t *topic) adopt(b *batch) {
+	b.private = int64(b.rb.Chunks()) * recordbatch.ChunkSize
+	t.private += b.private
+	t.batches++
+	if b.half {
+		t.halves += b.private
+	}
+	if t.dead {
+		b.held = b.private
+		t.held += b.held
+	}
+}
+
 // unload gives the memory of b's records back and takes b out of its topic's count.
 func (s *Sink) unload(t *topic, b *batch) {
 	t.batches--
 	t.held -= b.held
-	s.private -= b.private
+	t.private -= b.private
+	if b.half {
+		t.halves -= b.private
+	}
 	b.private, b.held = 0, 0
 	b.rb.Release()
 	b.rb = nil

@@ -22,7 +22,10 @@ func (w *worker) resolve(res *produce.Response, err error) {
 			s.failed(e, classRetry, 0, "the answer does not name the partition")
 			continue
 		}
-		c, known := classOf(p.ErrorCode, e.batch.attempts)
+		if p.ErrorCode == errCorrupt {
+			e.batch.corrupt++
+		}
+		c, known := classOf(p.ErrorCode, e.batch.corrupt)
 		if !known {
 			s.alarm("unknown code", "the broker answers with an error code that this version does not know; retrying", "code", p.ErrorCode)
 		}
@@ -77,6 +80,7 @@ func (s *Sink) succeeded(e *entry, p *produce.ResponsePartition, out []settled) 
 	s.inFlight.Add(-int64(b.events))
 	l.seq = int32((uint32(l.seq) + uint32(b.rb.Count())) & 0x7fffffff) // sequences wrap to 0
 	l.doubt, l.failures, l.retryAt = nil, 0, time.Time{}
+	l.topic.refusals = 0
 	s.unload(l.topic, b)
 	return s.finish(b, 0, out)
 }
@@ -98,16 +102,23 @@ func (s *Sink) failed(e *entry, c class, code int16, msg string) {
 			s.suspect(b) // the first copy may be in the log under the id that is lost
 		}
 		l.renew = true
-		pause = 0
+		if l.failures == 1 {
+			pause = 0 // a new id is all it needs; more in a row are another trouble
+		}
 		s.wantProducer(l.producer.gen)
 		s.alarm("renew", "the broker lost the producer's state; the batch goes again under a new id",
 			"topic", l.topic.name, "partition", l.partition, "error", codeName(code), "possibleDuplicates", s.possibleDuplicates.Load())
 	case classConfig:
 		pause = s.cfg.RetryMax
+		if l.topic.refusals++; l.topic.dead {
+			s.madeRoom() // dead letters that wait can be dropped now
+		}
 		s.alarm("config/"+l.topic.name, "the cluster refuses what is sent and someone must act; keeping it and trying on",
 			"topic", l.topic.name, "error", codeName(code), "message", msg)
-	case classRefresh:
-		s.wantRefresh()
+	case classRefresh, classRetry:
+		if c == classRefresh {
+			s.wantRefresh()
+		}
 		s.alarm("retry/"+l.topic.name, "sending again", "topic", l.topic.name, "partition", l.partition, "error", code, "message", msg)
 	}
 	l.busy = false

@@ -48,7 +48,6 @@ type Sink struct {
 	room     chan struct{} // closed and replaced when an appender may try again
 	waiting  int           // appenders that wait on room
 	drained  chan struct{} // closed when closed and nothing is unsettled
-	private  int64         // bytes of batches outside of the pool
 	free     []*batch
 	dropped  map[string]int64
 	alarms   map[string]time.Time
@@ -108,11 +107,15 @@ func (t *topic) addLanes(n int) {
 // Flush implements sink.Sink.
 func (s *Sink) Flush() {
 	s.mu.Lock()
-	for _, b := range s.brokers {
-		b.flush = true
-		b.signal()
+	defer s.mu.Unlock()
+	for _, t := range []*topic{&s.main, &s.dead} {
+		for _, l := range t.lanes {
+			if l.open != nil {
+				l.open.opened = time.Time{} // it may still grow until a request is free
+				l.signal()
+			}
+		}
 	}
-	s.mu.Unlock()
 }
 
 // Close implements sink.Sink.
@@ -159,6 +162,7 @@ func (s *Sink) abandon() {
 			}
 		}
 	}
+	s.checkDrained() // for whoever closes again
 	s.mu.Unlock()
 	tell(out)
 }
@@ -240,7 +244,7 @@ type Metrics struct {
 // Metrics returns the sink's own figures.
 func (s *Sink) Metrics() Metrics {
 	s.mu.Lock()
-	private := s.private
+	private := s.main.private + s.dead.private
 	s.mu.Unlock()
 	return Metrics{
 		Requests: s.requests.Load(), Batches: s.batches.Load(), WireBytes: s.wireBytes.Load(), RawBytes: s.rawBytes.Load(),

@@ -67,14 +67,29 @@ func TestSplitThatFoundNoMemoryIsTriedAgain(t *testing.T) {
 	s := start(t, c, func(cfg *Config, _ *Deps) { cfg.Linger = 50 * time.Millisecond })
 	waitFor(t, func() bool { return s.Ready() == nil })
 	s.mu.Lock()
-	s.private += 1 << 30
+	s.main.halves += 1 << 30
 	s.mu.Unlock()
 	appendAll(t, s, 100, 5, nil)
 	waitFor(t, func() bool { return s.Metrics().Retries > 2 })
 	s.mu.Lock()
-	s.private -= 1 << 30
+	s.main.halves -= 1 << 30
 	s.mu.Unlock()
 	waitFor(t, func() bool { return s.Stats().Delivered == 100 })
+}
+
+// The memory for a split must not be held by what is behind it in its own lane.
+func TestSplitDoesNotWaitForTheOversizeRecordBehindIt(t *testing.T) {
+	c := cluster(t, 1, kfake.BrokerConfigs(map[string]string{"message.max.bytes": "2000"}))
+	setTopicConfig(t, c, "t.dlq", "max.message.bytes", "1000000")
+	s := start(t, c, func(cfg *Config, _ *Deps) {
+		cfg.BatchBytes, cfg.OversizeBytes, cfg.Linger = recordbatch.ChunkSize, 1, time.Hour
+	})
+	appendAll(t, s, 100, 5, nil)
+	big := sink.Record{Key: []byte("k"), Value: []byte(strings.Repeat("z", 20_000)), Timestamp: 1}
+	s.Append(patient(t), []sink.Record{big}, nil)
+	if st := closeSink(t, s); st.Delivered != 100 || st.DeadLettered != 1 {
+		t.Errorf("stats %+v", st)
+	}
 }
 
 func TestCloseAgainAfterGivingUpReturns(t *testing.T) {
@@ -146,7 +161,7 @@ func TestCompressionMakesRoom(t *testing.T) {
 	c.ControlKey(0, hold(t, c))
 	s := start(t, c, func(cfg *Config, _ *Deps) {
 		cfg.BatchBytes, cfg.BufferBytes, cfg.Codec = 4*recordbatch.ChunkSize, 8*recordbatch.ChunkSize, recordbatch.Snappy
-		cfg.Linger = time.Hour
+		cfg.Linger, cfg.RequestTimeout = time.Hour, time.Hour
 	})
 	// All but the last record fit; it waits until the first batch is compressed.
 	v := []byte(strings.Repeat("x", 15_000))
@@ -157,29 +172,28 @@ func TestCompressionMakesRoom(t *testing.T) {
 	}
 }
 
-// A lane that cannot send must not keep the buffers from those that can.
-func TestFailingLaneIsNotTheOneThatMakesRoom(t *testing.T) {
+// When the buffers run short, to seal what cannot be sent makes no room.
+func TestLaneWithoutLeaderIsNotTheOneThatMakesRoom(t *testing.T) {
 	c := cluster(t, 2)
-	c.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Partitions: []int32{0}, Err: kerr.NotEnoughReplicas, Count: -1})
 	s := start(t, c, func(cfg *Config, _ *Deps) {
 		cfg.BatchBytes, cfg.BufferBytes, cfg.Linger = 8*recordbatch.ChunkSize, 16*recordbatch.ChunkSize, time.Hour
 	})
 	waitFor(t, func() bool { return s.Ready() == nil })
+	s.mu.Lock()
+	s.lead(s.main.lanes[0], nil)
+	s.mu.Unlock()
 	var keys [2][]byte
 	for i := byte('a'); keys[0] == nil || keys[1] == nil; i++ {
 		keys[recordbatch.Partition([]byte{i}, 2)] = []byte{i}
 	}
-	v := []byte(strings.Repeat("x", 16_000))
 	put := func(p int) {
 		t.Helper()
-		if _, err := s.Append(patient(t), []sink.Record{{Key: keys[p], Value: v, Timestamp: 1}}, nil); err != nil {
+		r := sink.Record{Key: keys[p], Value: []byte(strings.Repeat("x", 16_000)), Timestamp: 1}
+		if _, err := s.Append(patient(t), []sink.Record{r}, nil); err != nil {
 			t.Fatal(err)
 		}
 	}
-	put(0)
-	s.Flush()
-	waitFor(t, func() bool { return s.Metrics().Requests > 0 })
-	for range 6 {
+	for range 13 { // one full batch and a chunk each for five more records
 		put(0)
 	}
 	for range 30 {

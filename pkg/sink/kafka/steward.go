@@ -82,6 +82,9 @@ func (s *Sink) steward() {
 		wait := s.cfg.MetadataTTL
 		if err := s.tend(); err != nil {
 			wait = unreadyPoll
+			if classOfError(err) == classConfig {
+				wait = refreshEvery // someone must act: no hurry
+			}
 		}
 		s.sleepOrKick(wait)
 	}
@@ -135,15 +138,22 @@ var errUnsettled = errors.New("something is missing still")
 
 // apply takes a topic's leaders over. s.mu is held.
 func (s *Sink) apply(t *topic, l leaders) {
-	t.err = nil
+	t.err, t.grow = nil, 0
 	if l.err != nil || len(l.brokers) == 0 {
 		if l.err == nil {
 			l.err = kafkago.UnknownTopicOrPartition
 		}
 		t.err = fmt.Errorf("topic %q: %w", t.name, l.err)
-		if !t.dead {
-			s.want.refresh = true
+		if classOfError(l.err) == classConfig {
+			t.unusable = true
+			s.madeRoom() // dead letters that wait can be dropped now
 		}
+		// kafka-go refuses every request that names the topic, whatever else is in it.
+		t.leaders = nil
+		for _, ln := range t.lanes {
+			s.lead(ln, nil)
+		}
+		s.missing(t)
 		return
 	}
 	t.unusable = false
@@ -160,6 +170,13 @@ func (s *Sink) apply(t *topic, l leaders) {
 	s.madeRoom()
 }
 
+// missing asks for a look at the cluster soon, if anybody waits for what topic t has not. s.mu is held.
+func (s *Sink) missing(t *topic) {
+	if !t.dead || t.batches > 0 && !t.unusable {
+		s.want.refresh = true
+	}
+}
+
 // assign gives every lane to its leader. s.mu is held.
 func (s *Sink) assign(t *topic) {
 	for _, ln := range t.lanes {
@@ -167,7 +184,7 @@ func (s *Sink) assign(t *topic) {
 		if int(ln.partition) < len(t.leaders) && t.leaders[ln.partition] >= 0 {
 			b = s.broker(t.leaders[ln.partition])
 		} else {
-			s.want.refresh = true
+			s.missing(t)
 			if t.err == nil {
 				t.err = &leaderlessError{t.name, ln.partition}
 			}
@@ -213,8 +230,7 @@ func (s *Sink) newProducer() error {
 	var code kafkago.Error
 	refused := false
 	if errors.As(err, &code) {
-		c, _ := classOf(int16(code), 1)
-		refused = c == classConfig
+		refused = classOfError(code) == classConfig
 	}
 	if err != nil && !(refused && s.cfg.PreferIdempotence) {
 		if refused {
@@ -262,11 +278,17 @@ func (s *Sink) makeDeadTopic() {
 	err := s.client.createTopic(s.ctx, s.dead.name, s.cfg.TopicPartitions)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err != nil {
+	var code kafkago.Error
+	switch {
+	case err == nil:
+	case errors.As(err, &code) && !code.Temporary():
 		s.dead.unusable = true
 		s.want.deadAgain = time.Now().Add(deadTopicEvery)
-		s.alarm("dead topic", "the dead-letter topic is missing and cannot be created; dead letters wait in memory", "topic", s.dead.name, "error", err)
+		s.alarm("dead topic", "the dead-letter topic is missing and may not be created; some dead letters wait in memory, others are dropped", "topic", s.dead.name, "error", err)
 		s.madeRoom()
+	default: // the cluster is in trouble: that passes
+		s.want.deadAgain = time.Now().Add(refreshEvery)
+		s.alarm("dead topic/retry", "the dead-letter topic is missing and cannot be created now; trying again", "topic", s.dead.name, "error", err)
 	}
 }
 

@@ -113,6 +113,9 @@ func (w *worker) add(l *lane) bool {
 			l.producer, l.seq, l.renew = w.s.current, 0, false
 		}
 		e.stamp, e.producer, e.seq = true, l.producer, l.seq
+		if w.s.unsafe {
+			e.producer, e.seq = producer{id: -1, epoch: -1}, -1
+		}
 	}
 	if b.sent.IsZero() {
 		b.sent = time.Now()
@@ -139,22 +142,26 @@ func (s *Sink) suspect(b *batch) {
 
 // prepare does the work on bytes: compression once, stamp and checksum at the first send.
 func (w *worker) prepare() {
+	smaller := false
 	for i := range w.entries {
 		e := &w.entries[i]
 		if !e.batch.ready {
 			e.batch.ready = true
 			w.s.rawBytes.Add(int64(e.batch.rb.Size()))
 			// An encoder that fails leaves the batch as it was: it goes uncompressed.
+			had := e.batch.rb.Chunks()
 			_ = e.batch.rb.Compress(w.s.cfg.Codec, &w.scratch)
+			smaller = smaller || e.batch.rb.Chunks() < had
 		}
 		if e.stamp {
-			if w.s.unsafe {
-				e.batch.rb.Stamp(-1, -1, -1)
-			} else {
-				e.batch.rb.Stamp(e.producer.id, e.producer.epoch, e.seq)
-			}
+			e.batch.rb.Stamp(e.producer.id, e.producer.epoch, e.seq)
 		}
 		w.s.wireBytes.Add(int64(e.batch.rb.Size()))
+	}
+	if smaller {
+		w.s.mu.Lock()
+		w.s.madeRoom()
+		w.s.mu.Unlock()
 	}
 	w.s.requests.Add(1)
 	w.s.batches.Add(int64(len(w.entries)))
@@ -194,7 +201,9 @@ func (w *worker) newReader() *recordbatch.Reader {
 func (w *worker) fill() {
 	req := w.req
 	req.Acks = -1
-	req.Timeout = int32(w.s.cfg.RequestTimeout.Milliseconds())
+	// How long the broker may wait for replicas. It must give up before we do: else one partition whose
+	// replicas are slow would cost all others in the request their answer, again and again.
+	req.Timeout = int32((w.s.cfg.RequestTimeout / 2).Milliseconds())
 	topics := req.Topics[:0]
 	for _, dead := range []bool{false, true} {
 		var t *rawproduce.RequestTopic

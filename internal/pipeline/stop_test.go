@@ -1,0 +1,190 @@
+package pipeline
+
+import (
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"functiongraph-ingest/internal/listen"
+	"functiongraph-ingest/pkg/sink"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// fake is a sink that settles at once, or never.
+type fake struct {
+	mu      sync.Mutex
+	taken   int64
+	full    bool // no room: Append waits until its context ends
+	keep    bool // nothing is settled before Close
+	acks    []sink.Ack
+	inTime  bool // Close found its context alive
+	waiting chan struct{}
+}
+
+func (f *fake) Append(ctx context.Context, recs []sink.Record, ack sink.Ack) (int, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.full {
+		f.mu.Unlock()
+		close(f.waiting)
+		<-ctx.Done()
+		f.mu.Lock()
+		f.full = false
+		return 0, ctx.Err()
+	}
+	f.taken += int64(len(recs))
+	if ack != nil {
+		ack.Hold()
+		if f.keep {
+			f.acks = append(f.acks, ack)
+		} else {
+			ack.Settle(0)
+		}
+	}
+	return len(recs), nil
+}
+
+func (f *fake) DeadLetter(ctx context.Context, d *sink.DeadLetter, ack sink.Ack) error {
+	_, err := f.Append(ctx, []sink.Record{{Value: d.Raw}}, ack)
+	return err
+}
+
+func (f *fake) Flush() {}
+
+func (f *fake) Close(ctx context.Context) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.inTime = ctx.Err() == nil
+	for _, a := range f.acks {
+		a.Settle(0)
+	}
+	return ctx.Err()
+}
+
+func (f *fake) Ready() error { return nil }
+
+func (f *fake) Stats() sink.Stats {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return sink.Stats{Delivered: f.taken}
+}
+
+func start(t *testing.T, f *fake, shutdown time.Duration) *Pipeline {
+	t.Helper()
+	p := New(Config{
+		Listen: listen.Config{
+			Addr: "127.0.0.1:0", MaxBodyBytes: 1 << 20, AdmitWait: time.Minute, AckTimeout: time.Minute,
+			ReadTimeout: time.Minute, IdleTimeout: time.Minute, WaitForAck: true,
+		},
+		GateBytes: 4 << 20, RingItems: 16, ShutdownTimeout: shutdown,
+	}, Deps{Sink: f})
+	if err := p.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// post sends one body and delivers the status of the answer, 0 for none.
+func post(p *Pipeline, body string) <-chan int {
+	status := make(chan int, 1)
+	go func() {
+		c := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+		res, err := c.Post("http://"+p.Addr()+"/", "application/json", strings.NewReader(body))
+		if err != nil {
+			status <- 0
+			return
+		}
+		io.Copy(io.Discard, res.Body)
+		res.Body.Close()
+		status <- res.StatusCode
+	}()
+	return status
+}
+
+// until polls a condition that another goroutine will make true.
+func until(t *testing.T, ok func() bool) {
+	t.Helper()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for !ok() {
+		select {
+		case <-tick.C:
+		case <-t.Context().Done():
+			t.Fatal("the condition never came true")
+		}
+	}
+}
+
+func balanced(t *testing.T, p *Pipeline) {
+	t.Helper()
+	l := p.Ledger()
+	sum := l.Delivered + l.DeadLettered + l.SetAside + l.InFlight
+	for _, n := range l.Dropped {
+		sum += n
+	}
+	if l.Admitted != sum {
+		t.Errorf("ledger: admitted %d, accounted for %d: %+v", l.Admitted, sum, l)
+	}
+	if g := p.Gauges(); g.GateItems != 0 || g.GateBytes != 0 || g.RingItems != 0 {
+		t.Errorf("after the stop: %+v", g)
+	}
+}
+
+// The sink must have its time to deliver even when a client never ends its body.
+func TestUnfinishedUploadLeavesTheSinkItsTime(t *testing.T) {
+	f := &fake{}
+	p := start(t, f, 2*time.Second)
+	nc, err := net.Dial("tcp", p.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	io.WriteString(nc, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n[")
+	until(t, func() bool { return p.Gauges().GateItems != 0 })
+	if err := p.Stop(t.Context()); err == nil {
+		t.Error("the stop does not tell of the body that was still being read")
+	}
+	if !f.inTime {
+		t.Error("the sink was closed with no time left")
+	}
+	balanced(t, p)
+}
+
+// What waits for room when the time is over is dropped and counted, and its sender hears of it.
+func TestFullSinkAtTheEndOfTheShutdown(t *testing.T) {
+	f := &fake{full: true, waiting: make(chan struct{})}
+	p := start(t, f, 200*time.Millisecond)
+	status := post(p, `[{"a":1},{"b":2}]`)
+	<-f.waiting
+	p.Stop(t.Context())
+	if got := <-status; got == 200 || got == 503 {
+		t.Errorf("status %d for events that were taken and dropped", got)
+	}
+	if l := p.Ledger(); l.Dropped[sink.DroppedShutdown] != 2 {
+		t.Errorf("ledger %+v", l)
+	}
+	balanced(t, p)
+}
+
+// An ack that comes with the sink's Close still becomes a 200.
+func TestAckDuringCloseIsAnswered(t *testing.T) {
+	f := &fake{keep: true}
+	p := start(t, f, 20*time.Second)
+	status := post(p, `[{"a":1}]`)
+	until(t, func() bool { return f.Stats().Delivered != 0 })
+	if err := p.Stop(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if got := <-status; got != 200 {
+		t.Errorf("status %d", got)
+	}
+	balanced(t, p)
+}
