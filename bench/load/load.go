@@ -23,10 +23,11 @@ type Options struct {
 	Conns int
 	// Profile describes the bodies.
 	Profile Profile
-	// RetryAfter makes a connection wait as long as a 503 asks for and then send the same body again.
+	// RetryAfter makes a connection wait one to two times as long as a 503 asks for and then send the same
+	// body again.
 	RetryAfter bool
-	// ReadWhileWriting reads the answer while the body is still being written, as a client of big bodies
-	// must to see an early refusal.
+	// ReadWhileWriting reads the answer while the body is still being written and stops writing when it is
+	// a refusal, as HTTP clients do with big bodies.
 	ReadWhileWriting bool
 	// Timeout is the longest wait for an answer, counted from the first byte sent; 0 means 60 s.
 	Timeout time.Duration

@@ -79,6 +79,10 @@ func (w *worker) exchange(p *Payload, start time.Time) (response, error) {
 		go func() {
 			defer close(done)
 			resp, readErr = readResponse(w.conn, w.buf)
+			if readErr != nil || resp.close {
+				// Refused: nobody wants the rest of the body. Every HTTP client stops here.
+				_ = w.conn.SetWriteDeadline(time.Unix(1, 0))
+			}
 		}()
 		_, writeErr = w.conn.Write(p.Request)
 		<-done

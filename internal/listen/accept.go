@@ -66,7 +66,7 @@ func (s *Server) serve(c *conn) {
 	defer s.conns.remove(c)
 	if c.extra {
 		s.count.refuse(reasonTooManyConns)
-		c.turnAway(s.texts.tooManyConns)
+		c.turnAway(s.tooManyConns())
 		return
 	}
 	for c.sleep() {

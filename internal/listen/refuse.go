@@ -53,10 +53,9 @@ var reasonNames = [reasons]struct {
 // texts are the answers to refusals. They name the setting that would help, and are made once:
 // refusing must be cheaper than serving.
 type texts struct {
-	byReason     [reasons][]byte
-	tooManyConns []byte // a whole HTTP response: nobody parses that request
-	outcome      []byte // 504: the ack did not come in time
-	aborted      []byte // 504: shutdown
+	byReason [reasons][]byte
+	outcome  []byte // 504: the ack did not come in time
+	aborted  []byte // 504: shutdown
 }
 
 func newTexts(cfg *Config, gate *ring.Gate) texts {
@@ -82,8 +81,6 @@ func newTexts(cfg *Config, gate *ring.Gate) texts {
 	set(reasonClientGone, "incomplete: the body ended before its announced end. Nothing of it was taken")
 
 	conns := fmt.Appendf(nil, "too many connections: %d are served at the same time\n", cfg.MaxConns)
-	t.tooManyConns = fmt.Appendf(nil, "HTTP/1.1 503 Service Unavailable\r\nRetry-After: %s\r\nConnection: close\r\n"+
-		"Content-Type: text/plain\r\nContent-Length: %d\r\n\r\n%s", retryAfter, len(conns), conns)
 	t.byReason[reasonTooManyConns] = conns
 
 	t.outcome = fmt.Appendf(nil, "outcome unknown, delivery goes on: no ack within %v (--ack-timeout). Sending it again may double events\n", cfg.AckTimeout)
@@ -98,8 +95,12 @@ func eventsHint(events bool) string {
 	return ""
 }
 
-// retryAfter in seconds: the queue in front of the gate turns over many times in one.
-const retryAfter = "1"
+// tooManyConns is a whole HTTP response: nobody parses that request.
+func (s *Server) tooManyConns() []byte {
+	text := s.texts.byReason[reasonTooManyConns]
+	return fmt.Appendf(nil, "HTTP/1.1 503 Service Unavailable\r\nRetry-After: %s\r\nConnection: close\r\n"+
+		"Content-Type: text/plain\r\nContent-Length: %d\r\n\r\n%s", s.pace.header(), len(text), text)
+}
 
 // refuse writes the answer to a refusal and counts it. It decides nothing about the connection.
 func (s *Server) refuse(ctx *fasthttp.RequestCtx, r reason) {
@@ -108,7 +109,7 @@ func (s *Server) refuse(ctx *fasthttp.RequestCtx, r reason) {
 	answer(ctx, status, s.texts.byReason[r])
 	switch status {
 	case fasthttp.StatusServiceUnavailable:
-		ctx.Response.Header.Set(fasthttp.HeaderRetryAfter, retryAfter)
+		ctx.Response.Header.Set(fasthttp.HeaderRetryAfter, s.pace.header())
 	case fasthttp.StatusMethodNotAllowed:
 		ctx.Response.Header.Set(fasthttp.HeaderAllow, fasthttp.MethodPost)
 	}

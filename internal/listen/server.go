@@ -44,8 +44,6 @@ const (
 	readBufferSize = 4 << 10
 	// writeBufferSize has room for any answer: a header of about 100 bytes and a line of text.
 	writeBufferSize = 512
-	// receiveBuffer is the kernel's for each connection; Linux doubles it for its own overhead.
-	receiveBuffer = 128 << 10
 )
 
 // defaultMaxConns: a platform that serves 1,000 invocations at once and others beside it.
@@ -89,6 +87,7 @@ type Server struct {
 
 	admission admission
 	conns     registry
+	pace      pace
 	limits    ticks
 	texts     texts
 	floor     int64  // what a chunked body reserves first
@@ -113,7 +112,8 @@ func New(cfg Config, deps Deps) *Server {
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.admission.init()
 	s.limits = newTicks(&cfg)
-	s.conns.init(s.limits.tick)
+	s.pace.init()
+	s.conns.init(s.limits.tick, s.tick)
 	s.texts = newTexts(&cfg, deps.Gate)
 	_, budget := deps.Gate.Limits()
 	s.floor = floorFor(cfg.MaxBodyBytes, budget)
@@ -141,11 +141,17 @@ func New(cfg Config, deps Deps) *Server {
 	return s
 }
 
+// tick is called once a tick while there are connections.
+func (s *Server) tick() {
+	c := &s.count
+	s.pace.tick(int64(c.bodies.Load()), c.refused[reasonFull].Load()+c.refused[reasonNoRoomToGrow].Load()+c.refused[reasonTooManyConns].Load())
+}
+
 // Listen binds the address. After it clients can connect; they are answered once Serve runs.
 func (s *Server) Listen() error {
 	// Multipath TCP, Go's default for listeners, buys nothing here and costs a second socket per
 	// connection. Idle peers are found by IdleTimeout, not by keep-alive probes.
-	lc := net.ListenConfig{KeepAlive: -1, Control: limitReceiveBuffer}
+	lc := net.ListenConfig{KeepAlive: -1}
 	lc.SetMultipathTCP(false)
 	ln, err := lc.Listen(context.Background(), "tcp", s.cfg.Addr)
 	if err != nil {

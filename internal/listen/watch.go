@@ -60,12 +60,13 @@ type registry struct {
 	served int // connections within MaxConns
 	extra  int // beyond
 	tick   time.Duration
+	onTick func()
 	stop   chan struct{}  // ends the watcher; nil when none runs
 	gone   chan struct{}  // made by shut, closed when the last connection has left after it
 	wg     sync.WaitGroup // one for each connection and for each watcher
 }
 
-func (r *registry) init(tick time.Duration) { r.tick = tick }
+func (r *registry) init(tick time.Duration, onTick func()) { r.tick, r.onTick = tick, onTick }
 
 // add takes a connection in, as one of at most maxServed, or else as one of at most maxExtra to be
 // turned away. It is false when there is no room at all, or after shut. After true the caller serves
@@ -160,6 +161,7 @@ func (r *registry) watch(stop <-chan struct{}) {
 		case <-t.C:
 			now := r.now.Add(1)
 			r.each(func(c *conn) { c.expireLocked(now) })
+			r.onTick()
 		}
 	}
 }

@@ -121,8 +121,8 @@ fi
 	if [ "$mode" = full ]; then
 		for close in 0 1; do
 			holds park -DNI=1 -DNP=2 -DNC=2 -DB=1 -DCAP=1 -DCLOSE=$close -DSTALL=1 -DCANCEL=1
-			holds $park -DNP=2 -DNC=2 -DB=1 -DCAP=2 -DCLOSE=$close -DSTALL=1 -DCANCEL=1
-			holds $park -DNP=2 -DNC=2 -DB=2 -DCAP=1 -DCLOSE=$close -DSTALL=0 -DCANCEL=1
+			holds $park -DNP=2 -DNC=2 -DB=1 -DCAP=2 -DCLOSE=$close -DSTALL=$((1 - close)) -DCANCEL=$((1 - close))
+			holds $park -DNP=2 -DNC=2 -DB=2 -DCAP=1 -DCLOSE=$close -DSTALL=0 -DCANCEL=$((1 - close))
 			holds $ring -DNP=2 -DNI=1 -DNC=2 -DB=1 -DCAP=2 -DCLOSE=$close
 			holds $ring -DNP=2 -DNI=2 -DNC=1 -DB=2 -DCAP=2 -DCLOSE=$close
 			holds ring -DSTALL=0 -DGATE=1 -DNP=2 -DNI=2 -DNC=1 -DB=2 -DCAP=2 -DCLOSE=$close
