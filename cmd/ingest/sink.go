@@ -47,11 +47,13 @@ func newKafka(cfg *config.Config, budget config.Budget, log *slog.Logger) (sink.
 	if err != nil {
 		return nil, nil, err
 	}
+	// Events larger than a batch have memory of their own. It comes out of the same budget.
+	oversize := min(budget.MaxBody, budget.Buffers/4)
 	k := kafka.Config{
 		Brokers: cfg.Brokers, Topic: cfg.Topic, DeadLetterTopic: cfg.DeadLetterTopic, ClientID: cfg.ClientID,
 		CreateTopic: cfg.CreateTopic, TopicPartitions: cfg.TopicPartitions,
-		Codec: codec, Linger: cfg.Linger, BatchBytes: int(cfg.BatchBytes), BufferBytes: int64(budget.Buffers),
-		OversizeBytes: int64(budget.MaxBody), Instance: cfg.Instance,
+		Codec: codec, Linger: cfg.Linger, BatchBytes: int(cfg.BatchBytes), BufferBytes: int64(budget.Buffers - oversize),
+		OversizeBytes: int64(oversize), Instance: cfg.Instance,
 		PreferIdempotence: cfg.Idempotence == config.IdempotencePrefer,
 		RequestTimeout:    cfg.RequestTimeout, MetadataTTL: cfg.MetadataTTL, TLS: tlsConfig,
 	}

@@ -162,6 +162,7 @@ func (s *Sink) put(l *lane, r *sink.Record, size int, ack sink.Ack, events int) 
 		l.topic.held += int64(size)
 	}
 	b.events += events
+	b.sticky = b.sticky || r.Key == nil
 	b.await(ack)
 	return true
 }

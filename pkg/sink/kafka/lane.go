@@ -18,6 +18,7 @@ type batch struct {
 	sent     time.Time // first send; zero: never sent, so it is certainly not in the log
 	attempts int       // how often it was sent
 	corrupt  int       // how often the broker called it corrupt
+	sticky   bool      // it took a keyless record: the next one goes to another partition
 	ready    bool      // compressed: the bytes are final but for the stamp
 	counted  bool      // already counted as a possible duplicate
 	private  int64     // bytes of its own memory outside of the pool; 0: pooled
@@ -102,9 +103,10 @@ func (l *lane) seal() {
 	if l.open == nil {
 		return
 	}
-	l.queue = append(l.queue, l.open)
+	b := l.open
+	l.queue = append(l.queue, b)
 	l.open = nil
-	if t := l.topic; t.sticky == int(l.partition) {
+	if t := l.topic; b.sticky && t.sticky == int(l.partition) {
 		t.advanceSticky()
 	}
 }

@@ -80,6 +80,35 @@ func TestKeylessSpreadsOverPartitionsByBatch(t *testing.T) {
 	}
 }
 
+// Requests seal all lanes in turn; that must not carry the keyless records round to where they were.
+func TestKeylessSpreadsBetweenKeyedRecords(t *testing.T) {
+	c := cluster(t, 4)
+	s := start(t, c, nil)
+	for round := range 40 {
+		recs := []sink.Record{record("", round)}
+		for i := range 20 {
+			recs = append(recs, record(fmt.Sprintf("key-%d", i), round))
+		}
+		if _, err := s.Append(patient(t), recs, nil); err != nil {
+			t.Fatal(err)
+		}
+		waitFor(t, func() bool { return s.Stats().Delivered == int64((round+1)*len(recs)) })
+	}
+	closeSink(t, s)
+	count := map[int32]int{}
+	for _, r := range consume(t, c, "t", 40*21) {
+		if r.Key == nil {
+			count[r.Partition]++
+		}
+	}
+	for p := range int32(4) {
+		if count[p] < 5 {
+			t.Errorf("40 keyless records, one per batch, over 4 partitions: %v", count)
+			break
+		}
+	}
+}
+
 func TestKeylessInstanceKeepsOneOrder(t *testing.T) {
 	c := cluster(t, 4)
 	s := start(t, c, func(cfg *Config, _ *Deps) {
