@@ -21,8 +21,7 @@ type fault struct {
 	total int64   // events
 	// trouble runs when a quarter of the load is over. It makes the trouble and ends it.
 	trouble func(t *testing.T, p *proc.Process)
-	// restarted is the process that ran at the end, when trouble started another.
-	brokers string
+	brokers string // empty: the cluster's own addresses
 }
 
 // run returns the ledger after a stop and what the oracle saw.

@@ -86,7 +86,7 @@ func New(cfg Config, deps Deps) (*Sink, error) {
 		expiry: 24 * time.Hour, state: errors.New("connecting"),
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
-	s.main = topic{sink: s, name: cfg.Topic, limit: cfg.BatchBytes, err: errors.New("not asked yet")}
+	s.main = topic{sink: s, name: cfg.Topic, limit: cfg.BatchBytes}
 	s.dead = topic{sink: s, name: cfg.DeadLetterTopic, limit: cfg.BatchBytes, dead: true}
 	// Every topic has a partition 0, so dead letters have a lane before their topic is known or made.
 	s.dead.addLanes(1)
