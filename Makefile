@@ -46,9 +46,10 @@ test-unit: ## unit tests, fuzz seeds, allocation guards
 test-race: ## unit tests under the race detector
 	CGO_ENABLED=1 $(GO) test -race -timeout 15m $(UNIT_TESTS) ./test/oracle
 
-test-builds: ## unit tests of the other builds: invariants, purego, 32 bits
+test-builds: ## unit tests of the other builds: invariants, purego, yields in the ring, 32 bits
 	$(GO) test -timeout 10m -tags invariants ./internal/... ./pkg/...
 	$(GO) test -timeout 10m -tags purego ./pkg/decode/... ./internal/pipeline/...
+	$(GO) test -timeout 10m -tags hook ./pkg/ring
 	GOARCH=386 CGO_ENABLED=0 $(GO) test -timeout 10m ./pkg/ring/... ./pkg/decode/... ./pkg/sink/... ./internal/body/...
 
 # Never from the cache: the binary under test is not among the files that the cache looks at.

@@ -5,6 +5,7 @@ package ring
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -147,14 +148,15 @@ func transfer(b *testing.B, r rival, producers, consumers, loops int) {
 	}
 }
 
-// work burns CPU and touches no memory.
+// work burns CPU and touches no memory. Its result cannot be known without the work.
 //
 //go:noinline
-func work(loops int) (x uint64) {
+func work(loops int) {
+	x := uint64(loops)
 	for i := range loops {
 		x = x*6364136223846793005 + uint64(i)
 	}
-	return x
+	runtime.KeepAlive(x)
 }
 
 // calibrate returns how many loops cost d of CPU.
