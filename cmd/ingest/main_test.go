@@ -39,7 +39,7 @@ func TestRun(t *testing.T) {
 		{"help", "--help", exitOK, "Usage: ingest <command>", "="},
 		{"help of a command", "serve --help", exitOK, "Delivering events:", "="},
 		{"check", "check " + good, exitOK, "\ntopic: t\n", "="},
-		{"check shows the budget", "check " + good, exitOK, "\n# memory-limit 64MiB = bodies 26MiB + batches 16MiB + connections 8MiB (341) + runtime 14MiB;", "="},
+		{"check shows the budget", "check " + good, exitOK, "\n# memory-limit 64MiB = bodies 26MiB + batches 16MiB + connections 8MiB (682) + runtime 14MiB;", "="},
 		{"check warns", "check --max-body=1GiB " + good, exitOK, "\nmax-body: 1GiB\n",
 			"=ingest: warning: --max-body=1GiB is lowered to 16MiB: --memory-limit=64MiB leaves 26MiB for bodies\n"},
 		{"check prints bad settings too", "check --codec=foo " + good, exitUsage, "\ncodec: foo\n",
