@@ -1,0 +1,263 @@
+package spool
+
+import (
+	"encoding/binary"
+	"errors"
+	"path/filepath"
+	"sync"
+)
+
+const (
+	cursorMagic       = "ingcursr"
+	slotMagic         = "\xf5igc"
+	cursorCopyBytes   = 512 // a disk writes a sector whole or not at all
+	cursorHeaderBytes = cursorCopyBytes
+	slotBytes         = 2 * cursorCopyBytes
+	slotTopic         = 72 // where the topic starts
+	noSlot            = -1
+	maxBootBytes      = 40
+
+	stateOpen   = 1
+	stateClosed = 2 // the closing mark
+)
+
+// Stamp is what a batch carried when it was first sent; the same bytes must be sent again.
+type Stamp struct {
+	ProducerID   int64
+	Epoch        int16
+	BaseSequence int32
+	FirstSent    int64 // ms since the Unix epoch
+}
+
+// cursor is one partition's progress. It lives in a slot of the cursor file: two copies of one sector
+// each, written in turn, so a write that is cut short leaves the former one. Guarded by cursors.mu.
+type cursor struct {
+	slot    int // noSlot: none yet
+	seq     uint64
+	done    Pos // frames up to here are done
+	doubt   Pos // 0: none
+	stamp   Stamp
+	suspect Pos  // see Queue.Suspect; 0: none
+	damaged bool // a copy could not be read when the file was loaded
+}
+
+func (c *cursor) put(p *[cursorCopyBytes]byte, topic string, id int32) {
+	clear(p[:])
+	le := binary.LittleEndian
+	copy(p[:], slotMagic)
+	le.PutUint64(p[8:], c.seq)
+	le.PutUint64(p[16:], uint64(c.done))
+	le.PutUint64(p[24:], uint64(c.doubt))
+	le.PutUint64(p[32:], uint64(c.stamp.ProducerID))
+	le.PutUint64(p[40:], uint64(c.stamp.FirstSent))
+	le.PutUint32(p[48:], uint32(c.stamp.BaseSequence))
+	le.PutUint16(p[52:], uint16(c.stamp.Epoch))
+	le.PutUint16(p[54:], uint16(len(topic)))
+	le.PutUint32(p[56:], uint32(id))
+	le.PutUint64(p[64:], uint64(c.suspect))
+	copy(p[slotTopic:], topic)
+	le.PutUint32(p[4:], checksum(p[8:]))
+}
+
+// parse reports whether p is an undamaged copy, and whose. topic is a view into p.
+func (c *cursor) parse(p []byte) (topic []byte, id int32, ok bool) {
+	le := binary.LittleEndian
+	if len(p) < cursorCopyBytes || string(p[:4]) != slotMagic || le.Uint32(p[4:]) != checksum(p[8:cursorCopyBytes]) {
+		return nil, 0, false
+	}
+	n := int(le.Uint16(p[54:]))
+	if n > maxTopicBytes {
+		return nil, 0, false
+	}
+	*c = cursor{
+		seq: le.Uint64(p[8:]), done: Pos(le.Uint64(p[16:])), doubt: Pos(le.Uint64(p[24:])),
+		stamp: Stamp{
+			ProducerID: int64(le.Uint64(p[32:])), FirstSent: int64(le.Uint64(p[40:])),
+			BaseSequence: int32(le.Uint32(p[48:])), Epoch: int16(le.Uint16(p[52:])),
+		},
+		suspect: Pos(le.Uint64(p[64:])),
+	}
+	return p[slotTopic : slotTopic+n], int32(le.Uint32(p[56:])), true
+}
+
+// cursors is the cursor file.
+type cursors struct {
+	fs   FS
+	name string
+
+	boot string
+
+	mu     sync.Mutex
+	file   File // nil: it could not be made; the next write tries again
+	slots  int
+	lost   int64
+	failed int64
+	closed bool
+	open   bool // it is marked as open
+	stale  bool // another run of the machine left it without the closing mark
+	buf    [cursorCopyBytes]byte
+	vec    [1][]byte
+}
+
+func slotOffset(slot int, seq uint64) int64 {
+	return cursorHeaderBytes + int64(slot)*slotBytes + int64(seq&1)*cursorCopyBytes
+}
+
+// begin gives a queue its slot before its first frame, so that a queue without one has lost it.
+func (c *cursors) begin(q *Queue) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if q.cursor.seq == 0 {
+		_ = c.writeLocked(q) // counted; Append goes on: at worst the start is called suspect
+	}
+}
+
+// done advances the cursor of q to pos.
+func (c *cursors) done(q *Queue, pos Pos) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if pos <= q.cursor.done {
+		return nil
+	}
+	q.cursor.done = pos
+	if q.cursor.doubt <= pos {
+		q.cursor.doubt, q.cursor.stamp = 0, Stamp{}
+	}
+	if q.cursor.suspect <= pos {
+		q.cursor.suspect = 0
+	}
+	return c.writeLocked(q)
+}
+
+// writeLocked writes q's cursor over the older copy. A copy that was perhaps damaged by a write that
+// failed is the one that the next write goes to, so the other one stays good.
+func (c *cursors) writeLocked(q *Queue) error {
+	if c.closed {
+		return ErrClosed
+	}
+	if err := c.beginLocked(); err != nil {
+		c.failed++
+		return err
+	}
+	if q.cursor.slot == noSlot {
+		q.cursor.slot = c.slots
+		c.slots++
+	}
+	q.cursor.seq++
+	q.cursor.put(&c.buf, q.topic, q.partition)
+	c.vec[0] = c.buf[:]
+	if err := c.file.WriteVec(c.vec[:], slotOffset(q.cursor.slot, q.cursor.seq)); err != nil {
+		q.cursor.seq--
+		c.failed++
+		return err
+	}
+	return nil
+}
+
+// beginLocked makes the file if need be, and takes the closing mark from it before anything else is
+// written: no closing mark may stand above cursors that are not durable.
+func (c *cursors) beginLocked() error {
+	if c.file == nil {
+		file, err := c.fs.Create(c.name)
+		if err != nil {
+			return err
+		}
+		c.file = file
+		if err := c.fs.SyncDir(filepath.Dir(c.name)); err != nil {
+			return err
+		}
+	}
+	if c.open {
+		return nil
+	}
+	err := c.markLocked(stateOpen)
+	c.open = err == nil
+	return err
+}
+
+// markLocked writes the header with a state and makes it durable.
+func (c *cursors) markLocked(state uint32) error {
+	putCursorHeader(&c.buf, cursorHeader{Version, state, c.boot})
+	c.vec[0] = c.buf[:]
+	if err := c.file.WriteVec(c.vec[:], 0); err != nil {
+		return err
+	}
+	return c.file.Sync()
+}
+
+// cursorHeader is the start of the cursor file.
+type cursorHeader struct {
+	version uint32
+	state   uint32
+	boot    string
+}
+
+func putCursorHeader(p *[cursorHeaderBytes]byte, h cursorHeader) {
+	clear(p[:])
+	copy(p[:], cursorMagic)
+	binary.LittleEndian.PutUint32(p[12:], h.version)
+	binary.LittleEndian.PutUint32(p[16:], h.state)
+	p[20] = byte(copy(p[24:24+maxBootBytes], h.boot))
+	binary.LittleEndian.PutUint32(p[8:], checksum(p[12:]))
+}
+
+// parse reports whether p is an undamaged header of any version.
+func (h *cursorHeader) parse(p []byte) bool {
+	if len(p) < cursorHeaderBytes || string(p[:8]) != cursorMagic ||
+		binary.LittleEndian.Uint32(p[8:]) != checksum(p[12:cursorHeaderBytes]) {
+		return false
+	}
+	h.version, h.state = binary.LittleEndian.Uint32(p[12:]), binary.LittleEndian.Uint32(p[16:])
+	h.boot = string(p[24 : 24+min(int(p[20]), maxBootBytes)])
+	return true
+}
+
+// close leaves the closing mark.
+func (c *cursors) close() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.closed = true
+	if c.file == nil {
+		return nil
+	}
+	err := c.file.Sync()
+	if err == nil && c.open {
+		err = c.markLocked(stateClosed)
+	}
+	return errors.Join(err, c.file.Close())
+}
+
+func (c *cursors) stats() (lost, failed int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.lost, c.failed
+}
+
+// Sending notes, before its first send, that the frame at pos goes out under a stamp. After a kill it is
+// the batch in doubt. It is one write into the page cache; an error means that after a kill the frame
+// would be taken for one that was never sent.
+func (q *Queue) Sending(pos Pos, st Stamp) error {
+	c := &q.s.cursors
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	q.cursor.doubt, q.cursor.stamp = pos, st
+	return c.writeLocked(q)
+}
+
+// Doubt is the frame that was being sent when the process ended, or that Sending named since, and has
+// no Done yet: it must go out again with its old stamp before anything else of the partition.
+func (q *Queue) Doubt() (Pos, Stamp, bool) {
+	c := &q.s.cursors
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return q.cursor.doubt, q.cursor.stamp, q.cursor.doubt != 0
+}
+
+// Suspect says that an Open could not read this partition's newest cursor: frames up to and including
+// upTo may be done, so what is sent of them may come to be there twice. It ends when they are done.
+func (q *Queue) Suspect() (upTo Pos, ok bool) {
+	c := &q.s.cursors
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return q.cursor.suspect, q.cursor.suspect != 0
+}

@@ -1,0 +1,94 @@
+package spool
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// maxVec is how many buffers one pwritev gets: as many as x/sys/unix takes without allocating.
+const maxVec = 8
+
+// WriteVec implements File.
+func (f *osFile) WriteVec(bufs [][]byte, off int64) error {
+	for len(bufs) > 0 {
+		group := bufs[:min(maxVec, len(bufs))]
+		n, err := unix.Pwritev(f.fd, group, off)
+		switch {
+		case errors.Is(err, unix.EINTR):
+			continue
+		case err != nil:
+			return &os.PathError{Op: "pwritev", Path: f.Name(), Err: err}
+		}
+		// It was short if the disk is nearly full or a signal came: the rest tells which.
+		if err := f.writeEach(group, n, off); err != nil {
+			return err
+		}
+		for _, b := range group {
+			off += int64(len(b))
+		}
+		bufs = bufs[len(group):]
+	}
+	return nil
+}
+
+// Sync implements File.
+func (f *osFile) Sync() error {
+	for {
+		err := unix.Fdatasync(f.fd)
+		if err == nil {
+			return nil
+		}
+		if !errors.Is(err, unix.EINTR) {
+			return &os.PathError{Op: "fdatasync", Path: f.Name(), Err: err}
+		}
+	}
+}
+
+// PunchHole implements File.
+func (f *osFile) PunchHole(off, n int64) error {
+	return unix.Fallocate(f.fd, unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, off, n)
+}
+
+// Free implements FS.
+func (OS) Free(dir string) (int64, error) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); err != nil {
+		return 0, &os.PathError{Op: "statfs", Path: dir, Err: err}
+	}
+	return int64(st.Bavail) * int64(st.Bsize), nil
+}
+
+// Lock implements FS by flock: the kernel drops it with the process, however that ends.
+func (OS) Lock(name string) (io.Closer, error) {
+	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		defer f.Close()
+		if !errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, &os.PathError{Op: "flock", Path: name, Err: err}
+		}
+		var owner [32]byte
+		n, _ := f.ReadAt(owner[:], 0)
+		return nil, fmt.Errorf("%w: %s is held by process %s", ErrLocked, name, strings.TrimSpace(string(owner[:n])))
+	}
+	// For the message above only: whether it can be written does not matter.
+	_ = f.Truncate(0)
+	_, _ = f.WriteAt(fmt.Appendf(nil, "%d\n", os.Getpid()), 0)
+	return f, nil
+}
+
+// bootID identifies the run of the machine.
+func bootID() string {
+	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return "unknown"
+	}
+	return strings.TrimSpace(string(id))
+}

@@ -1,0 +1,98 @@
+package spool
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+)
+
+// OS is the operating system's file system.
+type OS struct{}
+
+// MkdirAll implements FS.
+func (OS) MkdirAll(dir string) error { return os.MkdirAll(dir, 0o700) }
+
+// Create implements FS.
+func (OS) Create(name string) (File, error) {
+	return openFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL)
+}
+
+// Open implements FS.
+func (OS) Open(name string, readOnly bool) (File, error) {
+	if readOnly {
+		return openFile(name, os.O_RDONLY)
+	}
+	return openFile(name, os.O_RDWR)
+}
+
+func openFile(name string, flag int) (File, error) {
+	f, err := os.OpenFile(name, flag, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	return &osFile{File: f, fd: int(f.Fd())}, nil
+}
+
+// List implements FS.
+func (OS) List(dir string) ([]FileInfo, error) {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var out []FileInfo
+	for _, e := range entries {
+		info, err := e.Info()
+		if err != nil || !info.Mode().IsRegular() {
+			continue // gone since, or nothing of ours
+		}
+		out = append(out, FileInfo{Name: e.Name(), Size: info.Size()})
+	}
+	return out, nil
+}
+
+// Remove implements FS.
+func (OS) Remove(name string) error { return os.Remove(name) }
+
+// Rename implements FS.
+func (OS) Rename(from, to string) error { return os.Rename(from, to) }
+
+// SyncDir implements FS.
+func (OS) SyncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// osFile is a file with its descriptor at hand: (*os.File).Fd changes the file's mode at each call.
+type osFile struct {
+	*os.File
+	fd int
+}
+
+// Size implements File.
+func (f *osFile) Size() (int64, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return 0, err
+	}
+	return info.Size(), nil
+}
+
+// writeEach writes bufs, which belong at off, but for their first skip bytes.
+func (f *osFile) writeEach(bufs [][]byte, skip int, off int64) error {
+	for _, b := range bufs {
+		if skip < len(b) {
+			if _, err := f.WriteAt(b[skip:], off+int64(skip)); err != nil {
+				return err
+			}
+		}
+		skip = max(skip-len(b), 0)
+		off += int64(len(b))
+	}
+	return nil
+}

@@ -1,0 +1,32 @@
+//go:build !linux
+
+package spool
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+)
+
+// WriteVec implements File.
+func (f *osFile) WriteVec(bufs [][]byte, off int64) error { return f.writeEach(bufs, 0, off) }
+
+// PunchHole implements File.
+func (f *osFile) PunchHole(off, n int64) error { return errors.ErrUnsupported }
+
+// Free implements FS: not known here, so only Config.MaxBytes bounds the spool.
+func (OS) Free(dir string) (int64, error) { return 1 << 62, nil }
+
+// Lock implements FS. Where there is no flock nothing ends the lock with the process, so it is none: two
+// processes with one directory are a mistake that only Linux finds.
+func (OS) Lock(name string) (io.Closer, error) {
+	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("spool: lock: %w", err)
+	}
+	return f, nil
+}
+
+// bootID is not known here: a kill and a loss of power look the same.
+func bootID() string { return "unknown" }

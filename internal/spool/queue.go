@@ -1,0 +1,255 @@
+package spool
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+)
+
+// Queue is one partition's frames, first in first out. Its methods are safe for concurrent use, but
+// only one owner at a time makes sense of them: a partition's lane.
+type Queue struct {
+	s         *Spool
+	topic     string
+	partition int32
+	topicCRC  uint32
+
+	cursor cursor // guarded by Spool.cursors.mu
+
+	// Guarded by Spool.mu.
+	index  index
+	frames int
+	events int64
+	bytes  int64
+	unread Pos       // the frame that could not be read last time
+	since  time.Time // for how long
+}
+
+// Frame is a frame as it is read back.
+type Frame struct {
+	Topic     string
+	Partition int32
+	Meta
+	Batch []byte
+}
+
+// GiveUpAfter is how long a frame is tried that the disk cannot read.
+const GiveUpAfter = 10 * time.Second
+
+var errDamaged = errors.New("spool: damaged frame")
+
+// Queue returns the queue of a partition, which is the same one each time. The topic is at most 249
+// bytes long, as Kafka has it; a longer one is cut.
+func (s *Spool) Queue(topic string, id int32) *Queue {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.queueLocked(topic, id)
+}
+
+func (s *Spool) queueLocked(topic string, id int32) *Queue {
+	if len(topic) > maxTopicBytes {
+		topic = topic[:maxTopicBytes]
+	}
+	q := s.queues[partition{topic, id}]
+	if q == nil {
+		topic = strings.Clone(topic) // it may be a view
+		q = &Queue{s: s, topic: topic, partition: id, topicCRC: checksum([]byte(topic)), cursor: cursor{slot: noSlot}}
+		s.queues[partition{topic, id}] = q
+		s.order = append(s.order, q)
+	}
+	return q
+}
+
+// Queues returns the queues that have frames: after Open, all that were recovered.
+func (s *Spool) Queues() []*Queue {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var out []*Queue
+	for _, q := range s.order {
+		if q.frames > 0 {
+			out = append(out, q)
+		}
+	}
+	return out
+}
+
+// Topic and Partition say whose queue it is.
+func (q *Queue) Topic() string { return q.topic }
+
+// Partition is the partition's number.
+func (q *Queue) Partition() int32 { return q.partition }
+
+// Len counts the frames that are not done, their events, and their bytes on disk.
+func (q *Queue) Len() (frames int, events, bytes int64) {
+	q.s.mu.Lock()
+	defer q.s.mu.Unlock()
+	return q.frames, q.events, q.bytes
+}
+
+func (q *Queue) pushLocked(e entry, g *segment) {
+	s := q.s
+	s.pushEntry(&q.index, e)
+	g.live++
+	q.frames++
+	q.events += int64(e.events)
+	q.bytes += int64(e.size)
+	s.stats.frames++
+	s.stats.events += int64(e.events)
+}
+
+// forgetLocked takes a frame out of the counts; a segment that is done with it is appended to dst.
+func (q *Queue) forgetLocked(dst []*segment, e *entry) []*segment {
+	s := q.s
+	g := s.segments[e.pos.Segment()]
+	g.live--
+	g.dead += int64(e.size)
+	q.frames--
+	q.events -= int64(e.events)
+	q.bytes -= int64(e.size)
+	s.stats.frames--
+	s.stats.events -= int64(e.events)
+	e.size = 0
+	return s.dropLocked(dst, g)
+}
+
+// Peek reads the oldest frame that is not done; io.EOF when there is none.
+func (q *Queue) Peek(buf []byte) (Frame, Pos, error) { return q.PeekAfter(0, buf) }
+
+// PeekAfter reads the oldest frame that is not done and is behind pos; io.EOF when there is none. It is
+// for reading ahead while the frame at pos is under way.
+//
+// Batch is in buf's memory if that is large enough, else in new memory: pass f.Batch[:0] the next time
+// and nothing is allocated. A frame that is damaged is put into quarantine and the next one is returned;
+// one that the disk cannot read is an error, and after GiveUpAfter as one that is damaged.
+func (q *Queue) PeekAfter(pos Pos, buf []byte) (Frame, Pos, error) {
+	s := q.s
+	for {
+		s.mu.Lock()
+		if s.closed {
+			s.mu.Unlock()
+			return Frame{}, 0, ErrClosed
+		}
+		e, ok := q.afterLocked(pos)
+		if !ok {
+			s.mu.Unlock()
+			return Frame{}, 0, io.EOF
+		}
+		g := s.segments[e.pos.Segment()]
+		g.refs++
+		s.mu.Unlock()
+
+		f, err := q.read(g, e, buf)
+
+		s.mu.Lock()
+		if err == nil {
+			q.unread = 0
+			s.unref(g)
+			s.mu.Unlock()
+			return f, e.pos, nil
+		}
+		giveUp, there := q.giveUpLocked(e, err)
+		if !giveUp {
+			s.unref(g)
+		}
+		s.mu.Unlock()
+		switch {
+		case giveUp:
+			q.discard(g, e, err)
+		case there:
+			return Frame{}, 0, fmt.Errorf("spool: frame %v cannot be read: %w", e.pos, err)
+		}
+	}
+}
+
+// afterLocked returns a copy of the first entry behind pos.
+func (q *Queue) afterLocked(pos Pos) (found entry, ok bool) {
+	if e := q.index.oldest(); e != nil && e.size > 0 && e.pos > pos {
+		return *e, true // nearly always
+	}
+	for b := q.index.first; b != nil; b = b.next {
+		for i := b.head; i < b.tail; i++ {
+			if e := &b.entries[i]; e.size > 0 && e.pos > pos {
+				return *e, true
+			}
+		}
+	}
+	return entry{}, false
+}
+
+// newestLocked is the position of the newest frame; 0 when there is none.
+func (q *Queue) newestLocked() (pos Pos) {
+	q.index.each(func(e *entry) bool {
+		pos = e.pos
+		return true
+	})
+	return pos
+}
+
+// read reads and checks one frame: the batch to the front of the memory, its header behind it.
+func (q *Queue) read(g *segment, e entry, buf []byte) (Frame, error) {
+	head := frameHeaderBytes + len(q.topic)
+	n := int(e.size) - head
+	if cap(buf) < int(e.size) {
+		buf = make([]byte, e.size)
+	}
+	buf = buf[:e.size]
+	if _, err := g.file.ReadAt(buf[n:], e.pos.Offset()); err != nil {
+		return Frame{}, err
+	}
+	var h frameHeader
+	if !h.parse(buf[n:], g.salt, e.pos.Offset()) || h.kind != kindFrame || h.size() != int64(e.size) ||
+		h.partition != q.partition || string(buf[n+frameHeaderBytes:]) != q.topic {
+		return Frame{}, errDamaged
+	}
+	batch := buf[:n]
+	if _, err := g.file.ReadAt(batch, e.pos.Offset()+int64(head)); err != nil {
+		return Frame{}, err
+	}
+	if checksum(batch) != h.batchCRC {
+		return Frame{}, errDamaged
+	}
+	return Frame{Topic: q.topic, Partition: q.partition, Meta: h.Meta, Batch: batch}, nil
+}
+
+// giveUpLocked decides about a frame that could not be read; there is false when it was done meanwhile,
+// so that what was read means nothing.
+func (q *Queue) giveUpLocked(e entry, err error) (giveUp, there bool) {
+	if now, ok := q.afterLocked(e.pos - 1); !ok || now.pos != e.pos {
+		return false, false
+	}
+	if errors.Is(err, errDamaged) || errors.Is(err, io.EOF) {
+		return true, true
+	}
+	if q.unread != e.pos {
+		q.unread, q.since = e.pos, q.s.now()
+	}
+	return q.s.now().Sub(q.since) >= GiveUpAfter, true
+}
+
+// Done says that the frames up to and including pos are done: acknowledged, or given up for a counted
+// reason. It advances the cursor and removes segments that are done. Positions that are done already
+// are no error. An error means that the cursor could not be written: the frames are done, but come
+// back, and are counted as suspect, if the process ends before a later cursor is written.
+func (q *Queue) Done(pos Pos) error {
+	s := q.s
+	var done []*segment
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return ErrClosed
+	}
+	for e := q.index.oldest(); e != nil && e.pos <= pos; e = q.index.oldest() {
+		if e.size > 0 {
+			done = q.forgetLocked(done, e)
+		}
+		s.popEntry(&q.index)
+	}
+	s.mu.Unlock()
+	err := s.cursors.done(q, pos)
+	for _, g := range done {
+		s.bury(g)
+	}
+	return err
+}

@@ -1,0 +1,218 @@
+package spool
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"path/filepath"
+	"sync"
+	"time"
+)
+
+// Errors of this package; the ones that are returned wrap them and carry the numbers.
+var (
+	// ErrLocked: another process has the directory.
+	ErrLocked = errors.New("spool: directory is locked")
+	// ErrClosed: the spool was closed.
+	ErrClosed = errors.New("spool: closed")
+	// ErrFull: no room within Config.MaxBytes, MaxFrames, SetAsideBytes, or above KeepFree. Nothing was written.
+	ErrFull = errors.New("spool: full")
+	// ErrTooLarge: the frame fits into no segment, whatever is free.
+	ErrTooLarge = errors.New("spool: frame too large")
+	// ErrWrite: the disk failed. The spool tries again by itself, once per RetryEvery.
+	ErrWrite = errors.New("spool: disk error")
+	// ErrNotDurable: a frame's sync failed. It is still in its queue, and it may or may not outlive the
+	// machine; it outlives the process.
+	ErrNotDurable = errors.New("spool: not durable")
+)
+
+// RetryEvery is how long Append fails at once after the disk failed, before the disk is tried again.
+const RetryEvery = time.Second
+
+// Config is what users set.
+type Config struct {
+	Dir string
+	// MaxBytes bounds segments, quarantine and set-aside files together. Default 256 MiB.
+	MaxBytes int64
+	// SegmentBytes is the size at which the next segment begins; a larger frame gets one of its own. A
+	// segment's space is given back when all its frames are done, so it is at most an eighth of MaxBytes.
+	// Default: a 64th of MaxBytes, at least 8 MiB, so that 64 open files are enough.
+	SegmentBytes int64
+	// KeepFree is what the spool leaves free on the file system, for its other users. Default 0.
+	KeepFree int64
+	// MaxFrames bounds the frames that are not done; each costs 16 bytes of memory. Default 256 Ki = 4 MiB.
+	MaxFrames int
+	// SetAsideBytes bounds the set-aside files. Default: a quarter of MaxBytes.
+	SetAsideBytes int64
+}
+
+func (c Config) withDefaults() Config {
+	if c.MaxBytes <= 0 {
+		c.MaxBytes = 256 << 20
+	}
+	if c.SegmentBytes <= 0 {
+		c.SegmentBytes = max(c.MaxBytes/64, 8<<20)
+	}
+	c.SegmentBytes = min(c.SegmentBytes, max(c.MaxBytes/8, 4096), maxFrameBytes)
+	if c.MaxFrames <= 0 {
+		c.MaxFrames = 256 << 10
+	}
+	if c.SetAsideBytes <= 0 {
+		c.SetAsideBytes = c.MaxBytes / 4
+	}
+	return c
+}
+
+// Deps is what developers inject; the zero value is production.
+type Deps struct {
+	FS     FS               // default OS{}
+	Logger *slog.Logger     // default: none
+	Now    func() time.Time // default time.Now
+	// Boot identifies the run of the machine, up to 40 bytes: a cursor that another run left without the
+	// closing mark may be an old one. Default: what the operating system says.
+	Boot string
+}
+
+func (d Deps) withDefaults() Deps {
+	if d.FS == nil {
+		d.FS = OS{}
+	}
+	if d.Logger == nil {
+		d.Logger = slog.New(slog.DiscardHandler)
+	}
+	if d.Now == nil {
+		d.Now = time.Now
+	}
+	if d.Boot == "" {
+		d.Boot = bootID()
+	}
+	return d
+}
+
+// Spool is an open spool directory. All methods are safe for concurrent use.
+//
+// Locks, in the order in which they are taken: writing → mu. Neither mu nor cursors.mu is held during a
+// write, read or sync of a segment, so a queue is read and advanced while the disk is slow.
+type Spool struct {
+	cfg   Config
+	fs    FS
+	log   *slog.Logger
+	now   func() time.Time
+	lock  io.Closer
+	aside aside
+
+	cursors cursors
+
+	writing sync.Mutex // whoever appends; guards writer
+	writer
+
+	mu        sync.Mutex
+	closed    bool
+	queues    map[partition]*Queue
+	order     []*Queue // as they came to be
+	segments  map[uint32]*segment
+	active    *segment   // takes frames; nil: the next frame begins a segment
+	unsynced  []*segment // have bytes that are not durable, oldest first
+	newFiles  bool       // a segment was created since the directory was synced
+	used      int64      // bytes of the segments and of the spare file
+	spareFile *spareFile
+	// spareWanted: there is no spare file, and none is about to be.
+	spareWanted bool
+	spare       *block // free blocks of the index
+	spares      int
+	tail        Pos // of the newest frame
+	durable     Pos // every frame up to here is durable, or in failed
+	failed      []span
+	forming     *group // takes callers of Sync
+	syncing     *group // its fdatasync runs
+	stats       counts
+	latched     error            // why the disk is not written to; nil: it works
+	known       map[string]int64 // files in quarantine
+
+	scanning uint32 // the segment that Open scans
+}
+
+type partition struct {
+	topic string
+	id    int32
+}
+
+// span is a range of positions, both included.
+type span struct{ first, last Pos }
+
+// Open locks the directory, which it makes, and reads what is in it. What it finds is never a reason to
+// fail: torn tails are cut, damaged frames are copied to quarantine/, all others are kept. It fails when
+// the directory cannot be made or listed, or with ErrLocked.
+func Open(cfg Config, deps Deps) (*Spool, error) {
+	cfg, deps = cfg.withDefaults(), deps.withDefaults()
+	s := &Spool{
+		cursors: cursors{boot: deps.Boot[:min(len(deps.Boot), maxBootBytes)]},
+		cfg:     cfg, fs: deps.FS, log: deps.Logger, now: deps.Now,
+		queues: map[partition]*Queue{}, segments: map[uint32]*segment{}, spareWanted: true,
+	}
+	if err := s.fs.MkdirAll(cfg.Dir); err != nil {
+		return nil, fmt.Errorf("spool: %w", err)
+	}
+	lock, err := s.fs.Lock(s.path(lockName))
+	if err != nil {
+		return nil, err
+	}
+	s.lock = lock
+	if err := s.recover(); err != nil {
+		return nil, errors.Join(fmt.Errorf("spool: %w", err), lock.Close())
+	}
+	return s, nil
+}
+
+const (
+	lockName       = "lock"
+	cursorName     = "cursors"
+	quarantineName = "quarantine"
+	asideName      = "setaside"
+)
+
+func (s *Spool) path(elem ...string) string {
+	return filepath.Join(append([]string{s.cfg.Dir}, elem...)...)
+}
+
+// Close makes everything durable, leaves the closing mark and releases the directory. It is idempotent.
+// The error says what may not be durable; the spool is closed all the same.
+func (s *Spool) Close() error {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return nil
+	}
+	tail := s.tail
+	s.mu.Unlock()
+	err := s.Sync(0, tail)
+	s.mu.Lock()
+	s.closed = true
+	var done []*segment
+	if a := s.active; a != nil {
+		done = s.retireLocked(a)
+	}
+	for _, g := range s.segments {
+		g.gone = true
+		s.closeIfUnused(g)
+	}
+	s.unsynced = nil // all of it was tried above
+	s.mu.Unlock()
+	for _, g := range done {
+		s.bury(g)
+	}
+	s.dropSpare(s.takeSpare())
+	return errors.Join(err, s.cursors.close(), s.lock.Close())
+}
+
+// newSalt returns a number that nobody can guess.
+func newSalt() uint64 {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // never fails, by its contract
+	return binary.LittleEndian.Uint64(b[:])
+}

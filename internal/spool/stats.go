@@ -1,0 +1,71 @@
+package spool
+
+// counts is guarded by Spool.mu.
+type counts struct {
+	frames   int
+	events   int64
+	appended int64
+	syncs    int64
+
+	recoveredFrames int64
+	recoveredEvents int64
+	unclean         bool
+
+	quarantined       int64
+	quarantineBytes   int64 // what is in the directory
+	quarantinedEvents int64
+	lostFrames        int64
+	lostEvents        int64
+	torn              int64
+	tornBytes         int64
+	reclaimed         int64
+	writeErrors       int64
+}
+
+// Stats is the state of the spool. Counts are since Open unless they say otherwise.
+type Stats struct {
+	Frames   int   // not done, now
+	Events   int64 // of them: the ledger's "spooled", for frames that are not in memory as well
+	Bytes    int64 // of all segments, now
+	MaxBytes int64
+	Segments int
+	Appended int64 // frames
+	Syncs    int64 // rounds of fdatasync
+	Latched  error // why the disk is not written to; nil: it works
+
+	RecoveredFrames int64 // found by Open and not done
+	RecoveredEvents int64
+	UncleanStart    bool // the last process left no closing mark
+
+	Quarantined       int64 // damaged regions that were copied to quarantine/ for the first time
+	QuarantineBytes   int64 // size of quarantine/, now
+	QuarantinedEvents int64 // found by Open in damaged frames whose header was whole; never recovered
+	LostFrames        int64 // damaged after Open or Append had counted them
+	LostEvents        int64 // of them
+	Torn              int64 // tails that were cut
+	TornBytes         int64
+	Reclaimed         int64 // bytes of frames that are done, given back from segments that are not
+	LostCursors       int64 // of partitions with frames: some that are done may be in their queue again
+	CursorErrors      int64 // writes of the cursor that failed
+	WriteErrors       int64 // writes and syncs of segments that failed
+
+	SetAside      int64 // files, now
+	SetAsideBytes int64
+}
+
+// Stats returns the state now.
+func (s *Spool) Stats() Stats {
+	lost, failed := s.cursors.stats()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := &s.stats
+	return Stats{
+		Frames: c.frames, Events: c.events, Bytes: s.used, MaxBytes: s.cfg.MaxBytes, Segments: len(s.segments),
+		Appended: c.appended, Syncs: c.syncs, Latched: s.latched,
+		RecoveredFrames: c.recoveredFrames, RecoveredEvents: c.recoveredEvents, UncleanStart: c.unclean,
+		Quarantined: c.quarantined, QuarantineBytes: c.quarantineBytes, QuarantinedEvents: c.quarantinedEvents,
+		LostFrames: c.lostFrames, LostEvents: c.lostEvents, Torn: c.torn, TornBytes: c.tornBytes,
+		Reclaimed: c.reclaimed, LostCursors: lost, CursorErrors: failed, WriteErrors: c.writeErrors,
+		SetAside: s.aside.files.Load(), SetAsideBytes: s.aside.bytes.Load(),
+	}
+}

@@ -1,0 +1,116 @@
+package spool
+
+import (
+	"fmt"
+	"slices"
+)
+
+// group is the callers of Sync that share one round of fdatasync.
+type group struct{ done chan struct{} }
+
+// Sync makes every frame with first <= position <= last durable; last is a position that Append
+// returned before. It blocks. Calls share the work: while one round of fdatasync runs, the callers of
+// the next one gather. ErrNotDurable is final for these frames: the kernel may have dropped the pages
+// that it could not write, so a later success would prove nothing.
+func (s *Spool) Sync(first, last Pos) error {
+	s.mu.Lock()
+	if s.durable >= last {
+		defer s.mu.Unlock()
+		return s.verdictLocked(first, last)
+	}
+	if s.closed {
+		s.mu.Unlock()
+		return ErrClosed
+	}
+	g := s.forming
+	if g == nil {
+		g = &group{done: make(chan struct{})}
+		s.forming = g
+		before := s.syncing
+		s.mu.Unlock()
+		if before != nil {
+			<-before.done
+		}
+		s.syncGroup(g)
+	} else {
+		s.mu.Unlock()
+		<-g.done
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.verdictLocked(first, last)
+}
+
+func (s *Spool) verdictLocked(first, last Pos) error {
+	for _, f := range s.failed {
+		if first <= f.last && last >= f.first {
+			return fmt.Errorf("%w: frames %v to %v", ErrNotDurable, max(first, f.first), min(last, f.last))
+		}
+	}
+	return nil
+}
+
+// syncTarget is one segment in a round, and how much of it the round covers.
+type syncTarget struct {
+	g    *segment
+	size int64
+	err  error
+}
+
+// syncGroup runs a round for g, whose members all appended before it began.
+func (s *Spool) syncGroup(g *group) {
+	s.mu.Lock()
+	s.forming, s.syncing = nil, g
+	tail, dir := s.tail, s.newFiles
+	s.newFiles = false
+	targets := make([]syncTarget, 0, len(s.unsynced))
+	s.unsynced = slices.DeleteFunc(s.unsynced, func(u *segment) bool { return u.synced >= u.size && u != s.active })
+	for _, u := range s.unsynced {
+		if u.synced >= u.size {
+			continue
+		}
+		u.refs++
+		targets = append(targets, syncTarget{g: u, size: u.size})
+	}
+	s.mu.Unlock()
+
+	for i := range targets {
+		targets[i].err = targets[i].g.file.Sync()
+	}
+	var dirErr error
+	if dir {
+		dirErr = s.fs.SyncDir(s.cfg.Dir)
+	}
+
+	s.mu.Lock()
+	for i := range targets {
+		t := &targets[i]
+		if dir && dirErr != nil && t.err == nil && t.g.synced == 0 {
+			t.err = dirErr // the file may be without a name
+		}
+		s.syncedLocked(t)
+	}
+	s.durable = max(s.durable, tail)
+	s.stats.syncs++
+	s.syncing = nil
+	s.mu.Unlock()
+	close(g.done)
+}
+
+// syncedLocked takes one segment's result into account.
+func (s *Spool) syncedLocked(t *syncTarget) {
+	g := t.g
+	defer s.unref(g)
+	if g.gone {
+		return // all its frames are done: nobody needs them
+	}
+	if t.err == nil {
+		g.synced = t.size
+		return
+	}
+	from := max(g.synced, segmentHeaderBytes)
+	s.failed = append(s.failed, span{makePos(g.number, from), makePos(g.number, 1<<32-1)})
+	g.broken = true // Append goes on elsewhere
+	s.unsynced = slices.DeleteFunc(s.unsynced, func(u *segment) bool { return u == g })
+	s.latchLocked(fmt.Errorf("%w: %w", ErrWrite, t.err))
+}

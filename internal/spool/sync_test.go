@@ -1,0 +1,118 @@
+package spool_test
+
+import (
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+
+	"functiongraph-ingest/internal/spool"
+	"functiongraph-ingest/internal/spool/spooltest"
+)
+
+// slowSync is a file system whose fdatasync waits for release.
+type slowSync struct {
+	*spooltest.FS
+	syncs   atomic.Int64
+	release chan struct{}
+}
+
+func (f *slowSync) Create(name string) (spool.File, error) {
+	file, err := f.FS.Create(name)
+	return &slowFile{file, f}, err
+}
+
+type slowFile struct {
+	spool.File
+	fs *slowSync
+}
+
+func (f *slowFile) Sync() error {
+	f.fs.syncs.Add(1)
+	<-f.fs.release
+	return f.File.Sync()
+}
+
+// TestGroupCommit: while one fdatasync runs, any number of callers gather for the next one, and appends,
+// reads and cursors go on.
+func TestGroupCommit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fs := &slowSync{FS: spooltest.New(1 << 30), release: make(chan struct{}, 10)}
+		fs.release <- struct{}{} // the cursor file's mark
+		s, err := spool.Open(spool.Config{Dir: dir}, spool.Deps{FS: fs})
+		if err != nil {
+			t.Fatal(err)
+		}
+		q := s.Queue("t", 0)
+		fs.syncs.Store(0)
+		var returned atomic.Int64
+		commit := func(n int) {
+			for range n {
+				pos, err := q.Append(spool.Meta{}, []byte("batch"))
+				if err != nil {
+					t.Fatal(err)
+				}
+				go func() {
+					if err := s.Sync(pos, pos); err != nil {
+						t.Error(err)
+					}
+					returned.Add(1)
+				}()
+			}
+			synctest.Wait()
+		}
+		commit(1)
+		if fs.syncs.Load() != 1 || returned.Load() != 0 {
+			t.Fatalf("%d syncs, %d returned", fs.syncs.Load(), returned.Load())
+		}
+		commit(100)
+		if fs.syncs.Load() != 1 || returned.Load() != 0 {
+			t.Fatalf("%d syncs, %d returned", fs.syncs.Load(), returned.Load())
+		}
+		if f, pos, err := q.Peek(nil); err != nil || string(f.Batch) != "batch" || q.Sending(pos, spool.Stamp{}) != nil {
+			t.Fatal("the queue waits for the disk")
+		}
+		fs.release <- struct{}{}
+		synctest.Wait()
+		if fs.syncs.Load() != 2 || returned.Load() != 1 {
+			t.Fatalf("%d syncs, %d returned", fs.syncs.Load(), returned.Load())
+		}
+		commit(10)
+		fs.release <- struct{}{}
+		synctest.Wait()
+		if fs.syncs.Load() != 3 || returned.Load() != 101 {
+			t.Fatalf("%d syncs, %d returned", fs.syncs.Load(), returned.Load())
+		}
+		close(fs.release)
+		synctest.Wait()
+		if returned.Load() != 111 || s.Stats().Syncs != 3 {
+			t.Fatalf("%d returned, %d rounds", returned.Load(), s.Stats().Syncs)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// TestConcurrent: many owners of queues and committers at once, for the race detector; each reads back
+// what it wrote, in order.
+func TestConcurrent(t *testing.T) {
+	s, err := spool.Open(spool.Config{Dir: dir, SegmentBytes: 64 << 10, MaxBytes: 1 << 20}, spool.Deps{FS: spooltest.New(1 << 30)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 8)
+	for owner := range cap(done) {
+		go func() { done <- own(s, s.Queue("t", int32(owner)), uint64(owner)<<32) }()
+	}
+	for range cap(done) {
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+	if st := s.Stats(); st.Frames != 0 || st.Events != 0 || st.Quarantined != 0 {
+		t.Errorf("%+v", st)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
