@@ -21,6 +21,10 @@ const (
 	connBytes = 12 * KiB
 	// connShare: unless --max-conns says otherwise connections get one part in connShare of the limit.
 	connShare = 8
+	// crowd is how many connections everybody with roomForCrowd expects: an instance may serve 1,000
+	// invocations at once. Below, bodies need the memory more.
+	crowd        = 1024
+	roomForCrowd = 64 * MiB
 	// bufferShare: when memory is short, batch buffers give way to bodies down to one part in bufferShare.
 	bufferShare = 4
 	// bodiesInGate is how many of the largest bodies the gate should hold, so that one big delivery does
@@ -51,9 +55,9 @@ type Budget struct {
 //
 //	limit        32MiB  48MiB  64MiB  96MiB  256MiB
 //	runtime      14     14     14     14     14
-//	connections   4      6      8     12     32      limit / 8
+//	connections   4      6     12     12     32      limit / 8, from 64MiB up at least 1,024 connections
 //	buffers       8     12     16     16     16      --buffer-bytes, less while the gate is short
-//	gate          6     16     26     54     194     the rest
+//	gate          6     16     22     54     194     the rest
 func (c *Config) Budget() (Budget, error) {
 	b := c.split(c.MemoryLimit)
 	if b.Gate < leastGate {
@@ -75,6 +79,9 @@ func (c *Config) Budget() (Budget, error) {
 // split does the arithmetic; Gate may come out negative.
 func (c *Config) split(limit Bytes) Budget {
 	b := Budget{Limit: limit, Runtime: outsideHeap + insideHeap, Conns: limit / connShare}
+	if limit >= roomForCrowd {
+		b.Conns = max(b.Conns, crowd*connBytes)
+	}
 	b.MaxConns = max(1, int(b.Conns/connBytes))
 	if c.MaxConns > 0 {
 		b.MaxConns = c.MaxConns
