@@ -2,6 +2,10 @@ package kafka
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -176,4 +180,97 @@ func TestSetAsideDoesNotHoldTheLock(t *testing.T) {
 	waitFor(t, func() bool { return s.Stats().SetAside == 1 })
 	s.Close(patient(t))
 	ack.check(t, 0)
+}
+
+func TestDeadLetters(t *testing.T) {
+	c := cluster(t, 1)
+	s := start(t, c, nil)
+	var ack ackCount
+	raw := []byte(`{"name":"x",}`)
+	if err := s.DeadLetter(patient(t), &sink.DeadLetter{Raw: raw, Reason: "bad_structure", Offset: 7, ErrorOffset: 19, BodyID: 42, Timestamp: 5}, &ack); err != nil {
+		t.Fatal(err)
+	}
+	st := closeSink(t, s)
+	ack.check(t, 0)
+	if st.DeadLettered != 1 {
+		t.Errorf("stats %+v", st)
+	}
+	r := consume(t, c, "t.dlq", 1)[0]
+	for key, want := range map[string]string{headerReason: "bad_structure", headerOffset: "7", headerErrorOffset: "19", headerSize: "13", headerBodyID: "42"} {
+		if got := header(r, key); got != want {
+			t.Errorf("header %s = %q, want %q", key, got, want)
+		}
+	}
+	if string(r.Value) != string(raw) {
+		t.Errorf("value %q", r.Value)
+	}
+}
+
+func TestHugeDeadLetterIsSetAsideAndANoticeSent(t *testing.T) {
+	raw := []byte(strings.Repeat("no json ", 300_000))
+	sum := sha256.Sum256(raw)
+	for _, works := range []bool{true, false} {
+		c := cluster(t, 1)
+		var kept []byte
+		s := start(t, c, func(_ *Config, d *Deps) {
+			d.SetAside = func(raw []byte, got [32]byte) error {
+				if !works {
+					return errors.New("disk full")
+				}
+				if got != sum {
+					t.Error("wrong checksum")
+				}
+				kept = append([]byte(nil), raw...)
+				return nil
+			}
+		})
+		var ack ackCount
+		if err := s.DeadLetter(patient(t), &sink.DeadLetter{Raw: raw, Reason: "not_object"}, &ack); err != nil {
+			t.Fatal(err)
+		}
+		st := closeSink(t, s)
+		if works {
+			ack.check(t, 0)
+			if st.SetAside != 1 || st.DeadLettered != 0 || len(st.Dropped) != 0 || string(kept) != string(raw) {
+				t.Errorf("stats %+v", st)
+			}
+		} else {
+			ack.check(t, 1)
+			if st.SetAside != 0 || st.Dropped["too_large"] != 1 {
+				t.Errorf("stats %+v", st)
+			}
+		}
+		r := consume(t, c, "t.dlq", 1)[0]
+		if len(r.Value) != truncatedBytes || header(r, headerTruncated) != "true" || header(r, headerSHA256) != hex.EncodeToString(sum[:]) {
+			t.Errorf("notice: %d bytes, %v", len(r.Value), r.Headers)
+		}
+	}
+}
+
+// The dead-letter topic is missing and may not be created: good events go on, bad ones are held up to a
+// share of the buffers and then dropped, counted.
+func TestMissingDeadLetterTopicDoesNotStopGoodEvents(t *testing.T) {
+	c := cluster(t, 1)
+	c.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.CreateTopics}, Err: kerr.TopicAuthorizationFailed, Count: -1})
+	s := start(t, c, func(cfg *Config, _ *Deps) {
+		cfg.BatchBytes, cfg.BufferBytes = recordbatch.ChunkSize, 16*recordbatch.ChunkSize
+	})
+	var ack ackCount
+	raw := []byte(strings.Repeat("b", 1000))
+	for range 100 {
+		if err := s.DeadLetter(patient(t), &sink.DeadLetter{Raw: raw, Reason: "bad_value"}, &ack); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := appendAll(t, s, 1000, 10, nil)
+	waitFor(t, func() bool { return s.Stats().Delivered == 1000 })
+	if err := s.Ready(); err != nil {
+		t.Errorf("not ready: %v", err)
+	}
+	st := s.Stats()
+	if st.Dropped["dead_letter_unavailable"] == 0 || st.Dropped["dead_letter_unavailable"]+st.InFlight != 100 {
+		t.Errorf("stats %+v", st)
+	}
+	s.Close(ended())
+	checkKeyed(t, consume(t, c, "t", 1000), want)
 }

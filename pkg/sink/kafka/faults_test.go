@@ -2,13 +2,10 @@ package kafka
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
-	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -20,7 +17,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"functiongraph-ingest/pkg/sink"
-	"functiongraph-ingest/pkg/sink/kafka/recordbatch"
 )
 
 // hold makes every produce request wait until the test ends.
@@ -165,172 +161,6 @@ func (m *mute) Write(p []byte) (int, error) {
 	return m.Conn.Write(p)
 }
 
-func TestTooLargeBatchesAreSplitUntilTheyFit(t *testing.T) {
-	for _, codec := range []recordbatch.Codec{recordbatch.None, recordbatch.Zstd} {
-		c := cluster(t, 1, kfake.BrokerConfigs(map[string]string{"message.max.bytes": "2000"}))
-		s := start(t, c, func(cfg *Config, _ *Deps) { cfg.Linger, cfg.Codec = time.Hour, codec })
-		var ack ackCount
-		want := appendAll(t, s, 4000, 5, &ack)
-		st := closeSink(t, s)
-		ack.check(t, 0)
-		if st.Delivered != 4000 || s.Metrics().Splits == 0 {
-			t.Errorf("%v: stats %+v, %d splits", codec, st, s.Metrics().Splits)
-		}
-		checkKeyed(t, consume(t, c, "t", 4000), want)
-	}
-}
-
-func TestSingleTooLargeRecordGoesToTheDeadLetters(t *testing.T) {
-	c := cluster(t, 1, kfake.BrokerConfigs(map[string]string{"message.max.bytes": "2000"}))
-	s := start(t, c, func(cfg *Config, _ *Deps) { cfg.Linger = time.Hour })
-	setTopicConfig(t, c, "t.dlq", "max.message.bytes", "1000000")
-	big := record("big", 1)
-	big.Value = []byte(strings.Repeat("z", 5000))
-	var ack ackCount
-	ctx := patient(t)
-	s.Append(ctx, []sink.Record{record("a", 1), big, record("a", 2)}, &ack)
-	st := closeSink(t, s)
-	ack.check(t, 0)
-	if st.Delivered != 2 || st.DeadLettered != 1 {
-		t.Errorf("stats %+v", st)
-	}
-	consume(t, c, "t", 2)
-	d := consume(t, c, "t.dlq", 1)[0]
-	if string(d.Value) != string(big.Value) || header(d, headerReason) != "too_large" || header(d, headerSize) != "5000" {
-		t.Errorf("dead letter: %d bytes, headers %v", len(d.Value), d.Headers)
-	}
-}
-
-func setTopicConfig(t *testing.T, c *kfake.Cluster, topic, name, value string) {
-	t.Helper()
-	cl, err := kgo.NewClient(kgo.SeedBrokers(c.ListenAddrs()...))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer cl.Close()
-	if _, err := kadm.NewClient(cl).CreateTopic(patient(t), 1, 1, map[string]*string{name: &value}, topic); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func TestRefusedRecordsAreIsolated(t *testing.T) {
-	c := cluster(t, 1)
-	// The broker refuses every batch that holds the poison.
-	c.ControlKey(0, func(req kmsg.Request) (kmsg.Response, error, bool) {
-		c.KeepControl()
-		r := req.(*kmsg.ProduceRequest)
-		for _, tp := range r.Topics {
-			for _, p := range tp.Partitions {
-				if tp.Topic == "t" && strings.Contains(string(p.Records), "poison") {
-					res := r.ResponseKind().(*kmsg.ProduceResponse)
-					res.Version = r.Version
-					res.Topics = []kmsg.ProduceResponseTopic{{Topic: tp.Topic, Partitions: []kmsg.ProduceResponseTopicPartition{
-						{Partition: p.Partition, ErrorCode: kerr.InvalidRecord.Code},
-					}}}
-					return res, nil, true
-				}
-			}
-		}
-		return nil, nil, false
-	})
-	s := start(t, c, func(cfg *Config, _ *Deps) { cfg.Linger = time.Hour })
-	ctx := patient(t)
-	var ack ackCount
-	for i := range 100 {
-		r := record("k", i)
-		if i == 37 || i == 90 {
-			r.Value = fmt.Appendf(nil, "poison %d", i)
-		}
-		s.Append(ctx, []sink.Record{r}, &ack)
-	}
-	st := closeSink(t, s)
-	ack.check(t, 0)
-	if st.Delivered != 98 || st.DeadLettered != 2 {
-		t.Errorf("stats %+v", st)
-	}
-	last := -1
-	for _, r := range consume(t, c, "t", 98) {
-		var n int
-		fmt.Sscanf(string(r.Value), `{"traceId":"k","n":%d}`, &n)
-		if n <= last {
-			t.Fatalf("%d after %d", n, last)
-		}
-		last = n
-	}
-	for _, r := range consume(t, c, "t.dlq", 2) {
-		if !strings.HasPrefix(string(r.Value), "poison") || header(r, headerReason) != "refused" {
-			t.Errorf("dead letter %q %v", r.Value, r.Headers)
-		}
-	}
-}
-
-func TestLostProducerStateIsRenewedAndCounted(t *testing.T) {
-	for _, e := range []*kerr.Error{kerr.OutOfOrderSequenceNumber, kerr.InvalidProducerEpoch, kerr.UnknownProducerID} {
-		t.Run(e.Message, func(t *testing.T) {
-			c := cluster(t, 2)
-			s := start(t, c, nil)
-			first := appendAll(t, s, 100, 10, nil)
-			waitFor(t, func() bool { return s.Stats().Delivered == 100 })
-			f := c.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: e, Count: 1})
-			defer f.Remove()
-			var ack ackCount
-			for i := range 10 {
-				r := record("key-000", 1000+i)
-				first["key-000"] = append(first["key-000"], string(r.Value))
-				s.Append(patient(t), []sink.Record{r}, &ack)
-			}
-			st := closeSink(t, s)
-			ack.check(t, 0)
-			if st.Delivered != 110 || s.Metrics().Renewals == 0 {
-				t.Errorf("stats %+v, %d renewals", st, s.Metrics().Renewals)
-			}
-			checkKeyed(t, consume(t, c, "t", 110), first)
-		})
-	}
-}
-
-func TestProducerIDRefused(t *testing.T) {
-	refuse := func(c *kfake.Cluster) {
-		c.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.InitProducerID}, TopLevel: true, Err: kerr.ClusterAuthorizationFailed, Count: -1})
-	}
-	t.Run("require", func(t *testing.T) {
-		c := cluster(t, 1)
-		refuse(c)
-		s := start(t, c, nil)
-		appendAll(t, s, 1, 1, nil)
-		waitFor(t, func() bool { err := s.Ready(); return err != nil && strings.Contains(err.Error(), "idempotence") })
-		if st := s.Stats(); st.Delivered != 0 {
-			t.Errorf("delivered without a producer id: %+v", st)
-		}
-	})
-	t.Run("prefer", func(t *testing.T) {
-		c := cluster(t, 1)
-		refuse(c)
-		s := start(t, c, func(cfg *Config, _ *Deps) { cfg.PreferIdempotence = true })
-		want := appendAll(t, s, 100, 10, nil)
-		if st := closeSink(t, s); st.Delivered != 100 || st.Idempotent {
-			t.Errorf("stats %+v", st)
-		}
-		checkKeyed(t, consume(t, c, "t", 100), want)
-	})
-}
-
-// A producer that the broker may have forgotten is taken silently, so its resends are counted first.
-func TestResendAfterProducerExpiryIsCounted(t *testing.T) {
-	c := cluster(t, 1)
-	f := c.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.RequestTimedOut, Count: 1})
-	defer f.Remove()
-	s := start(t, c, func(cfg *Config, _ *Deps) { cfg.RetryMin, cfg.RetryMax = 30*time.Millisecond, 60*time.Millisecond })
-	waitFor(t, func() bool { return s.Ready() == nil })
-	s.mu.Lock()
-	s.expiry = 10 * time.Millisecond
-	s.mu.Unlock()
-	appendAll(t, s, 5, 1, nil)
-	if st := closeSink(t, s); st.PossibleDuplicates != 5 {
-		t.Errorf("possible duplicates %d, want 5", st.PossibleDuplicates)
-	}
-}
-
 func TestLeaderMovesUnderLoad(t *testing.T) {
 	c := cluster(t, 6, kfake.NumBrokers(3))
 	s := start(t, c, nil)
@@ -380,97 +210,4 @@ func TestPartitionGrowthDrainsFirst(t *testing.T) {
 	if len(seen) != 5 {
 		t.Errorf("records in %d partitions, want 5", len(seen))
 	}
-}
-
-func TestDeadLetters(t *testing.T) {
-	c := cluster(t, 1)
-	s := start(t, c, nil)
-	var ack ackCount
-	raw := []byte(`{"name":"x",}`)
-	if err := s.DeadLetter(patient(t), &sink.DeadLetter{Raw: raw, Reason: "bad_structure", Offset: 7, ErrorOffset: 19, BodyID: 42, Timestamp: 5}, &ack); err != nil {
-		t.Fatal(err)
-	}
-	st := closeSink(t, s)
-	ack.check(t, 0)
-	if st.DeadLettered != 1 {
-		t.Errorf("stats %+v", st)
-	}
-	r := consume(t, c, "t.dlq", 1)[0]
-	for key, want := range map[string]string{headerReason: "bad_structure", headerOffset: "7", headerErrorOffset: "19", headerSize: "13", headerBodyID: "42"} {
-		if got := header(r, key); got != want {
-			t.Errorf("header %s = %q, want %q", key, got, want)
-		}
-	}
-	if string(r.Value) != string(raw) {
-		t.Errorf("value %q", r.Value)
-	}
-}
-
-func TestHugeDeadLetterIsSetAsideAndANoticeSent(t *testing.T) {
-	raw := []byte(strings.Repeat("no json ", 300_000))
-	sum := sha256.Sum256(raw)
-	for _, works := range []bool{true, false} {
-		c := cluster(t, 1)
-		var kept []byte
-		s := start(t, c, func(_ *Config, d *Deps) {
-			d.SetAside = func(raw []byte, got [32]byte) error {
-				if !works {
-					return errors.New("disk full")
-				}
-				if got != sum {
-					t.Error("wrong checksum")
-				}
-				kept = append([]byte(nil), raw...)
-				return nil
-			}
-		})
-		var ack ackCount
-		if err := s.DeadLetter(patient(t), &sink.DeadLetter{Raw: raw, Reason: "not_object"}, &ack); err != nil {
-			t.Fatal(err)
-		}
-		st := closeSink(t, s)
-		if works {
-			ack.check(t, 0)
-			if st.SetAside != 1 || st.DeadLettered != 0 || len(st.Dropped) != 0 || string(kept) != string(raw) {
-				t.Errorf("stats %+v", st)
-			}
-		} else {
-			ack.check(t, 1)
-			if st.SetAside != 0 || st.Dropped["too_large"] != 1 {
-				t.Errorf("stats %+v", st)
-			}
-		}
-		r := consume(t, c, "t.dlq", 1)[0]
-		if len(r.Value) != truncatedBytes || header(r, headerTruncated) != "true" || header(r, headerSHA256) != hex.EncodeToString(sum[:]) {
-			t.Errorf("notice: %d bytes, %v", len(r.Value), r.Headers)
-		}
-	}
-}
-
-// The dead-letter topic is missing and may not be created: good events go on, bad ones are held up to a
-// share of the buffers and then dropped, counted.
-func TestMissingDeadLetterTopicDoesNotStopGoodEvents(t *testing.T) {
-	c := cluster(t, 1)
-	c.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.CreateTopics}, Err: kerr.TopicAuthorizationFailed, Count: -1})
-	s := start(t, c, func(cfg *Config, _ *Deps) {
-		cfg.BatchBytes, cfg.BufferBytes = recordbatch.ChunkSize, 16*recordbatch.ChunkSize
-	})
-	var ack ackCount
-	raw := []byte(strings.Repeat("b", 1000))
-	for range 100 {
-		if err := s.DeadLetter(patient(t), &sink.DeadLetter{Raw: raw, Reason: "bad_value"}, &ack); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want := appendAll(t, s, 1000, 10, nil)
-	waitFor(t, func() bool { return s.Stats().Delivered == 1000 })
-	if err := s.Ready(); err != nil {
-		t.Errorf("not ready: %v", err)
-	}
-	st := s.Stats()
-	if st.Dropped["dead_letter_unavailable"] == 0 || st.Dropped["dead_letter_unavailable"]+st.InFlight != 100 {
-		t.Errorf("stats %+v", st)
-	}
-	s.Close(ended())
-	checkKeyed(t, consume(t, c, "t", 1000), want)
 }

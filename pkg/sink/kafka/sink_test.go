@@ -169,6 +169,7 @@ func TestWaitsForRoomAndGivesUpWithItsContext(t *testing.T) {
 	s := start(t, c, func(cfg *Config, _ *Deps) {
 		cfg.BatchBytes, cfg.BufferBytes = recordbatch.ChunkSize, 2*recordbatch.ChunkSize
 	})
+	waitFor(t, func() bool { return s.Ready() == nil }) // else it waits for the partitions, not for room
 	ctx, cancel := context.WithCancel(patient(t))
 	taken := make(chan int, 1)
 	go func() {

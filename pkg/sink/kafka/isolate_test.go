@@ -1,0 +1,116 @@
+package kafka
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"functiongraph-ingest/pkg/sink"
+	"functiongraph-ingest/pkg/sink/kafka/recordbatch"
+)
+
+func TestTooLargeBatchesAreSplitUntilTheyFit(t *testing.T) {
+	for _, codec := range []recordbatch.Codec{recordbatch.None, recordbatch.Zstd} {
+		c := cluster(t, 1, kfake.BrokerConfigs(map[string]string{"message.max.bytes": "2000"}))
+		s := start(t, c, func(cfg *Config, _ *Deps) { cfg.Linger, cfg.Codec = time.Hour, codec })
+		var ack ackCount
+		want := appendAll(t, s, 4000, 5, &ack)
+		st := closeSink(t, s)
+		ack.check(t, 0)
+		if st.Delivered != 4000 || s.Metrics().Splits == 0 {
+			t.Errorf("%v: stats %+v, %d splits", codec, st, s.Metrics().Splits)
+		}
+		checkKeyed(t, consume(t, c, "t", 4000), want)
+	}
+}
+
+func TestSingleTooLargeRecordGoesToTheDeadLetters(t *testing.T) {
+	c := cluster(t, 1, kfake.BrokerConfigs(map[string]string{"message.max.bytes": "2000"}))
+	s := start(t, c, func(cfg *Config, _ *Deps) { cfg.Linger = time.Hour })
+	setTopicConfig(t, c, "t.dlq", "max.message.bytes", "1000000")
+	big := record("big", 1)
+	big.Value = []byte(strings.Repeat("z", 5000))
+	var ack ackCount
+	ctx := patient(t)
+	s.Append(ctx, []sink.Record{record("a", 1), big, record("a", 2)}, &ack)
+	st := closeSink(t, s)
+	ack.check(t, 0)
+	if st.Delivered != 2 || st.DeadLettered != 1 {
+		t.Errorf("stats %+v", st)
+	}
+	consume(t, c, "t", 2)
+	d := consume(t, c, "t.dlq", 1)[0]
+	if string(d.Value) != string(big.Value) || header(d, headerReason) != "too_large" || header(d, headerSize) != "5000" {
+		t.Errorf("dead letter: %d bytes, headers %v", len(d.Value), d.Headers)
+	}
+}
+
+func setTopicConfig(t *testing.T, c *kfake.Cluster, topic, name, value string) {
+	t.Helper()
+	cl, err := kgo.NewClient(kgo.SeedBrokers(c.ListenAddrs()...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cl.Close()
+	if _, err := kadm.NewClient(cl).CreateTopic(patient(t), 1, 1, map[string]*string{name: &value}, topic); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestRefusedRecordsAreIsolated(t *testing.T) {
+	c := cluster(t, 1)
+	// The broker refuses every batch that holds the poison.
+	c.ControlKey(0, func(req kmsg.Request) (kmsg.Response, error, bool) {
+		c.KeepControl()
+		r := req.(*kmsg.ProduceRequest)
+		for _, tp := range r.Topics {
+			for _, p := range tp.Partitions {
+				if tp.Topic == "t" && strings.Contains(string(p.Records), "poison") {
+					res := r.ResponseKind().(*kmsg.ProduceResponse)
+					res.Version = r.Version
+					res.Topics = []kmsg.ProduceResponseTopic{{Topic: tp.Topic, Partitions: []kmsg.ProduceResponseTopicPartition{
+						{Partition: p.Partition, ErrorCode: kerr.InvalidRecord.Code},
+					}}}
+					return res, nil, true
+				}
+			}
+		}
+		return nil, nil, false
+	})
+	s := start(t, c, func(cfg *Config, _ *Deps) { cfg.Linger = time.Hour })
+	ctx := patient(t)
+	var ack ackCount
+	for i := range 100 {
+		r := record("k", i)
+		if i == 37 || i == 90 {
+			r.Value = fmt.Appendf(nil, "poison %d", i)
+		}
+		s.Append(ctx, []sink.Record{r}, &ack)
+	}
+	st := closeSink(t, s)
+	ack.check(t, 0)
+	if st.Delivered != 98 || st.DeadLettered != 2 {
+		t.Errorf("stats %+v", st)
+	}
+	last := -1
+	for _, r := range consume(t, c, "t", 98) {
+		var n int
+		fmt.Sscanf(string(r.Value), `{"traceId":"k","n":%d}`, &n)
+		if n <= last {
+			t.Fatalf("%d after %d", n, last)
+		}
+		last = n
+	}
+	for _, r := range consume(t, c, "t.dlq", 2) {
+		if !strings.HasPrefix(string(r.Value), "poison") || header(r, headerReason) != "refused" {
+			t.Errorf("dead letter %q %v", r.Value, r.Headers)
+		}
+	}
+}
