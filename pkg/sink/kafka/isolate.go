@@ -12,7 +12,15 @@ func (e *entry) apart() bool { return e.verdict != classOK }
 
 // isolate takes a refused batch apart: into halves by record count, until a single record is refused,
 // which goes to the dead letters.
+//
+// A batch that may be in the log all the same (its first answer was lost, and the limit was lowered
+// since) cannot be recognised in halves: it is counted as a possible duplicate.
 func (w *worker) isolate(e *entry) {
+	if e.batch.open {
+		w.s.mu.Lock()
+		w.s.suspect(e.batch)
+		w.s.mu.Unlock()
+	}
 	if e.batch.rb.Count() == 1 {
 		w.bury(e)
 	} else {

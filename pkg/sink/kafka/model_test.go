@@ -109,8 +109,8 @@ func (m *model) answer(rng *rand.Rand) func(kmsg.Request) (kmsg.Response, error,
 					code = kerr.NotLeaderForPartition.Code // else it would be a dead letter
 				}
 				switch code {
-				case 45, 47, 59:
-					m.renewed.Store(true)
+				case 45, 47, 59, kerr.MessageTooLarge.Code, kerr.CorruptMessage.Code:
+					m.renewed.Store(true) // taken apart or renewed after a lost answer: counted, not prevented
 				}
 				return answerAll(r, func(string, int32) int16 { return code }), nil, true
 			}
