@@ -16,7 +16,7 @@ func (e *entry) apart() bool { return e.verdict != classOK }
 // A batch that may be in the log all the same (its first answer was lost, and the limit was lowered
 // since) cannot be recognised in halves: it is counted as a possible duplicate.
 func (w *worker) isolate(e *entry) {
-	if e.batch.open {
+	if e.batch.unknown {
 		w.s.mu.Lock()
 		w.s.suspect(e.batch)
 		w.s.mu.Unlock()

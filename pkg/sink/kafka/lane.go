@@ -19,7 +19,7 @@ type batch struct {
 	attempts int       // how often it was sent
 	corrupt  int       // how often the broker called it corrupt
 	sticky   bool      // it took a keyless record: the next one goes to another partition
-	open     bool      // a request with it ended without an answer: it may be in the log
+	unknown  bool      // a request with it ended without an answer: it may be in the log
 	ready    bool      // compressed: the bytes are final but for the stamp
 	counted  bool      // already counted as a possible duplicate
 	private  int64     // bytes of its own memory outside of the pool; 0: pooled

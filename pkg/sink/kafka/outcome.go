@@ -14,7 +14,7 @@ func (w *worker) resolve(res *produce.Response, err error) {
 		e := &w.entries[i]
 		e.lane.busy = false
 		if err != nil {
-			e.batch.open = true
+			e.batch.unknown = true
 			s.failed(e, classOfError(err), 0, err.Error())
 			continue
 		}
