@@ -19,7 +19,7 @@ const module = "functiongraph-ingest"
 var stages = []string{"internal/listen", "pkg/decode", "pkg/sink", "internal/spool", "internal/platform"}
 
 // assemblers may import several stages.
-var assemblers = []string{"internal/pipeline", "cmd"}
+var assemblers = []string{"internal/pipeline", "internal/lanespool", "cmd"}
 
 // notProduct is what does not run at a user's: its imports are free.
 var notProduct = []string{"test", "bench", "cmd/demo", "cmd/fgsim", "internal/simulator"}

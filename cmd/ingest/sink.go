@@ -50,6 +50,7 @@ func newKafka(cfg *config.Config, budget config.Budget, log *slog.Logger) (sink.
 	// Events larger than a batch have memory of their own. It comes out of the same budget.
 	oversize := min(budget.MaxBody, budget.Buffers/4)
 	k := kafka.Config{
+		Settle: settle(cfg.Ack), SpoolFull: spoolFull(cfg.SpoolFull), StowTime: cfg.ShutdownTimeout / 3,
 		Brokers: cfg.Brokers, Topic: cfg.Topic, DeadLetterTopic: cfg.DeadLetterTopic, ClientID: cfg.ClientID,
 		CreateTopic: cfg.CreateTopic, TopicPartitions: cfg.TopicPartitions,
 		Codec: codec, Linger: cfg.Linger, BatchBytes: int(cfg.BatchBytes), BufferBytes: int64(budget.Buffers - oversize),
@@ -63,11 +64,23 @@ func newKafka(cfg *config.Config, budget config.Budget, log *slog.Logger) (sink.
 	if cfg.SASLMechanism != config.Off {
 		k.SASL = kafka.SASL{Mechanism: cfg.SASLMechanism, User: cfg.SASLUser, Password: cfg.SASLPassword.Reveal()}
 	}
-	s, err := kafka.New(k, kafka.Deps{Logger: log})
+	deps := kafka.Deps{Logger: log}
+	var disk *disk
+	if cfg.Spools() {
+		disk = newDisk(cfg, budget, log)
+		deps.OpenSpool = disk.open
+		k.ReplayBytes = int64(budget.Spool / 2)
+	}
+	s, err := kafka.New(k, deps)
 	if err != nil {
 		return nil, nil, err
 	}
-	return s, func(m *metrics.Metrics) { registerKafka(m, s) }, nil
+	return s, func(m *metrics.Metrics) {
+		registerKafka(m, s)
+		if disk != nil {
+			disk.register(m, s)
+		}
+	}, nil
 }
 
 // newTLS reads the certificates; nil without --tls.

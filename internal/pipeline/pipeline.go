@@ -165,7 +165,7 @@ func (p *Pipeline) Ledger() ledger.Ledger {
 	in := p.server.Stats()
 	l := ledger.Ledger{
 		Admitted: p.admitted.Load(), Delivered: st.Delivered, DeadLettered: st.DeadLettered, SetAside: st.SetAside,
-		InFlight: st.InFlight, Dropped: ledger.Reasons(st.Dropped),
+		Recovered: st.Recovered, Spooled: st.Spooled, InFlight: st.InFlight, Dropped: ledger.Reasons(st.Dropped),
 		PossibleDuplicates: st.PossibleDuplicates, DuplicatesSuppressed: st.DuplicatesSuppressed, Idempotent: st.Idempotent,
 		Bodies: ledger.Bodies{Admitted: in.BodiesAdmitted, Refused: ledger.Reasons(in.Refused)},
 	}

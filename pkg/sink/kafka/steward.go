@@ -160,6 +160,11 @@ func (s *Sink) apply(t *topic, l leaders) {
 	switch n := len(l.brokers); {
 	case len(t.lanes) == 0:
 		t.addLanes(n)
+		if s.spooler.kick != nil {
+			// What was appended before goes first: placeStrays sees to it.
+			s.spooler.holding = s.spooler.holding || t.lobby != nil
+			wake(s.spooler.kick)
+		}
 	case n > len(t.lanes):
 		t.grow = n // taken into use by the next append
 	case n < len(t.lanes):
