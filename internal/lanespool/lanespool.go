@@ -69,6 +69,8 @@ func (q *queue) Head() (pos uint64, bytes int64, events int, ok bool) {
 	return uint64(p), bytes, events, ok
 }
 
+func (q *queue) Tail() uint64 { return uint64(q.Queue.Tail()) }
+
 func (q *queue) Bytes() int64 {
 	_, _, bytes := q.Len()
 	return bytes

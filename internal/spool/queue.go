@@ -97,6 +97,13 @@ func (q *Queue) Head() (pos Pos, bytes int64, events int, ok bool) {
 	return e.pos, int64(e.size), int(e.events), ok
 }
 
+// Tail is the newest frame that is not done; 0: there is none.
+func (q *Queue) Tail() Pos {
+	q.s.mu.Lock()
+	defer q.s.mu.Unlock()
+	return q.newestLocked()
+}
+
 func (q *Queue) pushLocked(e entry, g *segment) {
 	s := q.s
 	s.pushEntry(&q.index, e)

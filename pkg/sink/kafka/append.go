@@ -123,7 +123,7 @@ func (s *Sink) laneFor(key []byte) *lane {
 		return nil
 	}
 	switch n := len(t.lanes); {
-	case n == 0 && s.deps.OpenSpool != nil:
+	case n == 0 && s.deps.OpenSpool != nil, t.lobby != nil: // those who came before are still in there
 		return t.inLobby()
 	case n == 0:
 		return nil

@@ -31,11 +31,12 @@ func (l *lane) attach(sp Spool) {
 		return
 	}
 	d.q = sp.Queue(l.topic.name, l.partition)
-	if _, _, _, ok := d.q.Head(); !ok {
+	tail := d.q.Tail()
+	if tail == 0 {
 		return
 	}
 	d.old, d.oldStamp, _ = d.q.Doubt()
-	l.extendDisk(^uint64(0)) // all there is
+	l.extendDisk(tail)
 }
 
 // extendDisk notes that the frames up to end are on disk only. s.mu is held.
@@ -125,18 +126,18 @@ func (s *Sink) keepMemory(b *batch) {
 // shed leaves to the disk what the lane has a frame of and does not need in memory now. s.mu is held.
 func (l *lane) shed() {
 	s, d := l.topic.sink, &l.disk
-	if b := l.doubt; b != nil && b.pos != 0 && b.rb != nil && !l.busy && !b.writing {
+	if b := l.doubt; b != nil && !l.busy && b.pos != 0 && b.rb != nil && !b.writing {
 		s.dropMemory(b)
 	}
 	if len(l.parts) > 0 {
 		return // they go first
 	}
-	for d.framed > 0 && !l.queue[0].writing {
+	for d.framed > 0 && !l.queue[0].writing && l.queue[0].pos != 0 { // 0: another batch's frame stands for it
 		b := pop(&l.queue)
 		d.framed--
 		s.dropMemory(b)
 		l.extendDisk(b.pos)
-		if len(b.acks) > 0 {
+		if len(b.acks) > 0 || b.parent != nil {
 			l.rememberSpilled(b)
 		} else {
 			s.freeBatch(b)
@@ -184,7 +185,11 @@ type frame struct {
 
 // frameEnds notes that b, which has a frame, is settled. Its lane waits for endFrames. s.mu is held.
 func (s *Sink) frameEnds(b *batch) {
-	b.lane.disk.closing = true
+	d := &b.lane.disk
+	d.closing = true
+	if d.apart == b {
+		d.apart = nil
+	}
 	s.spooler.ended = append(s.spooler.ended, frame{b.lane, b.pos})
 	s.unfinished.Store(true)
 }
@@ -220,7 +225,7 @@ func (s *Sink) endFrames() {
 		}
 		s.mu.Lock()
 		for _, f := range ended {
-			f.lane.frameEnded(f.pos)
+			f.lane.frameEnded()
 		}
 		s.spooler.roomMade()
 		s.checkDrained()
@@ -228,12 +233,8 @@ func (s *Sink) endFrames() {
 	}
 }
 
-func (l *lane) frameEnded(pos uint64) {
-	d := &l.disk
-	d.closing = false
-	if d.apart != nil && d.apart.pos == pos {
-		d.apart = nil
-	}
+func (l *lane) frameEnded() {
+	l.disk.closing = false
 	if l.producer.gen == inherited && l.doubt == nil && len(l.parts) == 0 {
 		l.producer, l.seq = producer{}, 0
 	}

@@ -100,7 +100,9 @@ func (s *Sink) failed(e *entry, c class, code int16, msg string) {
 	l, b := e.lane, e.batch
 	l.failures++
 	pause := s.backoff(l.failures)
-	b.final = true
+	if !b.final {
+		b.final = true
+	}
 	if b.writing && c != classConfig {
 		c = min(c, classRefresh) // it will be sent, and refused, again; now its bytes must stay as they are
 	}

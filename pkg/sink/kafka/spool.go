@@ -34,6 +34,8 @@ type SpoolQueue interface {
 	AppendInDoubt(m SpoolMeta, st SpoolStamp, wire [][]byte) (pos uint64, err error)
 	// Head is the oldest frame that is not done. It does not read the disk.
 	Head() (pos uint64, bytes int64, events int, ok bool)
+	// Tail is the newest frame that is not done; 0: there is none.
+	Tail() uint64
 	// Bytes are those of the frames that are not done.
 	Bytes() int64
 	// PeekAfter reads the oldest frame behind pos that is not done, into buf if that is large enough. One that
