@@ -15,10 +15,11 @@ import (
 	"functiongraph-ingest/pkg/sink"
 )
 
-// serve runs the pipeline until ctx ends and prints the ledger as its last line. The parts are started
+// serve runs the pipeline until ctx ends and prints the ledger as its last line; when hurry ends, the stop
+// leaves at once what Kafka has not taken yet. The parts are started
 // back to front: sink, pipeline, admin; and stopped the other way, but the admin address, which answers
 // to the end.
-func serve(ctx context.Context, cfg *config.Config, budget config.Budget, log *slog.Logger, stdout, stderr io.Writer) int {
+func serve(ctx, hurry context.Context, cfg *config.Config, budget config.Budget, log *slog.Logger, stdout, stderr io.Writer) int {
 	out, more, err := newSink(cfg, budget, log, stdout)
 	if err != nil {
 		log.Error("cannot start", "error", err)
@@ -33,7 +34,7 @@ func serve(ctx context.Context, cfg *config.Config, budget config.Budget, log *s
 	stopAdmin, err := startAdmin(cfg, p, more, log)
 	if err != nil {
 		log.Error("cannot start", "error", err)
-		_ = p.Stop(ctx)
+		_ = p.Stop(hurry)
 		return exitFailed
 	}
 	log.Info("serving", "listen", p.Addr(), "admin", cfg.Admin, "ack", cfg.Ack, "topic", cfg.Topic,
@@ -47,7 +48,7 @@ func serve(ctx context.Context, cfg *config.Config, budget config.Budget, log *s
 		log.Error("the listener ended", "error", err)
 		code = exitFailed
 	}
-	if err := p.Stop(context.WithoutCancel(ctx)); err != nil {
+	if err := p.Stop(hurry); err != nil {
 		log.Warn("stopped", "error", err)
 	}
 	l := p.Ledger()

@@ -114,18 +114,26 @@ func (p *Pipeline) Addr() string { return p.server.Addr() }
 // Failed delivers the listener's error if it ends before Stop.
 func (p *Pipeline) Failed() <-chan error { return p.serving }
 
+// hurryGrace is how long bodies that were accepted may take to get from the ring into the sink when the stop
+// is in a hurry.
+const hurryGrace = 500 * time.Millisecond
+
 // Stop stops the parts, front to back, within ShutdownTimeout or until ctx ends, whichever is first:
 // no new bodies (those still being read have a quarter of the time); the ring empties; the sink
-// delivers; the answers go out. What cannot be delivered in
-// time is dropped with reason "shutdown", and whoever waits for it gets 504. Call it once.
+// delivers; the answers go out. What cannot be delivered in time stays on disk, or is dropped with reason
+// "shutdown" where there is no room or no spool, and whoever waits for it gets 504. When ctx ends the stop is
+// in a hurry: nobody is waited for. Call it once.
 func (p *Pipeline) Stop(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, p.cfg.ShutdownTimeout)
 	defer cancel()
 	// The answers and the end of the connections keep a part of the time for themselves.
 	deliver, cancelDeliver := context.WithTimeout(ctx, p.cfg.ShutdownTimeout*9/10)
 	defer cancelDeliver()
-	stopHard := context.AfterFunc(deliver, p.giveUp)
-	defer stopHard()
+	// What was accepted still reaches the sink, and with it the disk, when the caller is in a hurry.
+	hard := time.AfterFunc(p.cfg.ShutdownTimeout*9/10, p.giveUp)
+	defer hard.Stop()
+	stopHurry := context.AfterFunc(ctx, func() { hard.Reset(hurryGrace) })
+	defer stopHurry()
 	// Nor may a client that never ends its body take the sink's time: it gets 503, nothing is taken.
 	read, cancelRead := context.WithTimeout(deliver, p.cfg.ShutdownTimeout/4)
 	defer cancelRead()
