@@ -18,6 +18,7 @@ const (
 	exitFailed  = 1 // could not start, for a reason that is not a setting: an address in use
 	exitUsage   = 2 // a bad setting or command line
 	exitDropped = 3 // something that was accepted is lost; the last line says what and why
+	exitDamaged = 3 // spool verify, export: something in the directory is damaged
 )
 
 func main() {
@@ -38,6 +39,8 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return check(inv, stdout, stderr)
 	case "serve":
 		return start(inv.Config, stdout, stderr)
+	case "spool ls", "spool verify", "spool export":
+		return spoolTool(inv, stdout, stderr)
 	default:
 		return exitOK // help was printed
 	}

@@ -50,7 +50,7 @@ func TestRun(t *testing.T) {
 		{"markdown", "check --markdown", exitOK, "| `--listen` | `INGEST_LISTEN` |", "="},
 		{"serve with bad settings", "serve --ack=disk " + good, exitUsage, "",
 			"=ingest: --ack=disk: needs --spool-dir and --sink=kafka; or use kafka or accept\n"},
-		{"no command", "", exitUsage, "", "=ingest: expected one of \"serve\", \"check\", \"version\" (see ingest --help)\n"},
+		{"no command", "", exitUsage, "", "=ingest: expected one of \"serve\", \"check\", \"spool\", \"version\" (see ingest --help)\n"},
 		{"unknown flag", "serve --topics=t", exitUsage, "", "=ingest: unknown flag --topics, did you mean \"--topic\"? (see ingest serve --help)\n"},
 		{"commands of later versions", "extension", exitUsage, "", "=ingest: unexpected argument extension (see ingest --help)\n"},
 	} {

@@ -12,9 +12,10 @@ import (
 
 // Invocation is a parsed command line.
 type Invocation struct {
-	Command  string  // serve, check, version, or "" when help was printed and nothing is left to do
-	Config   *Config // nil for version
-	Markdown bool    // check: print the table of all settings instead
+	Command  string        // serve, check, spool ls|verify|export, version, or "" when help was printed and nothing is left to do
+	Config   *Config       // of serve and check
+	Markdown bool          // check: print the table of all settings instead
+	Spool    *SpoolOptions // of the spool commands
 }
 
 // settings is Config without its methods: Kong calls Validate on what it parses into, at a time when the
@@ -62,6 +63,7 @@ func Parse(args []string, host Host, stdout io.Writer) (*Invocation, error) {
 	var g grammar
 	var serve serveCommand
 	var check checkCommand
+	var spool spoolCommand
 	var o outcome
 	var file yamlFile
 	word := ""
@@ -74,6 +76,7 @@ func Parse(args []string, host Host, stdout io.Writer) (*Invocation, error) {
 		kong.Description("Takes telemetry over HTTP and puts it into Kafka: nothing lost silently, nothing twice."),
 		kong.DynamicCommand("serve", "Run as an HTTP listener.", "", onlyIf(word == "serve", &serve), tags...),
 		kong.DynamicCommand("check", "Print the settings in effect and what is wrong with them.", "", onlyIf(word == "check", &check), tags...),
+		kong.DynamicCommand("spool", "Look at a spool directory and take events out of it.", "", onlyIf(word == "spool", &spool)),
 		kong.DynamicCommand("version", "Print the version.", "", &struct{}{}),
 		kong.ExplicitGroups(groups()),
 		kong.NamedMapper("linger", kong.MapperFunc(decodeLinger)),
@@ -97,12 +100,17 @@ func Parse(args []string, host Host, stdout io.Writer) (*Invocation, error) {
 	case err != nil:
 		return nil, usageError(err, args)
 	}
-	inv := &Invocation{Command: ctx.Command(), Markdown: check.Markdown}
+	inv := &Invocation{Command: words(ctx.Command()), Markdown: check.Markdown}
 	switch inv.Command {
 	case "serve":
 		inv.Config = (*Config)(&serve.Settings)
 	case "check":
 		inv.Config = (*Config)(&check.Settings)
+	case "spool ls", "spool verify", "spool export":
+		if inv.Spool, err = spool.options(inv.Command, time.Now()); err != nil {
+			return nil, usageError(err, args)
+		}
+		return inv, nil
 	default:
 		return inv, nil
 	}
@@ -123,7 +131,7 @@ func onlyIf(called bool, command any) any {
 func usageError(err error, args []string) error {
 	help := "ingest --help"
 	for _, a := range args {
-		if a == "serve" || a == "check" {
+		if a == "serve" || a == "check" || a == "spool" {
 			help = "ingest " + a + " --help"
 			break
 		}
