@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Kind is what a piece of a segment is.
@@ -94,9 +95,13 @@ type inspection struct {
 	buf     []byte
 }
 
-// looks is how often something is read again that looks damaged, since it may be under way. Two looks
-// that agree are enough; a write takes microseconds.
-const looks = 5
+// looks is how often something is read that looks damaged, since it may be under way. Two looks that
+// agree are enough with a pause between: a write takes microseconds, but its thread may lose its core
+// in the middle of it.
+const (
+	looks = 5
+	pause = 50 * time.Millisecond
+)
 
 func (in *inspection) readCursors() error {
 	file, err := in.fs.Open(filepath.Join(in.dir, cursorName), true)
@@ -111,7 +116,10 @@ func (in *inspection) readCursors() error {
 	if err != nil {
 		return err
 	}
-	for range looks {
+	for look := range looks {
+		if look > 0 {
+			time.Sleep(pause)
+		}
 		in.report.Cursors, in.report.BadCursors = 0, 0
 		f, err := readCursors(file, size, in.cursor)
 		in.report.Closed = f.whole && f.header.state == stateClosed
@@ -202,7 +210,10 @@ func (in *inspection) regions(file File, f segmentFile) []region {
 	var all []region
 	var bad, before []int64
 	topics := map[string][]byte{}
-	for range looks {
+	for look := range looks {
+		if look > 0 {
+			time.Sleep(pause)
+		}
 		all, bad, before = all[:0], bad[:0], append(before[:0], bad...)
 		suspect := false
 		in.sc.start(file, f.Size, f.salt)
