@@ -299,4 +299,3 @@ func TestRequestOnTheWire(t *testing.T) {
 		}
 	}
 }
-
