@@ -100,7 +100,7 @@ func (l *lane) wantFrame() {
 
 // runSpooler writes frames until the sink ends.
 func (s *Sink) runSpooler() {
-	if !s.openSpool() {
+	if !s.awaitHold() || !s.openSpool() {
 		return
 	}
 	s.tasks.Go(s.runSyncer)

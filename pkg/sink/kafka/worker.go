@@ -202,6 +202,7 @@ func (s *Sink) compress(b *batch, scratch *recordbatch.Scratch) {
 // exchange sends the request and waits for the answer, RequestTimeout at most.
 func (w *worker) exchange() (*produce.Response, error) {
 	w.fill()
+	w.s.renewAfterThaw()
 	ctx, cancel := context.WithTimeout(w.s.ctx, w.s.cfg.RequestTimeout)
 	res, err := w.s.client.produce(ctx, w.req)
 	cancel()
