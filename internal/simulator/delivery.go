@@ -5,6 +5,10 @@ type Delivery struct {
 	Body   []byte
 	NDJSON bool    // one object per line; else an array or a lone object
 	Events []Event // good and broken, in the order of the body
+
+	// Begun are the traceIds of the invocations that have started since the delivery before. The platform
+	// tells the extension of each before it sends events of it.
+	Begun []string
 }
 
 // Event is one event of a delivery.
@@ -40,7 +44,7 @@ func (d *Delivery) Count() (good, bad int) {
 	return len(d.Events) - bad, bad
 }
 
-func (d *Delivery) reset() { *d = Delivery{Body: d.Body[:0], Events: d.Events[:0]} }
+func (d *Delivery) reset() { *d = Delivery{Body: d.Body[:0], Events: d.Events[:0], Begun: d.Begun[:0]} }
 
 // begin writes what separates e from the event before it.
 func (d *Delivery) begin(e *Event) {

@@ -20,8 +20,11 @@ type Config struct {
 	Seed   uint64
 	Stream uint16 // tells the generators of one run apart: their ids and traceIds differ
 
-	Concurrency int // invocations that run at the same time, at most; 100
-	MaxEvents   int // events of one body, at most, a broken one not counted; 200
+	Concurrency int  // invocations that run at the same time, at most; 100
+	Steady      bool // as many invocations as Concurrency run at every moment, instead of bursts
+
+	Types     []string // of the events: "platform", "function", "extension"; nil is all
+	MaxEvents int      // events of one body, at most, a broken one not counted; 200
 
 	Slips  float64 // share of events that are spelled like the reference's samples
 	Broken float64 // share of bodies with something that is no event, see Breakage
@@ -68,8 +71,8 @@ func New(cfg Config) *Generator {
 // Next makes the next delivery into d, whose memory is used again: what d held before is gone.
 func (g *Generator) Next(d *Delivery) {
 	d.reset()
-	if len(g.open) == 0 || g.rng.IntN(burstEvery) == 0 {
-		g.burst()
+	if g.cfg.Steady || len(g.open) == 0 || g.rng.IntN(burstEvery) == 0 {
+		g.burst(d)
 	}
 	n := 1 + g.rng.IntN(min(2*len(g.open), g.cfg.MaxEvents))
 	d.NDJSON = g.chance(g.cfg.Lines)
@@ -95,7 +98,7 @@ func (g *Generator) Next(d *Delivery) {
 			g.broken(d, broken)
 		}
 		if len(g.open) == 0 {
-			g.burst()
+			g.burst(d)
 		}
 		g.good(d)
 	}
