@@ -113,7 +113,9 @@ func (r *Report) OK() bool { return len(r.Violations) == 0 && r.Posts.Lost == 0 
 // WriteText prints the report for a human.
 func (r *Report) WriteText(w io.Writer) error {
 	var b strings.Builder
-	row := func(name, format string, args ...any) { fmt.Fprintf(&b, "%-12s %s\n", name, fmt.Sprintf(format, args...)) }
+	row := func(name, format string, args ...any) {
+		fmt.Fprintf(&b, "%-12s %s\n", name, fmt.Sprintf(format, args...))
+	}
 	p := &r.Posts
 	row("scenario", "%s; limits: %s", r.Scenario, r.Limits)
 	row("ready", "%s", r.ready())
