@@ -52,6 +52,7 @@ var shorthands = [...]struct{ name, path, help string }{
 	{"concurrency", "traffic.concurrency", "invocations at once"},
 	{"connections", "traffic.connections", "that telemetry is posted over"},
 	{"batch", "traffic.batch", "events of a body, at most"},
+	{"logs", "traffic.logs", "lines that an invocation logs, at most"},
 	{"idle", "idle", "how long to measure the idle process"},
 	{"neighbour", "neighbour.window", "of measuring a CPU-bound function on the same core"},
 	{"memory", "limits.memory", "of the instance, such as 128MiB"},
@@ -65,7 +66,7 @@ func parse(args []string, stderr io.Writer) (arguments, error) {
 	f := flag.NewFlagSet("fgsim", flag.ContinueOnError)
 	f.SetOutput(stderr)
 	f.StringVar(&a.pkg, "package", "", "the extension's zip: extension/extension….sh is started")
-	f.StringVar(&a.exec, "exec", "", "a shell command that is started instead")
+	f.StringVar(&a.exec, "exec", "", "a command line that is started instead, through sh")
 	f.StringVar(&a.name, "name", "", "with -exec: the name that must be registered; empty takes any extension….sh")
 	f.StringVar(&a.record, "record", "", "file to write a JSON line to for each event of each attempt")
 	f.Var(&a.env, "env", "NAME=VALUE for the extension; may be repeated")
@@ -177,7 +178,7 @@ func play(ctx context.Context, a arguments, stderr io.Writer) (report *fgsim.Rep
 	}
 	o := fgsim.Options{Scenario: s, Package: a.pkg, Name: a.name, Env: a.env, Neighbour: []string{self, neighbourCommand}}
 	if a.exec != "" {
-		o.Command = []string{"/bin/sh", "-c", a.exec}
+		o.Command = []string{"/bin/sh", "-c", "exec " + a.exec}
 	}
 	if a.verbose {
 		o.Log, o.Echo = stderr, stderr

@@ -11,13 +11,16 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"functiongraph-ingest/internal/simulator"
 )
 
 const shortTraffic = `
 name: test
+ready: 60s
 traffic: {duration: 200ms, concurrency: 20, connections: 2, batch: 20, rate: 2000}
+stop: {grace: 60s}
 `
 
 func scenario(t *testing.T, text string, overrides ...string) *Scenario {
@@ -98,23 +101,23 @@ func TestWrongExtensions(t *testing.T) {
 		faults string
 		want   []string // codes
 	}{
-		{"wrong-port", []string{BadPort, NeverRegistered}},
-		{"no-name", []string{BadExtensionName, NeverRegistered}},
-		{"other-name", []string{BadExtensionName, NeverRegistered}},
-		{"no-address", []string{BadExtensionAddress, NeverRegistered}},
-		{"all-interfaces", []string{BadExtensionAddress, NeverRegistered}},
-		{"no-content-type", []string{BadContentType, NeverRegistered}},
-		{"deaf", []string{NotListening, NeverRegistered}},
-		{"put", []string{BadMethod, NeverRegistered}},
+		{"wrong-port", []string{BadPort, Died}},
+		{"no-name", []string{BadExtensionName, Died}},
+		{"other-name", []string{BadExtensionName, Died}},
+		{"no-address", []string{BadExtensionAddress, Died}},
+		{"all-interfaces", []string{BadExtensionAddress, Died}},
+		{"no-content-type", []string{BadContentType, Died}},
+		{"deaf", []string{NotListening, Died}},
+		{"put", []string{BadMethod, Died}},
 		{"typo", []string{BadPath}},
 		{"registers-twice", []string{RegisteredTwice}},
 		{"subscribes-first", []string{NotRegistered}},
 		{"subscribes-twice", []string{SecondSubscriber}},
-		{"no-json", []string{BadSubscription, NeverSubscribed}},
-		{"protocol", []string{BadSubscription, NeverSubscribed}},
-		{"no-types", []string{BadSubscription, NeverSubscribed}},
-		{"unknown-type", []string{BadSubscription, NeverSubscribed}},
-		{"other-port", []string{OtherPort, NeverSubscribed}},
+		{"no-json", []string{BadSubscription, Died}},
+		{"protocol", []string{BadSubscription, Died}},
+		{"no-types", []string{BadSubscription, Died}},
+		{"unknown-type", []string{BadSubscription, Died}},
+		{"other-port", []string{OtherPort, Died}},
 		{"no-subscription", []string{NeverSubscribed}},
 		{"absent", []string{NeverRegistered}},
 		{"stillborn", []string{Died}},
@@ -123,15 +126,14 @@ func TestWrongExtensions(t *testing.T) {
 		{"stubborn", []string{Killed}},
 	} {
 		t.Run(tt.faults, func(t *testing.T) {
-			s := scenario(t, shortTraffic, "ready=1500ms", "stop.grace=400ms")
-			if slices.Contains(tt.want, NeverRegistered) || slices.Contains(tt.want, NeverSubscribed) {
-				s.Stop.Grace = 5e9 // a busy machine must not add a violation
-			}
-			if len(tt.want) == 1 && tt.want[0] != NeverRegistered && tt.want[0] != NeverSubscribed {
-				s.Ready = 30e9
-			}
-			if tt.faults != "stubborn" {
-				s.Stop.Grace = 20e9
+			s := scenario(t, shortTraffic, "ready=60s", "stop.grace=60s") // a busy machine must add no violation
+			switch {
+			case slices.Contains(tt.want, NeverRegistered):
+				s.Ready = 100 * time.Millisecond
+			case slices.Contains(tt.want, NeverSubscribed):
+				s.Ready = 2 * time.Second // the stub has to register within it
+			case slices.Contains(tt.want, Killed):
+				s.Stop.Grace = 100 * time.Millisecond
 			}
 			r := play(t, s, tt.faults)
 			var codes []string
@@ -206,14 +208,14 @@ func TestFreezeAndThaw(t *testing.T) {
 }
 
 func TestSIGTERMUnderLoad(t *testing.T) {
-	r := play(t, scenario(t, shortTraffic, "stop={underLoad: true, grace: 20s}", "traffic.rate=0"), "good")
+	r := play(t, scenario(t, shortTraffic, "stop.underLoad=true", "traffic.rate=0"), "good")
 	if !r.OK() || r.Exit.Code != 0 {
 		t.Errorf("%+v %+v", r.Posts, r.Exit)
 	}
 }
 
 func TestIdleAndNeighbour(t *testing.T) {
-	r := play(t, scenario(t, "{idle: 100ms, neighbour: {window: 50ms, pairs: 2}, traffic: {rate: 1000}}"), "good")
+	r := play(t, scenario(t, "{ready: 60s, stop: {grace: 60s}, idle: 100ms, neighbour: {window: 50ms, pairs: 2}, traffic: {rate: 1000}}"), "good")
 	if !r.OK() || r.Idle == nil || r.Idle.ForMs < 100 || r.Idle.Share < 0 || r.Idle.Share > 1 {
 		t.Errorf("%+v", r.Idle)
 	}
@@ -294,7 +296,7 @@ func TestPackage(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			file := makeZip(t, 0o755, map[string]string{"extension/" + stubName: script, "extension/data/x": "x"})
-			r := play(t, scenario(t, shortTraffic, "stop.grace=20s"), "good", func(o *Options) { o.Command, o.Name, o.Package = nil, "", file })
+			r := play(t, scenario(t, shortTraffic), "good", func(o *Options) { o.Command, o.Name, o.Package = nil, "", file })
 			if !r.OK() || r.Posts.Acked == 0 || !slices.Contains(r.Printed.Tail, "the stub ends") {
 				t.Errorf("%+v", r)
 			}

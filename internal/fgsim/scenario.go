@@ -38,6 +38,7 @@ type Traffic struct {
 	Connections int           `yaml:"connections"` // that telemetry is posted over, each one body at a time; 1
 	Concurrency int           `yaml:"concurrency"` // invocations at once, at most 1,000; 100
 	Steady      bool          `yaml:"steady"`      // that many invocations all the time, not in bursts; false
+	Logs        int           `yaml:"logs"`        // lines that an invocation logs, at most; 8
 	Batch       int           `yaml:"batch"`       // events of a body, at most; 200
 	Rate        float64       `yaml:"rate"`        // events per second; 0: as fast as they are answered
 	Burst       float64       `yaml:"burst"`       // the events of a second are posted in its first 1/burst; 1
@@ -156,6 +157,7 @@ func (s *Scenario) complete() error {
 	def(&s.Neighbour.Pairs, 4)
 	def(&s.Traffic.Connections, 1)
 	def(&s.Traffic.Concurrency, 100)
+	def(&s.Traffic.Logs, 8)
 	def(&s.Traffic.Batch, 200)
 	def(&s.Traffic.Burst, 1)
 	def(&s.Platform.Invoke, "invoke")
@@ -175,7 +177,7 @@ func (s *Scenario) complete() error {
 	t, p := &s.Traffic, &s.Platform
 	check(t.Concurrency >= 1 && t.Concurrency <= 1000, "traffic.concurrency is 1 to 1,000, not %d", t.Concurrency)
 	check(t.Connections >= 1 && t.Connections <= t.Concurrency, "traffic.connections is 1 to traffic.concurrency (%d), not %d", t.Concurrency, t.Connections)
-	check(t.Batch >= 1, "traffic.batch is at least 1, not %d", t.Batch)
+	check(t.Batch >= 1 && t.Logs >= 1, "traffic.batch and traffic.logs are at least 1, not %d and %d", t.Batch, t.Logs)
 	check(t.Rate >= 0 && t.Burst >= 1, "traffic.rate is at least 0 and traffic.burst at least 1, not %v and %v", t.Rate, t.Burst)
 	check(slices.Contains([]string{"invoke", "register", "both"}, p.Invoke), "platform.invoke is invoke, register or both, not %q", p.Invoke)
 	for name, share := range map[string]float64{"slips": p.Slips, "broken": p.Broken, "duplicate": p.Duplicate, "chunked": p.Chunked, "slow": p.Slow, "oversize": p.Oversize} {

@@ -85,8 +85,7 @@ func stub(faults []string) int {
 		go func() { _ = server.Serve(l) }()
 	}
 	if !stubStart(address, has) {
-		<-term
-		return 0
+		return 3
 	}
 	if has("dies") {
 		<-taken
@@ -99,9 +98,10 @@ func stub(faults []string) int {
 		return 0
 	}
 	<-term
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
 	defer cancel()
-	_ = server.Shutdown(ctx)
+	_ = server.Shutdown(ctx) // it waits long for connections on which nothing came yet
+	_ = server.Close()
 	fmt.Println("the stub ends")
 	return 0
 }

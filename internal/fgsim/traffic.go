@@ -83,7 +83,7 @@ func newTraffic(s *Scenario, a *api, echo *lines, r Recorder, note func(code, te
 		t.senders = append(t.senders, &sender{
 			traffic: t, rng: rand.New(rand.NewPCG(s.Seed, uint64(1+i))),
 			generator: simulator.New(simulator.Config{
-				Seed: s.Seed, Stream: uint16(i), Concurrency: concurrency, Steady: s.Traffic.Steady, MaxEvents: s.Traffic.Batch, Types: wanted,
+				Seed: s.Seed, Stream: uint16(i), Concurrency: concurrency, Steady: s.Traffic.Steady, MaxEvents: s.Traffic.Batch, Logs: s.Traffic.Logs, Types: wanted,
 				Slips: s.Platform.Slips, Broken: s.Platform.Broken, Start: time.Now(),
 			}),
 		})

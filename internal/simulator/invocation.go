@@ -69,12 +69,9 @@ type invocation struct {
 	todo  []Kind // events still to come, in order
 }
 
-const (
-	maxLogs = 8 // lines that one invocation logs, at most
-	// One invocation in so many finds a new instance, and one in so many an instance that is restored
-	// from a snapshot: both send events of their own first.
-	coldEvery = 20
-)
+// One invocation in so many finds a new instance, and one in so many an instance that is restored from a
+// snapshot: both send events of their own first.
+const coldEvery = 20
 
 // burst starts invocations, all at once: a few as a rule, sometimes as many as the instance takes; always
 // that many when it is steady.
@@ -102,7 +99,7 @@ func (g *Generator) invoke() *invocation {
 		v.todo = append(v.todo, RestoreStart, RestoreRuntimeDone, RestoreReport)
 	}
 	v.todo = append(v.todo, Start)
-	for range g.rng.IntN(maxLogs + 1) {
+	for range g.rng.IntN(g.cfg.Logs + 1) {
 		v.todo = append(v.todo, Function)
 	}
 	v.todo = append(v.todo, RuntimeDone, Report)

@@ -22,9 +22,10 @@ type Config struct {
 
 	Concurrency int  // invocations that run at the same time, at most; 100
 	Steady      bool // as many invocations as Concurrency run at every moment, instead of bursts
+	Logs        int  // lines that one invocation logs, at most; 8
+	MaxEvents   int  // events of one body, at most, a broken one not counted; 200
 
-	Types     []string // of the events: "platform", "function", "extension"; nil is all
-	MaxEvents int      // events of one body, at most, a broken one not counted; 200
+	Types []string // of the events: "platform", "function", "extension"; nil is all
 
 	Slips  float64 // share of events that are spelled like the reference's samples
 	Broken float64 // share of bodies with something that is no event, see Breakage
@@ -36,6 +37,7 @@ type Config struct {
 const (
 	defaultConcurrency = 100
 	defaultMaxEvents   = 200
+	defaultLogs        = 8
 	// A burst of invocations starts on the average once in so many bodies, and whenever none is left.
 	burstEvery = 4
 )
@@ -56,6 +58,9 @@ type Generator struct {
 func New(cfg Config) *Generator {
 	if cfg.Concurrency <= 0 {
 		cfg.Concurrency = defaultConcurrency
+	}
+	if cfg.Logs <= 0 {
+		cfg.Logs = defaultLogs
 	}
 	if cfg.MaxEvents <= 0 {
 		cfg.MaxEvents = defaultMaxEvents
