@@ -24,13 +24,14 @@ type Account struct {
 }
 
 type posted struct {
-	sum    uint64
-	size   int
-	key    string
-	broken bool
-	acked  int // posts answered 200
-	open   int // other posts
-	seen   int
+	sum     uint64
+	size    int
+	key     string
+	broken  bool
+	printed bool
+	acked   int // posts answered 200
+	open    int // other posts
+	seen    int
 }
 
 type place struct {
@@ -49,6 +50,8 @@ type Sighting struct {
 // Verdict is a count of events.
 type Verdict struct {
 	Posted, Acked, Seen int
+
+	OwnLeftOut int // answered 200 and not found, but made of what the extension itself printed: no finding
 
 	Lost       int // answered 200 and not found
 	Doubled    int // found more often than posted
@@ -77,7 +80,7 @@ func (a *Account) Posted(d *simulator.Delivery, status int) {
 		p := a.events[e.ID]
 		if p == nil {
 			raw := d.Raw(e)
-			p = &posted{sum: maphash.Bytes(a.seed, raw), size: len(raw), key: e.Key, broken: e.Broken != simulator.Intact}
+			p = &posted{sum: maphash.Bytes(a.seed, raw), size: len(raw), key: e.Key, broken: e.Broken != simulator.Intact, printed: e.Printed}
 			a.events[e.ID] = p
 		}
 		if status == 200 {
@@ -162,7 +165,11 @@ func (a *Account) Verdict() Verdict {
 		if p.acked > 0 {
 			v.Acked++
 		}
-		if p.seen < p.acked {
+		switch {
+		case p.seen >= p.acked:
+		case p.printed:
+			v.OwnLeftOut++
+		default:
 			v.Lost++
 			if len(v.Details) < maxDetails {
 				v.Details = append(v.Details, fmt.Sprintf("lost: %s, posted %d times with 200, found %d times", id, p.acked, p.seen))

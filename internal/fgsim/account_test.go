@@ -137,3 +137,16 @@ func TestJournal(t *testing.T) {
 		}
 	}
 }
+
+// An extension may leave out its own lines, or else its log could feed itself.
+func TestAccountDoesNotAskForOwnLines(t *testing.T) {
+	a := NewAccount()
+	g := simulator.New(simulator.Config{})
+	var d simulator.Delivery
+	g.Logs(&d, []string{"started", "stopped"})
+	a.Posted(&d, 200)
+	a.Saw(Sighting{Value: d.Raw(&d.Events[0])})
+	if v := a.Verdict(); v.OwnLeftOut != 1 || v.Err() != nil {
+		t.Errorf("%+v", v)
+	}
+}

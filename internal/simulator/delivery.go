@@ -19,6 +19,8 @@ type Event struct {
 	Slip   Slip
 	Broken Breakage // Intact for a good event
 
+	Printed bool // made of a line that an extension really printed, see [Generator.Logs]
+
 	start, stop int // in the body
 }
 

@@ -32,6 +32,7 @@ func (g *Generator) Logs(d *Delivery, lines []string) {
 	d.Body = append(d.Body, '[')
 	for _, line := range lines {
 		g.log(d, Extension, "[Extension]"+line)
+		d.Events[len(d.Events)-1].Printed = true
 	}
 	d.Body = append(d.Body, ']')
 }
