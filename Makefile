@@ -13,7 +13,7 @@ PROCESS_TESTS := ./test/...
 UNIT_TESTS    := ./cmd/... ./internal/... ./pkg/... ./bench/...
 
 .DEFAULT_GOAL := help
-.PHONY: help build check fmt vet staticcheck test test-unit test-race test-builds test-process fuzz models demo bench bench-e2e bench-produce bench-crowd
+.PHONY: help build check fmt vet staticcheck test test-unit test-race test-builds test-process fuzz models demo fgsim bench bench-e2e bench-produce bench-crowd
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -70,6 +70,9 @@ models: ## check the Promela models of the ring (needs spin)
 demo: ## live demonstration without Java, for DURATION (15s)
 	$(GO) build -o bin/demo ./cmd/demo
 	@bin/demo -duration $(DURATION)
+
+fgsim: ## bin/fgsim, the FunctionGraph simulator
+	$(GO) build -trimpath -o bin/fgsim ./cmd/fgsim
 
 bench: bench-e2e bench-produce bench-crowd ## all benchmarks of the whole program
 
