@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"strconv"
 	"time"
 )
@@ -19,6 +18,7 @@ type response struct {
 
 var (
 	errResponse = errors.New("not an HTTP/1.1 response with Content-Length")
+	errLongHead = fmt.Errorf("%w: an endless head", errResponse)
 	headEnd     = []byte("\r\n\r\n")
 )
 
@@ -79,33 +79,4 @@ func header(lines []byte, name string) ([]byte, bool) {
 		return nil, false
 	}
 	return bytes.TrimSpace(line[len(name)+1:]), true
-}
-
-// readResponse reads one answer. buf is scratch memory; what does not fit into it is read and forgotten.
-func readResponse(c io.Reader, buf []byte) (response, error) {
-	n := 0
-	for {
-		m, err := c.Read(buf[n:])
-		n += m
-		r, ok, parseErr := parseHead(buf[:n])
-		if parseErr != nil {
-			return r, parseErr
-		}
-		if ok {
-			for left := r.total - n; left > 0; {
-				m, err := c.Read(buf[:min(left, len(buf))])
-				if err != nil {
-					return r, err
-				}
-				left -= m
-			}
-			return r, nil
-		}
-		if err != nil {
-			return r, err
-		}
-		if n == len(buf) {
-			return r, fmt.Errorf("%w: a head of more than %d bytes", errResponse, len(buf))
-		}
-	}
 }
