@@ -80,3 +80,26 @@ func header(lines []byte, name string) ([]byte, bool) {
 	}
 	return bytes.TrimSpace(line[len(name)+1:]), true
 }
+
+// requestHead returns where the head of a request ends, 0 while it is not complete, and the length of its
+// body. ok is false when that cannot be told.
+func requestHead(b []byte) (end, length int, ok bool) {
+	at := bytes.Index(b, headEnd)
+	if at < 0 {
+		return 0, 0, true
+	}
+	for head := b[:at+2]; ; {
+		_, rest, found := bytes.Cut(head, headEnd[:2])
+		if !found || len(rest) == 0 {
+			return 0, 0, false
+		}
+		head = rest
+		if head[0]|0x20 != 'c' {
+			continue
+		}
+		if v, found := header(head, "content-length"); found {
+			n, err := strconv.Atoi(string(v))
+			return at + len(headEnd), n, err == nil && n >= 0
+		}
+	}
+}
