@@ -128,11 +128,15 @@ func (r *Runner) session(ctx context.Context, s *Scenario, t *Target, round int,
 		if r.Seconds != nil {
 			l = r.Seconds(l)
 		}
-		row, err := r.load(ctx, p, &l, round, first)
+		var row *Row
+		if l.Search != nil {
+			row, err = r.search(ctx, p, &l, round, &a)
+		} else if row, err = r.load(ctx, p, &l, round, first); err == nil {
+			a.add(row)
+		}
 		if err != nil {
 			return rows, fmt.Errorf("%s: %w; %s said:\n%s", l.Name, err, t.Name, tail(p.Stderr()))
 		}
-		a.add(row)
 		rows = append(rows, row)
 		if first == 0 {
 			first = row.EventsPerSec

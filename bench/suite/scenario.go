@@ -61,14 +61,16 @@ type Target struct {
 
 // Load is one load on a target.
 type Load struct {
-	Name             string   `yaml:"name" json:"name"`
-	Profile          string   `yaml:"profile" json:"profile"` // see load.Profiles
-	Events           int      `yaml:"events" json:"events,omitempty"`
-	Encoding         string   `yaml:"encoding" json:"encoding,omitempty"`
-	Conns            int      `yaml:"conns" json:"conns"` // 16
-	Arrivals         string   `yaml:"arrivals" json:"arrivals,omitempty"`
-	Rate             float64  `yaml:"rate" json:"rate,omitempty"`   // events per second
-	Share            float64  `yaml:"share" json:"share,omitempty"` // of what the scenario's first load reached, instead of a rate
+	Name     string  `yaml:"name" json:"name"`
+	Profile  string  `yaml:"profile" json:"profile"` // see load.Profiles
+	Events   int     `yaml:"events" json:"events,omitempty"`
+	Encoding string  `yaml:"encoding" json:"encoding,omitempty"`
+	Conns    int     `yaml:"conns" json:"conns"` // 16
+	Arrivals string  `yaml:"arrivals" json:"arrivals,omitempty"`
+	Rate     float64 `yaml:"rate" json:"rate,omitempty"`   // events per second
+	Share    float64 `yaml:"share" json:"share,omitempty"` // of what the scenario's first load reached, instead of a rate
+	// Search makes it a search of the highest sustained rate; its row is that of the highest trial that passed.
+	Search           *Search  `yaml:"search" json:"search,omitempty"`
 	RetryAfter       bool     `yaml:"retryAfter" json:"retryAfter,omitempty"`
 	ReadWhileWriting bool     `yaml:"readWhileWriting" json:"readWhileWriting,omitempty"`
 	WarmUp           Duration `yaml:"warmUp" json:"warmUp"`
@@ -174,6 +176,10 @@ func (l *Load) complete(s *Scenario, first bool) error {
 	or(&l.Duration, s.Duration)
 	or(&l.Partitions, s.Kafka.Partitions)
 	or(&l.Name, l.Profile)
+	if l.Search != nil {
+		l.Search.complete()
+		or(&l.Rate, l.Search.From)
+	}
 	if l.Arrivals == "" && l.Rate+l.Share > 0 {
 		l.Arrivals = string(load.Poisson)
 	}
