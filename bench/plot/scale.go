@@ -67,7 +67,7 @@ func (s *scale) ticks() (t []float64) {
 	if !s.log {
 		step := stepFor(s.max - s.min)
 		for i := math.Ceil(s.min/step - nearly); i*step <= s.max*(1+nearly); i++ {
-			t = append(t, i*step)
+			t = append(t, i*step+0) // 0 instead of -0
 		}
 		return t
 	}

@@ -100,7 +100,7 @@ func (w *Row) cells(several bool) []string {
 		offered = thousands(w.Offered)
 	}
 	if w.Refused+w.NoReply > 0 {
-		refused = fmt.Sprintf("%s, %.2g", thousands(float64(w.Refused)), w.RefusedP99)
+		refused = thousands(float64(w.Refused)) + ", " + digits(w.RefusedP99)
 	}
 	if w.NoReply > 0 {
 		refused += fmt.Sprintf("; %d without answer", w.NoReply)
