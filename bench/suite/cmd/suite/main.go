@@ -35,6 +35,7 @@ type settings struct {
 	out, binary, note, profiles string
 	scale                       float64
 	rounds                      int
+	benchfmt                    bool
 	names, args                 []string
 }
 
@@ -46,6 +47,7 @@ func parse(args []string) (*settings, error) {
 	flags.StringVar(&s.note, "note", "", "a sentence for the head of the report")
 	flags.StringVar(&s.profiles, "cpuprofile", "", "folder for a CPU profile of ingest per load")
 	flags.Float64Var(&s.scale, "scale", 1, "make warming up and measuring so many times as long; faults are left as they are")
+	flags.BoolVar(&s.benchfmt, "benchfmt", false, "print only lines of Go's benchmark format, for benchstat")
 	flags.IntVar(&s.rounds, "rounds", 0, "rounds, instead of the scenarios' own")
 	flags.Usage = func() {
 		fmt.Fprintf(flags.Output(), "usage: suite [flags] [scenario ...] [-- further arguments of ingest serve]\n\nscenarios: %s, quick, or a file *.yaml; none: all but quick\n\n", strings.Join(suite.All(), ", "))
@@ -97,6 +99,10 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	}
 	report := &suite.Report{Machine: suite.ThisMachine()}
 	report.Machine.Note = s.note
+	lines := out
+	if s.benchfmt {
+		out = io.Discard
+	}
 	fmt.Fprintln(out, report.Machine.String())
 	r := &suite.Runner{Binary: s.binary, Args: s.args, Profiles: s.profiles, Progress: func(line string) { fmt.Fprintln(out, line) }}
 	if s.scale != 1 {
@@ -109,6 +115,11 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 			return err
 		}
 		report.Results = append(report.Results, result)
+	}
+	if s.benchfmt {
+		if err := report.Benchmarks(lines); err != nil {
+			return err
+		}
 	}
 	fmt.Fprintln(out)
 	if err := report.Markdown(out); err != nil {
