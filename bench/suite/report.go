@@ -15,6 +15,7 @@ import (
 type Report struct {
 	Machine Machine   `json:"machine"`
 	Results []*Result `json:"results"`
+	LeftOut []string  `json:"leftOut,omitempty"` // scenarios that could not be run here, and why
 }
 
 // Problems are what must not be, one line each.
@@ -31,6 +32,9 @@ func (r *Report) Markdown(w io.Writer) error {
 	fmt.Fprintf(&b, "%s\n", r.Machine.String())
 	if r.Machine.Note != "" {
 		fmt.Fprintf(&b, "\n%s\n", r.Machine.Note)
+	}
+	for _, why := range r.LeftOut {
+		fmt.Fprintf(&b, "\nLeft out: %s\n", why)
 	}
 	for _, s := range r.Results {
 		head, rows := s.table()
@@ -63,6 +67,7 @@ func (r *Report) HTML(w io.Writer) error { return page.Execute(w, r.view()) }
 type view struct {
 	Machine  Machine
 	Problems []string
+	LeftOut  []string
 	Sections []section
 }
 
@@ -74,7 +79,7 @@ type section struct {
 }
 
 func (r *Report) view() *view {
-	v := &view{Machine: r.Machine, Problems: r.Problems()}
+	v := &view{Machine: r.Machine, Problems: r.Problems(), LeftOut: r.LeftOut}
 	for _, s := range r.Results {
 		head, rows := s.table()
 		x := section{Name: s.Scenario.Name, Title: s.Scenario.Title, Text: s.Scenario.Text, How: s.Scenario.how(), Head: head, Rows: rows}
@@ -148,6 +153,7 @@ th:first-child,td:first-child{text-align:left;padding-left:0}
 {{with .Machine.Note}}<p><b>{{.}}</b></p>{{end}}
 {{if .Problems}}<div class="bad"><b>Not as it must be:</b><ul>{{range .Problems}}<li>{{.}}</li>{{end}}</ul></div>
 {{else}}<p class="good">Everything answered 200 was found at the broker, and every ledger balances.</p>{{end}}
+{{range .LeftOut}}<p>Left out: {{.}}</p>{{end}}
 {{range .Sections}}<h2 id="{{.Name}}">{{.Title}}</h2>
 {{with .Text}}<p>{{.}}</p>{{end}}<p class="how">{{.How}}</p>
 <table><tr>{{range .Head}}<th>{{.}}</th>{{end}}</tr>

@@ -204,7 +204,7 @@ func (r *Runner) load(ctx context.Context, p *process, l *Load, round int, first
 		return nil, err
 	}
 	defer clients.Stop()
-	samples := p.sample()
+	samples := p.sample(len(l.Faults) > 0)
 	var before, after reading
 	err = func() error {
 		if err := pause(ctx, p, time.Duration(l.WarmUp)); err != nil {

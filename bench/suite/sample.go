@@ -90,7 +90,9 @@ type sampler struct {
 	samples    []Sample
 }
 
-func (p *process) sample() *sampler {
+// sample starts to look. Asking for metrics costs ingest a millisecond each time, so it is done only where the
+// series of deliveries is wanted.
+func (p *process) sample(withMetrics bool) *sampler {
 	s := &sampler{quit: make(chan struct{}), done: make(chan struct{})}
 	go func() {
 		defer close(s.done)
@@ -104,7 +106,7 @@ func (p *process) sample() *sampler {
 			case <-s.quit:
 				return
 			case now := <-ticker.C:
-				r, err := p.read(true)
+				r, err := p.read(withMetrics)
 				if err != nil {
 					continue // starved or gone: a gap in the series
 				}

@@ -32,6 +32,9 @@ type process struct {
 // ours says whether it has the admin address of ingest.
 func (p *process) ours() bool { return len(p.target.Command) == 0 }
 
+// ErrNoLimit means that a scenario limits the program's CPU time and that this machine does not let us.
+var ErrNoLimit = errors.New("the scenario needs the right to make control groups")
+
 var groups atomic.Int64 // names of control groups differ within this process
 
 // launch starts a target and waits until it is ready. more are arguments of ingest serve.
@@ -63,7 +66,7 @@ func launch(ctx context.Context, t *Target, binary, brokers, topic string, cores
 	}
 	if cores > 0 {
 		if p.group, err = limit.New(fmt.Sprintf("ingest-bench-%d-%d", os.Getpid(), groups.Add(1)), cores); err != nil {
-			return nil, err
+			return nil, fmt.Errorf("%w: %w", ErrNoLimit, err)
 		}
 		o.Bin, o.Args = p.group.Command(o.Bin, o.Args...)
 	}

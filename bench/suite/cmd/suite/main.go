@@ -111,6 +111,11 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	defer func() { _ = r.Close() }()
 	for _, sc := range scenarios {
 		result, err := r.Run(ctx, sc)
+		if errors.Is(err, suite.ErrNoLimit) {
+			report.LeftOut = append(report.LeftOut, err.Error())
+			fmt.Fprintln(out, "left out:", err)
+			continue
+		}
 		if err != nil {
 			return err
 		}
