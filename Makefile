@@ -5,6 +5,11 @@ STATICCHECK := $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME    ?= 30s
 DURATION    ?= 15s
 ROUNDS      ?= 3
+BASE        ?= HEAD
+WHAT        ?=
+REPORT      ?= bin/report
+SUITE       := $(GO) run ./bench/suite/cmd/suite
+BENCHSTAT   := $(GO) run golang.org/x/perf/cmd/benchstat@v0.0.0-20260908200009-22c9c6c9d4da
 
 # Linker flags of a release: no symbol table, no debug information.
 LDFLAGS := -s -w
@@ -13,7 +18,8 @@ PROCESS_TESTS := ./test/...
 UNIT_TESTS    := ./cmd/... ./internal/... ./pkg/... ./bench/...
 
 .DEFAULT_GOAL := help
-.PHONY: help build check fmt vet staticcheck test test-unit test-race test-builds test-process fuzz models demo fgsim bench bench-e2e bench-produce bench-crowd
+.PHONY: help build check fmt vet staticcheck test test-unit test-race test-builds test-process fuzz models demo fgsim \
+	bench bench-quick bench-e2e bench-produce bench-crowd bench-micro bench-compare tune tune-short
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -74,13 +80,34 @@ demo: ## live demonstration without Java, for DURATION (15s)
 fgsim: ## bin/fgsim, the FunctionGraph simulator
 	$(GO) build -trimpath -o bin/fgsim ./cmd/fgsim
 
-bench: bench-e2e bench-produce bench-crowd ## all benchmarks of the whole program
+bench: ## the whole report, about 15 minutes: throughput, latency, overload, outage, ...; into REPORT (bin/report)
+	$(SUITE) -out $(REPORT)
 
-bench-e2e: ## the built binary, a real Kafka, closed loop; ROUNDS (3)
-	$(GO) run ./bench/e2e -rounds $(ROUNDS) -json bench/results/e2e.json
+bench-quick: ## a look in ten seconds, without Java
+	$(SUITE) quick
 
-bench-produce: ## CPU of the Kafka sink alone, beside kafka-go's Writer
-	$(GO) run ./bench/produce
+bench-e2e: ## throughput and cost alone: the built binary, a real Kafka, closed loop; ROUNDS (3)
+	$(SUITE) -rounds $(ROUNDS) throughput
 
 bench-crowd: ## many clients with big bodies against a small memory limit
-	$(GO) run ./bench/crowd
+	$(SUITE) crowd
+
+bench-produce: ## CPU of the Kafka sink alone, beside kafka-go's Writer and franz-go
+	$(GO) run ./bench/produce -rounds $(ROUNDS)
+
+bench-micro: ## the parts beside their rivals, and the pipeline beside one that does nothing; into bin/micro.txt
+	@mkdir -p bin
+	$(GO) test -run '^$$' -bench 'Decode/(heavy|small)/64K' -benchtime 300ms -count $(ROUNDS) ./pkg/decode | tee bin/micro.txt
+	$(GO) test -run '^$$' -bench 'Uncontended|Saturated|WithWork' -benchtime 200ms -count $(ROUNDS) ./pkg/ring | tee -a bin/micro.txt
+	$(GO) run ./bench/produce -benchfmt -rounds $(ROUNDS) | tee -a bin/micro.txt
+	$(SUITE) -benchfmt -rounds $(ROUNDS) floor | tee -a bin/micro.txt
+	$(BENCHSTAT) bin/micro.txt
+
+bench-compare: ## this tree against the commit BASE, in turn, judged by benchstat; WHAT="-suite throughput" compares the whole program
+	$(GO) run ./bench/compare -base $(BASE) $(WHAT)
+
+tune: ## sweep the settings for the highest sustained rate (hours); writes docs/tuning.md and bench/results/tuning.json
+	$(GO) run ./bench/tune -json bench/results/tuning.json -doc docs/tuning.md
+
+tune-short: ## the same in minutes, for a few settings of one profile; writes nothing
+	$(GO) run ./bench/tune -trial 1s -profiles small -settings linger,codec

@@ -3,6 +3,7 @@ package load_test
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -11,17 +12,18 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"functiongraph-ingest/bench/load"
 )
 
-// With this variable set the test binary is a null server: it answers every request with an empty 200
-// and does nothing else. It is a process of its own so that the generator's CPU time can be told apart.
+// With this variable set the test binary is a null server: see load.ServeNull. It is a process of its own so that the generator's CPU time can be told apart.
 const nullServerVariable = "LOAD_TEST_NULL_SERVER"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(nullServerVariable) == "" {
 		os.Exit(m.Run())
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
@@ -31,12 +33,9 @@ func TestMain(m *testing.M) {
 		_, _ = io.Copy(io.Discard, os.Stdin) // ends when the parent does
 		os.Exit(0)
 	}()
-	for {
-		c, err := l.Accept()
-		if err != nil {
-			os.Exit(1)
-		}
-		go answerAll(c, func() string { return ok })
+	if err := load.ServeNull(context.Background(), l); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
 	}
 }
 
