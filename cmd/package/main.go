@@ -20,6 +20,11 @@ var startScript []byte
 // maxZip is the promise for a package's size.
 const maxZip = 6 << 20
 
+// cold are packages that run at the start or for an operator only. Without inlining they are smaller.
+func cold() []string {
+	return []string{"github.com/alecthomas/...", "github.com/goccy/...", "github.com/molecule-man/...", "net/http/...", "go/..."}
+}
+
 func main() {
 	out := flag.String("out", "dist", "folder for the packages")
 	flag.Parse()
@@ -48,7 +53,11 @@ func run(out string) error {
 // build makes, checks and tries one package.
 func build(out, tmp, arch string) error {
 	bin := filepath.Join(tmp, "ingest-"+arch)
-	cmd := exec.Command("go", "build", "-tags", "nosonic", "-trimpath", "-ldflags", "-s -w -buildid=", "-o", bin, "functiongraph-ingest/cmd/ingest")
+	args := []string{"build", "-tags", "nosonic", "-trimpath", "-ldflags", "-s -w -buildid="}
+	for _, packages := range cold() {
+		args = append(args, "-gcflags="+packages+"=-l")
+	}
+	cmd := exec.Command("go", append(args, "-o", bin, "functiongraph-ingest/cmd/ingest")...)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+arch)
 	if text, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("%s: go build: %w\n%s", arch, err, text)
