@@ -13,6 +13,12 @@ func TestOneBroker(t *testing.T) {
 	l.rows(t, oneBrokerRows())
 }
 
+// TestKilled: ingest is killed again and again.
+func TestKilled(t *testing.T) { newLab(t).rows(t, []row{killed()}) }
+
+// TestFullDisk: there is no room in memory or on disk.
+func TestFullDisk(t *testing.T) { newLab(t).rows(t, diskRows()) }
+
 // TestThreeBrokers: leaders move.
 func TestThreeBrokers(t *testing.T) {
 	l := newLab(t, kafkatest.WithBrokers(3), kafkatest.WithHeap("320m"))
