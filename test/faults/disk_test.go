@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"functiongraph-ingest/test/kafkatest"
@@ -86,7 +85,7 @@ func diskRows() (rows []row) {
 	for _, policy := range []string{"block", "drop-oldest", "drop-newest"} {
 		rows = append(rows, fullDisk(policy))
 	}
-	return slices.Clip(rows)
+	return rows
 }
 
 // mountSmall puts a file system of its own under the spool. Where that is not permitted --spool-max is the
