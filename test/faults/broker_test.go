@@ -134,7 +134,7 @@ func topicDeleted() row {
 			first := tr.judge.MustRead(tr, tr.kafka.Bootstrap(), tr.topic)
 			must(tr, tr.kafka.DeleteTopic(tr.topic))
 			tr.forget(first.Delivered)
-			tr.post(0)
+			tr.post()
 			tr.lasts(away)
 			must(tr, tr.kafka.CreateTopic(tr.topic, 4, nil))
 		},

@@ -26,18 +26,14 @@ type place struct {
 // every frame but the one that was hit, nothing else, and the books are right.
 func TestDamagedDirectory(t *testing.T) {
 	l := newLab(t)
-	r := &row{fault: "damaged", proxy: true, events: 120_000, rate: 60_000, modes: []mode{disk}, promise: everything, unready: true}
+	r := &row{fault: "damaged", proxy: true, events: 120_000, rate: 60_000, modes: []mode{disk}, promise: everything}
 	tr := l.prepare(t, r, disk)
 	made := tr.dir
 	tr.start()
 	p := l.fleet.Proxy(0)
-	tr.await("a producer id", func() bool {
-		status, _, err := tr.now().Get("/readyz")
-		return err == nil && status == 200
-	})
 	must(t, p.Refuse(true))
 	p.CutAll()
-	tr.post(0)
+	tr.post()
 	tr.load.Wait()
 	tr.kill()
 	left := tr.now().left

@@ -78,9 +78,12 @@ func topicName(parts ...string) string {
 // try runs one row in one mode and returns the judgement, which is also tested against the promise.
 func (l *lab) try(t *testing.T, r *row, m mode) *result {
 	tr := l.prepare(t, r, m)
-	tr.start()
-	tr.post(0)
-	if !r.unready {
+	if r.unready {
+		tr.startUnready()
+		tr.post()
+	} else {
+		tr.start()
+		tr.post()
 		tr.awaitAdmitted(tr.total() / 4)
 	}
 	r.trouble(tr)
@@ -159,25 +162,22 @@ func (tr *trial) rate() float64 {
 // start begins the next life, at the addresses and with the spool of the one before.
 func (tr *trial) start() *life {
 	tr.Helper()
-	l := &life{}
-	if tr.row.unready {
-		l.Process = proc.StartUnready(tr, tr.opts)
-		tr.awaitAnswer(l)
-	} else {
-		l.Process = proc.Start(tr, tr.opts)
-	}
-	tr.opts.Listen, tr.opts.Admin = l.Listen, l.Admin
-	tr.lives = append(tr.lives, l)
-	return l
+	return tr.begin(proc.Start(tr, tr.opts))
 }
 
 // startUnready is start for a life that does not get ready now.
 func (tr *trial) startUnready() *life {
 	tr.Helper()
-	before := tr.row.unready
-	tr.row.unready = true
-	defer func() { tr.row.unready = before }()
-	return tr.start()
+	l := tr.begin(proc.StartUnready(tr, tr.opts))
+	tr.awaitAnswer(l)
+	return l
+}
+
+func (tr *trial) begin(p *proc.Process) *life {
+	l := &life{Process: p}
+	tr.opts.Listen, tr.opts.Admin = l.Listen, l.Admin
+	tr.lives = append(tr.lives, l)
+	return l
 }
 
 func (tr *trial) awaitAnswer(l *life) {
@@ -204,11 +204,12 @@ func (tr *trial) await(what string, cond func() bool) {
 
 func (tr *trial) now() *life { return tr.lives[len(tr.lives)-1] }
 
-// post begins the load; events 0 is the row's.
-func (tr *trial) post(events int64) {
+// post begins the load.
+func (tr *trial) post() {
 	tr.Helper()
-	if events == 0 && !tr.row.endless {
-		events = tr.total()
+	events := tr.total()
+	if tr.row.endless {
+		events = 0
 	}
 	var err error
 	tr.load, err = load.Start(tr.Context(), load.Options{
