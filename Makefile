@@ -18,7 +18,7 @@ PROCESS_TESTS := ./test/...
 UNIT_TESTS    := ./cmd/... ./internal/... ./pkg/... ./bench/...
 
 .DEFAULT_GOAL := help
-.PHONY: help build package check fmt vet staticcheck test test-unit test-race test-builds test-process fuzz models demo fgsim \
+.PHONY: help build package check fmt vet staticcheck test test-unit test-race test-builds test-process faults fuzz models demo fgsim \
 	bench bench-quick bench-e2e bench-produce bench-crowd bench-micro bench-compare tune tune-short
 
 help: ## this list
@@ -66,6 +66,11 @@ test-builds: ## unit tests of the other builds: invariants, purego, yields in th
 # Never from the cache: the binary under test is not among the files that the cache looks at.
 test-process: ## the built binary as a process against a real Apache Kafka
 	$(GO) test -count=1 -p 1 -timeout 20m $(PROCESS_TESTS)
+
+# -write puts the figures into docs/guarantees.md; FAULTS chooses tests, for example FAULTS=TestKilled.
+FAULTS ?= .
+faults: ## the whole fault suite, about 45 minutes; writes the table of docs/guarantees.md
+	$(GO) test -count=1 -timeout 90m -v -run '$(FAULTS)' ./test/faults -all -write
 
 fuzz: ## every fuzz target for FUZZTIME (30s)
 	@set -e; for package in $$($(GO) list $(UNIT_TESTS)); do \
