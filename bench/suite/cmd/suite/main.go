@@ -122,10 +122,13 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		report.Results = append(report.Results, result)
 	}
 	if s.benchfmt {
-		if err := report.Benchmarks(lines); err != nil {
-			return err
-		}
+		return errors.Join(report.Benchmarks(lines), problems(report))
 	}
+	return s.publish(report, out)
+}
+
+// publish prints the tables and writes the report.
+func (s *settings) publish(report *suite.Report, out io.Writer) error {
 	fmt.Fprintln(out)
 	if err := report.Markdown(out); err != nil {
 		return err
@@ -136,8 +139,12 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		}
 		fmt.Fprintf(out, "\nreport: %s\n", filepath.Join(s.out, "report.html"))
 	}
-	if problems := report.Problems(); len(problems) > 0 {
-		return errors.New(strings.Join(problems, "\n"))
+	return problems(report)
+}
+
+func problems(report *suite.Report) error {
+	if list := report.Problems(); len(list) > 0 {
+		return errors.New(strings.Join(list, "\n"))
 	}
 	return nil
 }
