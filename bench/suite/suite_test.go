@@ -15,7 +15,7 @@ import (
 )
 
 func TestBundledScenarios(t *testing.T) {
-	for _, name := range append(All(), "quick") {
+	for _, name := range append(All(), Others()...) {
 		s, err := LoadScenario(name)
 		if err != nil || s.Name != name {
 			t.Errorf("%s: %v", name, err)

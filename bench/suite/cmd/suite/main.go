@@ -50,7 +50,8 @@ func parse(args []string) (*settings, error) {
 	flags.BoolVar(&s.benchfmt, "benchfmt", false, "print only lines of Go's benchmark format, for benchstat")
 	flags.IntVar(&s.rounds, "rounds", 0, "rounds, instead of the scenarios' own")
 	flags.Usage = func() {
-		fmt.Fprintf(flags.Output(), "usage: suite [flags] [scenario ...] [-- further arguments of ingest serve]\n\nscenarios: %s, quick, or a file *.yaml; none: all but quick\n\n", strings.Join(suite.All(), ", "))
+		fmt.Fprintf(flags.Output(), "usage: suite [flags] [scenario ...] [-- further arguments of ingest serve]\n\nscenarios: %s (all of these when none is named), %s, or a file *.yaml\n\n",
+			strings.Join(suite.All(), ", "), strings.Join(suite.Others(), ", "))
 		flags.PrintDefaults()
 	}
 	if err := flags.Parse(args); err != nil {
