@@ -18,7 +18,7 @@ PROCESS_TESTS := ./test/...
 UNIT_TESTS    := ./cmd/... ./internal/... ./pkg/... ./bench/...
 
 .DEFAULT_GOAL := help
-.PHONY: help build check fmt vet staticcheck test test-unit test-race test-builds test-process fuzz models demo \
+.PHONY: help build check fmt vet staticcheck test test-unit test-race test-builds test-process fuzz models demo fgsim \
 	bench bench-quick bench-e2e bench-produce bench-crowd bench-micro bench-compare tune tune-short
 
 help: ## this list
@@ -76,6 +76,9 @@ models: ## check the Promela models of the ring (needs spin)
 demo: ## live demonstration without Java, for DURATION (15s)
 	$(GO) build -o bin/demo ./cmd/demo
 	@bin/demo -duration $(DURATION)
+
+fgsim: ## bin/fgsim, the FunctionGraph simulator
+	$(GO) build -trimpath -o bin/fgsim ./cmd/fgsim
 
 bench: ## the whole report, about 15 minutes: throughput, latency, overload, outage, ...; into REPORT (bin/report)
 	$(SUITE) -out $(REPORT)

@@ -18,11 +18,11 @@ const module = "functiongraph-ingest"
 // together. A stage is its package and everything below it.
 var stages = []string{"internal/listen", "pkg/decode", "pkg/sink", "internal/spool", "internal/platform"}
 
-// assemblers may import several stages.
-var assemblers = []string{"internal/pipeline", "cmd"}
+// assemblers may import several stages. The spool's tools read its frames and the batches in them.
+var assemblers = []string{"internal/pipeline", "internal/lanespool", "internal/spoolctl", "cmd"}
 
 // notProduct is what does not run at a user's: its imports are free.
-var notProduct = []string{"test", "bench", "cmd/demo", "cmd/fgsim", "internal/simulator"}
+var notProduct = []string{"test", "bench", "cmd/demo", "cmd/fgsim", "internal/fgsim", "internal/simulator"}
 
 // oneImporter lists parts that count as one importer of third-party libraries though they have several
 // packages.

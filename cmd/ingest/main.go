@@ -18,6 +18,7 @@ const (
 	exitFailed  = 1 // could not start, for a reason that is not a setting: an address in use
 	exitUsage   = 2 // a bad setting or command line
 	exitDropped = 3 // something that was accepted is lost; the last line says what and why
+	exitDamaged = 3 // spool verify, export: something in the directory is damaged
 )
 
 func main() {
@@ -27,6 +28,9 @@ func main() {
 // run is the program without the process: it returns the exit code.
 func run(args []string, stdout, stderr io.Writer) int {
 	inv, err := config.Parse(args, config.ReadHost(), stdout)
+	if err != nil && len(args) > 0 && args[0] == string(config.Extension) {
+		return extend(nil, err, stdout, stderr)
+	}
 	if err != nil {
 		return complain(stderr, err)
 	}
@@ -34,10 +38,14 @@ func run(args []string, stdout, stderr io.Writer) int {
 	case "version":
 		fmt.Fprintln(stdout, version())
 		return exitOK
+	case string(config.Extension):
+		return extend(inv, nil, stdout, stderr)
 	case "check":
 		return check(inv, stdout, stderr)
 	case "serve":
 		return start(inv.Config, stdout, stderr)
+	case "spool ls", "spool verify", "spool export":
+		return spoolTool(inv, stdout, stderr)
 	default:
 		return exitOK // help was printed
 	}

@@ -24,8 +24,23 @@ func start(cfg *config.Config, stdout, stderr io.Writer) int {
 	}
 	tune(log, budget, config.ReadHost())
 
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
-	defer stop()
-	context.AfterFunc(ctx, stop) // a second signal kills
-	return serve(ctx, cfg, budget, log, stdout, stderr)
+	ctx, hurry, end := signals()
+	defer end()
+	return serve(ctx, hurry, cfg, budget, log, stdout, stderr)
+}
+
+// signals returns two contexts: the first SIGTERM or SIGINT ends the first one, a stop; the second one ends
+// both, and the stop waits for nobody. A third one kills.
+func signals() (stop, hurry context.Context, end func()) {
+	first, endFirst := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	hurry, hurryUp := context.WithCancel(context.Background())
+	context.AfterFunc(first, func() {
+		second, endSecond := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+		endFirst()
+		context.AfterFunc(second, func() {
+			endSecond()
+			hurryUp()
+		})
+	})
+	return first, hurry, endFirst
 }

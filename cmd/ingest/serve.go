@@ -15,16 +15,17 @@ import (
 	"functiongraph-ingest/pkg/sink"
 )
 
-// serve runs the pipeline until ctx ends and prints the ledger as its last line. The parts are started
+// serve runs the pipeline until ctx ends and prints the ledger as its last line; when hurry ends, the stop
+// leaves at once what Kafka has not taken yet. The parts are started
 // back to front: sink, pipeline, admin; and stopped the other way, but the admin address, which answers
 // to the end.
-func serve(ctx context.Context, cfg *config.Config, budget config.Budget, log *slog.Logger, stdout, stderr io.Writer) int {
-	out, more, err := newSink(cfg, budget, log, stdout)
+func serve(ctx, hurry context.Context, cfg *config.Config, budget config.Budget, log *slog.Logger, stdout, stderr io.Writer) int {
+	out, more, err := newSink(cfg, budget, log, stdout, nil)
 	if err != nil {
 		log.Error("cannot start", "error", err)
 		return exitUsage
 	}
-	p, err := listenOnFirst(cfg, budget, out, log)
+	p, err := listenOnFirst(cfg, budget, pipeline.Deps{Sink: out, Logger: log})
 	if err != nil {
 		log.Error("cannot start", "error", err)
 		closeWithin(out, time.Second)
@@ -33,7 +34,7 @@ func serve(ctx context.Context, cfg *config.Config, budget config.Budget, log *s
 	stopAdmin, err := startAdmin(cfg, p, more, log)
 	if err != nil {
 		log.Error("cannot start", "error", err)
-		_ = p.Stop(ctx)
+		_ = p.Stop(hurry)
 		return exitFailed
 	}
 	log.Info("serving", "listen", p.Addr(), "admin", cfg.Admin, "ack", cfg.Ack, "topic", cfg.Topic,
@@ -47,7 +48,7 @@ func serve(ctx context.Context, cfg *config.Config, budget config.Budget, log *s
 		log.Error("the listener ended", "error", err)
 		code = exitFailed
 	}
-	if err := p.Stop(context.WithoutCancel(ctx)); err != nil {
+	if err := p.Stop(hurry); err != nil {
 		log.Warn("stopped", "error", err)
 	}
 	l := p.Ledger()
@@ -64,7 +65,7 @@ func serve(ctx context.Context, cfg *config.Config, budget config.Budget, log *s
 }
 
 // listenOnFirst starts the pipeline on the first address of --listen that is free.
-func listenOnFirst(cfg *config.Config, budget config.Budget, out sink.Sink, log *slog.Logger) (*pipeline.Pipeline, error) {
+func listenOnFirst(cfg *config.Config, budget config.Budget, deps pipeline.Deps) (*pipeline.Pipeline, error) {
 	var p *pipeline.Pipeline
 	var err error
 	for _, addr := range cfg.ListenAddresses() {
@@ -72,11 +73,11 @@ func listenOnFirst(cfg *config.Config, budget config.Budget, out sink.Sink, log 
 			Listen: listen.Config{
 				Addr: addr, MaxBodyBytes: int64(budget.MaxBody), MaxConns: budget.MaxConns,
 				AdmitWait: cfg.AdmitWait, AckTimeout: cfg.AckTimeout, ReadTimeout: cfg.ReadTimeout, IdleTimeout: cfg.IdleTimeout,
-				WaitForAck: cfg.Ack != config.AckAccept, Events: true,
+				WaitForAck: cfg.Ack != config.AckAccept, Events: deps.Invocations == nil, TelemetryPath: cfg.TelemetryPath,
 			},
 			GateBytes: int64(budget.Gate), RingItems: cfg.RingItems, Decoders: cfg.Decoders, Lenient: !cfg.Strict,
 			ShutdownTimeout: cfg.ShutdownTimeout,
-		}, pipeline.Deps{Sink: out, Logger: log})
+		}, deps)
 		if err = p.Start(); err == nil {
 			return p, nil
 		}
@@ -86,7 +87,7 @@ func listenOnFirst(cfg *config.Config, budget config.Budget, out sink.Sink, log 
 
 // startAdmin serves /ledger, /metrics, /healthz and /readyz until the function it returns is called. more
 // adds the sink's own metrics.
-func startAdmin(cfg *config.Config, p *pipeline.Pipeline, more func(*metrics.Metrics), log *slog.Logger) (stop func(), err error) {
+func startAdmin(cfg *config.Config, p *pipeline.Pipeline, more registerMetrics, log *slog.Logger) (stop func(), err error) {
 	if cfg.Admin == config.Off {
 		return func() {}, nil
 	}

@@ -17,13 +17,19 @@ import (
 	"functiongraph-ingest/pkg/sink/ndjson"
 )
 
-// newSink makes the sink that --sink names, and returns how to add its own metrics.
-func newSink(cfg *config.Config, budget config.Budget, log *slog.Logger, stdout io.Writer) (sink.Sink, func(*metrics.Metrics), error) {
+// registerMetrics adds a sink's own metrics.
+type registerMetrics func(*metrics.Metrics)
+
+func noMetrics(*metrics.Metrics) {}
+
+// newSink makes the sink that --sink names, and returns how to add its own metrics. It does not look at
+// Kafka before hold is closed; nil: at once.
+func newSink(cfg *config.Config, budget config.Budget, log *slog.Logger, stdout io.Writer, hold <-chan struct{}) (sink.Sink, registerMetrics, error) {
 	if cfg.Sink == config.SinkNDJSON {
 		s, err := newNDJSON(cfg.Output, stdout)
-		return s, func(*metrics.Metrics) {}, err
+		return s, noMetrics, err
 	}
-	return newKafka(cfg, budget, log)
+	return newKafka(cfg, budget, log, hold)
 }
 
 // newNDJSON writes lines to a file, which is made or continued, or to stdout.
@@ -38,7 +44,7 @@ func newNDJSON(output string, stdout io.Writer) (sink.Sink, error) {
 	return ndjson.New(f), nil
 }
 
-func newKafka(cfg *config.Config, budget config.Budget, log *slog.Logger) (sink.Sink, func(*metrics.Metrics), error) {
+func newKafka(cfg *config.Config, budget config.Budget, log *slog.Logger, hold <-chan struct{}) (sink.Sink, registerMetrics, error) {
 	codec, err := recordbatch.ParseCodec(cfg.Codec)
 	if err != nil {
 		return nil, nil, err
@@ -50,6 +56,7 @@ func newKafka(cfg *config.Config, budget config.Budget, log *slog.Logger) (sink.
 	// Events larger than a batch have memory of their own. It comes out of the same budget.
 	oversize := min(budget.MaxBody, budget.Buffers/4)
 	k := kafka.Config{
+		Settle: settle(cfg.Ack), SpoolFull: spoolFull(cfg.SpoolFull), StowTime: cfg.ShutdownTimeout / 3,
 		Brokers: cfg.Brokers, Topic: cfg.Topic, DeadLetterTopic: cfg.DeadLetterTopic, ClientID: cfg.ClientID,
 		CreateTopic: cfg.CreateTopic, TopicPartitions: cfg.TopicPartitions,
 		Codec: codec, Linger: cfg.Linger, BatchBytes: int(cfg.BatchBytes), BufferBytes: int64(budget.Buffers - oversize),
@@ -63,11 +70,23 @@ func newKafka(cfg *config.Config, budget config.Budget, log *slog.Logger) (sink.
 	if cfg.SASLMechanism != config.Off {
 		k.SASL = kafka.SASL{Mechanism: cfg.SASLMechanism, User: cfg.SASLUser, Password: cfg.SASLPassword.Reveal()}
 	}
-	s, err := kafka.New(k, kafka.Deps{Logger: log})
+	deps := kafka.Deps{Logger: log, Hold: hold}
+	var disk *disk
+	if cfg.Spools() {
+		disk = newDisk(cfg, budget, log)
+		deps.OpenSpool = disk.open
+		k.ReplayBytes = int64(budget.Spool / 2)
+	}
+	s, err := kafka.New(k, deps)
 	if err != nil {
 		return nil, nil, err
 	}
-	return s, func(m *metrics.Metrics) { registerKafka(m, s) }, nil
+	return s, func(m *metrics.Metrics) {
+		registerKafka(m, s)
+		if disk != nil {
+			disk.register(m, s)
+		}
+	}, nil
 }
 
 // newTLS reads the certificates; nil without --tls.
@@ -107,6 +126,7 @@ func registerKafka(m *metrics.Metrics, s *kafka.Sink) {
 		"ingest_kafka_splits_total":            func(k kafka.Metrics) int64 { return k.Splits },
 		"ingest_kafka_producer_renewals_total": func(k kafka.Metrics) int64 { return k.Renewals },
 		"ingest_kafka_refreshes_total":         func(k kafka.Metrics) int64 { return k.Refreshes },
+		"ingest_kafka_thaws_total":             func(k kafka.Metrics) int64 { return k.Thaws },
 		"ingest_kafka_request_milliseconds_total": func(k kafka.Metrics) int64 {
 			return int64(k.RequestTime / time.Millisecond)
 		},

@@ -27,6 +27,8 @@ const (
 	roomForCrowd = 64 * MiB
 	// bufferShare: when memory is short, batch buffers give way to bodies down to one part in bufferShare.
 	bufferShare = 4
+	// spoolShare: a spool gets one part in spoolShare. A frame on disk costs 16 bytes.
+	spoolShare = 16
 	// bodiesInGate is how many of the largest bodies the gate should hold, so that one big delivery does
 	// not keep all others waiting.
 	bodiesInGate = 4
@@ -37,11 +39,12 @@ const (
 	batchesInBuffers = 4
 )
 
-// Budget is --memory-limit, split. Gate + Buffers + Conns + Runtime = Limit.
+// Budget is --memory-limit, split. Gate + Buffers + Spool + Conns + Runtime = Limit.
 type Budget struct {
 	Limit   Bytes // --memory-limit
 	Gate    Bytes // bodies between the start of their read and their last append
 	Buffers Bytes // batches, open and in flight
+	Spool   Bytes // the index of the frames on disk, and those that are being read back; half each
 	Conns   Bytes // open connections
 	Runtime Bytes // everything that does not grow with load
 
@@ -87,7 +90,10 @@ func (c *Config) split(limit Bytes) Budget {
 		b.MaxConns = c.MaxConns
 		b.Conns = Bytes(c.MaxConns) * connBytes
 	}
-	rest := limit - b.Runtime - b.Conns
+	if c.Spools() {
+		b.Spool = limit / spoolShare
+	}
+	rest := limit - b.Runtime - b.Conns - b.Spool
 	least := min(c.BufferBytes, max(limit/bufferShare, batchesInBuffers*c.BatchBytes))
 	b.Buffers = min(c.BufferBytes, max(least, rest-bodiesInGate*powerOfTwoAround(c.MaxBody)))
 	b.Gate = rest - b.Buffers

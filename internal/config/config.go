@@ -33,6 +33,13 @@ const (
 	IdempotencePrefer  = "prefer"  // no producer id: deliver without
 )
 
+// The values of --spool-full.
+const (
+	SpoolFullBlock      = "block"
+	SpoolFullDropOldest = "drop-oldest"
+	SpoolFullDropNewest = "drop-newest"
+)
+
 // Off is the value of --admin and --spool-dir that turns the part off.
 const Off = "off"
 
@@ -49,7 +56,7 @@ type Config struct {
 	Instance   string `name:"instance" env:"INGEST_INSTANCE" placeholder:"NAME" doc:"host name" group:"general" help:"Name of this instance, for --keyless=instance and the logs; default: the host name."`
 
 	Listen          string        `name:"listen" env:"INGEST_LISTEN" default:"${listen}" group:"intake" help:"Address that takes telemetry; with a range of ports (host:8081-8090) the first free one."`
-	Ack             string        `name:"ack" env:"INGEST_ACK" default:"${ack}" oneof:"accept,disk,kafka" group:"intake" help:"When a delivery is answered: accept (taken into memory), disk (not in this version), kafka (acknowledged by Kafka)."`
+	Ack             string        `name:"ack" env:"INGEST_ACK" default:"${ack}" oneof:"accept,disk,kafka" group:"intake" help:"When a delivery is answered: accept (taken into memory), disk (every event is durable in --spool-dir), kafka (every event is acknowledged by Kafka)."`
 	AckTimeout      time.Duration `name:"ack-timeout" env:"INGEST_ACK_TIMEOUT" default:"30s" group:"intake" help:"Longest wait for the ack, then 504: outcome unknown, delivery goes on."`
 	MaxBody         Bytes         `name:"max-body" env:"INGEST_MAX_BODY" default:"4MiB" group:"intake" help:"Largest body, else 413; lowered with a warning when --memory-limit leaves less."`
 	AdmitWait       time.Duration `name:"admit-wait" env:"INGEST_ADMIT_WAIT" default:"100ms" group:"intake" help:"Longest wait of a delivery for room in memory, then 503."`
@@ -77,10 +84,17 @@ type Config struct {
 	MetadataTTL     time.Duration `name:"metadata-ttl" env:"INGEST_METADATA_TTL" default:"60s" group:"delivery" help:"Age at which partitions and leaders are asked for again."`
 	ClientID        string        `name:"client-id" env:"INGEST_CLIENT_ID" default:"ingest" group:"delivery" help:"Name given to the brokers."`
 
+	ExtensionName  string   `name:"extension-name" env:"INGEST_EXTENSION_NAME" default:"extensionIngest.sh" group:"extension" help:"Full file name of the script in the package's folder extension/ that starts this process."`
+	TelemetryTypes []string `name:"telemetry-types" env:"INGEST_TELEMETRY_TYPES" default:"platform,function,extension" group:"extension" help:"Types of telemetry to subscribe to, separated by commas: platform, function, extension."`
+	TelemetryPath  string   `name:"telemetry-path" env:"INGEST_TELEMETRY_PATH" default:"/" placeholder:"/PATH" group:"extension" help:"Path that telemetry is posted to, and no other; random: one that nobody can guess, so that other code in the instance cannot feed events."`
+	OwnLogs        bool     `name:"own-logs" env:"INGEST_OWN_LOGS" default:"false" group:"extension" help:"Deliver also the lines of this process's own log, which come back as extension events."`
+
 	MemoryLimit Bytes  `name:"memory-limit" env:"INGEST_MEMORY_LIMIT" default:"${memory_limit}" doc:"64MiB (serve), a quarter of the cgroup's memory within 32MiB-64MiB (extension)" group:"memory" help:"Memory of the whole process (RSS), kept within 8 MiB."`
 	BufferBytes Bytes  `name:"buffer-bytes" env:"INGEST_BUFFER_BYTES" default:"16MiB" group:"memory" help:"Most memory of batches, open and in flight; less when --memory-limit is small."`
-	SpoolDir    string `name:"spool-dir" env:"INGEST_SPOOL_DIR" default:"off" group:"memory" help:"Directory for events that outlive an outage; off for none. Not in this version."`
-	SpoolMax    Bytes  `name:"spool-max" env:"INGEST_SPOOL_MAX" default:"0" doc:"0: from free space" group:"memory" help:"Most bytes in --spool-dir; 0: from free space. Not in this version."`
+	SpoolDir    string `name:"spool-dir" env:"INGEST_SPOOL_DIR" default:"${spool_dir}" group:"memory" help:"Directory for what must outlive an outage or the process; created when missing; off for none."`
+	SpoolMax    Bytes  `name:"spool-max" env:"INGEST_SPOOL_MAX" default:"0" doc:"0: a quarter of what is free at the start, at most 1GiB" group:"memory" help:"Most bytes in --spool-dir; 0: a quarter of what is free at the start, at most 1GiB."`
+	SpoolKeep   Bytes  `name:"spool-keep-free" env:"INGEST_SPOOL_KEEP_FREE" default:"0" doc:"0: half of what is free at the start" group:"memory" help:"What the spool leaves free on its file system for others; 0: half of what is free at the start."`
+	SpoolFull   string `name:"spool-full" env:"INGEST_SPOOL_FULL" default:"block" oneof:"block,drop-oldest,drop-newest" group:"memory" help:"When memory and spool are full: block (deliveries wait, then 503), drop-oldest, drop-newest; what is dropped is counted and reported to the dead-letter topic."`
 
 	TLS              bool   `name:"tls" env:"INGEST_TLS" default:"false" group:"security" help:"Talk TLS to the brokers."`
 	TLSCA            string `name:"tls-ca" env:"INGEST_TLS_CA" placeholder:"FILE" doc:"the system's" group:"security" help:"Certificates of the authorities that are trusted; default: the system's."`
@@ -91,5 +105,6 @@ type Config struct {
 	SASLPassword     Secret `name:"sasl-password" env:"INGEST_SASL_PASSWORD" placeholder:"SECRET" doc:"none" group:"security" help:"Password of --sasl-user; on the command line others can see it."`
 	SASLPasswordFile string `name:"sasl-password-file" env:"INGEST_SASL_PASSWORD_FILE" placeholder:"FILE" doc:"none" group:"security" help:"File that holds the password."`
 
+	command   Command
 	underived []string // problems found while deriving values; Validate reports them with its own
 }

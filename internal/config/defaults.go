@@ -22,6 +22,7 @@ func commandDefaults(cmd Command, host Host) map[string]string {
 			"memory_limit":     extensionMemory(host.MemoryBytes).String(),
 			"shutdown_timeout": "2s", // the platform's grace is short
 			"keyless":          KeylessInstance,
+			"spool_dir":        "/tmp/ingest-spool", // all that an instance has
 		}
 	}
 	return map[string]string{
@@ -31,6 +32,7 @@ func commandDefaults(cmd Command, host Host) map[string]string {
 		"memory_limit":     "64MiB",
 		"shutdown_timeout": "20s",
 		"keyless":          KeylessSticky,
+		"spool_dir":        Off,
 	}
 }
 
@@ -57,7 +59,7 @@ const (
 // Validate, so that a user sees all problems at once.
 func (c *Config) derive(host Host) {
 	if c.Linger == lingerAuto {
-		c.Linger = lingerForAck
+		c.Linger = lingerForAck // also for the disk's: a group for fdatasync forms meanwhile
 		if c.Ack == AckAccept {
 			c.Linger = lingerNobodyWaits
 		}

@@ -38,7 +38,8 @@ func (c *Config) Validate() error {
 	c.checkCounts(&p)
 	c.checkKafka(&p)
 	c.checkSecurity(&p)
-	c.checkNotYet(&p)
+	c.checkExtension(&p)
+	c.checkSpool(&p)
 	c.checkMemory(&p)
 	if len(p) == 0 {
 		return nil
@@ -100,18 +101,23 @@ func (c *Config) checkCounts(p *Problems) {
 	}
 }
 
-// checkNotYet refuses what later versions do: taking it and not doing it would lose data.
-func (c *Config) checkNotYet(p *Problems) {
-	if c.Ack == AckDisk {
-		p.add("ack", c.Ack, "needs the spool, not in this version; use kafka or accept")
+// leastSpool holds a few segments, so that space is given back while it is in use.
+const leastSpool = MiB
+
+func (c *Config) checkSpool(p *Problems) {
+	if c.SpoolDir == "" {
+		p.add("spool-dir", "", "must be a directory, or off")
 	}
-	if c.SpoolDir != Off {
-		p.add("spool-dir", c.SpoolDir, "the spool is not in this version; use off")
+	if !c.Spools() && c.Ack == AckDisk {
+		p.add("ack", c.Ack, "needs --spool-dir and --sink=kafka; or use kafka or accept")
 	}
-	if c.SpoolMax != 0 {
-		p.add("spool-max", c.SpoolMax, "the spool is not in this version; leave it out")
+	if c.SpoolMax != 0 && c.SpoolMax < max(leastSpool, 2*c.BatchBytes) {
+		p.add("spool-max", c.SpoolMax, fmt.Sprintf("must be at least %s and two batches of --batch-bytes=%s, or 0 to derive it", leastSpool, c.BatchBytes))
 	}
 }
+
+// Spools says that there is a disk queue.
+func (c *Config) Spools() bool { return c.SpoolDir != Off && c.Sink == SinkKafka }
 
 // The bounds of --batch-bytes. A batch of less than 4 KiB costs a request for a handful of events; more
 // than 64 MiB no broker takes.

@@ -34,7 +34,8 @@ func TestValidate(t *testing.T) {
 
 		{"--log-level=loud", "--log-level=loud: must be one of debug, info, warn, error"},
 		{"--ack=maybe", "--ack=maybe: must be one of accept, disk, kafka"},
-		{"--ack=disk", "--ack=disk: needs the spool, not in this version; use kafka or accept"},
+		{"--ack=disk", "--ack=disk: needs --spool-dir and --sink=kafka; or use kafka or accept"},
+		{"--ack=disk --spool-dir=/var/spool", ""},
 		{"--sink=null", "--sink=null: must be one of kafka, ndjson"},
 		{"--keyless=random", "--keyless=random: must be one of sticky, instance"},
 		{"--idempotence=off", "--idempotence=off: must be one of require, prefer"},
@@ -99,8 +100,9 @@ func TestValidate(t *testing.T) {
 		{"--sasl-mechanism=PLAIN --sasl-user=u --sasl-password-file=DIR/big",
 			"--sasl-password-file=DIR/big: must be a file that holds the password: DIR/big is larger than 65536 bytes: not a secret"},
 
-		{"--spool-dir=/var/spool", "--spool-dir=/var/spool: the spool is not in this version; use off"},
-		{"--spool-max=1GiB", "--spool-max=1GiB: the spool is not in this version; leave it out"},
+		{"--spool-dir=", "--spool-dir: must be a directory, or off"},
+		{"--spool-max=100KiB", "--spool-max=100KiB: must be at least 1MiB and two batches of --batch-bytes=256KiB, or 0 to derive it"},
+		{"--spool-full=panic", "--spool-full=panic: must be one of block, drop-oldest, drop-newest"},
 
 		{"--max-body=0", "--max-body=0: must be at least 1B, for example 4MiB"},
 		{"--batch-bytes=1KiB", "--batch-bytes=1KiB: must be from 4KiB to 64MiB"},
@@ -141,7 +143,7 @@ func TestValidate(t *testing.T) {
 // All problems are found at once, one line each, and each names a setting.
 func TestValidateCollects(t *testing.T) {
 	c := mustParse(t, nil, "serve", "--ack=maybe", "--listen=x", "--linger=-1s", "--decoders=0", "--memory-limit=1MiB",
-		"--sasl-password-file=/none", "--tls-ca=x", "--spool-dir=/x")
+		"--sasl-password-file=/none", "--tls-ca=x", "--spool-max=1B")
 	err := c.Validate()
 	problems, ok := err.(Problems)
 	if !ok || len(problems) != 10 {

@@ -34,7 +34,16 @@ type writer struct {
 // ErrWrite the segment gets no more frames; the spool goes on in another one when the disk works again.
 // The part of the frame that was written is cut off; only if that fails as well, and the process ends, and
 // the part happens to be all of it, does the frame come back.
-func (q *Queue) Append(m Meta, batch ...[]byte) (Pos, error) {
+func (q *Queue) Append(m Meta, batch ...[]byte) (Pos, error) { return q.append(m, nil, batch) }
+
+// AppendInDoubt is Append for a batch that was sent already, under a stamp, and has no answer yet. The
+// cursor names the frame before it is written, so that no kill finds the one without the other: a cursor
+// that names a frame which is not there means nothing. No frame of the queue may stand before it.
+func (q *Queue) AppendInDoubt(m Meta, st Stamp, batch ...[]byte) (Pos, error) {
+	return q.append(m, &st, batch)
+}
+
+func (q *Queue) append(m Meta, inDoubt *Stamp, batch [][]byte) (Pos, error) {
 	s := q.s
 	n, crc := 0, uint32(0)
 	for _, p := range batch {
@@ -54,6 +63,11 @@ func (q *Queue) Append(m Meta, batch ...[]byte) (Pos, error) {
 		return 0, err
 	}
 	s.cursors.begin(q)
+	if inDoubt != nil {
+		if err := q.Sending(makePos(g.number, g.size), *inDoubt); err != nil {
+			return 0, fmt.Errorf("%w: %w", ErrWrite, err)
+		}
+	}
 	if m.WrittenAt == 0 {
 		m.WrittenAt = s.now().UnixMilli()
 	}

@@ -3,7 +3,9 @@ package spool
 import (
 	"io"
 	"path/filepath"
+	"slices"
 	"strings"
+	"time"
 )
 
 // Kind is what a piece of a segment is.
@@ -48,7 +50,10 @@ type Report struct {
 
 // Inspect walks a spool directory without changing anything or taking the lock: a copy as well as one
 // that is in use, of which it sees some moment. yield gets every piece in order of position and ends the
-// walk with an error, which Inspect returns. With batches, frames come with their batch.
+// walk with an error, which Inspect returns. With batches, frames come with their batch; one of a frame
+// that was done meanwhile may be nil.
+//
+// What a process does to the directory at that moment is never reported as damage: see regions.
 func Inspect(fsys FS, dir string, batches bool, yield func(*Piece) error) (Report, error) {
 	in := inspection{fs: fsys, dir: dir, batches: batches, yield: yield, cursors: map[partition]cursor{}}
 	// First the cursors: what they say is done then certainly is.
@@ -90,6 +95,14 @@ type inspection struct {
 	buf     []byte
 }
 
+// looks is how often something is read that looks damaged, since it may be under way. Two looks that
+// agree are enough with a pause between: a write takes microseconds, but its thread may lose its core
+// in the middle of it.
+const (
+	looks = 5
+	pause = 50 * time.Millisecond
+)
+
 func (in *inspection) readCursors() error {
 	file, err := in.fs.Open(filepath.Join(in.dir, cursorName), true)
 	if isNotExist(err) {
@@ -103,18 +116,40 @@ func (in *inspection) readCursors() error {
 	if err != nil {
 		return err
 	}
-	f, err := readCursors(file, size, func(topic []byte, id int32, c cursor) {
-		in.report.Cursors++
-		if c.damaged {
-			in.report.BadCursors++
+	for look := range looks {
+		if look > 0 {
+			time.Sleep(pause)
 		}
-		key := partition{string(topic), id}
-		if old, ok := in.cursors[key]; !ok || c.seq > old.seq {
-			in.cursors[key] = c
+		in.report.Cursors, in.report.BadCursors = 0, 0
+		f, err := readCursors(file, size, in.cursor)
+		in.report.Closed = f.whole && f.header.state == stateClosed
+		if err != nil || in.report.BadCursors == 0 {
+			return err
 		}
-	})
-	in.report.Closed = f.whole && f.header.state == stateClosed
-	return err
+	}
+	return nil
+}
+
+func (in *inspection) cursor(topic []byte, id int32, c cursor) {
+	in.report.Cursors++
+	if c.damaged {
+		in.report.BadCursors++
+	}
+	key := partition{string(topic), id}
+	if old, ok := in.cursors[key]; !ok || c.seq > old.seq {
+		in.cursors[key] = c
+	}
+}
+
+// gone says that a segment has lost its name since the directory was listed: its frames were done, and
+// its file may be another segment's by now. The name goes before the file is written to again, so bytes
+// that were read while it was there are the segment's.
+func (in *inspection) gone(f segmentFile) bool {
+	file, err := in.fs.Open(filepath.Join(in.dir, f.Name), true)
+	if err == nil {
+		_ = file.Close() // only read
+	}
+	return isNotExist(err)
 }
 
 // segment walks one segment. One that is gone was done: that is how a live directory changes.
@@ -129,66 +164,124 @@ func (in *inspection) segment(f segmentFile) error {
 		return in.yield(&p)
 	}
 	defer file.Close()
+	if p.Kind = in.judge(file, f); p.Kind != "" && in.gone(f) {
+		return nil
+	}
+	if p.Kind == KindCorrupt {
+		p.Bytes = segmentHeaderBytes // frames may follow all the same
+	}
+	if p.Kind != "" {
+		if err := in.yield(&p); err != nil || p.Kind != KindCorrupt {
+			return err
+		}
+	}
+	for _, r := range in.regions(file, f) {
+		if err := in.piece(file, f, &r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// judge looks at a segment's header; "" is a good one.
+func (in *inspection) judge(file File, f segmentFile) Kind {
 	sc := &in.sc
 	sc.start(file, f.Size, f.salt)
 	head, err := sc.at(0, segmentHeaderBytes)
 	var h segmentHeader
 	switch {
 	case err != nil:
-		p.Kind = KindUnreadable
+		return KindUnreadable
 	case h.parse(head) && h.version != Version:
-		p.Kind = KindForeign
+		return KindForeign
 	case h.parse(head) && h.number == f.number && h.salt == f.salt:
-	case h.parse(head) && !sc.begun():
-		p.Kind = KindTorn
-	case sc.zeros(0) || f.Size < segmentHeaderBytes:
-		p.Kind = KindTorn
+		return ""
+	case h.parse(head) && !sc.begun(), sc.zeros(0) || f.Size < segmentHeaderBytes:
+		return KindTorn
 	default:
-		p.Kind, p.Bytes = KindCorrupt, segmentHeaderBytes
-		if err := in.yield(&p); err != nil {
-			return err
-		}
-		p.Kind = ""
+		return KindCorrupt
 	}
-	if p.Kind != "" {
-		return in.yield(&p)
-	}
-	sc.start(file, f.Size, f.salt)
-	return in.pieces(file, f)
 }
 
-func (in *inspection) pieces(file File, f segmentFile) error {
-	for {
-		r, ok := in.sc.next()
-		if !ok || r.kind == regionEnd {
+// regions scans a segment until two scans agree on what is damaged. In a directory that is in use a
+// header may be half written where the scan is, and blocks of frames that are done may be given back
+// behind a gap that the scan has passed. None when the segment is gone.
+func (in *inspection) regions(file File, f segmentFile) []region {
+	var all []region
+	var bad, before []int64
+	topics := map[string][]byte{}
+	for look := range looks {
+		if look > 0 {
+			time.Sleep(pause)
+		}
+		all, bad, before = all[:0], bad[:0], append(before[:0], bad...)
+		suspect := false
+		in.sc.start(file, f.Size, f.salt)
+		for r, ok := in.sc.next(); ok && r.kind != regionEnd; r, ok = in.sc.next() {
+			if topics[string(r.topic)] == nil {
+				topics[string(r.topic)] = slices.Clone(r.topic)
+			}
+			r.topic = topics[string(r.topic)]
+			all = append(all, r)
+			suspect = suspect || r.kind == regionTorn
+			if r.kind == regionCorrupt {
+				bad = append(bad, r.off)
+			}
+		}
+		if (suspect || len(bad) > 0) && in.gone(f) {
 			return nil
 		}
-		p := Piece{Segment: f.Name, Pos: makePos(f.number, r.off), Bytes: r.length, Scanned: in.scanned + r.off, Total: in.report.Bytes}
-		p.Frame = Frame{Topic: string(r.topic), Partition: r.header.partition, Meta: r.header.Meta}
-		switch r.kind {
-		case regionGap:
-			p.Kind = KindGap
-		case regionTorn:
-			p.Kind = KindTorn
-		case regionCorrupt:
-			p.Kind = KindCorrupt
-		case regionFrame:
-			p.Kind = KindFrame
-			c := in.cursors[partition{p.Frame.Topic, p.Frame.Partition}]
-			if p.Pos <= c.done {
-				p.Kind = KindDone
-			}
-			if p.InDoubt = p.Pos == c.doubt; p.InDoubt {
-				p.Stamp = c.stamp
-			}
-			if in.batches && !in.batch(file, &p, &r) {
-				p.Kind = KindUnreadable
-			}
+		if slices.Equal(bad, before) {
+			break
 		}
-		if err := in.yield(&p); err != nil {
+	}
+	return all
+}
+
+func (in *inspection) piece(file File, f segmentFile, r *region) error {
+	p := Piece{Segment: f.Name, Pos: makePos(f.number, r.off), Bytes: r.length, Scanned: in.scanned + r.off, Total: in.report.Bytes}
+	p.Frame = Frame{Topic: string(r.topic), Partition: r.header.partition, Meta: r.header.Meta}
+	switch r.kind {
+	case regionGap:
+		p.Kind = KindGap
+	case regionTorn:
+		p.Kind = KindTorn
+	case regionCorrupt:
+		p.Kind = KindCorrupt
+	case regionFrame:
+		if err := in.frame(file, f, &p, r); err != nil || p.Kind == "" {
 			return err
 		}
 	}
+	return in.yield(&p)
+}
+
+// frame completes the piece of a whole frame; its kind stays "" when the segment is gone.
+func (in *inspection) frame(file File, f segmentFile, p *Piece, r *region) error {
+	whole := !in.batches || in.batch(file, p, r)
+	if !whole {
+		p.Frame.Batch = nil
+		if in.gone(f) {
+			return nil
+		}
+		// Its blocks are given back when it is done, so the cursor says so by now.
+		if err := in.readCursors(); err != nil {
+			return err
+		}
+	}
+	c := in.cursors[partition{p.Frame.Topic, p.Frame.Partition}]
+	switch {
+	case p.Pos <= c.done:
+		p.Kind = KindDone
+	case !whole:
+		p.Kind = KindUnreadable
+	default:
+		p.Kind = KindFrame
+	}
+	if p.InDoubt = p.Pos == c.doubt; p.InDoubt {
+		p.Stamp = c.stamp
+	}
+	return nil
 }
 
 // batch reads a frame's batch again; the scan has checked it already but does not keep it.

@@ -39,7 +39,9 @@ func (s *Spool) quarantineRegion(g *segment, off, length int64, events int32, re
 	err := s.copyAside(g.file, off, length, name)
 	s.mu.Lock()
 	s.stats.quarantined++
-	s.stats.quarantinedEvents += int64(max(events, 0))
+	if s.opening {
+		s.stats.quarantinedEvents += int64(max(events, 0))
+	}
 	if err == nil {
 		s.known[name] = length
 		s.stats.quarantineBytes += length

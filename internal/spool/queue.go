@@ -88,6 +88,22 @@ func (q *Queue) Len() (frames int, events, bytes int64) {
 	return q.frames, q.events, q.bytes
 }
 
+// Head is the oldest frame that is not done, its size on disk and its events; false: there is none. It
+// reads nothing.
+func (q *Queue) Head() (pos Pos, bytes int64, events int, ok bool) {
+	q.s.mu.Lock()
+	defer q.s.mu.Unlock()
+	e, ok := q.afterLocked(0)
+	return e.pos, int64(e.size), int(e.events), ok
+}
+
+// Tail is the newest frame that is not done; 0: there is none.
+func (q *Queue) Tail() Pos {
+	q.s.mu.Lock()
+	defer q.s.mu.Unlock()
+	return q.newestLocked()
+}
+
 func (q *Queue) pushLocked(e entry, g *segment) {
 	s := q.s
 	s.pushEntry(&q.index, e)

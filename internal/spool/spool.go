@@ -132,6 +132,7 @@ type Spool struct {
 	latched     error            // why the disk is not written to; nil: it works
 	known       map[string]int64 // files in quarantine
 
+	opening  bool   // Open is not done
 	scanning uint32 // the segment that Open scans
 }
 
@@ -160,10 +161,11 @@ func Open(cfg Config, deps Deps) (*Spool, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.lock = lock
+	s.lock, s.opening = lock, true
 	if err := s.recover(); err != nil {
 		return nil, errors.Join(fmt.Errorf("spool: %w", err), lock.Close())
 	}
+	s.opening = false
 	return s, nil
 }
 

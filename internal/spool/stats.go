@@ -13,7 +13,7 @@ type counts struct {
 
 	quarantined       int64
 	quarantineBytes   int64 // what is in the directory
-	quarantinedEvents int64
+	quarantinedEvents int64 // of damaged frames whose header was whole, found by Open
 	lostFrames        int64
 	lostEvents        int64
 	torn              int64

@@ -1,7 +1,8 @@
 // Package sink is the seam between the pipeline and what takes its records.
 //
 // A [Sink] copies records into its own batches and settles them later: a record is settled when it
-// is delivered, dead-lettered, set aside on disk or dropped for a counted reason. Two sinks exist:
+// is delivered, dead-lettered, set aside on disk or dropped for a counted reason; a sink with a disk
+// queue may be told to settle it when it is durable there. Two sinks exist:
 // pkg/sink/kafka publishes to Apache Kafka, pkg/sink/ndjson writes lines.
 package sink
 
@@ -67,7 +68,8 @@ type Sink interface {
 	Flush()
 
 	// Close stops intake, flushes, and waits until everything is settled. What is not settled when
-	// ctx ends is dropped with reason "shutdown". Close is idempotent.
+	// ctx ends, or nears its deadline, goes to disk where the sink has that, else it is dropped with reason
+	// "shutdown". Close is idempotent.
 	Close(ctx context.Context) error
 
 	// Ready is nil when the sink can deliver now, else the reason why not.
@@ -78,12 +80,15 @@ type Sink interface {
 	Stats() Stats
 }
 
-// Stats is a sink's part of the ledger. All values but the last three are counts of events.
+// Stats is a sink's part of the ledger. All values but the last three are counts of events. What was taken
+// and what was recovered is the sum of the others.
 type Stats struct {
 	Delivered    int64            // good events acknowledged by the destination
 	DeadLettered int64            // events acknowledged by the dead-letter destination
 	SetAside     int64            // events kept whole in a file because no topic can take them
-	InFlight     int64            // taken and not yet settled
+	Recovered    int64            // found on disk at the start: taken by a process before this one
+	Spooled      int64            // on disk only, to be delivered by this process or the next one
+	InFlight     int64            // in memory and not yet settled
 	Dropped      map[string]int64 // by reason; nil when none
 
 	PossibleDuplicates   int64 // events that may have been delivered twice, and why is in the log

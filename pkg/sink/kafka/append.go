@@ -19,6 +19,11 @@ func (s *Sink) Append(ctx context.Context, recs []sink.Record, ack sink.Ack) (in
 		for !s.place(r, ack) {
 			s.inFlight.Add(int64(i - counted)) // before the lock goes: they may be delivered while we wait
 			counted = i
+			if s.mustDropNewest() {
+				s.dropNewest(len(r.Value), ack)
+				counted++ // it never was in flight
+				break
+			}
 			if err := s.awaitRoom(ctx); err != nil {
 				return i, err
 			}
@@ -36,13 +41,17 @@ func (s *Sink) awaitRoom(ctx context.Context) error {
 	s.relieve()
 	room := s.room
 	s.waiting++
+	patience, stop := s.patience()
 	s.mu.Unlock()
 	var err error
 	select {
 	case <-room:
+	case <-patience:
+		s.press() // the caller comes again
 	case <-ctx.Done():
 		err = ctx.Err()
 	}
+	stop()
 	s.mu.Lock()
 	s.waiting--
 	if s.closed {
@@ -53,6 +62,7 @@ func (s *Sink) awaitRoom(ctx context.Context) error {
 
 // madeRoom wakes the appenders that wait. s.mu is held.
 func (s *Sink) madeRoom() {
+	s.notFull()
 	if s.waiting > 0 {
 		close(s.room)
 		s.room = make(chan struct{})
@@ -63,16 +73,14 @@ func (s *Sink) madeRoom() {
 // that it does not wait for its linger. When the topic grows, all of them are. s.mu is held.
 func (s *Sink) relieve() {
 	var fullest *lane
-	for _, t := range []*topic{&s.main, &s.dead} {
-		for _, l := range t.lanes {
-			if l.open == nil {
-				continue
-			}
-			if t.grow != 0 {
-				l.sealAndSend()
-			} else if fullest == nil || l.relievesMore(fullest) {
-				fullest = l
-			}
+	for l := range s.lanes() {
+		if l.open == nil {
+			continue
+		}
+		if l.topic.grow != 0 {
+			l.sealAndSend()
+		} else if fullest == nil || l.relievesMore(fullest) {
+			fullest = l
 		}
 	}
 	if fullest != nil {
@@ -115,6 +123,8 @@ func (s *Sink) laneFor(key []byte) *lane {
 		return nil
 	}
 	switch n := len(t.lanes); {
+	case n == 0 && s.deps.OpenSpool != nil, t.lobby != nil: // those who came before are still in there
+		return t.inLobby()
 	case n == 0:
 		return nil
 	case key != nil:
@@ -124,6 +134,15 @@ func (s *Sink) laneFor(key []byte) *lane {
 	default:
 		return t.lanes[t.sticky]
 	}
+}
+
+// inLobby is the lane for records of a topic whose partitions are not known yet. s.mu is held.
+func (t *topic) inLobby() *lane {
+	if t.lobby == nil {
+		t.lobby = &lane{topic: t, partition: lobbyPartition}
+		t.lobby.attach(t.sink.spooler.sp)
+	}
+	return t.lobby
 }
 
 // tryGrow takes the new partitions into use once nothing is unsettled any more.
@@ -143,7 +162,7 @@ func (s *Sink) put(l *lane, r *sink.Record, size int, ack sink.Ack, events int) 
 	}
 	b := l.open
 	if b == nil {
-		b = s.newBatch()
+		b = s.newBatch(l)
 		b.rb = s.pool.NewBatch(0)
 		if !b.rb.TryAppend(r.Timestamp, r.Key, r.Value, r.Headers) {
 			b.rb.Release()
@@ -154,6 +173,7 @@ func (s *Sink) put(l *lane, r *sink.Record, size int, ack sink.Ack, events int) 
 		l.open = b
 		l.topic.batches++
 		l.begun()
+		l.wantFrame()
 	} else if !b.rb.TryAppend(r.Timestamp, r.Key, r.Value, r.Headers) {
 		return false
 	}
@@ -184,7 +204,7 @@ func (s *Sink) putOversize(l *lane, r *sink.Record, size int, ack sink.Ack, even
 	if n := l.topic.private - l.topic.halves; n != 0 && n+int64(size) > s.cfg.OversizeBytes {
 		return false
 	}
-	b := s.privateBatch(r, size)
+	b := s.privateBatch(l, r, size)
 	b.events = events
 	b.await(ack)
 	l.seal() // what came before goes before
@@ -193,8 +213,8 @@ func (s *Sink) putOversize(l *lane, r *sink.Record, size int, ack sink.Ack, even
 }
 
 // privateBatch is a batch of one record outside of the pool.
-func (s *Sink) privateBatch(r *sink.Record, size int) *batch {
-	b := s.newBatch()
+func (s *Sink) privateBatch(l *lane, r *sink.Record, size int) *batch {
+	b := s.newBatch(l)
 	b.rb, b.opened = recordbatch.NewPrivateBatch(size), time.Now()
 	if !b.rb.TryAppend(r.Timestamp, r.Key, r.Value, r.Headers) {
 		panic("kafka: a private batch refused the record it was made for")
@@ -206,5 +226,6 @@ func (s *Sink) privateBatch(r *sink.Record, size int) *batch {
 func (s *Sink) enqueue(l *lane, b *batch) {
 	l.topic.adopt(b)
 	l.queue = append(l.queue, b)
+	l.wantFrame()
 	l.signal()
 }

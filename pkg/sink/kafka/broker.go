@@ -53,7 +53,7 @@ func (l *lane) signal() {
 
 // freed is called when a request has let go of the lane. s.mu is held.
 func (l *lane) freed() {
-	if l.doubt != nil || len(l.queue) > 0 {
+	if l.mustGo() {
 		l.signal()
 	} else if l.open != nil {
 		l.begun()
@@ -71,10 +71,16 @@ func (l *lane) begun() {
 	}
 }
 
+// mustGo says that the lane has more than an open batch.
+func (l *lane) mustGo() bool {
+	return l.doubt != nil || len(l.queue) > 0 || len(l.parts) > 0 || l.disk.any
+}
+
 // sendable says whether the lane could send at now; if only a pause is in the way, when it is over.
 func (l *lane) sendable(now time.Time) (ok bool, at time.Time) {
 	s := l.topic.sink
-	if l.busy || l.idle() {
+	l.checkDisk()
+	if l.busy || l.idle() || !l.mayPass() {
 		return false, time.Time{}
 	}
 	if !s.unsafe {
@@ -88,9 +94,25 @@ func (l *lane) sendable(now time.Time) (ok bool, at time.Time) {
 	return true, time.Time{}
 }
 
+// mayPass says whether the spool lets the lane's next batch go; else the spooler signals when it does.
+func (l *lane) mayPass() bool {
+	s, b := l.topic.sink, l.next()
+	switch {
+	case s.spooler.holding || l.disk.closing:
+		return false
+	case b == nil:
+		return l.disk.apart == nil
+	case b.writing, l.disk.apart != nil && b.root != l.disk.apart:
+		return false
+	case b.pos == 0 && b.root == nil && s.framesFirst():
+		return b.attempts > 0 // one that was sent before its frame could be written goes on
+	}
+	return true
+}
+
 // due says whether something of the lane must go now, and else when.
 func (b *broker) due(l *lane, now time.Time) (bool, time.Time) {
-	if l.doubt != nil || len(l.queue) > 0 || b.s.closed {
+	if l.mustGo() || b.s.closed {
 		return true, time.Time{}
 	}
 	at := l.open.opened.Add(b.s.cfg.Linger)

@@ -47,6 +47,17 @@ type Config struct {
 	Keyless  Keyless
 	Instance string // for KeylessInstance
 
+	Settle    Settle    // on Kafka
+	SpoolFull SpoolFull // block
+	// ReplayBytes bounds the frames that are read back from the spool at one time; each request may hold one
+	// frame beyond it. 1 MiB. Only with a spool.
+	ReplayBytes int64
+	// DeadSpoolBytes bounds the dead letters on disk that no topic takes until someone acts. 64 MiB.
+	DeadSpoolBytes int64
+	// StowTime is the part of Close's time that is kept for the disk: what Kafka has not taken by then goes
+	// to the spool. 2s, and at most a third of all.
+	StowTime time.Duration
+
 	// PreferIdempotence goes on without producer ids when the cluster refuses them: at-least-once, and
 	// Stats say so. Without it a refusal is a configuration error and nothing is sent.
 	PreferIdempotence bool
@@ -72,9 +83,16 @@ type Deps struct {
 	Logger *slog.Logger
 	// Dial replaces the TCP dialler (tests cut connections with it).
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+	// Hold, when not nil, keeps the sink from looking at the cluster before it is closed: in a function's cold
+	// start others come first. Records are taken all the same, as far as there is room.
+	Hold <-chan struct{}
 	// SetAside keeps an event that no topic can take, whole, outside of Kafka, and returns once it is
-	// safe. Nil, or an error, makes the event dropped with reason "too_large".
+	// safe. Nil is the spool's; without one, or with an error, the event is dropped with reason "too_large".
 	SetAside func(raw []byte, sha256 [32]byte) error
+	// OpenSpool opens the disk queue and reads what the last process left in it; nil: there is none. It is
+	// called from a goroutine of the sink, and again each second while it fails. The sink closes what it
+	// returns. Nothing is sent before it has returned, but for an error.
+	OpenSpool func() (Spool, error)
 }
 
 const (
@@ -101,6 +119,9 @@ func (c *Config) setDefaults() {
 	def(&c.RetryMin, 50*time.Millisecond)
 	def(&c.RetryMax, time.Second)
 	def(&c.MetadataTTL, 60*time.Second)
+	def(&c.ReplayBytes, int64(1<<20))
+	def(&c.DeadSpoolBytes, int64(64<<20))
+	def(&c.StowTime, 2*time.Second)
 	if c.TopicPartitions == 0 {
 		c.TopicPartitions = -1
 	}

@@ -74,8 +74,16 @@ func (s *Sink) takeDead(ctx context.Context, r *sink.Record, ack sink.Ack, event
 			if s.placeDead(r, size, ack, events) {
 				return 0, nil
 			}
+		case s.deadMaySpill():
+			s.spooler.pressed = true // they wait on disk
+			wake(s.spooler.kick)
 		case s.dead.hopeless():
 			s.dropDead(events)
+			return events, nil
+		}
+		if s.mustDropNewest() {
+			s.drop(DroppedSpoolFull, events)
+			s.spooler.loss.add(events, size)
 			return events, nil
 		}
 		if err := s.awaitRoom(ctx); err != nil {
@@ -86,6 +94,22 @@ func (s *Sink) takeDead(ctx context.Context, r *sink.Record, ack sink.Ack, event
 
 // deadFull says that dead letters hold their share of the buffers. s.mu is held.
 func (s *Sink) deadFull() bool { return s.dead.held > s.cfg.BufferBytes/deadLetterShare }
+
+// deadMaySpill says that dead letters may wait on disk: those that nobody takes until someone acts have a
+// share of it. s.mu is held.
+func (s *Sink) deadMaySpill() bool {
+	if s.spooler.sp == nil || s.spooler.err != nil {
+		return false
+	}
+	if !s.dead.hopeless() {
+		return true
+	}
+	var bytes int64
+	for _, l := range s.dead.lanes {
+		bytes += l.disk.q.Bytes()
+	}
+	return bytes < s.cfg.DeadSpoolBytes
+}
 
 // hopeless says that the topic takes nothing until someone acts: it is missing and may not be created, or
 // what is sent is refused. To wait for it would stop the good events as well.
@@ -120,12 +144,24 @@ func (s *Sink) placeDead(r *sink.Record, size int, ack sink.Ack, events int) boo
 func (s *Sink) truncate(raw []byte, headers []sink.Header) (value []byte, h []sink.Header, kept error) {
 	sum := sha256.Sum256(raw)
 	kept = errNoSetAside
-	if s.deps.SetAside != nil {
-		kept = s.deps.SetAside(raw, sum)
+	if keep := s.setAsideFunc(); keep != nil {
+		kept = keep(raw, sum)
 	}
 	return raw[:min(len(raw), truncatedBytes)], append(headers,
 		sink.Header{Key: headerTruncated, Value: []byte("true")},
 		sink.Header{Key: headerSHA256, Value: []byte(hex.EncodeToString(sum[:]))}), kept
+}
+
+func (s *Sink) setAsideFunc() func(raw []byte, sha256 [32]byte) error {
+	if s.deps.SetAside != nil {
+		return s.deps.SetAside
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.spooler.sp == nil {
+		return nil
+	}
+	return s.spooler.sp.SetAside
 }
 
 // settleWhole counts an event in flight whose whole was set aside, or could not be. s.mu is held.

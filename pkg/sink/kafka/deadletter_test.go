@@ -122,9 +122,11 @@ func TestRefusedRecordsAreBoundedWhileTheyCannotBeBuried(t *testing.T) {
 // The memory of a split is counted as it is: whole chunks.
 func TestPrivateMemoryIsCountedInChunks(t *testing.T) {
 	s := &Sink{}
+	s.main.sink = s
+	l := &lane{topic: &s.main}
 	r := record("k", 1)
-	b := s.privateBatch(&r, recordbatch.RecordSize(r.Key, r.Value, r.Headers))
-	s.enqueue(&lane{topic: &s.main}, b)
+	b := s.privateBatch(l, &r, recordbatch.RecordSize(r.Key, r.Value, r.Headers))
+	s.enqueue(l, b)
 	if b.private != recordbatch.ChunkSize {
 		t.Errorf("a private batch of one small record counts %d bytes, and takes %d", b.private, recordbatch.ChunkSize)
 	}

@@ -58,15 +58,16 @@ func (w *worker) split(e *entry) {
 	}
 	s.splits.Add(1)
 	l.doubt, l.busy, l.failures = nil, false, 0
+	root := b.takeApart()
 	if e.verdict == classSplit {
 		// The topic's limit is below our batches: make the next ones smaller.
 		t.limit = max(recordbatch.ChunkSize/4, min(t.limit, b.rb.Size()/2))
 	}
-	queue := make([]*batch, 0, len(parts)+len(l.queue))
+	queue := make([]*batch, 0, len(parts)+len(l.parts))
 	events := b.events
 	for _, rb := range parts {
-		p := s.newBatch()
-		p.rb, p.parent, p.half, p.opened = rb, b, true, b.opened
+		p := s.newBatch(l)
+		p.rb, p.parent, p.half, p.opened, p.root = rb, b, true, b.opened, root
 		p.events = min(events, rb.Count()) // all records of a batch count one, or it is a single notice
 		events -= p.events
 		t.adopt(p)
@@ -75,8 +76,21 @@ func (w *worker) split(e *entry) {
 	b.parts = len(parts)
 	b.events = 0
 	s.unload(t, b)
-	l.queue = append(queue, l.queue...)
+	l.parts = append(queue, l.parts...)
 	l.freed()
+}
+
+// takeApart says that b's parts take its place, and returns the batch whose frame stands for them, if there
+// is one: its lane waits until all of them are settled. s.mu is held.
+func (b *batch) takeApart() (root *batch) {
+	if b.root != nil {
+		return b.root
+	}
+	if b.pos == 0 {
+		return nil
+	}
+	b.lane.disk.apart = b
+	return b
 }
 
 // bury sends the single record that the broker refused to the dead letters, in place of its batch. The
@@ -117,11 +131,12 @@ func (w *worker) bury(e *entry) {
 		lost = s.settleWhole(kept)
 		events = 0
 	}
-	d := s.privateBatch(&r, recordbatch.RecordSize(r.Key, r.Value, r.Headers))
-	d.events, d.parent = events, b
+	to := s.dead.lanes[s.dead.sticky]
+	d := s.privateBatch(to, &r, recordbatch.RecordSize(r.Key, r.Value, r.Headers))
+	d.events, d.parent, d.root = events, b, b.takeApart()
 	b.parts++ // the dead letter's
 	s.wantDeadTopic()
-	s.enqueue(s.dead.lanes[s.dead.sticky], d)
+	s.enqueue(to, d)
 	w.remove(e, lost)
 }
 

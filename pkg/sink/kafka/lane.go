@@ -8,9 +8,11 @@ import (
 )
 
 // batch is one record batch on its way, with those who wait for it. All fields are guarded by Sink.mu,
-// but rb belongs to the worker that carries the batch while its lane is busy.
+// but rb belongs to the worker that carries the batch while its lane is busy. The spooler reads rb too,
+// while writing is set: then it does not change and is not released.
 type batch struct {
-	rb     *recordbatch.Batch
+	lane   *lane
+	rb     *recordbatch.Batch // nil: it is on disk only
 	acks   []sink.Ack
 	events int // what the ledger counts for it; 0 for a notice about an event that is counted elsewhere
 
@@ -22,9 +24,18 @@ type batch struct {
 	unknown  bool      // a request with it ended without an answer: it may be in the log
 	ready    bool      // compressed: the bytes are final but for the stamp
 	counted  bool      // already counted as a possible duplicate
+	final    bool      // compressed and stamped: the bytes that are sent
+	producer producer  // of its stamp
+	seq      int32     // as well
 	private  int64     // bytes of its own memory outside of the pool; 0: pooled
 	half     bool      // it came out of a split
 	held     int64     // its part of topic.held
+
+	pos      uint64 // of its frame in the spool; 0: it has none
+	writing  bool   // the spooler reads it
+	answered bool   // it was acknowledged while writing; the spooler settles it
+	loaded   bool   // rb was read from its frame, and goes when the request ends
+	root     *batch // it came out of this batch, which has a frame: that is enough for both
 
 	// A batch that was taken apart lives on as the parent of its parts until all of them are settled.
 	parent *batch
@@ -34,6 +45,9 @@ type batch struct {
 
 // lane is one partition's ordered queue of batches. At most one batch of a lane is in doubt: it was sent
 // and has no answer yet. Until it is resolved exactly these bytes are sent again, and nothing passes it.
+//
+// In order: doubt, parts, the frames that are on disk only, queue, open. Frames are a prefix of that: no
+// batch has one unless all before it have, so the order on disk is the lane's.
 type lane struct {
 	topic     *topic
 	partition int32
@@ -41,8 +55,11 @@ type lane struct {
 
 	open  *batch   // takes appends
 	queue []*batch // sealed, not yet sent
+	parts []*batch // of a batch that was taken apart
 	doubt *batch   // stamped
 	busy  bool     // a request carries doubt right now
+
+	disk diskPart
 
 	producer producer
 	seq      int32 // of the next new batch
@@ -65,7 +82,8 @@ type topic struct {
 	name  string
 	dead  bool // it takes the dead letters
 	lanes []*lane
-	limit int // batch bytes; lowered when the broker refuses a batch as too large
+	lobby *lane // takes records for the spool while the partitions are not known; nil: none yet, or no more
+	limit int   // batch bytes; lowered when the broker refuses a batch as too large
 
 	leaders []int32 // last known, by partition; -1: none
 	sticky  int     // lane for keyless records
@@ -86,7 +104,9 @@ type topic struct {
 // stuck says that nothing can be sent, or that it failed the last time.
 func (l *lane) stuck() bool { return l.broker == nil || l.failures > 0 }
 
-func (l *lane) idle() bool { return l.open == nil && l.doubt == nil && len(l.queue) == 0 }
+func (l *lane) idle() bool {
+	return l.open == nil && l.doubt == nil && len(l.queue) == 0 && len(l.parts) == 0 && !l.disk.any
+}
 
 // full says that a record of size bytes no longer goes into the open batch.
 func (l *lane) full(size int) bool {
@@ -107,6 +127,7 @@ func (l *lane) seal() {
 	b := l.open
 	l.queue = append(l.queue, b)
 	l.open = nil
+	l.wantFrame()
 	if t := l.topic; b.sticky && t.sticky == int(l.partition) {
 		t.advanceSticky()
 	}
@@ -123,24 +144,54 @@ func (t *topic) advanceSticky() {
 	}
 }
 
-// take returns the batch to send next, or nil. What was open is sealed by that.
+// next is the batch that goes next if it is in memory, without taking it; nil: it is a frame, or there is
+// none.
+func (l *lane) next() *batch {
+	switch {
+	case l.doubt != nil:
+		return l.doubt
+	case len(l.parts) > 0:
+		return l.parts[0]
+	case l.disk.any:
+		return nil
+	case len(l.queue) > 0:
+		return l.queue[0]
+	}
+	return l.open
+}
+
+// take makes the batch to send next the one in doubt and returns it, or nil. What was open is sealed by
+// that.
 func (l *lane) take() *batch {
 	if l.doubt != nil {
 		return l.doubt
 	}
-	if len(l.queue) == 0 {
+	switch {
+	case len(l.parts) > 0:
+		l.doubt = pop(&l.parts)
+		return l.doubt
+	case l.disk.any:
+		l.doubt = l.takeFrame()
+		return l.doubt
+	case len(l.queue) == 0:
 		l.seal()
 	}
 	if len(l.queue) == 0 {
 		return nil
 	}
-	b := l.queue[0]
-	l.queue[0] = nil
-	l.queue = l.queue[1:]
-	if len(l.queue) == 0 {
-		l.queue = nil // let the backing array go; most lanes have none most of the time
+	l.doubt = pop(&l.queue)
+	l.disk.framed = max(0, l.disk.framed-1)
+	return l.doubt
+}
+
+func pop(queue *[]*batch) *batch {
+	q := *queue
+	b := q[0]
+	q[0] = nil
+	if q = q[1:]; len(q) == 0 {
+		q = nil // let the backing array go; most lanes have none most of the time
 	}
-	l.doubt = b
+	*queue = q
 	return b
 }
 
@@ -164,6 +215,9 @@ func (s *Sink) finish(b *batch, lost int, out []settled) []settled {
 		}
 		lost = b.lost
 		parent := b.parent
+		if b.pos != 0 {
+			s.frameEnds(b)
+		}
 		s.freeBatch(b)
 		b = parent
 	}
@@ -171,14 +225,14 @@ func (s *Sink) finish(b *batch, lost int, out []settled) []settled {
 }
 
 // newBatch takes a batch struct from the free list. Its record batch is set by the caller.
-func (s *Sink) newBatch() *batch {
+func (s *Sink) newBatch(l *lane) *batch {
 	if n := len(s.free); n > 0 {
 		b := s.free[n-1]
 		s.free = s.free[:n-1]
-		b.parts = 1
+		b.parts, b.lane = 1, l
 		return b
 	}
-	return &batch{parts: 1}
+	return &batch{parts: 1, lane: l}
 }
 
 func (s *Sink) freeBatch(b *batch) {

@@ -23,9 +23,10 @@ import (
 )
 
 // TestRandomFaultsLoseAndDoubleNothing runs the sink against three brokers that fail in every way, with
-// random buffers, sizes and flushes, and compares the topics with what was appended.
+// random buffers, sizes and flushes, and compares the topics with what was appended. From the fourth seed on
+// it has a spool.
 func TestRandomFaultsLoseAndDoubleNothing(t *testing.T) {
-	for seed := range uint64(4) {
+	for seed := range uint64(12) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			t.Parallel()
 			newModel(t, seed).run()
@@ -71,6 +72,10 @@ func newModel(t *testing.T, seed uint64) *model {
 		d.Logger = nil
 		d.Dial = m.dial(rand.New(rand.NewPCG(seed, 3)))
 		d.SetAside = func(raw []byte, _ [32]byte) error { return nil }
+		if seed >= 4 {
+			cfg.Settle = []Settle{SettleOnKafka, SettleOnDisk, SettleAtOnce}[seed%3]
+			d.OpenSpool = OpenTestSpool(t, t.TempDir(), 64<<20)
+		}
 	})
 	return m
 }
@@ -280,6 +285,8 @@ func (m *model) run() {
 	for id := range 2 {
 		wg.Go(func() { m.appender(id) })
 	}
+	tm := time.AfterFunc(12*time.Second, func() { fmt.Println(dump(m.s)) })
+	defer tm.Stop()
 	wg.Wait()
 	st := closeSink(m.T, m.s)
 	for _, a := range m.acks {
@@ -292,7 +299,7 @@ func (m *model) run() {
 	if m.faults.Load() < 10 {
 		m.Errorf("only %d faults", m.faults.Load())
 	}
-	if st.Delivered != int64(n) || st.DeadLettered != int64(len(m.dead)) || len(st.Dropped) != 0 || st.SetAside != 0 {
+	if st.Delivered != int64(n) || st.DeadLettered != int64(len(m.dead)) || len(st.Dropped) != 0 || st.SetAside != 0 || st.Spooled != 0 || m.spooled() {
 		m.Errorf("stats %+v, want %d delivered, %d dead-lettered", st, n, len(m.dead))
 	}
 	if st.PossibleDuplicates != 0 && !m.renewed.Load() {
@@ -302,6 +309,16 @@ func (m *model) run() {
 	if got := m.s.main.held + m.s.dead.held; got != 0 || m.s.main.batches != 0 || m.s.dead.batches != 0 {
 		m.Errorf("%d bytes held, %d and %d batches", got, m.s.main.batches, m.s.dead.batches)
 	}
+}
+
+// spooled says that a frame is left.
+func (m *model) spooled() bool {
+	for l := range m.s.lanes() {
+		if l.disk.q != nil && l.disk.q.Tail() != 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // check compares the topics with what was appended. Only events that were counted as possible duplicates

@@ -47,9 +47,10 @@ func (w *worker) resolve(res *produce.Response, err error) {
 		}
 	}
 	clear(w.entries)
-	w.entries, w.bytes = w.entries[:0], 0
+	w.entries, w.bytes, w.loads = w.entries[:0], 0, 0
 	tell(w.out)
 	w.out = w.out[:0]
+	s.endFrames()
 }
 
 func findPartition(res *produce.Response, topic string, partition int32) *produce.ResponsePartition {
@@ -82,6 +83,13 @@ func (s *Sink) succeeded(e *entry, p *produce.ResponsePartition, out []settled) 
 	l.seq = int32((uint32(l.seq) + uint32(b.rb.Count())) & 0x7fffffff) // sequences wrap to 0
 	l.doubt, l.failures, l.retryAt = nil, 0, time.Time{}
 	l.topic.refusals = 0
+	if s.spooler.loss.Events > 0 {
+		s.reportLoss()
+	}
+	if b.writing { // the spooler reads it, and settles it when it is done
+		b.answered, l.disk.closing = true, true
+		return out
+	}
 	s.unload(l.topic, b)
 	return s.finish(b, 0, out)
 }
@@ -92,6 +100,12 @@ func (s *Sink) failed(e *entry, c class, code int16, msg string) {
 	l, b := e.lane, e.batch
 	l.failures++
 	pause := s.backoff(l.failures)
+	if !b.final {
+		b.final = true
+	}
+	if b.writing && c != classConfig {
+		c = min(c, classRefresh) // it will be sent, and refused, again; now its bytes must stay as they are
+	}
 	switch c {
 	case classSplit, classDeadLetter:
 		e.verdict, e.code, e.message = c, code, msg
@@ -125,6 +139,9 @@ func (s *Sink) failed(e *entry, c class, code int16, msg string) {
 	l.busy = false
 	if pause > 0 {
 		l.retryAt = time.Now().Add(pause)
+	}
+	if b.loaded {
+		s.dropMemory(b)
 	}
 }
 

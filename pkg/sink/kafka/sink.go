@@ -8,8 +8,10 @@
 //
 //	Append ─▶ lane.open ─seal─▶ lane.queue ─take─▶ lane.doubt ─request─▶ broker ─answer─▶ settled
 //
-// Goroutines: two workers per broker and one steward (leaders, producer id, topics); Close ends and
-// waits for all of them. One mutex guards lanes and queues; it is held for one call of Append (at most
+// With a spool (Deps.OpenSpool) batches outlive an outage and the process: see spooler.
+//
+// Goroutines: two workers per broker, one steward (leaders, producer id, topics), and with a spool one that
+// writes to it and one that waits for the disk; Close ends and waits for all of them. One mutex guards lanes and queues; it is held for one call of Append (at most
 // a few dozen records) or one collection of a request, never over I/O, compression or checksums.
 package kafka
 
@@ -37,6 +39,7 @@ type Sink struct {
 	cancel context.CancelFunc
 	tasks  sync.WaitGroup
 	kick   chan struct{} // wakes the steward
+	clock  thawClock
 
 	mu       sync.Mutex
 	closed   bool
@@ -55,11 +58,19 @@ type Sink struct {
 	state    error         // what the steward found last; nil: fine
 	unsafe   bool          // no producer ids (PreferIdempotence and refused)
 	instance int           // hash of Config.Instance for KeylessInstance
+	spooler  spooler
+	replay   replay
+	started  time.Time
+
+	unfinished atomic.Bool // endFrames has something to do
 
 	delivered, deadLettered, setAside, inFlight     atomic.Int64
+	recovered, spooled                              atomic.Int64
+	spilledFrames, replayedFrames, syncs, syncNanos atomic.Int64
 	possibleDuplicates, duplicatesSuppressed        atomic.Int64
 	requests, batches, wireBytes, rawBytes, retries atomic.Int64
 	splits, renewals, refreshes, requestNanos       atomic.Int64
+	thaws                                           atomic.Int64
 }
 
 var _ sink.Sink = (*Sink)(nil)
@@ -83,7 +94,13 @@ func New(cfg Config, deps Deps) (*Sink, error) {
 		brokers: map[int32]*broker{},
 		kick:    make(chan struct{}, 1), room: make(chan struct{}), drained: make(chan struct{}),
 		dropped: map[string]int64{}, alarms: map[string]time.Time{},
-		expiry: 24 * time.Hour, state: errors.New("connecting"),
+		clock:  thawClock{epoch: time.Now()},
+		expiry: 24 * time.Hour, state: errors.New("connecting"), started: time.Now(),
+	}
+	if deps.OpenSpool != nil {
+		s.replay.pool = recordbatch.NewPool(cfg.ReplayBytes)
+		s.spooler.holding = true
+		s.spooler.kick, s.spooler.syncKick = make(chan struct{}, 1), make(chan struct{}, 1)
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.main = topic{sink: s, name: cfg.Topic, limit: cfg.BatchBytes}
@@ -95,12 +112,17 @@ func New(cfg Config, deps Deps) (*Sink, error) {
 	}
 	s.want.producer = true
 	s.tasks.Go(s.steward)
+	if deps.OpenSpool != nil {
+		s.tasks.Go(s.runSpooler)
+	}
 	return s, nil
 }
 
 func (t *topic) addLanes(n int) {
 	for len(t.lanes) < n {
-		t.lanes = append(t.lanes, &lane{topic: t, partition: int32(len(t.lanes))})
+		l := &lane{topic: t, partition: int32(len(t.lanes))}
+		t.lanes = append(t.lanes, l)
+		l.attach(t.sink.spooler.sp)
 	}
 }
 
@@ -108,21 +130,27 @@ func (t *topic) addLanes(n int) {
 func (s *Sink) Flush() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, t := range []*topic{&s.main, &s.dead} {
-		for _, l := range t.lanes {
-			if l.open != nil {
-				l.open.opened = time.Time{} // it may still grow until a request is free
-				l.signal()
-			}
+	for l := range s.lanes() {
+		if l.open != nil {
+			l.open.opened = time.Time{} // it may still grow until a request is free
+			l.signal()
+			l.wantFrame()
 		}
 	}
 }
 
-// Close implements sink.Sink.
+// Close implements sink.Sink. With a spool, Kafka has its time until ctx ends or StowTime before its
+// deadline; the rest of the time belongs to the disk.
 func (s *Sink) Close(ctx context.Context) error {
+	kafka, cancel := s.kafkasTime(ctx)
+	defer cancel()
 	s.mu.Lock()
 	if !s.closed {
+		s.reportLoss()
 		s.closed = true
+		if s.spooler.kick != nil {
+			wake(s.spooler.kick)
+		}
 		s.madeRoom()
 		for _, b := range s.brokers {
 			b.signal()
@@ -133,13 +161,42 @@ func (s *Sink) Close(ctx context.Context) error {
 	var err error
 	select {
 	case <-s.drained:
-	case <-ctx.Done():
-		err = ctx.Err()
+	case <-kafka.Done():
+		err = context.Cause(kafka)
 	}
 	s.cancel()
 	s.tasks.Wait()
 	s.client.refresh() // drops idle connections and kafka-go's own goroutine
+	return errors.Join(err, s.leave())
+}
+
+// kafkasTime is ctx without what the disk needs at the end.
+func (s *Sink) kafkasTime(ctx context.Context) (context.Context, context.CancelFunc) {
+	deadline, ok := ctx.Deadline()
+	if s.deps.OpenSpool == nil || !ok {
+		return context.WithCancel(ctx)
+	}
+	left := time.Until(deadline)
+	return context.WithTimeout(ctx, left-min(s.cfg.StowTime, left/3))
+}
+
+// leave writes what is left to the spool and closes it, and drops what does not fit. Nobody else is there any
+// more.
+func (s *Sink) leave() error {
+	s.stow()
 	s.abandon()
+	s.endFrames()
+	sp := s.spooler.sp
+	if sp == nil {
+		return nil
+	}
+	err := sp.Close()
+	if err == nil {
+		for _, g := range s.spooler.groups {
+			tell(g.acks)
+		}
+	}
+	s.spooler.groups = nil
 	return err
 }
 
@@ -147,19 +204,21 @@ func (s *Sink) Close(ctx context.Context) error {
 func (s *Sink) abandon() {
 	var out []settled
 	s.mu.Lock()
-	for _, t := range []*topic{&s.main, &s.dead} {
-		for _, l := range t.lanes {
-			for {
-				b := l.take()
-				if b == nil {
-					break
-				}
-				l.doubt = nil
-				s.drop(sink.DroppedShutdown, b.events)
-				n := b.events
-				s.unload(t, b)
-				out = s.finish(b, n, out)
+	for l := range s.lanes() {
+		l.disk.any = false // it stays there
+		for {
+			b := l.take()
+			if b == nil {
+				break
 			}
+			l.doubt = nil
+			if b.rb == nil {
+				continue // on disk
+			}
+			s.drop(sink.DroppedShutdown, b.events)
+			n := b.events
+			s.unload(l.topic, b)
+			out = s.finish(b, n, out)
 		}
 	}
 	s.checkDrained() // for whoever closes again
@@ -184,7 +243,7 @@ func (s *Sink) drop(reason string, n int) {
 
 // checkDrained tells Close that nothing is left. s.mu is held.
 func (s *Sink) checkDrained() {
-	if s.closed && s.main.batches == 0 && s.dead.batches == 0 {
+	if s.closed && s.main.batches == 0 && s.dead.batches == 0 && s.spooler.overflowing == 0 && !s.spooler.holding {
 		select {
 		case <-s.drained:
 		default:
@@ -197,9 +256,15 @@ func (s *Sink) checkDrained() {
 func (s *Sink) Ready() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.readyLocked()
+}
+
+func (s *Sink) readyLocked() error {
 	switch {
 	case s.closed:
 		return sink.ErrClosed
+	case s.spooler.holding && s.spooler.sp == nil:
+		return errors.Join(errors.New("the spool is being read"), s.spooler.err)
 	case s.main.err != nil:
 		return s.main.err
 	case s.state != nil:
@@ -218,9 +283,17 @@ func (s *Sink) Stats() sink.Stats {
 	s.mu.Lock()
 	dropped := maps.Clone(s.dropped)
 	idempotent := !s.unsafe
+	sp := s.spooler.sp
 	s.mu.Unlock()
+	var lost int64
+	if sp != nil {
+		if lost = sp.Stats().Lost; lost > 0 { // the spool found it, and counts it
+			dropped[DroppedDamaged] += lost
+		}
+	}
 	return sink.Stats{
 		Delivered: s.delivered.Load(), DeadLettered: s.deadLettered.Load(), SetAside: s.setAside.Load(),
+		Recovered: s.recovered.Load(), Spooled: s.spooled.Load() - lost,
 		InFlight: s.inFlight.Load(), Dropped: dropped,
 		PossibleDuplicates: s.possibleDuplicates.Load(), DuplicatesSuppressed: s.duplicatesSuppressed.Load(),
 		Idempotent: idempotent,
@@ -235,22 +308,32 @@ type Metrics struct {
 	Splits              int64 // batches the broker refused whole and that were taken apart
 	Renewals            int64 // producer ids given up
 	Refreshes           int64 // forced looks at the cluster's leaders
+	Thaws               int64 // times the process was found to have stood still, and connections were renewed
 	RequestTime         time.Duration
 
 	BufferBytes, BufferLimit int64 // batch buffers in use and their bound
 	PrivateBytes             int64 // oversize records and split batches, outside of the buffers
+
+	SpilledFrames, ReplayedFrames int64 // batches written to the spool, and read back from it
+	Syncs                         int64 // rounds of waiting for the disk, and how long they took
+	SyncTime                      time.Duration
+	SpoolState                    SpoolState
+	SpoolError                    error
 }
 
 // Metrics returns the sink's own figures.
 func (s *Sink) Metrics() Metrics {
 	s.mu.Lock()
 	private := s.main.private + s.dead.private
+	state, spoolErr := s.spooler.state, s.spooler.err
 	s.mu.Unlock()
 	return Metrics{
 		Requests: s.requests.Load(), Batches: s.batches.Load(), WireBytes: s.wireBytes.Load(), RawBytes: s.rawBytes.Load(),
-		Retries: s.retries.Load(), Splits: s.splits.Load(), Renewals: s.renewals.Load(), Refreshes: s.refreshes.Load(),
+		Retries: s.retries.Load(), Splits: s.splits.Load(), Renewals: s.renewals.Load(), Refreshes: s.refreshes.Load(), Thaws: s.thaws.Load(),
 		RequestTime: time.Duration(s.requestNanos.Load()),
 		BufferBytes: int64(s.pool.InUse()) * recordbatch.ChunkSize, BufferLimit: int64(s.pool.Total()) * recordbatch.ChunkSize,
-		PrivateBytes: private,
+		PrivateBytes:  private,
+		SpilledFrames: s.spilledFrames.Load(), ReplayedFrames: s.replayedFrames.Load(),
+		Syncs: s.syncs.Load(), SyncTime: time.Duration(s.syncNanos.Load()), SpoolState: state, SpoolError: spoolErr,
 	}
 }

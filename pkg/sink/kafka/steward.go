@@ -63,6 +63,9 @@ func (s *Sink) wantDeadTopic() {
 // steward keeps leaders, topics and the producer id up to date. It is the only one who asks the cluster
 // about them. It sleeps for MetadataTTL when all is well.
 func (s *Sink) steward() {
+	if !s.awaitHold() {
+		return
+	}
 	var refreshed time.Time
 	for s.ctx.Err() == nil {
 		s.mu.Lock()
@@ -160,6 +163,11 @@ func (s *Sink) apply(t *topic, l leaders) {
 	switch n := len(l.brokers); {
 	case len(t.lanes) == 0:
 		t.addLanes(n)
+		if s.spooler.kick != nil {
+			// What was appended before goes first: placeStrays sees to it.
+			s.spooler.holding = s.spooler.holding || t.lobby != nil
+			wake(s.spooler.kick)
+		}
 	case n > len(t.lanes):
 		t.grow = n // taken into use by the next append
 	case n < len(t.lanes):
@@ -324,6 +332,8 @@ func (s *Sink) pause(d time.Duration) bool {
 func (s *Sink) sleepOrKick(d time.Duration) {
 	ctx, cancel := context.WithTimeout(s.ctx, d)
 	defer cancel()
+	s.clock.sleeping(d)
+	defer s.clock.awake()
 	select {
 	case <-s.kick:
 	case <-ctx.Done():

@@ -20,18 +20,22 @@ type worker struct {
 	entries []entry
 	readers []*recordbatch.Reader // of requests that were answered: nobody reads them any more
 	bytes   int
+	loads   int    // entries read from the spool
+	buf     []byte // a frame as it was read
 	req     *rawproduce.Request
 	out     []settled
 }
 
 // entry is one lane's batch in the request.
 type entry struct {
-	lane     *lane
-	batch    *batch
-	stamp    bool // it needs the stamp below; else it carries one already
-	producer producer
-	seq      int32
-	reader   *recordbatch.Reader
+	lane    *lane
+	batch   *batch
+	stamp   bool // it needs its stamp; else it carries it already
+	load    bool // its memory must be read from its frame
+	note    bool // the spool must know the stamp before it is sent
+	failed  error
+	suspect bool // the last process may have delivered it
+	reader  *recordbatch.Reader
 
 	verdict class // of a batch that must be taken apart
 	code    int16
@@ -48,6 +52,9 @@ func newWorker(b *broker) *worker {
 func (w *worker) run() {
 	for w.gather() {
 		w.prepare()
+		if len(w.entries) == 0 {
+			continue // nothing could be read back
+		}
 		start := time.Now()
 		res, err := w.exchange()
 		w.s.requestNanos.Add(int64(time.Since(start)))
@@ -91,40 +98,49 @@ func (w *worker) gather() bool {
 
 // add takes the lane's next batch into the request; false: the request is full. s.mu is held.
 func (w *worker) add(l *lane) bool {
-	b := l.doubt
-	if b == nil {
-		switch {
-		case len(l.queue) > 0:
-			b = l.queue[0]
-		default:
-			b = l.open
-		}
+	s := w.s
+	var size int
+	switch b := l.next(); {
+	case b == nil:
+		size = l.frameBytes()
+	case b.rb == nil:
+		size = l.frameBytes() // the one in doubt is the oldest
+	default:
+		size = b.rb.Size()
 	}
-	size := b.rb.Size()
 	if len(w.entries) > 0 && w.bytes+size > maxRequestBytes {
 		return false
 	}
-	l.take()
+	if next := l.next(); w.loads > 0 && (next == nil || next.rb == nil) && !s.replay.fits(size) {
+		return false
+	}
+	b := l.take()
 	w.bytes += size
 	l.busy = true
 	e := entry{lane: l, batch: b}
+	if b.rb == nil {
+		e.load = true
+		w.loads++
+		s.keepMemory(b)
+	}
 	if b.attempts == 0 || l.renew {
 		if l.producer.gen == 0 || l.renew {
-			l.producer, l.seq, l.renew = w.s.current, 0, false
+			l.producer, l.seq, l.renew = s.current, 0, false
 		}
-		e.stamp, e.producer, e.seq = true, l.producer, l.seq
-		if w.s.unsafe {
-			e.producer, e.seq = producer{id: -1, epoch: -1}, -1
+		b.producer, b.seq, b.final = l.producer, l.seq, false
+		if s.unsafe {
+			b.producer, b.seq = producer{id: -1, epoch: -1}, -1
 		}
+		e.stamp, e.note = true, b.pos != 0
 	}
 	if b.sent.IsZero() {
 		b.sent = time.Now()
 	} else {
-		w.s.retries.Add(1)
-		if w.s.unsafe || time.Since(b.sent) > w.s.expiry {
+		s.retries.Add(1)
+		if s.unsafe || time.Since(b.sent) > s.expiry {
 			// Nothing tells the broker that it has the batch, or it may have forgotten the producer and
 			// takes what an unknown one sends.
-			w.s.suspect(b)
+			s.suspect(b)
 		}
 	}
 	b.attempts++
@@ -140,36 +156,53 @@ func (s *Sink) suspect(b *batch) {
 	}
 }
 
-// prepare does the work on bytes: compression once, stamp and checksum at the first send.
+// prepare does the work on bytes: compression once, stamp and checksum at the first send. Frames are read
+// from the spool; what cannot be read leaves the request.
 func (w *worker) prepare() {
-	smaller := false
 	for i := range w.entries {
 		e := &w.entries[i]
-		if !e.batch.ready {
-			e.batch.ready = true
-			w.s.rawBytes.Add(int64(e.batch.rb.Size()))
-			// An encoder that fails leaves the batch as it was: it goes uncompressed.
-			had := e.batch.rb.Chunks()
-			_ = e.batch.rb.Compress(w.s.cfg.Codec, &w.scratch)
-			smaller = smaller || e.batch.rb.Chunks() < had
+		if e.load {
+			if e.failed = w.load(e); e.failed != nil {
+				continue
+			}
 		}
-		if e.stamp {
-			e.batch.rb.Stamp(e.producer.id, e.producer.epoch, e.seq)
+		w.s.compress(e.batch, &w.scratch)
+		if e.stamp || e.load {
+			e.batch.rb.Stamp(e.batch.producer.id, e.batch.producer.epoch, e.batch.seq)
+		}
+		if e.note {
+			w.noteSending(e)
 		}
 		w.s.wireBytes.Add(int64(e.batch.rb.Size()))
 	}
-	if smaller {
-		w.s.mu.Lock()
-		w.s.madeRoom()
-		w.s.mu.Unlock()
+	if w.s.deps.OpenSpool != nil {
+		w.prepared()
 	}
 	w.s.requests.Add(1)
 	w.s.batches.Add(int64(len(w.entries)))
 }
 
+// compress compresses a batch once.
+func (s *Sink) compress(b *batch, scratch *recordbatch.Scratch) {
+	if b.ready {
+		return
+	}
+	b.ready = true
+	s.rawBytes.Add(int64(b.rb.Size()))
+	// An encoder that fails leaves the batch as it was: it goes uncompressed.
+	had := b.rb.Chunks()
+	_ = b.rb.Compress(s.cfg.Codec, scratch)
+	if b.rb.Chunks() < had {
+		s.mu.Lock()
+		s.madeRoom()
+		s.mu.Unlock()
+	}
+}
+
 // exchange sends the request and waits for the answer, RequestTimeout at most.
 func (w *worker) exchange() (*produce.Response, error) {
 	w.fill()
+	w.s.renewAfterThaw()
 	ctx, cancel := context.WithTimeout(w.s.ctx, w.s.cfg.RequestTimeout)
 	res, err := w.s.client.produce(ctx, w.req)
 	cancel()

@@ -160,6 +160,15 @@ func (b *Batch) part(i int) []byte {
 	return b.chunks[i][:min(ChunkSize, b.size-i*ChunkSize)]
 }
 
+// Parts appends the pieces of the wire bytes as they lie in memory to dst; the batch has its header, by
+// Stamp or SealUnstamped. They are the batch's own: valid until it is stamped or released.
+func (b *Batch) Parts(dst [][]byte) [][]byte {
+	for i := range b.chunks {
+		dst = append(dst, b.part(i))
+	}
+	return dst
+}
+
 // WriteTo writes the 4-byte size and the batch. A batch that was never stamped is sealed and written
 // without a producer (id, epoch and sequence -1).
 func (b *Batch) WriteTo(w io.Writer) (int64, error) {

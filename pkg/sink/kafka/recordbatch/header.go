@@ -46,6 +46,20 @@ func (b *Batch) Stamp(producerID int64, epoch int16, baseSequence int32) {
 	b.writeHeader()
 }
 
+// SealUnstamped seals the batch and writes its header without a producer and without the CRC, which only
+// the stamp needs: for bytes that have another checksum until they are loaded again. A batch that has a
+// header already keeps it.
+func (b *Batch) SealUnstamped() {
+	if b.stamp.written {
+		return
+	}
+	b.seal()
+	b.stamp = stamp{producerID: -1, epoch: -1, sequence: -1}
+	b.putHeader()
+	binary.BigEndian.PutUint32(b.chunks[0][offCRC:], 0)
+	b.stamp.written = false // it is not fit to be sent
+}
+
 // Stamped returns the values of the last Stamp; ok is false when there was none.
 func (b *Batch) Stamped() (producerID int64, epoch int16, baseSequence int32, ok bool) {
 	s := &b.stamp
@@ -63,6 +77,13 @@ func (b *Batch) ensureHeader() {
 }
 
 func (b *Batch) writeHeader() {
+	b.putHeader()
+	binary.BigEndian.PutUint32(b.chunks[0][offCRC:], b.checksum())
+	b.stamp.written = true
+}
+
+// putHeader writes the header but for the CRC.
+func (b *Batch) putHeader() {
 	h := b.chunks[0][:Overhead]
 	be := binary.BigEndian
 	be.PutUint32(h[offSize:], uint32(b.size-4))
@@ -78,8 +99,6 @@ func (b *Batch) writeHeader() {
 	be.PutUint16(h[offEpoch:], uint16(b.stamp.epoch))
 	be.PutUint32(h[offSequence:], uint32(b.stamp.sequence))
 	be.PutUint32(h[offCount:], uint32(b.count))
-	be.PutUint32(h[offCRC:], b.checksum())
-	b.stamp.written = true
 }
 
 // checksum is the CRC-32C from the attributes to the end.

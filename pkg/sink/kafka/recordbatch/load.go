@@ -14,7 +14,7 @@ type header struct {
 	maxTS   int64
 }
 
-// parseHeader checks wire bytes as AppendTo makes them, the CRC included.
+// parseHeader checks wire bytes as AppendTo makes them, the CRC included, or as SealUnstamped leaves them.
 func parseHeader(wire []byte) (header, error) {
 	if len(wire) <= Overhead {
 		return header{}, fmt.Errorf("recordbatch: %d bytes are no batch, its header alone has %d", len(wire), Overhead)
@@ -29,8 +29,12 @@ func parseHeader(wire []byte) (header, error) {
 	if m := wire[offMagic]; m != 2 {
 		return header{}, fmt.Errorf("recordbatch: magic is %d, want 2", m)
 	}
-	if got, want := crc32.Checksum(wire[offAttributes:], castagnoli), be.Uint32(wire[offCRC:]); got != want {
-		return header{}, fmt.Errorf("recordbatch: CRC is %08x, want %08x", got, want)
+	// What SealUnstamped made has no CRC yet: whoever kept it had a checksum of his own.
+	want, unstamped := be.Uint32(wire[offCRC:]), int64(be.Uint64(wire[offProducerID:])) == -1
+	if want != 0 || !unstamped {
+		if got := crc32.Checksum(wire[offAttributes:], castagnoli); got != want {
+			return header{}, fmt.Errorf("recordbatch: CRC is %08x, want %08x", got, want)
+		}
 	}
 	attributes := be.Uint16(wire[offAttributes:])
 	if attributes > uint16(Zstd) { // no codec, or transactional, a control batch, the broker's timestamps
@@ -51,10 +55,10 @@ func parseHeader(wire []byte) (header, error) {
 	return h, nil
 }
 
-// TryLoad fills an empty batch with a copy of wire bytes as AppendTo or WriteTo make them, for example
-// a frame from the spool. The batch is sealed and counts as not stamped, whatever the bytes say. It is
-// false without an error, and nothing was taken, when the pool has not enough free chunks. Only the
-// header and the CRC are checked, not the records.
+// TryLoad fills an empty batch with a copy of wire bytes as AppendTo or WriteTo make them, or of the Parts
+// of an unstamped one, for example a frame from the spool. The batch is sealed and counts as not stamped,
+// whatever the bytes say. It is false without an error, and nothing was taken, when the pool has not enough
+// free chunks. Only the header and the CRC are checked, not the records.
 func (b *Batch) TryLoad(wire []byte) (bool, error) {
 	if b.count != 0 || b.sealed || b.released {
 		panic("recordbatch: load into a batch that is not empty")

@@ -1,0 +1,81 @@
+package spoolctl
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"functiongraph-ingest/internal/config"
+)
+
+const (
+	barWidth  = 30
+	barEvery  = 100 * time.Millisecond
+	lineEvery = 5 * time.Second
+)
+
+// Progress tells how far a walk is: a bar that is drawn over on a terminal, a line every five seconds
+// elsewhere, and nothing for what takes less. A nil Progress is silent.
+type Progress struct {
+	w        io.Writer
+	now      func() time.Time
+	terminal bool
+	next     time.Time
+	drawn    bool
+}
+
+// NewProgress writes to w.
+func NewProgress(w io.Writer, terminal bool, now func() time.Time) *Progress {
+	p := &Progress{w: w, now: now, terminal: terminal}
+	p.next = now().Add(p.every())
+	return p
+}
+
+func (p *Progress) every() time.Duration {
+	if p.terminal {
+		return barEvery
+	}
+	return lineEvery
+}
+
+// At says that done of total bytes are behind.
+func (p *Progress) At(done, total int64) {
+	if p == nil || total <= 0 {
+		return
+	}
+	now := p.now()
+	if now.Before(p.next) {
+		return
+	}
+	p.next = now.Add(p.every())
+	percent, text := 100*done/total, size(done)+" of "+size(total)
+	if !p.terminal {
+		fmt.Fprintf(p.w, "ingest: %d%%, %s\n", percent, text)
+		return
+	}
+	full := int(barWidth * done / total)
+	fmt.Fprintf(p.w, "\r\x1b[K[%s%s] %3d%% %s", strings.Repeat("#", full), strings.Repeat(".", barWidth-full), percent, text)
+	p.drawn = true
+}
+
+// End wipes the bar away. Whoever prints while a walk goes on calls it first.
+func (p *Progress) End() {
+	if p != nil && p.drawn {
+		fmt.Fprint(p.w, "\r\x1b[K")
+		p.drawn = false
+	}
+}
+
+// size is n bytes for people: three digits and a unit.
+func size(n int64) string {
+	for _, u := range []struct {
+		name string
+		size config.Bytes
+	}{{"GiB", config.GiB}, {"MiB", config.MiB}, {"KiB", config.KiB}} {
+		if f := float64(n) / float64(u.size); f >= 1 {
+			return fmt.Sprintf("%.1f%s", f, u.name)
+		}
+	}
+	return fmt.Sprintf("%dB", n)
+}

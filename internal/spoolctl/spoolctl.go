@@ -1,0 +1,79 @@
+// Package spoolctl is what an operator does with a spool directory: list it, verify it, take the events
+// out. It only reads; the directory may be a copy or one that a process is working in.
+package spoolctl
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"functiongraph-ingest/internal/spool"
+)
+
+// Source is the directory to look at.
+type Source struct {
+	Dir      string
+	Now      func() time.Time // for ages; nil: time.Now
+	Progress *Progress        // nil: none
+}
+
+func (s Source) now() time.Time {
+	if s.Now == nil {
+		return time.Now()
+	}
+	return s.Now()
+}
+
+// inspect walks the directory once it is certain that it is a spool: that nothing is wrong must not be
+// the answer to a path with a typing error.
+func (s Source) inspect(batches bool, yield func(*spool.Piece) error) (spool.Report, error) {
+	if err := check(s.Dir); err != nil {
+		return spool.Report{}, err
+	}
+	defer s.Progress.End()
+	return spool.Inspect(spool.OS{}, s.Dir, batches, func(p *spool.Piece) error {
+		s.Progress.At(p.Scanned, p.Total)
+		return yield(p)
+	})
+}
+
+func check(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		switch name := e.Name(); {
+		case name == "cursors", name == "lock", name == "quarantine", name == "setaside",
+			filepath.Ext(name) == ".seg", strings.HasSuffix(name, ".seg.free"):
+			return nil
+		}
+	}
+	return fmt.Errorf("%s is no spool directory: it has neither segments nor cursors", dir)
+}
+
+// damaged says whether a piece is damage, and in which words. A torn end is none: it is a write that was
+// cut short, or that is going on.
+func damaged(k spool.Kind) (string, bool) {
+	switch k {
+	case spool.KindCorrupt:
+		return "damaged bytes", true
+	case spool.KindForeign:
+		return "a segment of another version, which this one cannot read", true
+	case spool.KindUnreadable:
+		return "the disk cannot read it", true
+	default:
+		return "", false
+	}
+}
+
+// place is where a piece is, as quarantine names it.
+func place(p *spool.Piece) string {
+	return fmt.Sprintf("%s offset %#x (%d bytes)", p.Segment, uint32(p.Pos), p.Bytes)
+}
+
+// errBatch is what is wrong with a batch whose checksum is right.
+var errBatch = errors.New("not the batch that its header tells of")

@@ -1,0 +1,242 @@
+package kafka
+
+import "time"
+
+// diskPart is what a lane has in the spool. All of it is guarded by Sink.mu.
+type diskPart struct {
+	q   SpoolQueue // nil: there is no spool, or it is not open yet
+	any bool       // frames up to end are on disk only; they go before queue
+	end uint64
+
+	framed  int      // batches at the front of queue that have frames
+	spilled []*batch // of those on disk only: the ones that somebody waits for, in order
+
+	dirty   bool   // in spooler.dirty
+	closing bool   // the end of a frame is being written; nothing is sent until it is
+	apart   *batch // with a frame, and taken apart: nothing but its parts is sent until all of it is settled
+
+	// What the last process was sending when it ended.
+	old      uint64
+	oldStamp SpoolStamp
+}
+
+// inherited is the generation of the last process's producer: it is used for the one batch that was in
+// doubt and for nothing else.
+const inherited = -1
+
+// attach gives the lane its queue, and takes over what the last process left in it. s.mu is held.
+func (l *lane) attach(sp Spool) {
+	d := &l.disk
+	if d.q != nil || sp == nil {
+		return
+	}
+	d.q = sp.Queue(l.topic.name, l.partition)
+	tail := d.q.Tail()
+	if tail == 0 {
+		return
+	}
+	d.old, d.oldStamp, _ = d.q.Doubt()
+	l.extendDisk(tail)
+}
+
+// extendDisk notes that the frames up to end are on disk only. s.mu is held.
+func (l *lane) extendDisk(end uint64) {
+	l.disk.end = end
+	if !l.disk.any {
+		l.disk.any = true
+		l.topic.sink.spooler.overflowing++
+	}
+}
+
+// checkDisk finds out whether there is a frame to send next. The acks of frames that were damaged are
+// told. s.mu is held.
+func (l *lane) checkDisk() {
+	d := &l.disk
+	if !d.any || l.doubt != nil || len(l.parts) > 0 {
+		return
+	}
+	pos, _, _, ok := d.q.Head()
+	ok = ok && pos <= d.end
+	for len(d.spilled) > 0 && (!ok || d.spilled[0].pos < pos) {
+		l.topic.sink.lostFrame(pop(&d.spilled))
+	}
+	if !ok {
+		d.any = false
+		l.topic.sink.spooler.overflowing--
+		l.topic.sink.checkDrained()
+	}
+}
+
+// lostFrame settles a batch whose frame the spool found damaged, and has counted. s.mu is held.
+func (s *Sink) lostFrame(b *batch) {
+	lost := b.events
+	b.pos = 0 // it is out of the queue already
+	s.later(s.finish(b, lost, nil))
+}
+
+// frameBytes is the size of the next frame on disk.
+func (l *lane) frameBytes() int {
+	_, n, _, _ := l.disk.q.Head()
+	return int(n)
+}
+
+// takeFrame makes a batch of the oldest frame, still without its memory. s.mu is held.
+func (l *lane) takeFrame() *batch {
+	s, d := l.topic.sink, &l.disk
+	pos, _, events, _ := d.q.Head()
+	var b *batch
+	if len(d.spilled) > 0 && d.spilled[0].pos == pos {
+		b = pop(&d.spilled)
+	} else {
+		b = s.newBatch(l)
+		b.pos, b.events = pos, events
+	}
+	b.ready = true
+	if pos == d.old && pos != 0 {
+		// It goes again with its old stamp: the broker knows whether it has it.
+		l.producer = producer{id: d.oldStamp.ProducerID, epoch: d.oldStamp.Epoch, gen: inherited}
+		l.seq = d.oldStamp.BaseSequence
+		b.producer, b.seq = l.producer, l.seq
+		b.attempts, b.unknown = 1, true
+		b.sent = time.UnixMilli(d.oldStamp.FirstSent)
+		if d.oldStamp.ProducerID < 0 {
+			s.suspect(b) // it was sent without a producer id: nobody knows
+		}
+		d.old = 0
+	}
+	return b
+}
+
+// dropMemory leaves a batch that has a frame to the disk. s.mu is held.
+func (s *Sink) dropMemory(b *batch) {
+	s.unload(b.lane.topic, b)
+	b.loaded = false
+	s.inFlight.Add(-int64(b.events))
+	s.spooled.Add(int64(b.events))
+}
+
+// keepMemory is its opposite: b has memory again. s.mu is held.
+func (s *Sink) keepMemory(b *batch) {
+	b.loaded = true
+	b.lane.topic.batches++
+	s.spooled.Add(-int64(b.events))
+	s.inFlight.Add(int64(b.events))
+}
+
+// shed leaves to the disk what the lane has a frame of and does not need in memory now. s.mu is held.
+func (l *lane) shed() {
+	s, d := l.topic.sink, &l.disk
+	if b := l.doubt; b != nil && !l.busy && b.pos != 0 && b.rb != nil && !b.writing {
+		s.dropMemory(b)
+	}
+	if len(l.parts) > 0 {
+		return // they go first
+	}
+	for d.framed > 0 && !l.queue[0].writing && l.queue[0].pos != 0 { // 0: another batch's frame stands for it
+		b := pop(&l.queue)
+		d.framed--
+		s.dropMemory(b)
+		l.extendDisk(b.pos)
+		if len(b.acks) > 0 || b.parent != nil {
+			l.rememberSpilled(b)
+		} else {
+			s.freeBatch(b)
+		}
+	}
+}
+
+// rememberSpilled keeps a batch that somebody waits for. Those whose waiters have all gone are forgotten
+// each time their number has doubled. s.mu is held.
+func (l *lane) rememberSpilled(b *batch) {
+	d := &l.disk
+	if n := len(d.spilled); n == cap(d.spilled) && n >= 64 {
+		kept := d.spilled[:0]
+		for _, b := range d.spilled {
+			if b.awaited() {
+				kept = append(kept, b)
+			} else {
+				l.topic.sink.freeBatch(b)
+			}
+		}
+		clear(d.spilled[len(kept):])
+		d.spilled = kept
+	}
+	d.spilled = append(d.spilled, b)
+}
+
+// awaited says that somebody still waits for b or for what it is a part of. An ack may tell that its source
+// has given up.
+func (b *batch) awaited() bool {
+	for ; b != nil; b = b.parent {
+		for _, a := range b.acks {
+			if g, ok := a.(interface{ GivenUp() bool }); !ok || !g.GivenUp() {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// frame is a frame whose batch is settled.
+type frame struct {
+	lane *lane
+	pos  uint64
+}
+
+// frameEnds notes that b, which has a frame, is settled. Its lane waits for endFrames. s.mu is held.
+func (s *Sink) frameEnds(b *batch) {
+	d := &b.lane.disk
+	d.closing = true
+	if d.apart == b {
+		d.apart = nil
+	}
+	s.spooler.ended = append(s.spooler.ended, frame{b.lane, b.pos})
+	s.unfinished.Store(true)
+}
+
+// later has the acks told by the next endFrames. s.mu is held.
+func (s *Sink) later(out []settled) {
+	if len(out) > 0 {
+		s.spooler.out = append(s.spooler.out, out...)
+		s.unfinished.Store(true)
+	}
+}
+
+// endFrames writes down that frames are done, before anything else of their lanes is sent: after a kill the
+// next process knows the one batch in doubt by its stamp, and all before it must be known as done. Whoever
+// called finish calls it when the lock is free.
+func (s *Sink) endFrames() {
+	for s.unfinished.Load() {
+		s.mu.Lock()
+		s.unfinished.Store(false)
+		ended, out := s.spooler.ended, s.spooler.out
+		s.spooler.ended, s.spooler.out = nil, nil
+		s.mu.Unlock()
+		tell(out)
+		if len(ended) == 0 {
+			continue
+		}
+		for _, f := range ended {
+			if err := f.lane.disk.q.Done(f.pos); err != nil {
+				s.mu.Lock()
+				s.alarm("done", "progress in the spool cannot be written; a kill now would repeat batches", "error", err)
+				s.mu.Unlock()
+			}
+		}
+		s.mu.Lock()
+		for _, f := range ended {
+			f.lane.frameEnded()
+		}
+		s.spooler.roomMade()
+		s.checkDrained()
+		s.mu.Unlock()
+	}
+}
+
+func (l *lane) frameEnded() {
+	l.disk.closing = false
+	if l.producer.gen == inherited && l.doubt == nil && len(l.parts) == 0 {
+		l.producer, l.seq = producer{}, 0
+	}
+	l.freed()
+}

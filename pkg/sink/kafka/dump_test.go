@@ -1,0 +1,30 @@
+package kafka
+
+import "fmt"
+
+func dump(s *Sink) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p := &s.spooler
+	out := fmt.Sprintf("closed %v holding %v err %v dirty %d syncing %v pressed %v overflowing %d batches %d/%d waiting %d pool %d/%d grow %d held %d gen %d\n", s.closed, p.holding, p.err, len(p.dirty), p.syncing, p.pressed, p.overflowing, s.main.batches, s.dead.batches, s.waiting, s.pool.InUse(), s.pool.Total(), s.main.grow, s.dead.held, s.current.gen)
+	b := func(b *batch) string {
+		if b == nil {
+			return "-"
+		}
+		return fmt.Sprintf("{pos %d rb %v att %d ready %v final %v writing %v ans %v root %v parts %d ev %d half %v}", b.pos, b.rb != nil, b.attempts, b.ready, b.final, b.writing, b.answered, b.root != nil, b.parts, b.events, b.half)
+	}
+	for l := range s.lanes() {
+		if l.idle() && !l.disk.closing && l.disk.apart == nil {
+			continue
+		}
+		out += fmt.Sprintf("lane dead=%v %d broker %v busy %v any %v end %d framed %d queue %d parts %d open %v dirty %v closing %v apart %v renew %v failures %d doubt %s", l.topic.dead, l.partition, l.broker != nil, l.busy, l.disk.any, l.disk.end, l.disk.framed, len(l.queue), len(l.parts), l.open != nil, l.disk.dirty, l.disk.closing, b(l.disk.apart), l.renew, l.failures, b(l.doubt))
+		for _, q := range l.queue {
+			out += " Q" + b(q)
+		}
+		for _, q := range l.parts {
+			out += " P" + b(q)
+		}
+		out += "\n"
+	}
+	return out
+}

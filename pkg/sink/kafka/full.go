@@ -1,0 +1,120 @@
+package kafka
+
+import (
+	"encoding/json"
+	"errors"
+	"time"
+
+	"functiongraph-ingest/pkg/sink"
+	"functiongraph-ingest/pkg/sink/kafka/recordbatch"
+)
+
+func isFull(err error) bool { return errors.Is(err, ErrSpoolFull) }
+
+func (f SpoolFull) String() string { return [...]string{"block", "drop-oldest", "drop-newest"}[f] }
+
+// loss is what was dropped because there was no room, and has not been reported yet.
+type loss struct {
+	Events int64 `json:"events"`
+	Bytes  int64 `json:"bytes"`
+	First  int64 `json:"first"` // when the first of them was dropped, ms since the Unix epoch
+	Last   int64 `json:"last"`
+}
+
+// add counts dropped events. s.mu is held.
+func (l *loss) add(events, bytes int) {
+	now := time.Now().UnixMilli()
+	if l.Events == 0 {
+		l.First = now
+	}
+	l.Events, l.Bytes, l.Last = l.Events+int64(events), l.Bytes+int64(bytes), now
+}
+
+// mustDropNewest says that there is no room in memory or on disk, and that what comes is to be dropped.
+// s.mu is held.
+func (s *Sink) mustDropNewest() bool {
+	return s.cfg.SpoolFull == SpoolFullDropNewest && isFull(s.spooler.err) && !s.closed
+}
+
+// dropNewest drops an event that was not taken yet. s.mu is held.
+func (s *Sink) dropNewest(bytes int, ack sink.Ack) {
+	s.dropped[DroppedSpoolFull]++
+	s.spooler.loss.add(1, bytes)
+	if ack != nil {
+		ack.Hold()
+		s.later([]settled{{ack, 1}})
+		wake(s.spooler.kick)
+	}
+}
+
+// dropOldest drops the oldest frame of all that is on disk only and not being sent; false: there is none.
+// The lock is free.
+func (s *Sink) dropOldest() bool {
+	s.mu.Lock()
+	var oldest *lane
+	var at uint64
+	for l := range s.lanes() {
+		d := &l.disk
+		if !d.any || l.busy || d.closing || d.apart != nil || len(l.parts) > 0 {
+			continue
+		}
+		if b := l.doubt; b != nil && (b.pos == 0 || b.rb != nil || b.writing) {
+			continue
+		}
+		if pos, _, _, ok := d.q.Head(); ok && pos <= d.end && (oldest == nil || pos < at) {
+			oldest, at = l, pos
+		}
+	}
+	if oldest == nil {
+		s.mu.Unlock()
+		return false
+	}
+	oldest.dropFrame()
+	s.mu.Unlock()
+	s.endFrames()
+	return true
+}
+
+// dropFrame drops the lane's oldest frame. s.mu is held.
+func (l *lane) dropFrame() {
+	s := l.topic.sink
+	_, size, _, _ := l.disk.q.Head()
+	b := l.doubt
+	if b == nil {
+		b = l.takeFrame()
+	}
+	l.doubt = nil
+	if b.attempts > 0 {
+		// It may be in the log: its sequence must not be given to another batch, so the lane needs a new id.
+		l.renew = true
+		s.wantProducer(l.producer.gen)
+	}
+	s.spooled.Add(-int64(b.events))
+	s.dropped[DroppedSpoolFull] += int64(b.events)
+	s.spooler.loss.add(b.events, int(size))
+	s.later(s.finish(b, b.events, nil))
+}
+
+// reportLoss sends what was dropped for want of room to the dead letters, as one record, now that Kafka
+// takes batches again. It is not an event: the ledger does not count it. s.mu is held.
+func (s *Sink) reportLoss() {
+	ls := &s.spooler.loss
+	if ls.Events == 0 || !s.closed && time.Since(time.UnixMilli(ls.Last)) < time.Second || s.deadFull() {
+		return
+	}
+	value, err := json.Marshal(struct {
+		Reason string `json:"reason"`
+		Policy string `json:"policy"`
+		loss
+	}{DroppedSpoolFull, s.cfg.SpoolFull.String(), *ls})
+	if err != nil {
+		panic("kafka: " + err.Error()) // numbers and strings: cannot fail
+	}
+	r := sink.Record{Value: value, Timestamp: time.Now().UnixMilli(), Headers: []sink.Header{{Key: headerReason, Value: []byte("loss")}}}
+	to := s.dead.lanes[s.dead.sticky]
+	b := s.privateBatch(to, &r, recordbatch.RecordSize(r.Key, r.Value, r.Headers))
+	to.seal()
+	s.wantDeadTopic()
+	s.enqueue(to, b)
+	*ls = loss{}
+}

@@ -1,0 +1,143 @@
+package kafka
+
+import (
+	"errors"
+	"io"
+	"time"
+
+	"functiongraph-ingest/pkg/sink/kafka/recordbatch"
+)
+
+// replay is the memory for frames that are read back. A request holds them; nothing waits for it but the
+// second frame of a request.
+type replay struct{ pool *recordbatch.Pool }
+
+// errFrameLost: the spool found the frame damaged, has counted it, and passed over it.
+var errFrameLost = errors.New("the frame is damaged")
+
+// maxKeptFrame is the largest buffer for reading that a worker keeps.
+const maxKeptFrame = 512 << 10
+
+// fits says that a frame of n bytes goes in.
+func (r *replay) fits(n int) bool {
+	return n <= r.pool.Free()*recordbatch.ChunkSize
+}
+
+// batch makes a batch of a frame; outside of the pool if that is full.
+func (r *replay) batch(wire []byte) (*recordbatch.Batch, error) {
+	rb := r.pool.NewBatch(0)
+	ok, err := rb.TryLoad(wire)
+	if ok {
+		return rb, nil
+	}
+	rb.Release()
+	if err != nil {
+		return nil, err
+	}
+	rb = recordbatch.NewPrivateBatch(len(wire))
+	if _, err := rb.TryLoad(wire); err != nil {
+		return nil, err
+	}
+	return rb, nil
+}
+
+// load reads the frame of an entry's batch back.
+func (w *worker) load(e *entry) error {
+	b := e.batch
+	f, err := e.lane.disk.q.PeekAfter(b.pos-1, w.buf)
+	if errors.Is(err, io.EOF) {
+		return errFrameLost
+	}
+	if err != nil {
+		return err
+	}
+	if w.buf = f.Buf; cap(w.buf) > maxKeptFrame {
+		w.buf = nil
+	}
+	if f.Pos != b.pos {
+		return errFrameLost
+	}
+	rb, err := w.s.replay.batch(f.Wire)
+	if err != nil {
+		return err
+	}
+	b.rb = rb
+	w.s.replayedFrames.Add(1)
+	return nil
+}
+
+// noteSending writes a batch's stamp down before it is sent for the first time, or under another one.
+func (w *worker) noteSending(e *entry) {
+	b := e.batch
+	err := e.lane.disk.q.Sending(b.pos, SpoolStamp{
+		ProducerID: b.producer.id, Epoch: b.producer.epoch, BaseSequence: b.seq, FirstSent: b.sent.UnixMilli(),
+	})
+	if err != nil {
+		w.s.mu.Lock()
+		w.s.alarm("sending", "progress in the spool cannot be written; a kill now would repeat batches", "error", err)
+		w.s.mu.Unlock()
+	}
+}
+
+// prepared notes that the bytes are final, and takes out of the request what could not be read.
+func (w *worker) prepared() {
+	s := w.s
+	kept := w.entries[:0]
+	// Asked before the lock: the spool may be writing.
+	for i := range w.entries {
+		e := &w.entries[i]
+		if e.load && e.failed == nil {
+			upTo, ok := e.lane.disk.q.Suspect()
+			e.suspect = ok && e.batch.pos <= upTo
+		}
+	}
+	s.mu.Lock()
+	for i := range w.entries {
+		e := &w.entries[i]
+		if e.failed != nil {
+			w.unread(e)
+			continue
+		}
+		e.batch.final = true
+		if e.suspect {
+			s.suspect(e.batch)
+		}
+		kept = append(kept, *e)
+	}
+	clear(w.entries[len(kept):])
+	w.entries = kept
+	if len(kept) == 0 {
+		w.bytes, w.loads = 0, 0
+	}
+	if p := &s.spooler; p.pressed || len(p.dirty) > 0 {
+		wake(p.kick) // it may have waited for final bytes
+	}
+	s.mu.Unlock()
+	s.endFrames()
+}
+
+// unread takes a batch whose frame could not be read out of the request: it is tried again, or lost. s.mu is
+// held.
+func (w *worker) unread(e *entry) {
+	s, l, b := w.s, e.lane, e.batch
+	s.alarm("replay", "a frame of the spool cannot be read", "topic", l.topic.name, "partition", l.partition, "error", e.failed)
+	b.loaded = false
+	l.topic.batches--
+	s.inFlight.Add(-int64(b.events))
+	s.spooled.Add(int64(b.events))
+	if b.attempts--; b.attempts == 0 {
+		b.sent = time.Time{}
+	}
+	l.busy = false
+	l.retryAt = time.Now().Add(s.cfg.RetryMin)
+	if errors.Is(e.failed, errFrameLost) {
+		l.doubt = nil
+		if b.attempts > 0 { // it may be in the log under its sequence
+			l.renew = true
+			s.wantProducer(l.producer.gen)
+		}
+		s.lostFrame(b)
+	}
+	l.freed()
+	s.checkDrained()
+}

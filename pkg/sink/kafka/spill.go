@@ -1,0 +1,176 @@
+package kafka
+
+import "time"
+
+// patience is a channel that fires when whoever waits for room has waited for long enough, and nil when
+// pressing would not help. stop ends it. s.mu is held.
+func (s *Sink) patience() (fires <-chan time.Time, stop func()) {
+	p := &s.spooler
+	if p.sp == nil || p.err != nil || p.pressed {
+		return nil, func() {}
+	}
+	now := time.Now()
+	if p.fullSince.IsZero() {
+		p.fullSince = now
+	}
+	d := patienceForKafka // without any room made meanwhile
+	switch {
+	case s.cfg.Settle != SettleOnKafka:
+		d = max(patienceNobodyWaits-now.Sub(p.fullSince), 0)
+	case p.overflowing > 0:
+		d = patienceOverflowing
+	}
+	t := time.NewTimer(d)
+	return t.C, func() { t.Stop() }
+}
+
+// press asks for room to be made on disk.
+func (s *Sink) press() {
+	s.mu.Lock()
+	s.spooler.pressed = true
+	s.mu.Unlock()
+	wake(s.spooler.kick)
+}
+
+// enough says that so much memory is free that nobody needs to be hurried: half, so that it takes a while
+// until the buffers are full again. s.mu is held.
+func (s *Sink) enough() bool {
+	return s.main.grow == 0 && s.pool.InUse() <= s.pool.Total()/2 && !s.deadFull()
+}
+
+// notFull forgets since when the buffers are full, if they are not. s.mu is held.
+func (s *Sink) notFull() {
+	if !s.spooler.fullSince.IsZero() && s.pool.InUse() < s.pool.Total()*3/4 {
+		s.spooler.fullSince = time.Time{}
+	}
+}
+
+// spill makes room in memory: first by giving up copies of what has a frame, then by writing the batches of
+// one lane. It is called again while it is true.
+func (s *Sink) spill() (again bool) {
+	p := &s.spooler
+	s.mu.Lock()
+	if !p.pressed || p.sp == nil || p.err != nil && time.Now().Before(p.retryAt) {
+		s.mu.Unlock()
+		return false
+	}
+	for l := range s.lanes() {
+		l.shed()
+	}
+	l := s.spillFirst()
+	if s.enough() || l == nil {
+		p.pressed = false
+		s.madeRoom()
+		s.mu.Unlock()
+		return false
+	}
+	if l.unframed() == nil || s.main.grow != 0 {
+		l.seal()
+	}
+	work := l.claim(p.work[:0])
+	s.mu.Unlock()
+	g, err := s.write(work)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p.work = work
+	l.shed()
+	p.spilledAt = time.Now()
+	s.submit(g)
+	s.madeRoom()
+	return err == nil && len(work) > 0
+}
+
+// spillFirst is the lane whose memory is needed the least: of those that cannot send what they have the one
+// with the most, else of all. nil: there is none. s.mu is held.
+func (s *Sink) spillFirst() *lane {
+	var best *lane
+	var most int
+	bestStuck := false
+	for l := range s.lanes() {
+		n := l.spillable()
+		if n == 0 {
+			continue
+		}
+		stuck := l.stuck() || l.disk.any || l.topic.dead && s.deadFull()
+		if best == nil || stuck && !bestStuck || stuck == bestStuck && n > most {
+			best, most, bestStuck = l, n, stuck
+		}
+	}
+	return best
+}
+
+// spillable is how much memory the lane would give back. s.mu is held.
+func (l *lane) spillable() (bytes int) {
+	if l.disk.q == nil {
+		return 0
+	}
+	if b := l.unframed(); b == nil {
+		if l.open == nil || l.disk.framed < len(l.queue) || l.doubt != nil && l.doubt.pos == 0 && l.doubt.root == nil {
+			return 0
+		}
+		return l.open.rb.Size()
+	} else if b == l.doubt {
+		bytes = b.rb.Size()
+	}
+	for _, b := range l.parts {
+		bytes += b.rb.Size()
+	}
+	for _, b := range l.queue[l.disk.framed:] {
+		bytes += b.rb.Size()
+	}
+	return bytes
+}
+
+// roomMade: frames have ended, so there may be room on disk again. s.mu is held.
+func (p *spooler) roomMade() {
+	if p.err != nil {
+		p.retryAt = time.Time{}
+		wake(p.kick)
+	}
+}
+
+// noteState logs when the spool begins or ceases to take what memory cannot hold, and returns when to look
+// again. One line each time; an overflow ends only after a while, so that it cannot flap.
+func (s *Sink) noteState() (at time.Time) {
+	p := &s.spooler
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	state := SpoolIdle
+	switch {
+	case isFull(p.err):
+		state = SpoolIsFull
+	case p.err != nil:
+		state = SpoolFailed
+	case p.overflowing > 0:
+		state = SpoolOverflow
+	case p.state != SpoolIdle && now.Sub(p.spilledAt) < calmAfter:
+		return p.spilledAt.Add(calmAfter)
+	}
+	if p.err != nil && (p.pressed || s.waiting > 0 || len(p.dirty) > 0) {
+		at = p.retryAt
+	}
+	if state == p.state {
+		return at
+	}
+	args := []any{"was", p.state.String(), "spooled", s.spooled.Load(), "kafka", reason(s.readyLocked())}
+	p.state = state
+	switch state {
+	case SpoolIdle:
+		s.log.Info("the spool is empty: everything fits into memory again", args...)
+	case SpoolOverflow:
+		s.log.Warn("Kafka is behind: what does not fit into memory goes to the spool", args...)
+	case SpoolIsFull:
+		s.log.Error("the spool is full (--spool-max, --spool-keep-free)", append(args, "error", p.err, "policy", s.cfg.SpoolFull.String())...)
+	case SpoolFailed:
+		s.log.Error("the spool cannot be written", append(args, "error", p.err)...)
+	}
+	return at
+}
+
+func reason(err error) string {
+	if err == nil {
+		return "ready"
+	}
+	return err.Error()
+}

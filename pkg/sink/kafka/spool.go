@@ -1,0 +1,119 @@
+package kafka
+
+import "errors"
+
+// Spool is a disk queue that the sink may be given: batches go there when memory runs short, when the sink
+// ends before they are delivered, or all of them ([SettleOnDisk]). Positions are those of frames: they grow
+// with each Append of any queue, and 0 is none.
+//
+// The sink calls it from several goroutines, but appends from one at a time, and each queue belongs to one
+// lane. Nothing in it may call back into the sink.
+type Spool interface {
+	// Queue is the queue of a partition, the same one each time.
+	Queue(topic string, partition int32) SpoolQueue
+	// Queues are those that have frames: what was recovered.
+	Queues() []SpoolQueue
+	// Sync makes the frames at first to last outlive the machine.
+	Sync(first, last uint64) error
+	// SetAside keeps an event whole that no topic takes; durable when it returns.
+	SetAside(raw []byte, sha256 [32]byte) error
+	Stats() SpoolStats
+	// Close makes everything durable and lets the directory go.
+	Close() error
+}
+
+// SpoolQueue is one partition's frames, first in, first out.
+type SpoolQueue interface {
+	Topic() string
+	Partition() int32
+	// Append writes a frame, so that it outlives the process. wire is the pieces of the batch; they are not
+	// retained. An error that wraps ErrSpoolFull says that there is no room, any other that the disk failed;
+	// the frame is not there.
+	Append(m SpoolMeta, wire [][]byte) (pos uint64, err error)
+	// AppendInDoubt is Append for a batch that was sent and has no answer; it is the queue's oldest.
+	AppendInDoubt(m SpoolMeta, st SpoolStamp, wire [][]byte) (pos uint64, err error)
+	// Head is the oldest frame that is not done. It does not read the disk.
+	Head() (pos uint64, bytes int64, events int, ok bool)
+	// Tail is the newest frame that is not done; 0: there is none.
+	Tail() uint64
+	// Bytes are those of the frames that are not done.
+	Bytes() int64
+	// PeekAfter reads the oldest frame behind pos that is not done, into buf if that is large enough. One that
+	// is damaged is passed over and counted in Stats.
+	PeekAfter(pos uint64, buf []byte) (SpoolFrame, error)
+	// Sending notes the stamp of the frame at pos before its first send.
+	Sending(pos uint64, st SpoolStamp) error
+	// Done ends the frames up to and including pos.
+	Done(pos uint64) error
+	// Doubt is the frame that was being sent when the last process ended.
+	Doubt() (pos uint64, st SpoolStamp, ok bool)
+	// Suspect: frames up to this position may have been delivered by the last process.
+	Suspect() (pos uint64, ok bool)
+}
+
+// SpoolMeta is what a frame tells of its batch.
+type SpoolMeta struct {
+	Events, Records int
+	FirstTimestamp  int64 // ms since the Unix epoch
+}
+
+// SpoolFrame is a frame that was read.
+type SpoolFrame struct {
+	SpoolMeta
+	Pos  uint64
+	Wire []byte // the batch; in the memory given to PeekAfter if that was large enough
+	Buf  []byte // all of that memory, for the next call
+}
+
+// SpoolStamp is what a batch was first sent with; the same bytes must be sent again.
+type SpoolStamp struct {
+	ProducerID   int64
+	Epoch        int16
+	BaseSequence int32
+	FirstSent    int64 // ms since the Unix epoch
+}
+
+// SpoolStats are counts of events.
+type SpoolStats struct {
+	Recovered   int64 // found at the start: in good frames, and in damaged ones whose header is whole
+	Quarantined int64 // of them, in damaged ones: they will not be delivered
+	Lost        int64 // in frames that were good when they were counted and are damaged now
+}
+
+var (
+	// ErrSpoolFull is wrapped by Append when the spool's bounds leave no room.
+	ErrSpoolFull = errors.New("spool is full")
+	// ErrSpoolBusy is wrapped by Deps.OpenSpool while another process has the directory.
+	ErrSpoolBusy = errors.New("spool is in use by another process")
+)
+
+// Settle says when the source of a record hears that it is safe, and with that how eagerly the sink makes
+// room on disk.
+type Settle uint8
+
+const (
+	// SettleOnKafka: when Kafka has acknowledged it. Whoever waits can wait a little longer: batches go to
+	// disk only when nothing has moved for a while.
+	SettleOnKafka Settle = iota
+	// SettleOnDisk: when it is in a durable frame; every batch has one before it is sent. Without a spool that
+	// can be written it is as SettleOnKafka.
+	SettleOnDisk
+	// SettleAtOnce: nobody waits. What does not fit into memory goes to disk before anybody is refused.
+	SettleAtOnce
+)
+
+// SpoolFull says what happens when memory and the spool are full.
+type SpoolFull uint8
+
+const (
+	SpoolFullBlock      SpoolFull = iota // Append waits
+	SpoolFullDropOldest                  // the oldest frames are dropped, reason "spool_full"
+	SpoolFullDropNewest                  // what is appended is dropped, reason "spool_full"
+)
+
+// DroppedSpoolFull is the reason of events given up by SpoolFullDropOldest and SpoolFullDropNewest.
+const DroppedSpoolFull = "spool_full"
+
+// DroppedDamaged is the reason of events whose frame the disk has damaged; its bytes are in the spool's
+// quarantine.
+const DroppedDamaged = "damaged"

@@ -1,0 +1,484 @@
+package kafka
+
+import (
+	"errors"
+	"time"
+
+	"functiongraph-ingest/pkg/sink/kafka/recordbatch"
+)
+
+// spooler is the sink's side of the spool: one goroutine that writes frames, and one that waits for the
+// disk to have them. All fields but the last ones are guarded by Sink.mu.
+//
+// It has two reasons to write. Commit (SettleOnDisk): every batch gets a frame before it is sent, and those
+// who wait for it are told when the frame is durable. Spill: an appender has found no room for longer than
+// its patience; batches get frames and their memory goes, from the lanes that cannot send first.
+type spooler struct {
+	sp      Spool // nil: none, or not open yet
+	holding bool  // nothing is sent: the spool is not open yet, or has frames that must be placed first
+
+	err     error // why the last frame could not be written; nil: it can be
+	retryAt time.Time
+
+	dirty   []*lane // SettleOnDisk: have batches without a frame
+	groups  []group // written, not yet durable
+	syncing bool
+
+	pressed     bool      // somebody has waited for room for too long
+	fullSince   time.Time // when the buffers ran full; zero: they are not
+	overflowing int       // lanes with frames that are on disk only
+	spilledAt   time.Time
+	state       SpoolState
+
+	ended []frame // to be written down by endFrames
+	out   []settled
+	loss  loss
+
+	kick     chan struct{} // wakes the spooler
+	syncKick chan struct{} // wakes the one who waits for the disk
+
+	// The spooler's own.
+	scratch recordbatch.Scratch
+	wire    [][]byte
+	work    []*batch
+	lanes   []*lane
+}
+
+// SpoolState says what the spool is doing.
+type SpoolState uint8
+
+const (
+	SpoolIdle     SpoolState = iota // everything fits into memory
+	SpoolOverflow                   // batches are on disk only
+	SpoolIsFull                     // and there is no more room
+	SpoolFailed                     // the disk cannot be written
+)
+
+func (st SpoolState) String() string {
+	return [...]string{"idle", "overflow", "full", "failed"}[st]
+}
+
+const (
+	busyPatience = 10 * time.Second // with a spool that another process has
+	spoolRetry   = time.Second      // between attempts to open the spool, or to write to it after an error
+	// How long the buffers may be full until room is made on disk. Where somebody waits for Kafka nothing must
+	// have moved for the whole time: a disk that is written to at full load costs more than it helps.
+	patienceNobodyWaits = 20 * time.Millisecond
+	patienceForKafka    = 250 * time.Millisecond
+	patienceOverflowing = 10 * time.Millisecond // with SettleOnKafka: once it has begun
+	// calmAfter is how long nothing has gone to disk, and nothing is left there, until the overflow is said to
+	// be over.
+	calmAfter = 5 * time.Second
+)
+
+// wake wakes whoever sleeps on a channel with room for one.
+func wake(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// framesFirst says that a batch must have a frame before it is sent. s.mu is held.
+func (s *Sink) framesFirst() bool {
+	return s.cfg.Settle == SettleOnDisk && s.spooler.sp != nil && s.spooler.err == nil
+}
+
+// wantFrame marks a lane that has a batch without a frame. s.mu is held.
+func (l *lane) wantFrame() {
+	s := l.topic.sink
+	p := &s.spooler
+	if s.cfg.Settle != SettleOnDisk || p.kick == nil {
+		return
+	}
+	if !l.disk.dirty {
+		l.disk.dirty = true
+		p.dirty = append(p.dirty, l)
+	}
+	wake(p.kick)
+}
+
+// runSpooler writes frames until the sink ends.
+func (s *Sink) runSpooler() {
+	if !s.awaitHold() || !s.openSpool() {
+		return
+	}
+	s.tasks.Go(s.runSyncer)
+	for s.ctx.Err() == nil {
+		s.placeStrays()
+		at := s.commit()
+		if s.spill() {
+			continue
+		}
+		s.endFrames()
+		at = soonest(at, s.noteState())
+		var expired <-chan time.Time
+		var t *time.Timer
+		if !at.IsZero() {
+			t = time.NewTimer(time.Until(at))
+			expired = t.C
+		}
+		select {
+		case <-s.spooler.kick:
+		case <-expired:
+		case <-s.ctx.Done():
+		}
+		if t != nil {
+			t.Stop()
+		}
+	}
+}
+
+func soonest(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// openSpool opens the spool and gives every lane its part; false: the sink ends. Until then lanes hold back;
+// when it cannot be opened they go on without, and it is tried again.
+func (s *Sink) openSpool() bool {
+	for s.ctx.Err() == nil {
+		sp, err := s.deps.OpenSpool()
+		s.mu.Lock()
+		if err == nil {
+			s.takeOver(sp)
+			s.mu.Unlock()
+			return true
+		}
+		s.spooler.err = err
+		s.alarm("spool open", "the spool cannot be opened; going on without, and trying again", "error", err)
+		// Whoever has it may be about to go. When it stays, it may keep it.
+		if !errors.Is(err, ErrSpoolBusy) || time.Since(s.started) > busyPatience {
+			s.letGo()
+			s.checkDrained()
+		}
+		s.mu.Unlock()
+		s.pause(spoolRetry)
+	}
+	return false
+}
+
+// takeOver gives an open spool to the lanes. s.mu is held.
+func (s *Sink) takeOver(sp Spool) {
+	p := &s.spooler
+	p.sp, p.err = sp, nil
+	st := sp.Stats()
+	s.recovered.Store(st.Recovered)
+	s.spooled.Add(st.Recovered - st.Quarantined)
+	if st.Quarantined > 0 {
+		s.dropped[DroppedDamaged] += st.Quarantined
+	}
+	for l := range s.lanes() {
+		l.attach(sp)
+		if l.topic.dead && l.disk.any {
+			s.wantDeadTopic()
+		}
+	}
+	p.holding = true // until placeStrays has looked
+	s.madeRoom()
+}
+
+// letGo lets lanes send. s.mu is held.
+func (s *Sink) letGo() {
+	s.spooler.holding = false
+	for _, b := range s.brokers {
+		b.signal()
+	}
+}
+
+// lanes are all lanes, the lobby first.
+func (s *Sink) lanes() func(yield func(*lane) bool) {
+	return func(yield func(*lane) bool) {
+		for _, t := range []*topic{&s.main, &s.dead} {
+			if t.lobby != nil && !yield(t.lobby) {
+				return
+			}
+			for _, l := range t.lanes {
+				if !yield(l) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// unframed is the lane's first batch without a frame, nil when all have one or it cannot have one now.
+// s.mu is held.
+func (l *lane) unframed() *batch {
+	d := &l.disk
+	if b := l.doubt; b != nil && b.pos == 0 && b.root == nil {
+		if b.writing || l.busy && !b.final || d.any {
+			return nil // its bytes are not final yet; or frames that go after it are there already
+		}
+		return b
+	}
+	for _, b := range l.parts {
+		if b.pos == 0 && b.root == nil {
+			return notWriting(b)
+		}
+	}
+	for d.framed < len(l.queue) && l.queue[d.framed].root != nil {
+		d.framed++ // another batch's frame stands for it
+	}
+	if d.framed < len(l.queue) {
+		return notWriting(l.queue[d.framed])
+	}
+	return nil
+}
+
+func notWriting(b *batch) *batch {
+	if b.writing {
+		return nil
+	}
+	return b
+}
+
+// claim takes the lane's batches without a frame, in order, for writing. s.mu is held.
+func (l *lane) claim(dst []*batch) []*batch {
+	b := l.unframed()
+	if b == nil {
+		return dst
+	}
+	add := func(b *batch) {
+		if b.pos == 0 && b.root == nil {
+			b.writing = true
+			dst = append(dst, b)
+		}
+	}
+	if b == l.doubt {
+		add(b)
+	}
+	for _, b := range l.parts {
+		add(b)
+	}
+	for _, b := range l.queue[l.disk.framed:] {
+		add(b)
+	}
+	return dst
+}
+
+// write gives the claimed batches frames, in order, up to the first error; what is left is not claimed any
+// more. With SettleOnDisk those who wait for the batches now wait for the group. The lock is free.
+func (s *Sink) write(work []*batch) (g group, err error) {
+	for i := 0; i < len(work); i++ {
+		b := work[i]
+		var pos uint64
+		if err == nil {
+			pos, err = s.writeFrame(b)
+			if errors.Is(err, ErrSpoolFull) && s.cfg.SpoolFull == SpoolFullDropOldest && s.dropOldest() {
+				err = nil
+				i--
+				continue
+			}
+		}
+		s.mu.Lock()
+		b.writing = false
+		if err == nil {
+			s.framed(b, pos, &g)
+		}
+		l := b.lane
+		if b.answered {
+			s.settleAnswered(b)
+		}
+		l.freed()
+		s.mu.Unlock()
+		work[i] = nil
+	}
+	s.mu.Lock()
+	s.wrote(err)
+	s.mu.Unlock()
+	return g, err
+}
+
+// framed notes that b has a frame. s.mu is held.
+func (s *Sink) framed(b *batch, pos uint64, g *group) {
+	b.pos = pos
+	s.spilledFrames.Add(1)
+	l := b.lane
+	if f := l.disk.framed; f < len(l.queue) && l.queue[f] == b {
+		l.disk.framed++
+	}
+	g.last = pos
+	if g.first == 0 {
+		g.first = pos
+	}
+	if s.cfg.Settle == SettleOnDisk {
+		for _, a := range b.acks {
+			g.acks = append(g.acks, settled{ack: a})
+		}
+		clear(b.acks)
+		b.acks = b.acks[:0]
+	}
+}
+
+// wrote notes how the last write ended. s.mu is held.
+func (s *Sink) wrote(err error) {
+	p := &s.spooler
+	if p.err = err; err == nil {
+		return
+	}
+	p.retryAt = time.Now().Add(spoolRetry)
+	if s.cfg.Settle == SettleOnDisk {
+		for _, b := range s.brokers { // batches go without frames now
+			b.signal()
+		}
+	}
+	s.madeRoom() // whoever would rather drop than wait
+}
+
+// writeFrame writes one batch. It is ours while it is claimed.
+func (s *Sink) writeFrame(b *batch) (pos uint64, err error) {
+	p := &s.spooler
+	s.compress(b, &p.scratch)
+	if !b.final {
+		b.rb.SealUnstamped()
+	}
+	p.wire = b.rb.Parts(p.wire[:0])
+	m := SpoolMeta{Events: b.events, Records: b.rb.Count(), FirstTimestamp: b.rb.FirstTimestamp()}
+	if b.attempts > 0 {
+		st := SpoolStamp{ProducerID: b.producer.id, Epoch: b.producer.epoch, BaseSequence: b.seq, FirstSent: b.sent.UnixMilli()}
+		pos, err = b.lane.disk.q.AppendInDoubt(m, st, p.wire)
+	} else {
+		pos, err = b.lane.disk.q.Append(m, p.wire)
+	}
+	clear(p.wire)
+	return pos, err
+}
+
+// settleAnswered ends a batch whose answer came while it was written. s.mu is held.
+func (s *Sink) settleAnswered(b *batch) {
+	l := b.lane
+	l.disk.closing = false
+	s.unload(l.topic, b)
+	s.later(s.finish(b, 0, nil))
+	s.checkDrained()
+}
+
+// group is batches that were written together, and who waits for them to be durable.
+type group struct {
+	first, last uint64
+	acks        []settled
+}
+
+// commit gives frames to what waits for them, when the oldest of it has waited for Linger, and not while
+// the disk still works on the group before: then the next one grows. It returns when to look again.
+func (s *Sink) commit() (at time.Time) {
+	p := &s.spooler
+	s.mu.Lock()
+	if len(p.dirty) == 0 || p.syncing {
+		s.mu.Unlock()
+		return time.Time{}
+	}
+	now := time.Now()
+	if p.err != nil && now.Before(p.retryAt) {
+		s.mu.Unlock()
+		return p.retryAt
+	}
+	due := s.closed
+	for _, l := range p.dirty {
+		if l.unframed() != nil {
+			due = true
+		} else if l.open != nil {
+			t := l.open.opened.Add(l.commitLinger())
+			due = due || !t.After(now)
+			at = soonest(at, t)
+		}
+	}
+	if !due {
+		s.mu.Unlock()
+		return at
+	}
+	p.lanes, p.dirty = p.dirty, p.lanes[:0]
+	work := p.work[:0]
+	for _, l := range p.lanes {
+		l.disk.dirty = false
+		l.seal()
+		work = l.claim(work)
+	}
+	s.mu.Unlock()
+	g, err := s.write(work)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p.work = work
+	for _, l := range p.lanes {
+		if l.awaitsFrame() {
+			l.markDirty()
+		}
+	}
+	s.submit(g)
+	if err != nil {
+		return p.retryAt
+	}
+	return time.Time{}
+}
+
+// commitLinger is how long an open batch may grow before it gets its frame. A lane sends one batch in each
+// request: when batches come faster than that, or are not sent at all, they had better be bigger.
+func (l *lane) commitLinger() time.Duration {
+	const most = 20 * time.Millisecond
+	linger := l.topic.sink.cfg.Linger
+	switch n := len(l.queue); {
+	case l.stuck() || l.disk.any:
+		return max(linger, most)
+	case n > 1:
+		return max(linger, min(linger*time.Duration(n*n), most))
+	}
+	return linger
+}
+
+// awaitsFrame says that the lane has something without a frame, or will have when it is sealed.
+func (l *lane) awaitsFrame() bool {
+	return l.open != nil || l.unframed() != nil || l.doubt != nil && l.doubt.pos == 0 && l.doubt.root == nil
+}
+
+// submit hands a group to the one who waits for the disk. s.mu is held.
+func (s *Sink) submit(g group) {
+	if p := &s.spooler; g.last != 0 && s.cfg.Settle == SettleOnDisk {
+		p.groups = append(p.groups, g)
+		p.syncing = true
+		wake(p.syncKick)
+	}
+}
+
+func (l *lane) markDirty() {
+	if !l.disk.dirty {
+		l.disk.dirty = true
+		p := &l.topic.sink.spooler
+		p.dirty = append(p.dirty, l)
+	}
+}
+
+// runSyncer makes what was committed durable, and tells who waits for it.
+func (s *Sink) runSyncer() {
+	p := &s.spooler
+	for {
+		select {
+		case <-p.syncKick:
+		case <-s.ctx.Done():
+			return // Close makes the rest durable
+		}
+		s.mu.Lock()
+		groups := p.groups
+		p.groups = nil
+		s.mu.Unlock()
+		for _, g := range groups {
+			start := time.Now()
+			err := p.sp.Sync(g.first, g.last)
+			s.syncs.Add(1)
+			s.syncNanos.Add(int64(time.Since(start)))
+			if err == nil {
+				tell(g.acks)
+				continue
+			}
+			s.mu.Lock()
+			s.alarm("sync", "the disk did not confirm what was written; its clients get no 200 for that", "error", err)
+			s.mu.Unlock()
+		}
+		s.mu.Lock()
+		p.syncing = false
+		s.mu.Unlock()
+		wake(p.kick)
+	}
+}

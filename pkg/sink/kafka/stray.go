@@ -1,0 +1,276 @@
+package kafka
+
+import (
+	"errors"
+	"io"
+
+	"functiongraph-ingest/pkg/sink"
+	"functiongraph-ingest/pkg/sink/kafka/recordbatch"
+)
+
+// lobbyPartition is where frames lie whose partition is not known yet: the topic's partitions are not.
+const lobbyPartition = -1
+
+// A stray is a queue of frames for a partition that the topic does not have: the lobby's, or of a topic that
+// was made anew with fewer. Their records are placed by key, in new frames, before anything of the
+// topic is sent.
+
+// placeStrays places what must be placed, once the topics' partitions are known, and lets the lanes go.
+func (s *Sink) placeStrays() {
+	p := &s.spooler
+	s.mu.Lock()
+	if !p.holding {
+		s.mu.Unlock()
+		return
+	}
+	if len(s.main.lanes) == 0 {
+		s.mu.Unlock()
+		return // there is nothing to let go either; apply wakes us
+	}
+	if l := s.main.lobby; l != nil {
+		l.shed()
+	}
+	s.mu.Unlock()
+	for _, q := range p.sp.Queues() {
+		t := &s.main
+		if q.Topic() == s.dead.name {
+			t = &s.dead
+		} else if q.Topic() != s.main.name {
+			s.foreign(q)
+			continue
+		}
+		s.mu.Lock()
+		known := t.leaders != nil
+		stray := q.Partition() < 0 || int(q.Partition()) >= len(t.lanes)
+		s.mu.Unlock()
+		if !stray {
+			continue
+		}
+		if !known && t.dead {
+			continue // its partitions become known with the first dead letter; a restart places it
+		}
+		if err := s.placeQueue(t, q); err != nil {
+			s.mu.Lock()
+			s.alarm("stray", "frames of partitions that are no more cannot be placed now", "topic", t.name, "partition", q.Partition(), "error", err)
+			s.mu.Unlock()
+			if isFull(err) {
+				return
+			}
+		}
+	}
+	s.mu.Lock()
+	if l := s.main.lobby; l != nil {
+		l.checkDisk()
+		s.emptyLobby(l)
+		s.main.lobby = nil
+	}
+	s.letGo()
+	s.madeRoom()
+	s.checkDrained()
+	s.mu.Unlock()
+	s.endFrames()
+}
+
+// emptyLobby moves what the lobby still has in memory to the lanes. s.mu is held.
+func (s *Sink) emptyLobby(l *lane) {
+	l.seal()
+	for _, b := range l.queue {
+		groups, err := s.regroup(l.topic, b.rb.Records)
+		if err != nil {
+			panic("kafka: a batch of our own cannot be read: " + err.Error())
+		}
+		events := b.events
+		for _, g := range groups {
+			nb := s.newBatch(g.lane)
+			nb.rb, nb.opened, nb.parent = g.rb, b.opened, b
+			nb.events = min(events, g.rb.Count())
+			events -= nb.events
+			b.parts++
+			s.enqueue(g.lane, nb)
+		}
+		b.events = 0
+		s.unload(l.topic, b)
+		s.later(s.finish(b, 0, nil))
+	}
+	l.queue = nil
+}
+
+// foreign tells about frames of a topic that this sink does not write to.
+func (s *Sink) foreign(q SpoolQueue) {
+	_, _, events, _ := q.Head()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.alarm("foreign/"+q.Topic(), "the spool holds frames of a topic that is not this process's; they stay there (ingest spool replay)",
+		"topic", q.Topic(), "partition", q.Partition(), "events in the first", events)
+}
+
+// placeQueue places all frames of a stray queue.
+func (s *Sink) placeQueue(t *topic, q SpoolQueue) error {
+	doubt, _, _ := q.Doubt()
+	suspect, _ := q.Suspect()
+	var buf []byte
+	for {
+		f, err := q.PeekAfter(0, buf)
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		buf = f.Buf
+		if err := s.placeFrame(t, q.Partition(), &f); err != nil {
+			return err
+		}
+		s.mu.Lock()
+		if f.Pos == doubt || f.Pos <= suspect {
+			s.possibleDuplicates.Add(int64(f.Events)) // in the log of a partition that may be gone
+		}
+		s.mu.Unlock()
+		if err := q.Done(f.Pos); err != nil {
+			return err
+		}
+	}
+}
+
+// placeFrame writes the records of a frame to the queues of the partitions where they belong. Those who wait
+// for it wait for the new frames.
+func (s *Sink) placeFrame(t *topic, partition int32, f *SpoolFrame) error {
+	s.mu.Lock()
+	groups, err := s.regroup(t, func(yield func(int64, []byte, []byte, []sink.Header) bool) error {
+		return recordbatch.Decode(f.Wire, recordbatch.MaxRecordsBytes, yield)
+	})
+	var parent *batch
+	if l := t.lobby; l != nil && partition == lobbyPartition && len(l.disk.spilled) > 0 && l.disk.spilled[0].pos == f.Pos {
+		parent = pop(&l.disk.spilled)
+		parent.pos, parent.events = 0, 0
+	}
+	s.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	events := f.Events
+	var scratch recordbatch.Scratch
+	for _, g := range groups {
+		_ = g.rb.Compress(s.cfg.Codec, &scratch) // else it goes uncompressed
+		g.rb.SealUnstamped()
+		m := SpoolMeta{Events: min(events, g.rb.Count()), Records: g.rb.Count(), FirstTimestamp: g.rb.FirstTimestamp()}
+		events -= m.Events
+		pos, err := g.lane.disk.q.Append(m, g.rb.Parts(nil))
+		if err != nil {
+			return err
+		}
+		g.rb.Release()
+		s.mu.Lock()
+		g.lane.extendDisk(pos)
+		if parent != nil {
+			nb := s.newBatch(g.lane)
+			nb.pos, nb.events, nb.parent = pos, m.Events, parent
+			parent.parts++
+			g.lane.rememberSpilled(nb)
+		}
+		s.mu.Unlock()
+	}
+	if parent != nil {
+		s.mu.Lock()
+		s.later(s.finish(parent, 0, nil)) // its own part: the others remain
+		s.mu.Unlock()
+	}
+	return nil
+}
+
+// lot is the records of a stray batch that belong to one lane.
+type lot struct {
+	lane  *lane
+	rb    *recordbatch.Batch
+	bytes int
+}
+
+// regroup sorts the records of a batch by the lanes of t where they belong, in order. s.mu is held.
+func (s *Sink) regroup(t *topic, records func(func(int64, []byte, []byte, []sink.Header) bool) error) ([]*lot, error) {
+	keyless := t.lanes[t.sticky]
+	if s.cfg.Keyless == KeylessInstance && !t.dead {
+		keyless = t.lanes[s.instance%len(t.lanes)]
+	}
+	target := func(key []byte) *lane {
+		if key == nil || t.dead {
+			return keyless
+		}
+		return t.lanes[recordbatch.Partition(key, len(t.lanes))]
+	}
+	lots := map[*lane]*lot{}
+	var order []*lot
+	err := records(func(_ int64, key, value []byte, h []sink.Header) bool {
+		l := target(key)
+		if lots[l] == nil {
+			lots[l] = &lot{lane: l}
+			order = append(order, lots[l])
+		}
+		lots[l].bytes += recordbatch.RecordSize(key, value, h)
+		return true
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, g := range order {
+		g.rb = recordbatch.NewPrivateBatch(g.bytes)
+	}
+	err = records(func(ts int64, key, value []byte, h []sink.Header) bool {
+		return lots[target(key)].rb.TryAppend(ts, key, value, h)
+	})
+	return order, err
+}
+
+// stow writes to the spool what is left in memory, after everybody else has gone.
+func (s *Sink) stow() {
+	p := &s.spooler
+	if p.sp == nil {
+		return
+	}
+	for l := range s.lanes() {
+		s.mu.Lock()
+		l.busy, l.disk.dirty = false, false
+		l.seal()
+		if l.disk.any {
+			// The one in doubt was never given a frame, and those on disk go after it: out of order at worst.
+			l.disk.any = l.doubt == nil || l.doubt.pos != 0
+		}
+		work := l.claim(nil)
+		s.mu.Unlock()
+		if l.disk.q != nil && len(work) > 0 {
+			g, err := s.write(work)
+			if err != nil {
+				s.log.Error("not everything fits into the spool", "topic", l.topic.name, "partition", l.partition, "error", err)
+			}
+			s.mu.Lock()
+			s.submit(g)
+			s.mu.Unlock()
+		}
+		s.mu.Lock()
+		s.leaveToDisk(l)
+		s.mu.Unlock()
+	}
+}
+
+// leaveToDisk takes out of memory what a frame stands for. s.mu is held.
+func (s *Sink) leaveToDisk(l *lane) {
+	left := func(b *batch) bool {
+		covered := b.pos != 0 || b.root != nil
+		if covered && b.rb != nil {
+			s.dropMemory(b)
+		}
+		return covered
+	}
+	if l.doubt != nil && left(l.doubt) {
+		l.doubt = nil
+	}
+	for _, list := range []*[]*batch{&l.parts, &l.queue} {
+		rest := (*list)[:0]
+		for _, b := range *list {
+			if !left(b) {
+				rest = append(rest, b)
+			}
+		}
+		*list = rest
+	}
+	l.disk.framed = 0
+}
