@@ -107,7 +107,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	fmt.Fprintln(out, report.Machine.String())
 	r := &suite.Runner{Binary: s.binary, Args: s.args, Profiles: s.profiles, Progress: func(line string) { fmt.Fprintln(out, line) }}
 	if s.scale != 1 {
-		r.Seconds = s.shorten
+		r.Adjust = s.shorten
 	}
 	defer func() { _ = r.Close() }()
 	for _, sc := range scenarios {
