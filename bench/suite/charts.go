@@ -30,7 +30,7 @@ func (r *Result) Charts() (all []*plot.Chart) {
 // rounds.
 func (r *Result) curve(target string, x, y func(*Row) float64) (points []plot.Point) {
 	for _, w := range r.Summary() {
-		if w.Target == target && w.Offered > 0 {
+		if l := r.load(w.Load); w.Target == target && w.Offered > 0 && l.Search == nil {
 			points = append(points, plot.Point{X: x(w), Y: y(w)})
 		}
 	}
