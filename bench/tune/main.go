@@ -48,9 +48,21 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	where := flags.String("profiles", "", "profiles, separated by commas; empty: small, medium, server")
 	jsonFile := flags.String("json", "", "file for the evidence; what it holds of other settings and profiles is kept")
 	doc := flags.String("doc", "", "Markdown file whose tables, between the marks, are replaced")
+	render := flags.Bool("render", false, "measure nothing: write the tables from the evidence")
 	note := flags.String("note", "", "a sentence about this run")
 	if err := flags.Parse(args); err != nil {
 		return err
+	}
+	if *render {
+		var e evidence
+		text, err := os.ReadFile(*jsonFile)
+		if err == nil {
+			err = json.Unmarshal(text, &e)
+		}
+		if err != nil {
+			return err
+		}
+		return errors.Join(writeTables(out, e.Trials), e.document(*doc))
 	}
 	dir, err := os.MkdirTemp("", "ingest-tune-")
 	if err != nil {
