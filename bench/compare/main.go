@@ -66,6 +66,14 @@ func run(ctx context.Context, args []string, out io.Writer) (err error) {
 		err = errors.Join(err, do(context.WithoutCancel(ctx), ".", "git", "worktree", "remove", "--force", tree))
 	}()
 	sides := []*side{{name: "base", tree: tree}, {name: "new", tree: "."}}
+	if err := alternate(ctx, s, sides, dir, out); err != nil {
+		return err
+	}
+	return judge(ctx, s, sides, dir, out)
+}
+
+// alternate builds both sides and runs them in turn.
+func alternate(ctx context.Context, s *settings, sides []*side, dir string, out io.Writer) error {
 	for _, x := range sides {
 		if err := x.build(ctx, s, dir); err != nil {
 			return fmt.Errorf("%s: %w", x.name, err)
@@ -79,7 +87,7 @@ func run(ctx context.Context, args []string, out io.Writer) (err error) {
 			}
 		}
 	}
-	return judge(ctx, s, sides, dir, out)
+	return nil
 }
 
 // side is one of the two commits.

@@ -173,12 +173,16 @@ func (l *loop) giveUpWaiting() {
 	}
 }
 
-// sweep ends requests that nobody answered in time.
+// sweep ends requests that nobody answered in time, and at the end of the run attempts to connect.
 func (l *loop) sweep() {
 	l.swept = l.now
 	for _, c := range l.conns {
-		if c.state == exchanging && l.now-c.started > l.load.opts.Timeout {
+		switch {
+		case c.state == exchanging && l.now-c.started > l.load.opts.Timeout:
 			c.fail(errTimeout)
+		case c.state == connecting && c.payload != nil && l.load.ended.Load():
+			c.disconnect()
+			c.wake()
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"strconv"
@@ -119,4 +120,36 @@ func localServer(t testing.TB, reply func() string) string {
 		}
 	}()
 	return l.Addr().String()
+}
+
+// TestNullServer: requests that come in pieces, and heads that are none.
+func TestNullServer(t *testing.T) {
+	addr := nullServer(t)
+	c, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }()
+	_ = c.(*net.TCPConn).SetNoDelay(true)
+	answers := bufio.NewReader(c)
+	request := "POST / HTTP/1.1\r\nHost: x\r\ncontent-length: 5\r\n\r\nhello"
+	for _, pieces := range [][]string{{request}, {request[:10], request[10:50], request[50:]}, {request + request[:7], request[7:]}} {
+		for _, piece := range pieces {
+			if _, err := io.WriteString(c, piece); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for range strings.Count(strings.Join(pieces, ""), "hello") {
+			resp, err := http.ReadResponse(answers, nil)
+			if err != nil || resp.StatusCode != 200 {
+				t.Fatalf("%q: %v", pieces, err)
+			}
+		}
+	}
+	if _, err := io.WriteString(c, "GET / HTTP/1.1\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := answers.ReadByte(); err == nil {
+		t.Error("a request without a length is answered")
+	}
 }

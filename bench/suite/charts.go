@@ -2,7 +2,6 @@ package suite
 
 import (
 	"cmp"
-	"fmt"
 	"slices"
 
 	"functiongraph-ingest/bench/plot"
@@ -31,7 +30,7 @@ func (r *Result) Charts() (all []*plot.Chart) {
 // rounds.
 func (r *Result) curve(target string, x, y func(*Row) float64) (points []plot.Point) {
 	for _, w := range r.Summary() {
-		if w.Target == target && w.Offered > 0 {
+		if l := r.load(w.Load); w.Target == target && w.Offered > 0 && l.Search == nil {
 			points = append(points, plot.Point{X: x(w), Y: y(w)})
 		}
 	}
@@ -122,43 +121,51 @@ func overTime(r *Result) []*plot.Chart {
 	var spans []plot.Span
 	for _, f := range l.Faults {
 		from := (l.WarmUp + f.At).seconds()
-		spans = append(spans, plot.Span{From: from, To: from + f.For.seconds(), Name: fmt.Sprintf("broker %s", faultWord(f.Kind))})
+		spans = append(spans, plot.Span{From: from, To: from + f.For.seconds(), Name: "broker " + faultWord(f.Kind)})
 	}
 	x := plot.Axis{Label: "seconds"}
-	through := &plot.Chart{Title: "Events over time", X: x, Y: plot.Axis{Label: "events per second"}, Spans: spans}
+	through := &plot.Chart{Title: "Events over time", X: x, Y: plot.Axis{Label: "events per second (log)", Log: true}, Spans: spans}
 	latency := &plot.Chart{Title: "Latency from the intended POST, over time", X: x, Y: plot.Axis{Label: "milliseconds (log)", Log: true}, Spans: spans}
+	refused := &plot.Chart{Title: "Refusals over time", X: x, Y: plot.Axis{Label: "bodies per second"}, Spans: spans}
 	memory := &plot.Chart{Title: "Memory over time", X: x, Y: plot.Axis{Label: "MiB resident"}, Spans: spans}
 	for _, t := range r.Scenario.Targets {
-		var row *Row
-		for _, w := range r.Rows {
-			if w.Target == t.Name && w.Load == l.Name {
-				row = w
-			}
-		}
+		row := r.last(t.Name, l.Name)
 		if row == nil {
 			continue
 		}
-		var acked, delivered, rss, p50, p99 []plot.Point
-		for _, w := range row.Windows {
-			acked = append(acked, plot.Point{X: w.At, Y: w.Events})
-			p50 = append(p50, plot.Point{X: w.At, Y: w.P50})
-			p99 = append(p99, plot.Point{X: w.At, Y: w.P99})
+		window := func(name string, y func(Window) float64) plot.Series {
+			s := plot.Series{Name: name, Bare: true}
+			for _, w := range row.Windows {
+				s.Points = append(s.Points, plot.Point{X: w.At, Y: y(w)})
+			}
+			return s
 		}
+		delivered := plot.Series{Name: r.label(t.Name, "delivered to Kafka"), Bare: true}
+		rss := plot.Series{Name: t.Name, Bare: true}
 		for i, s := range row.Samples {
-			rss = append(rss, plot.Point{X: s.At, Y: float64(s.RSS) / (1 << 20)})
+			rss.Points = append(rss.Points, plot.Point{X: s.At, Y: float64(s.RSS) / (1 << 20)})
 			if i > 0 {
 				last := row.Samples[i-1]
-				delivered = append(delivered, plot.Point{X: s.At, Y: ratio(s.Delivered-last.Delivered, s.At-last.At)})
+				delivered.Points = append(delivered.Points, plot.Point{X: s.At, Y: ratio(s.Delivered-last.Delivered, s.At-last.At)})
 			}
 		}
-		through.Series = append(through.Series,
-			plot.Series{Name: r.label(t.Name, "answered 200"), Points: acked, Bare: true},
-			plot.Series{Name: r.label(t.Name, "delivered to Kafka"), Points: delivered, Bare: true})
-		latency.Series = append(latency.Series,
-			plot.Series{Name: r.label(t.Name, "p50"), Points: p50, Bare: true}, plot.Series{Name: r.label(t.Name, "p99"), Points: p99, Bare: true})
-		memory.Series = append(memory.Series, plot.Series{Name: t.Name, Points: rss, Bare: true})
+		through.Series = append(through.Series, window(r.label(t.Name, "answered 200"), func(w Window) float64 { return w.Events }), delivered)
+		latency.Series = append(latency.Series, window(r.label(t.Name, "p50"), func(w Window) float64 { return w.P50 }),
+			window(r.label(t.Name, "p99"), func(w Window) float64 { return w.P99 }))
+		refused.Series = append(refused.Series, window(t.Name, func(w Window) float64 { return w.Refused }))
+		memory.Series = append(memory.Series, rss)
 	}
-	return []*plot.Chart{through, latency, memory}
+	return []*plot.Chart{through, latency, refused, memory}
+}
+
+// last is the row of the last round.
+func (r *Result) last(target, load string) (row *Row) {
+	for _, w := range r.Rows {
+		if w.Target == target && w.Load == load {
+			row = w
+		}
+	}
+	return row
 }
 
 func faultWord(kind string) string {

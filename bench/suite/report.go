@@ -97,7 +97,15 @@ func (s *Scenario) how() string {
 	if s.Kafka.Embedded {
 		kafka = fmt.Sprintf("an imitation of Kafka in the suite's own process, %d partitions", s.Kafka.Partitions)
 	}
-	text := fmt.Sprintf("%s; %d round(s); %v of warming up and %v measured per load", kafka, s.Rounds, s.WarmUp, s.Duration)
+	least, most := s.Loads[0].Duration, s.Loads[0].Duration
+	for _, l := range s.Loads {
+		least, most = min(least, l.Duration), max(most, l.Duration)
+	}
+	measured := least.String()
+	if most != least {
+		measured += " to " + most.String()
+	}
+	text := fmt.Sprintf("%s; %d round(s); %s measured per load, after a warm-up", kafka, s.Rounds, measured)
 	if s.CPU > 0 {
 		text += fmt.Sprintf("; at most %g of a core for the program", s.CPU)
 	}

@@ -16,7 +16,7 @@ import (
 type Runner struct {
 	Binary   string            // ingest
 	Args     []string          // of ingest serve, in every scenario, behind the scenario's
-	Seconds  func(Load) Load   // changes loads before they run, for a shorter run; nil: as written
+	Adjust   func(Load) Load   // changes loads before they run, for a shorter run; nil: as written
 	Progress func(line string) // hears of every row; nil: nobody
 	Profiles string            // folder for a CPU profile per load; starts ingest with --pprof
 
@@ -125,8 +125,8 @@ func (r *Runner) session(ctx context.Context, s *Scenario, t *Target, round int,
 	defer p.close()
 	var a account
 	for _, l := range loads {
-		if r.Seconds != nil {
-			l = r.Seconds(l)
+		if r.Adjust != nil {
+			l = r.Adjust(l)
 		}
 		var row *Row
 		if l.Search != nil {

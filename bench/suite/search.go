@@ -6,8 +6,9 @@ import (
 	"time"
 )
 
-// Search looks for the highest rate that a target sustains: the rate is doubled until a trial fails, then the
-// interval is halved. Each trial is an open loop at one rate, as long as its load's duration.
+// Search looks for the highest rate that a target sustains: the rate is doubled until it fails, then the
+// interval is halved. Each trial is an open loop at one rate, as long as its load's duration; a rate fails when two
+// trials do, so that a stall of the machine does not pass for the limit.
 type Search struct {
 	From      float64  `yaml:"from" json:"from"`           // first rate, events per second; 1,000
 	P99       Duration `yaml:"p99" json:"p99"`             // a trial fails above; 250ms
@@ -53,11 +54,11 @@ func (s *Search) find(trial func(rate float64) (*Row, error)) (best *Row, err er
 	low, high := 0.0, 0.0
 	rate := s.From
 	for range mostTrials {
-		row, err := trial(rate)
+		row, err := s.attempt(rate, trial)
 		if err != nil {
 			return nil, err
 		}
-		if s.verdict(row) == "" {
+		if row != nil {
 			low, best = rate, row
 		} else {
 			high = rate
@@ -76,6 +77,17 @@ func (s *Search) find(trial func(rate float64) (*Row, error)) (best *Row, err er
 		}
 	}
 	return best, nil
+}
+
+// attempt returns the row of a trial that passed, nil when none of two did.
+func (s *Search) attempt(rate float64, trial func(rate float64) (*Row, error)) (*Row, error) {
+	for range 2 {
+		row, err := trial(rate)
+		if err != nil || s.verdict(row) == "" {
+			return row, err
+		}
+	}
+	return nil, nil
 }
 
 // search runs the trials of a load and puts all they sent on the account.

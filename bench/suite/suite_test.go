@@ -15,7 +15,7 @@ import (
 )
 
 func TestBundledScenarios(t *testing.T) {
-	for _, name := range append(All(), "quick") {
+	for _, name := range append(All(), Others()...) {
 		s, err := LoadScenario(name)
 		if err != nil || s.Name != name {
 			t.Errorf("%s: %v", name, err)
@@ -101,7 +101,18 @@ func TestSearch(t *testing.T) {
 			t.Errorf("%+v, %v, want %v", row, err, limit)
 		}
 	}
-	row, err := s.find(func(rate float64) (*Row, error) { return &Row{Offered: rate}, nil })
+	trials := 0
+	row, err := s.find(func(rate float64) (*Row, error) { // every other trial is spoilt
+		w := &Row{Offered: rate, EventsPerSec: rate}
+		if trials++; trials%2 == 1 || rate > 50_000 {
+			w.NoReply = 1
+		}
+		return w, nil
+	})
+	if err != nil || row == nil || row.Offered < 45_000 {
+		t.Errorf("%+v, %v, want 50,000", row, err)
+	}
+	row, err = s.find(func(rate float64) (*Row, error) { return &Row{Offered: rate}, nil })
 	if row != nil || err != nil {
 		t.Errorf("%+v, %v", row, err)
 	}

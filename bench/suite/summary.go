@@ -87,7 +87,7 @@ func (l *Load) perBody() float64 {
 func (d Duration) seconds() float64 { return time.Duration(d).Seconds() }
 
 // columns are those of the tables.
-var columns = []string{"load", "offered/s", "events/s", "events per CPU-s", "cores", "p50 ms", "p99 ms", "p99.9 ms", "refused, p99 ms", "peak RSS MB", "allocs/event", "switches/s", "problem"}
+var columns = []string{"load", "offered/s", "events/s", "events per CPU-s", "cores", "p50 ms", "p99 ms", "p99.9 ms", "sent late, p99 ms", "refused, p99 ms", "peak RSS MB", "allocs/event", "switches/s", "problem"}
 
 // cells are the row in the order of columns.
 func (w *Row) cells(several bool) []string {
@@ -95,9 +95,9 @@ func (w *Row) cells(several bool) []string {
 	if several {
 		name = w.Target + ", " + name
 	}
-	offered, refused := "", ""
+	offered, refused, late := "", "", ""
 	if w.Offered > 0 {
-		offered = thousands(w.Offered)
+		offered, late = thousands(w.Offered), digits(w.LateP99)
 	}
 	if w.Refused+w.NoReply > 0 {
 		refused = thousands(float64(w.Refused)) + ", " + digits(w.RefusedP99)
@@ -107,7 +107,7 @@ func (w *Row) cells(several bool) []string {
 	}
 	return []string{
 		name, offered, thousands(w.EventsPerSec), thousands(w.EventsPerCPU), fmt.Sprintf("%.2f", w.Cores),
-		digits(w.P50), digits(w.P99), digits(w.P999), refused, fmt.Sprintf("%.0f", float64(w.PeakRSS)/1e6),
+		digits(w.P50), digits(w.P99), digits(w.P999), late, refused, fmt.Sprintf("%.0f", float64(w.PeakRSS)/1e6),
 		fmt.Sprintf("%.2g", w.AllocsPerEv), thousands(w.Switches), w.Problem,
 	}
 }

@@ -46,11 +46,23 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	each := flags.Duration("trial", 4*time.Second, "length of one trial of a rate")
 	only := flags.String("settings", "", "settings to sweep, separated by commas; empty: all")
 	where := flags.String("profiles", "", "profiles, separated by commas; empty: small, medium, server")
-	jsonFile := flags.String("json", "", "file for the evidence")
+	jsonFile := flags.String("json", "", "file for the evidence; what it holds of other settings and profiles is kept")
 	doc := flags.String("doc", "", "Markdown file whose tables, between the marks, are replaced")
+	render := flags.Bool("render", false, "measure nothing: write the tables from the evidence")
 	note := flags.String("note", "", "a sentence about this run")
 	if err := flags.Parse(args); err != nil {
 		return err
+	}
+	if *render {
+		var e evidence
+		text, err := os.ReadFile(*jsonFile)
+		if err == nil {
+			err = json.Unmarshal(text, &e)
+		}
+		if err != nil {
+			return err
+		}
+		return errors.Join(writeTables(out, e.Trials), e.document(*doc))
 	}
 	dir, err := os.MkdirTemp("", "ingest-tune-")
 	if err != nil {
@@ -66,6 +78,9 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	r := &suite.Runner{Binary: binary, Progress: func(line string) { fmt.Fprintln(out, line) }}
 	defer func() { _ = r.Close() }()
 	if err := sweep(ctx, r, e, *where, *only, *each, out); err != nil {
+		return err
+	}
+	if err := e.merge(*jsonFile); err != nil {
 		return err
 	}
 	if err := writeTables(out, e.Trials); err != nil {
@@ -90,10 +105,10 @@ func sweep(ctx context.Context, r *suite.Runner, e *evidence, where, only string
 				}
 				if err != nil { // a value that this profile refuses is a finding too
 					fmt.Fprintln(out, err)
-					e.Trials = append(e.Trials, &trial{Profile: p.Name, Flag: s.flag, Value: v, Default: v == s.initial, Problem: firstLine(err)})
+					e.Trials = append(e.Trials, (&trial{Profile: p.Name, Flag: s.flag, Value: v, Default: v == s.initial, Problem: firstLine(err)}).of(e))
 					continue
 				}
-				e.Trials = append(e.Trials, newTrial(&p, &s, v, result.Rows))
+				e.Trials = append(e.Trials, newTrial(&p, &s, v, result.Rows).of(e))
 			}
 		}
 	}
@@ -106,6 +121,51 @@ func sweep(ctx context.Context, r *suite.Runner, e *evidence, where, only string
 func firstLine(err error) string {
 	line, _, _ := strings.Cut(err.Error(), "\n")
 	return line
+}
+
+// of notes where a trial comes from.
+func (t *trial) of(e *evidence) *trial {
+	t.Commit, t.Trial = e.Machine.Commit, e.Trial
+	return t
+}
+
+// merge keeps the trials of an earlier run that this one does not replace, so that the sweep can be made in parts,
+// and puts all in the order of the plan.
+func (e *evidence) merge(file string) error {
+	text, err := os.ReadFile(file)
+	if file == "" || errors.Is(err, os.ErrNotExist) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	var old evidence
+	if err := json.Unmarshal(text, &old); err != nil {
+		return fmt.Errorf("%s: %w", file, err)
+	}
+	swept := map[[2]string]bool{}
+	for _, t := range e.Trials {
+		swept[[2]string{t.Profile, t.Flag}] = true
+	}
+	all := e.Trials
+	for _, t := range old.Trials {
+		if !swept[[2]string{t.Profile, t.Flag}] {
+			all = append(all, t)
+		}
+	}
+	e.Trials = nil
+	for _, p := range profiles() {
+		for _, s := range settings() {
+			if !s.fits(&p) {
+				continue
+			}
+			for _, t := range all {
+				if t.Profile == p.Name && t.Flag == s.flag {
+					e.Trials = append(e.Trials, t)
+				}
+			}
+		}
+	}
+	return nil
 }
 
 // listed says whether name is in a list separated by commas; an empty list holds everything.
@@ -145,7 +205,7 @@ func (e *evidence) document(file string) error {
 		return fmt.Errorf("%s has no marks for the tables", file)
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s%s\n%s; trials of %s.", before, beginMark, e.Machine.String(), e.Trial)
+	fmt.Fprintf(&b, "%s%s\nLast run: %s; trials of %s.", before, beginMark, e.Machine.String(), e.Trial)
 	if e.Machine.Note != "" {
 		fmt.Fprintf(&b, " %s", e.Machine.Note)
 	}

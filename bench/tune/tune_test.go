@@ -70,3 +70,24 @@ func TestDocument(t *testing.T) {
 		t.Error(text)
 	}
 }
+
+// TestMerge: a run of one setting keeps what is known of the others, and replaces its own.
+func TestMerge(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "tuning.json")
+	first := &evidence{Trials: []*trial{
+		{Profile: "server", Flag: "codec", Value: "none", Sustained: 1}, {Profile: "small", Flag: "codec", Value: "none", Sustained: 2},
+	}}
+	if err := first.merge(file); err != nil {
+		t.Fatal(err)
+	}
+	if err := first.write(file); err != nil {
+		t.Fatal(err)
+	}
+	second := &evidence{Trials: []*trial{{Profile: "server", Flag: "codec", Value: "none", Sustained: 3}}}
+	if err := second.merge(file); err != nil {
+		t.Fatal(err)
+	}
+	if n := second.Trials; len(n) != 2 || n[0].Profile != "small" || n[1].Sustained != 3 {
+		t.Errorf("%+v", n)
+	}
+}

@@ -50,7 +50,8 @@ func parse(args []string) (*settings, error) {
 	flags.BoolVar(&s.benchfmt, "benchfmt", false, "print only lines of Go's benchmark format, for benchstat")
 	flags.IntVar(&s.rounds, "rounds", 0, "rounds, instead of the scenarios' own")
 	flags.Usage = func() {
-		fmt.Fprintf(flags.Output(), "usage: suite [flags] [scenario ...] [-- further arguments of ingest serve]\n\nscenarios: %s, quick, or a file *.yaml; none: all but quick\n\n", strings.Join(suite.All(), ", "))
+		fmt.Fprintf(flags.Output(), "usage: suite [flags] [scenario ...] [-- further arguments of ingest serve]\n\nscenarios: %s (all of these when none is named), %s, or a file *.yaml\n\n",
+			strings.Join(suite.All(), ", "), strings.Join(suite.Others(), ", "))
 		flags.PrintDefaults()
 	}
 	if err := flags.Parse(args); err != nil {
@@ -106,7 +107,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	fmt.Fprintln(out, report.Machine.String())
 	r := &suite.Runner{Binary: s.binary, Args: s.args, Profiles: s.profiles, Progress: func(line string) { fmt.Fprintln(out, line) }}
 	if s.scale != 1 {
-		r.Seconds = s.shorten
+		r.Adjust = s.shorten
 	}
 	defer func() { _ = r.Close() }()
 	for _, sc := range scenarios {
@@ -122,10 +123,13 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		report.Results = append(report.Results, result)
 	}
 	if s.benchfmt {
-		if err := report.Benchmarks(lines); err != nil {
-			return err
-		}
+		return errors.Join(report.Benchmarks(lines), problems(report))
 	}
+	return s.publish(report, out)
+}
+
+// publish prints the tables and writes the report.
+func (s *settings) publish(report *suite.Report, out io.Writer) error {
 	fmt.Fprintln(out)
 	if err := report.Markdown(out); err != nil {
 		return err
@@ -136,8 +140,12 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		}
 		fmt.Fprintf(out, "\nreport: %s\n", filepath.Join(s.out, "report.html"))
 	}
-	if problems := report.Problems(); len(problems) > 0 {
-		return errors.New(strings.Join(problems, "\n"))
+	return problems(report)
+}
+
+func problems(report *suite.Report) error {
+	if list := report.Problems(); len(list) > 0 {
+		return errors.New(strings.Join(list, "\n"))
 	}
 	return nil
 }
