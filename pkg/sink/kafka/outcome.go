@@ -87,7 +87,7 @@ func (s *Sink) succeeded(e *entry, p *produce.ResponsePartition, out []settled) 
 		s.replayedFrames.Add(1)
 	}
 	if s.spooler.loss.Events > 0 {
-		s.reportLoss()
+		s.reportLoss(false)
 	}
 	if b.writing { // the spooler reads it, and settles it when it is done
 		b.answered, l.disk.closing = true, true

@@ -146,7 +146,7 @@ func (s *Sink) Close(ctx context.Context) error {
 	defer cancel()
 	s.mu.Lock()
 	if !s.closed {
-		s.reportLoss()
+		s.reportLoss(true)
 		s.closed = true
 		if s.spooler.kick != nil {
 			wake(s.spooler.kick)

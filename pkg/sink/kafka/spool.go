@@ -62,6 +62,8 @@ type SpoolQueue interface {
 type SpoolMeta struct {
 	Events, Records int
 	FirstTimestamp  int64 // ms since the Unix epoch
+	// Replaces: it takes the place of a frame that is done next; there must be room for that in a full spool.
+	Replaces bool
 }
 
 // SpoolFrame is a frame that was read.
@@ -82,7 +84,7 @@ type SpoolStamp struct {
 
 // SpoolStats are counts of events.
 type SpoolStats struct {
-	Recovered   int64 // found at the start: in good frames, and in damaged ones whose header is whole
+	Recovered   int64 // found at the start, in good frames and in damaged ones
 	Quarantined int64 // of them, in damaged ones: they will not be delivered
 	Lost        int64 // in frames that were good when they were counted and are damaged now
 }

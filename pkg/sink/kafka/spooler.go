@@ -344,7 +344,11 @@ func (s *Sink) framed(b *batch, pos uint64, g *group) {
 // wrote notes how the last write ended. s.mu is held.
 func (s *Sink) wrote(err error) {
 	p := &s.spooler
+	was := p.err
 	if p.err = err; err == nil {
+		if was != nil {
+			s.madeRoom() // those who wait may press again
+		}
 		return
 	}
 	p.retryAt = time.Now().Add(spoolRetry)
