@@ -18,7 +18,7 @@ PROCESS_TESTS := ./test/...
 UNIT_TESTS    := ./cmd/... ./internal/... ./pkg/... ./bench/...
 
 .DEFAULT_GOAL := help
-.PHONY: help build check fmt vet staticcheck test test-unit test-race test-builds test-process fuzz models demo fgsim \
+.PHONY: help build package check fmt vet staticcheck test test-unit test-race test-builds test-process faults fuzz models demo fgsim \
 	bench bench-quick bench-e2e bench-produce bench-crowd bench-micro bench-compare tune tune-short
 
 help: ## this list
@@ -26,6 +26,9 @@ help: ## this list
 
 build: ## bin/ingest, static and stripped
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ingest ./cmd/ingest
+
+package: ## dist/ingest-extension-linux-{amd64,arm64}.zip for FunctionGraph, reproducible; fails beyond 6 MiB
+	$(GO) run ./cmd/package
 
 check: fmt vet staticcheck ## formatting, vet on all platforms and tags, staticcheck
 
@@ -36,6 +39,7 @@ vet:
 	$(GO) vet ./...
 	$(GO) vet -tags purego ./...
 	$(GO) vet -tags invariants ./...
+	$(GO) vet -tags nosonic ./...
 	GOARCH=386 $(GO) vet ./...
 	GOARCH=arm64 $(GO) vet ./...
 
@@ -55,12 +59,18 @@ test-race: ## unit tests under the race detector
 test-builds: ## unit tests of the other builds: invariants, purego, yields in the ring, 32 bits
 	$(GO) test -timeout 10m -tags invariants ./internal/... ./pkg/...
 	$(GO) test -timeout 10m -tags purego ./pkg/decode/... ./internal/pipeline/...
+	$(GO) test -timeout 10m -tags nosonic ./pkg/decode/...
 	$(GO) test -timeout 10m -tags hook ./pkg/ring
 	GOARCH=386 CGO_ENABLED=0 $(GO) test -timeout 10m ./pkg/ring/... ./pkg/decode/... ./pkg/sink/... ./internal/body/...
 
 # Never from the cache: the binary under test is not among the files that the cache looks at.
 test-process: ## the built binary as a process against a real Apache Kafka
 	$(GO) test -count=1 -p 1 -timeout 20m $(PROCESS_TESTS)
+
+# -write puts the figures into docs/guarantees.md; FAULTS chooses tests, for example FAULTS=TestKilled.
+FAULTS ?= .
+faults: ## the whole fault suite, about 45 minutes; writes the table of docs/guarantees.md
+	$(GO) test -count=1 -timeout 90m -v -run '$(FAULTS)' ./test/faults -all -write
 
 fuzz: ## every fuzz target for FUZZTIME (30s)
 	@set -e; for package in $$($(GO) list $(UNIT_TESTS)); do \

@@ -91,6 +91,8 @@ func (q *queue) Sending(pos uint64, st kafka.SpoolStamp) error {
 	return q.Queue.Sending(spool.Pos(pos), spool.Stamp(st))
 }
 
+func (q *queue) DoneSoon(pos uint64) error { return q.Queue.DoneSoon(spool.Pos(pos)) }
+
 func (q *queue) Done(pos uint64) error { return q.Queue.Done(spool.Pos(pos)) }
 
 func (q *queue) Doubt() (uint64, kafka.SpoolStamp, bool) {

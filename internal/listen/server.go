@@ -118,7 +118,7 @@ func New(cfg Config, deps Deps) *Server {
 	s.admission.init()
 	s.limits = newTicks(&cfg)
 	s.pace.init()
-	s.conns.init(s.limits.tick, s.tick)
+	s.conns.init(&s.limits, s.tick)
 	s.texts = newTexts(&cfg, deps.Gate)
 	_, budget := deps.Gate.Limits()
 	s.floor = floorFor(cfg.MaxBodyBytes, budget)

@@ -17,7 +17,7 @@ const away = 6 * time.Second
 func oneBrokerRows() []row {
 	return append([]row{
 		{
-			fault: "broker killed, back after 6 s", modes: everyMode, short: []mode{disk, kafkaAck}, promise: everything,
+			fault: "broker killed, back after 6 s", modes: everyMode, short: []mode{disk}, promise: everything,
 			trouble: func(tr *trial) {
 				must(tr, tr.kafka.Kill(0))
 				tr.lasts(away)
@@ -25,7 +25,7 @@ func oneBrokerRows() []row {
 			},
 		},
 		{
-			fault: "broker frozen for 6 s", modes: everyMode, short: []mode{acceptSpool, disk}, promise: everything,
+			fault: "broker frozen for 6 s", modes: everyMode, short: []mode{acceptSpool}, promise: everything,
 			trouble: func(tr *trial) {
 				must(tr, tr.kafka.Freeze(0))
 				tr.lasts(away)
@@ -33,7 +33,7 @@ func oneBrokerRows() []row {
 			},
 		},
 		{
-			fault: "every 20th answer cut", modes: everyMode, short: []mode{disk, kafkaAck}, promise: everything, proxy: true,
+			fault: "every 20th answer cut", modes: everyMode, short: []mode{kafkaAck}, promise: everything, proxy: true,
 			trouble: func(tr *trial) {
 				tr.fleet.Set(cutproxy.Faults{Cut: 0.05, CutKeys: []int16{cutproxy.KeyProduce}})
 				tr.lasts(away)
@@ -46,7 +46,7 @@ func oneBrokerRows() []row {
 			},
 		},
 		{
-			fault: "300 ms of latency each way for 6 s", modes: everyMode, short: []mode{kafkaAck}, promise: everything, proxy: true,
+			fault: "300 ms of latency each way for 6 s", modes: everyMode, promise: everything, proxy: true,
 			trouble: func(tr *trial) {
 				tr.fleet.Set(cutproxy.Faults{Latency: 300 * time.Millisecond})
 				tr.lasts(away)
@@ -134,7 +134,7 @@ func topicDeleted() row {
 			first := tr.judge.MustRead(tr, tr.kafka.Bootstrap(), tr.topic)
 			must(tr, tr.kafka.DeleteTopic(tr.topic))
 			tr.forget(first.Delivered)
-			tr.post(0)
+			tr.post()
 			tr.lasts(away)
 			must(tr, tr.kafka.CreateTopic(tr.topic, 4, nil))
 		},
@@ -155,7 +155,7 @@ func threeBrokerRows() []row {
 			},
 		},
 		{
-			fault: "a leader of three killed, back after 6 s", modes: everyMode, short: []mode{kafkaAck}, promise: everything,
+			fault: "a leader of three killed, back after 6 s", modes: everyMode, promise: everything,
 			topic: map[string]string{"min.insync.replicas": "2"},
 			trouble: func(tr *trial) {
 				leaders, err := tr.kafka.Leaders(tr.topic)

@@ -16,14 +16,14 @@ func processRows() []row {
 			},
 		},
 		{
-			fault: "ingest terminated under load", modes: everyMode, short: []mode{acceptSpool, kafkaAck}, promise: everything,
+			fault: "ingest terminated under load", modes: everyMode, short: []mode{kafkaAck}, promise: everything,
 			trouble: func(tr *trial) {
 				tr.stop()
 				tr.start()
 			},
 		},
 		{
-			fault: "ingest terminated while the broker is away", modes: everyMode, short: []mode{disk, accept},
+			fault: "ingest terminated while the broker is away", modes: everyMode, short: []mode{acceptSpool},
 			promise: func(m mode) promise { return promise{lossCounted: m == accept || m == kafkaAck} },
 			args:    []string{"--shutdown-timeout", "3s"},
 			trouble: func(tr *trial) {

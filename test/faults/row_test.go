@@ -58,6 +58,9 @@ type row struct {
 	unready bool
 	rate    float64 // events per second; 0: 25,000
 	events  int64   // 0: 150,000
+	conns   int     // 0: 32
+	endless bool    // the load goes on until the trouble stops it
+	disk    int64   // size of the file system of the spool, in bytes; 0: the machine's
 	// trouble makes the fault and ends it, while the load goes on. It runs when a quarter of the load has been
 	// admitted.
 	trouble func(*trial)

@@ -17,7 +17,7 @@ import (
 )
 
 const (
-	conns        = 32
+	defaultConns = 32
 	perBody      = 50
 	defaultRate  = 25_000
 	defaultTotal = 150_000
@@ -78,9 +78,12 @@ func topicName(parts ...string) string {
 // try runs one row in one mode and returns the judgement, which is also tested against the promise.
 func (l *lab) try(t *testing.T, r *row, m mode) *result {
 	tr := l.prepare(t, r, m)
-	tr.start()
-	tr.post(0)
-	if !r.unready {
+	if r.unready {
+		tr.startUnready()
+		tr.post()
+	} else {
+		tr.start()
+		tr.post()
 		tr.awaitAdmitted(tr.total() / 4)
 	}
 	r.trouble(tr)
@@ -97,12 +100,13 @@ func (l *lab) try(t *testing.T, r *row, m mode) *result {
 
 func (l *lab) prepare(t *testing.T, r *row, m mode) *trial {
 	t.Helper()
-	tr := &trial{T: t, lab: l, row: r, mode: m, topic: topicName(r.fault, m.String()), judge: oracle.New(conns)}
+	t.Cleanup(func() { l.repair(t) })
+	tr := &trial{T: t, lab: l, row: r, mode: m, topic: topicName(r.fault, m.String()), judge: oracle.New(r.connections())}
 	l.kafka.Topic(t, tr.topic, 4, r.topic)
 	args := append([]string{"--ack", m.ack}, r.args...)
 	if m.spool {
-		if tr.dir == "" {
-			tr.dir = filepath.Join(t.TempDir(), "spool")
+		if tr.dir = filepath.Join(t.TempDir(), "spool"); r.disk != 0 {
+			tr.dir = tr.mountSmall(r.disk)
 		}
 		args = append(args, "--spool-dir", tr.dir)
 		if !strings.Contains(strings.Join(args, " "), "--spool-max") {
@@ -121,11 +125,31 @@ func (l *lab) prepare(t *testing.T, r *row, m mode) *trial {
 	return tr
 }
 
+// repair brings back what a trial that failed half way has left broken.
+func (l *lab) repair(t *testing.T) {
+	if !t.Failed() {
+		return
+	}
+	l.fleet.Set(cutproxy.Faults{})
+	for i := range l.kafka.Brokers() {
+		must(t, l.fleet.Proxy(i).Refuse(false))
+		_ = l.kafka.Thaw(i) // it may be gone
+		must(t, l.kafka.Restart(i))
+	}
+}
+
 func (tr *trial) total() int64 {
 	if tr.row.events != 0 {
 		return tr.row.events
 	}
 	return defaultTotal
+}
+
+func (r *row) connections() int {
+	if r.conns != 0 {
+		return r.conns
+	}
+	return defaultConns
 }
 
 func (tr *trial) rate() float64 {
@@ -138,25 +162,22 @@ func (tr *trial) rate() float64 {
 // start begins the next life, at the addresses and with the spool of the one before.
 func (tr *trial) start() *life {
 	tr.Helper()
-	l := &life{}
-	if tr.row.unready {
-		l.Process = proc.StartUnready(tr, tr.opts)
-		tr.awaitAnswer(l)
-	} else {
-		l.Process = proc.Start(tr, tr.opts)
-	}
-	tr.opts.Listen, tr.opts.Admin = l.Listen, l.Admin
-	tr.lives = append(tr.lives, l)
-	return l
+	return tr.begin(proc.Start(tr, tr.opts))
 }
 
 // startUnready is start for a life that does not get ready now.
 func (tr *trial) startUnready() *life {
 	tr.Helper()
-	before := tr.row.unready
-	tr.row.unready = true
-	defer func() { tr.row.unready = before }()
-	return tr.start()
+	l := tr.begin(proc.StartUnready(tr, tr.opts))
+	tr.awaitAnswer(l)
+	return l
+}
+
+func (tr *trial) begin(p *proc.Process) *life {
+	l := &life{Process: p}
+	tr.opts.Listen, tr.opts.Admin = l.Listen, l.Admin
+	tr.lives = append(tr.lives, l)
+	return l
 }
 
 func (tr *trial) awaitAnswer(l *life) {
@@ -183,15 +204,16 @@ func (tr *trial) await(what string, cond func() bool) {
 
 func (tr *trial) now() *life { return tr.lives[len(tr.lives)-1] }
 
-// post begins the load; events 0 is the row's.
-func (tr *trial) post(events int64) {
+// post begins the load.
+func (tr *trial) post() {
 	tr.Helper()
-	if events == 0 {
-		events = tr.total()
+	events := tr.total()
+	if tr.row.endless {
+		events = 0
 	}
 	var err error
 	tr.load, err = load.Start(tr.Context(), load.Options{
-		Addr: tr.now().Listen, Conns: conns, Profile: load.Profile{Events: perBody, Marked: true, Keys: 8, Seed: 1},
+		Addr: tr.now().Listen, Conns: tr.row.connections(), Profile: load.Profile{Events: perBody, Marked: true, Keys: 8, Seed: 1},
 		MaxRate: tr.rate(), MaxEvents: events, RetryAfter: true, Recorder: tr.judge, Timeout: 2 * time.Minute,
 	})
 	must(tr, err)
@@ -212,7 +234,7 @@ func (tr *trial) settle() {
 
 // forget begins the judgement anew: the topic, with n events in it, is gone.
 func (tr *trial) forget(n int) {
-	tr.judge = oracle.New(conns)
+	tr.judge = oracle.New(tr.row.connections())
 	tr.read += int64(n)
 }
 
@@ -247,6 +269,14 @@ func (tr *trial) kill() {
 	must(tr, l.Kill())
 	<-l.Exited()
 	l.killed, l.left = true, tr.inspect()
+}
+
+// endAll kills what still runs, for a trial that failed half way.
+func (tr *trial) endAll() {
+	for _, l := range tr.lives {
+		must(tr, l.Kill())
+		<-l.Exited()
+	}
 }
 
 // inspect scans the spool directory.

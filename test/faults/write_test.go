@@ -1,10 +1,14 @@
 package faults
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -32,7 +36,7 @@ func show(r *result) {
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if *write && code == 0 {
+	if *write && len(shown.list) > 0 {
 		if err := writeAll(shown.list); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			code = 1
@@ -41,7 +45,19 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
+// writeAll puts the results in the place of former ones of the same row and mode, and writes the table anew.
 func writeAll(list []*result) error {
+	old, err := os.ReadFile(resultsFile)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	var former []*result
+	if len(old) > 0 {
+		if err := json.Unmarshal(old, &former); err != nil {
+			return err
+		}
+	}
+	list = merge(former, list)
 	out, err := json.MarshalIndent(list, "", "  ")
 	if err != nil {
 		return err
@@ -59,6 +75,28 @@ func writeAll(list []*result) error {
 		return errors.New(pageFile + " has no place for the table")
 	}
 	return os.WriteFile(pageFile, []byte(before+tableBegin+"\n"+table(list)+"\n"+tableEnd+after), 0o644)
+}
+
+type rank struct{ row, mode int }
+
+// merge returns the results in the order of the rows; of each the newest, and none of rows that are no more.
+func merge(former, newer []*result) []*result {
+	place := map[string]rank{}
+	for i, r := range everyRow() {
+		for j, m := range r.modes {
+			place[r.fault+"/"+m.String()] = rank{i, j}
+		}
+	}
+	latest := map[rank]*result{}
+	for _, r := range append(former, newer...) {
+		if at, ok := place[r.Fault+"/"+mode{r.Ack, r.Spool}.String()]; ok {
+			latest[at] = r
+		}
+	}
+	return slices.SortedFunc(maps.Values(latest), func(a, b *result) int {
+		pa, pb := place[a.Fault+"/"+mode{a.Ack, a.Spool}.String()], place[b.Fault+"/"+mode{b.Ack, b.Spool}.String()]
+		return cmp.Or(cmp.Compare(pa.row, pb.row), cmp.Compare(pa.mode, pb.mode))
+	})
 }
 
 // table is Markdown.

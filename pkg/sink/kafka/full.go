@@ -84,6 +84,7 @@ func (l *lane) dropFrame() {
 		b = l.takeFrame()
 	}
 	l.doubt = nil
+	b.dropped = true
 	if b.attempts > 0 {
 		// It may be in the log: its sequence must not be given to another batch, so the lane needs a new id.
 		l.renew = true
