@@ -98,12 +98,12 @@ func messageTooLarge() row {
 		trouble: func(tr *trial) {
 			for i := range events {
 				body := fmt.Appendf(nil, `[{"name":"function","traceId":"large-%d","logs":"%s"}]`, i, bytes.Repeat([]byte("x"), size))
-				res, err := http.Post(tr.now().URL("/"), "application/json", bytes.NewReader(body))
-				must(tr, err)
-				_ = res.Body.Close()
-				if res.StatusCode != http.StatusOK {
-					tr.Errorf("large event answered %d", res.StatusCode)
-				}
+				tr.await("a large event taken", func() bool {
+					res, err := http.Post(tr.now().URL("/"), "application/json", bytes.NewReader(body))
+					must(tr, err)
+					_ = res.Body.Close()
+					return res.StatusCode == http.StatusOK
+				})
 			}
 		},
 		check: func(tr *trial, r *result) {
