@@ -23,7 +23,20 @@ func newSink(cfg *config.Config, budget config.Budget, log *slog.Logger, stdout 
 		s, err := newNDJSON(cfg.Output, stdout)
 		return s, func(*metrics.Metrics) {}, err
 	}
-	return newKafka(cfg, budget, log)
+	var d *disk
+	if cfg.Spools() {
+		d = newDisk(cfg, budget, log)
+	}
+	s, err := newKafka(cfg, budget, log, d)
+	if err != nil {
+		return nil, nil, err
+	}
+	return s, func(m *metrics.Metrics) {
+		registerKafka(m, s)
+		if d != nil {
+			d.register(m, s)
+		}
+	}, nil
 }
 
 // newNDJSON writes lines to a file, which is made or continued, or to stdout.
@@ -38,14 +51,15 @@ func newNDJSON(output string, stdout io.Writer) (sink.Sink, error) {
 	return ndjson.New(f), nil
 }
 
-func newKafka(cfg *config.Config, budget config.Budget, log *slog.Logger) (sink.Sink, func(*metrics.Metrics), error) {
+// newKafka makes the Kafka sink; with a disk if that is not nil.
+func newKafka(cfg *config.Config, budget config.Budget, log *slog.Logger, d *disk) (*kafka.Sink, error) {
 	codec, err := recordbatch.ParseCodec(cfg.Codec)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	tlsConfig, err := newTLS(cfg)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	// Events larger than a batch have memory of their own. It comes out of the same budget.
 	oversize := min(budget.MaxBody, budget.Buffers/4)
@@ -65,22 +79,11 @@ func newKafka(cfg *config.Config, budget config.Budget, log *slog.Logger) (sink.
 		k.SASL = kafka.SASL{Mechanism: cfg.SASLMechanism, User: cfg.SASLUser, Password: cfg.SASLPassword.Reveal()}
 	}
 	deps := kafka.Deps{Logger: log}
-	var disk *disk
-	if cfg.Spools() {
-		disk = newDisk(cfg, budget, log)
-		deps.OpenSpool = disk.open
+	if d != nil {
+		deps.OpenSpool = d.open
 		k.ReplayBytes = int64(budget.Spool / 2)
 	}
-	s, err := kafka.New(k, deps)
-	if err != nil {
-		return nil, nil, err
-	}
-	return s, func(m *metrics.Metrics) {
-		registerKafka(m, s)
-		if disk != nil {
-			disk.register(m, s)
-		}
-	}, nil
+	return kafka.New(k, deps)
 }
 
 // newTLS reads the certificates; nil without --tls.

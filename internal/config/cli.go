@@ -12,8 +12,8 @@ import (
 
 // Invocation is a parsed command line.
 type Invocation struct {
-	Command  string        // serve, check, spool ls|verify|export, version, or "" when help was printed and nothing is left to do
-	Config   *Config       // of serve and check
+	Command  string        // serve, check, spool ls|verify|export|replay, version, or "" when help was printed and nothing is left to do
+	Config   *Config       // of serve, check and spool replay
 	Markdown bool          // check: print the table of all settings instead
 	Spool    *SpoolOptions // of the spool commands
 }
@@ -76,7 +76,7 @@ func Parse(args []string, host Host, stdout io.Writer) (*Invocation, error) {
 		kong.Description("Takes telemetry over HTTP and puts it into Kafka: nothing lost silently, nothing twice."),
 		kong.DynamicCommand("serve", "Run as an HTTP listener.", "", onlyIf(word == "serve", &serve), tags...),
 		kong.DynamicCommand("check", "Print the settings in effect and what is wrong with them.", "", onlyIf(word == "check", &check), tags...),
-		kong.DynamicCommand("spool", "Look at a spool directory and take events out of it.", "", onlyIf(word == "spool", &spool)),
+		kong.DynamicCommand("spool", "Look at a spool directory, take events out of it, send what is in it.", "", onlyIf(word == "spool", &spool), tags...),
 		kong.DynamicCommand("version", "Print the version.", "", &struct{}{}),
 		kong.ExplicitGroups(groups()),
 		kong.NamedMapper("linger", kong.MapperFunc(decodeLinger)),
@@ -106,6 +106,9 @@ func Parse(args []string, host Host, stdout io.Writer) (*Invocation, error) {
 		inv.Config = (*Config)(&serve.Settings)
 	case "check":
 		inv.Config = (*Config)(&check.Settings)
+	case "spool replay":
+		inv.Spool, inv.Config = &SpoolOptions{Timeout: spool.Replay.Timeout}, (*Config)(&spool.Replay.Settings)
+		inv.Config.replay(spool.Replay.Timeout)
 	case "spool ls", "spool verify", "spool export":
 		if inv.Spool, err = spool.options(inv.Command, time.Now()); err != nil {
 			return nil, usageError(err, args)

@@ -30,7 +30,7 @@ func (s Source) now() time.Time {
 // inspect walks the directory once it is certain that it is a spool: that nothing is wrong must not be
 // the answer to a path with a typing error.
 func (s Source) inspect(batches bool, yield func(*spool.Piece) error) (spool.Report, error) {
-	if err := check(s.Dir); err != nil {
+	if err := Check(s.Dir); err != nil {
 		return spool.Report{}, err
 	}
 	defer s.Progress.End()
@@ -40,7 +40,8 @@ func (s Source) inspect(batches bool, yield func(*spool.Piece) error) (spool.Rep
 	})
 }
 
-func check(dir string) error {
+// Check says whether dir is a spool directory.
+func Check(dir string) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return err

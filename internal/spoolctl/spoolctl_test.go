@@ -170,7 +170,7 @@ func TestLive(t *testing.T) {
 func TestProgress(t *testing.T) {
 	now := start
 	var b bytes.Buffer
-	p := NewProgress(&b, false, func() time.Time { return now })
+	p := NewProgress(&b, false, func() time.Time { return now }, Bytes)
 	p.At(1, 100)
 	now = now.Add(lineEvery)
 	p.At(50, 100)
