@@ -18,6 +18,7 @@ type Source struct {
 	Dir      string
 	Now      func() time.Time // for ages; nil: time.Now
 	Progress *Progress        // nil: none
+	Pause    func()           // nil: that of spool.Inspection
 }
 
 func (s Source) now() time.Time {
@@ -34,7 +35,7 @@ func (s Source) inspect(batches bool, yield func(*spool.Piece) error) (spool.Rep
 		return spool.Report{}, err
 	}
 	defer s.Progress.End()
-	return spool.Inspect(spool.OS{}, s.Dir, batches, func(p *spool.Piece) error {
+	return spool.Inspect(spool.Inspection{Dir: s.Dir, Batches: batches, Pause: s.Pause}, func(p *spool.Piece) error {
 		s.Progress.At(p.Scanned, p.Total)
 		return yield(p)
 	})
