@@ -43,7 +43,7 @@ type Report struct {
 	Bytes      int64 // of segments
 	Closed     bool  // it has the closing mark
 	Cursors    int
-	BadCursors int // slots with a damaged copy
+	BadCursors int // slots with a damaged copy, or with none that is whole
 	Quarantine []FileInfo
 	SetAside   []FileInfo
 }
@@ -140,6 +140,8 @@ func (in *inspection) readCursors() error {
 		}
 		in.report.Cursors, in.report.BadCursors = 0, 0
 		f, err := readCursors(file, size, in.cursor)
+		in.report.Cursors += f.lost
+		in.report.BadCursors += f.lost
 		in.report.Closed = f.whole && f.header.state == stateClosed
 		if err != nil || in.report.BadCursors == 0 {
 			return err
