@@ -84,7 +84,7 @@ func (r *replaying) run(ctx, hurry context.Context, budget config.Budget, log *s
 	if total.frames == 0 {
 		// Without a sink: the answer shall not depend on Kafka.
 		st := sp.Stats()
-		r.stats = sink.Stats{Recovered: st.RecoveredEvents + st.QuarantinedEvents, Spooled: st.Events}
+		r.stats = sink.Stats{Recovered: st.RecoveredEvents + st.QuarantinedEvents, Spooled: st.Events, Idempotent: true} // nothing is sent that could be doubled
 		if st.QuarantinedEvents > 0 {
 			r.stats.Dropped = map[string]int64{kafka.DroppedDamaged: st.QuarantinedEvents}
 		}
