@@ -33,7 +33,7 @@ func spoolFull(policy string) kafka.SpoolFull {
 	return kafka.SpoolFullBlock
 }
 
-// disk is the spool directory of --spool-dir. The sink opens it when the listener is up.
+// disk is the spool directory of --spool-dir. The sink opens it when the listener is up; a replay before.
 type disk struct {
 	cfg spool.Config
 	log *slog.Logger
@@ -50,8 +50,11 @@ func newDisk(cfg *config.Config, budget config.Budget, log *slog.Logger) *disk {
 	}}
 }
 
-// open implements kafka.Deps.OpenSpool.
+// open implements kafka.Deps.OpenSpool. It hands over what is open already.
 func (d *disk) open() (kafka.Spool, error) {
+	if s := d.sp.Load(); s != nil {
+		return s, nil
+	}
 	cfg := d.cfg
 	if err := os.MkdirAll(cfg.Dir, 0o755); err != nil {
 		return nil, err

@@ -15,7 +15,7 @@ import (
 // The exit codes. They are a contract with whoever starts the process.
 const (
 	exitOK      = 0
-	exitFailed  = 1 // could not start, for a reason that is not a setting: an address in use
+	exitFailed  = 1 // could not start, for a reason that is not a setting: an address in use; spool replay: frames are left
 	exitUsage   = 2 // a bad setting or command line
 	exitDropped = 3 // something that was accepted is lost; the last line says what and why
 	exitDamaged = 3 // spool verify, export: something in the directory is damaged
@@ -46,6 +46,8 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return start(inv.Config, stdout, stderr)
 	case "spool ls", "spool verify", "spool export":
 		return spoolTool(inv, stdout, stderr)
+	case "spool replay":
+		return startReplay(inv.Config, inv.Spool.Timeout, stdout, stderr)
 	default:
 		return exitOK // help was printed
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"io"
+	"log/slog"
 	"os/signal"
 	"syscall"
 
@@ -11,22 +12,30 @@ import (
 
 // start checks the settings, prepares the process and serves until SIGTERM or SIGINT.
 func start(cfg *config.Config, stdout, stderr io.Writer) int {
-	if err := cfg.Validate(); err != nil {
+	budget, log, err := prepare(cfg, stderr)
+	if err != nil {
 		return complain(stderr, err)
+	}
+	ctx, hurry, end := signals()
+	defer end()
+	return serve(ctx, hurry, cfg, budget, log, stdout, stderr)
+}
+
+// prepare checks the settings and sets up logging and the Go runtime. An error is about the settings.
+func prepare(cfg *config.Config, stderr io.Writer) (config.Budget, *slog.Logger, error) {
+	if err := cfg.Validate(); err != nil {
+		return config.Budget{}, nil, err
 	}
 	budget, err := cfg.Budget()
 	if err != nil {
-		return complain(stderr, err)
+		return config.Budget{}, nil, err
 	}
 	log := newLog(stderr, cfg.LogLevel)
 	for _, warning := range budget.Warnings {
 		log.Warn(warning)
 	}
 	tune(log, budget, config.ReadHost())
-
-	ctx, hurry, end := signals()
-	defer end()
-	return serve(ctx, hurry, cfg, budget, log, stdout, stderr)
+	return budget, log, nil
 }
 
 // signals returns two contexts: the first SIGTERM or SIGINT ends the first one, a stop; the second one ends

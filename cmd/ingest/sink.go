@@ -29,7 +29,20 @@ func newSink(cfg *config.Config, budget config.Budget, log *slog.Logger, stdout 
 		s, err := newNDJSON(cfg.Output, stdout)
 		return s, noMetrics, err
 	}
-	return newKafka(cfg, budget, log, hold)
+	var d *disk
+	if cfg.Spools() {
+		d = newDisk(cfg, budget, log)
+	}
+	s, err := newKafka(cfg, budget, log, hold, d)
+	if err != nil {
+		return nil, nil, err
+	}
+	return s, func(m *metrics.Metrics) {
+		registerKafka(m, s)
+		if d != nil {
+			d.register(m, s)
+		}
+	}, nil
 }
 
 // newNDJSON writes lines to a file, which is made or continued, or to stdout.
@@ -44,14 +57,15 @@ func newNDJSON(output string, stdout io.Writer) (sink.Sink, error) {
 	return ndjson.New(f), nil
 }
 
-func newKafka(cfg *config.Config, budget config.Budget, log *slog.Logger, hold <-chan struct{}) (sink.Sink, registerMetrics, error) {
+// newKafka makes the Kafka sink; with a disk if that is not nil.
+func newKafka(cfg *config.Config, budget config.Budget, log *slog.Logger, hold <-chan struct{}, d *disk) (*kafka.Sink, error) {
 	codec, err := recordbatch.ParseCodec(cfg.Codec)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	tlsConfig, err := newTLS(cfg)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	// Events larger than a batch have memory of their own. It comes out of the same budget.
 	oversize := min(budget.MaxBody, budget.Buffers/4)
@@ -71,22 +85,11 @@ func newKafka(cfg *config.Config, budget config.Budget, log *slog.Logger, hold <
 		k.SASL = kafka.SASL{Mechanism: cfg.SASLMechanism, User: cfg.SASLUser, Password: cfg.SASLPassword.Reveal()}
 	}
 	deps := kafka.Deps{Logger: log, Hold: hold}
-	var disk *disk
-	if cfg.Spools() {
-		disk = newDisk(cfg, budget, log)
-		deps.OpenSpool = disk.open
+	if d != nil {
+		deps.OpenSpool = d.open
 		k.ReplayBytes = int64(budget.Spool / 2)
 	}
-	s, err := kafka.New(k, deps)
-	if err != nil {
-		return nil, nil, err
-	}
-	return s, func(m *metrics.Metrics) {
-		registerKafka(m, s)
-		if disk != nil {
-			disk.register(m, s)
-		}
-	}, nil
+	return kafka.New(k, deps)
 }
 
 // newTLS reads the certificates; nil without --tls.

@@ -16,7 +16,7 @@ import (
 // spoolTool runs a command that looks at a spool directory.
 func spoolTool(inv *config.Invocation, stdout, stderr io.Writer) int {
 	o := inv.Spool
-	source := spoolctl.Source{Dir: o.Dir, Progress: spoolctl.NewProgress(stderr, isTerminal(stderr), time.Now)}
+	source := spoolctl.Source{Dir: o.Dir, Progress: spoolctl.NewProgress(stderr, isTerminal(stderr), time.Now, spoolctl.Bytes)}
 	damaged, err := false, error(nil)
 	switch inv.Command {
 	case "spool ls":
@@ -82,13 +82,4 @@ func create(name, dir string) (*os.File, error) {
 		return nil, fmt.Errorf("--output=%s is in the spool directory, which is only read", name)
 	}
 	return os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-}
-
-func isTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
-	if !ok {
-		return false
-	}
-	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }

@@ -13,8 +13,8 @@ import (
 
 // Invocation is a parsed command line.
 type Invocation struct {
-	Command  string        // serve, extension, check, spool ls|verify|export, version, or "" when help was printed and nothing is left to do
-	Config   *Config       // of serve, extension and check
+	Command  string        // serve, extension, check, spool ls|verify|export|replay, version, or "" when help was printed and nothing is left to do
+	Config   *Config       // of serve, extension, check and spool replay
 	Markdown bool          // check: print the table of all settings instead
 	Spool    *SpoolOptions // of the spool commands
 }
@@ -113,7 +113,7 @@ func parseWith(args []string, host Host, stdout io.Writer, more ...kong.Option) 
 		kong.DynamicCommand("serve", "Run as an HTTP listener.", "", onlyIf(word == "serve", &serve), tags(Serve)...),
 		kong.DynamicCommand("extension", "Run as an extension of a FunctionGraph function.", "", onlyIf(word == "extension", &extension), tags(Extension)...),
 		kong.DynamicCommand("check", "Print the settings in effect and what is wrong with them.", "", onlyIf(word == "check", &check), tags(checks)...),
-		kong.DynamicCommand("spool", "Look at a spool directory and take events out of it.", "", onlyIf(word == "spool", &spool)),
+		kong.DynamicCommand("spool", "Look at a spool directory, take events out of it, send what is in it.", "", onlyIf(word == "spool", &spool), tags(Serve)...),
 		kong.DynamicCommand("version", "Print the version.", "", &struct{}{}),
 		kong.ExplicitGroups(groups()),
 		kong.NamedMapper("linger", kong.MapperFunc(decodeLinger)),
@@ -149,6 +149,10 @@ func parseWith(args []string, host Host, stdout io.Writer, more ...kong.Option) 
 	case "check":
 		inv.Config = (*Config)(&check.Settings)
 		inv.Config.command = checks
+	case "spool replay":
+		inv.Spool, inv.Config = &SpoolOptions{Timeout: spool.Replay.Timeout}, (*Config)(&spool.Replay.Settings)
+		inv.Config.command = Serve
+		inv.Config.replay(spool.Replay.Timeout)
 	case "spool ls", "spool verify", "spool export":
 		if inv.Spool, err = spool.options(inv.Command, time.Now()); err != nil {
 			return nil, usageError(err, args)

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// SpoolOptions are the flags of the commands that look at a spool directory. They are no settings: neither
-// the environment nor a file gives them.
+// SpoolOptions are the flags of the spool commands. They are no settings: neither the environment nor a
+// file gives them.
 type SpoolOptions struct {
 	Dir        string
 	JSON       bool      // ls
@@ -16,6 +16,7 @@ type SpoolOptions struct {
 	Since      time.Time // zero: all
 	Output     string    // "": stdout
 	WithMeta   bool
+	Timeout    time.Duration // replay; 0: none
 }
 
 type spoolCommand struct {
@@ -34,6 +35,31 @@ type spoolCommand struct {
 		Output    string   `name:"output" placeholder:"FILE" help:"New file to write to; default: stdout."`
 		WithMeta  bool     `name:"with-meta" help:"Lines with topic, partition, key, timestamp, headers and value."`
 	} `cmd:"" help:"Write the events that are still to be sent, one line each. Exit code 3: damaged ones were passed over."`
+	Replay replayCommand `cmd:"" help:"Send what is in --spool-dir to Kafka, and end. Exit code 0: the spool is empty; 1: something is left; 3: something is lost or damaged."`
+}
+
+type replayCommand struct {
+	Timeout  time.Duration `name:"timeout" group:"general" help:"Longest time to send, then what is left stays in the spool; 0: as long as it takes."`
+	Settings settings      `embed:""`
+}
+
+// Help is what the help of the command says below its first line.
+func (replayCommand) Help() string {
+	return sources + " Those for taking telemetry mean nothing here, but --shutdown-timeout."
+}
+
+// replay fits settings that may be those of a serve to a process that nobody sends anything to.
+func (c *Config) replay(timeout time.Duration) {
+	c.Ack, c.SpoolFull = AckAccept, SpoolFullBlock // nobody waits, and nothing is dropped to make room
+	if c.SpoolDir == Off {
+		c.underived = append(c.underived, problem("spool-dir", c.SpoolDir, "must be the directory to send from"))
+	}
+	if c.Sink != SinkKafka {
+		c.underived = append(c.underived, problem("sink", c.Sink, "must be kafka: a spool is sent nowhere else"))
+	}
+	if timeout < 0 {
+		c.underived = append(c.underived, problem("timeout", timeout, "must not be negative; 0 is as long as it takes"))
+	}
 }
 
 // options are those of the command that was called.

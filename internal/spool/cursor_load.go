@@ -11,6 +11,7 @@ type cursorFile struct {
 	header cursorHeader
 	whole  bool // the header is undamaged
 	slots  int
+	lost   int // slots that have something in them, and no undamaged copy
 }
 
 // readCursors reads a cursor file and calls yield for every slot that has an undamaged copy.
@@ -32,6 +33,8 @@ func readCursors(r io.ReaderAt, size int64, yield func(topic []byte, id int32, c
 		if topic, id, c, ok := parseSlot(buf[:]); ok {
 			c.slot = i
 			yield(topic, id, c)
+		} else if len(bytes.Trim(buf[:], "\x00")) > 0 {
+			f.lost++
 		}
 	}
 	return f, nil

@@ -43,19 +43,34 @@ type Report struct {
 	Bytes      int64 // of segments
 	Closed     bool  // it has the closing mark
 	Cursors    int
-	BadCursors int // slots with a damaged copy
+	BadCursors int // slots with a damaged copy, or with none that is whole
 	Quarantine []FileInfo
 	SetAside   []FileInfo
 }
 
+// Inspection says what to inspect and how; the zero values of the optional fields are production.
+type Inspection struct {
+	Dir     string
+	Batches bool   // frames come with their batch; one of a frame that was done meanwhile may be nil
+	FS      FS     // default OS{}
+	Pause   func() // between two looks at what seems damaged. Default: 50 ms
+}
+
 // Inspect walks a spool directory without changing anything or taking the lock: a copy as well as one
 // that is in use, of which it sees some moment. yield gets every piece in order of position and ends the
-// walk with an error, which Inspect returns. With batches, frames come with their batch; one of a frame
-// that was done meanwhile may be nil.
+// walk with an error, which Inspect returns.
 //
-// What a process does to the directory at that moment is never reported as damage: see regions.
-func Inspect(fsys FS, dir string, batches bool, yield func(*Piece) error) (Report, error) {
-	in := inspection{fs: fsys, dir: dir, batches: batches, yield: yield, cursors: map[partition]cursor{}}
+// What a process does to the directory at that moment is looked at again before it is called damage: see
+// looks for how far that goes.
+func Inspect(opt Inspection, yield func(*Piece) error) (Report, error) {
+	if opt.FS == nil {
+		opt.FS = OS{}
+	}
+	if opt.Pause == nil {
+		opt.Pause = func() { time.Sleep(pauseBetweenLooks) }
+	}
+	fsys, dir := opt.FS, opt.Dir
+	in := inspection{fs: fsys, dir: dir, batches: opt.Batches, pause: opt.Pause, yield: yield, cursors: map[partition]cursor{}}
 	// First the cursors: what they say is done then certainly is.
 	if err := in.readCursors(); err != nil {
 		return in.report, err
@@ -87,6 +102,7 @@ type inspection struct {
 	fs      FS
 	dir     string
 	batches bool
+	pause   func()
 	yield   func(*Piece) error
 	report  Report
 	cursors map[partition]cursor
@@ -95,12 +111,14 @@ type inspection struct {
 	buf     []byte
 }
 
-// looks is how often something is read that looks damaged, since it may be under way. Two looks that
-// agree are enough with a pause between: a write takes microseconds, but its thread may lose its core
-// in the middle of it.
+// looks is how often something is read that looks damaged, since it may be under way. Two looks at frames
+// that agree are enough, with a pause between: a write takes microseconds, and its thread seldom loses its core
+// in the middle of it. One that loses it for longer than the pause can still be taken for damage (and a
+// cursor, for longer than all pauses): nothing in the file tells the two apart, and a second
+// inspection does.
 const (
-	looks = 5
-	pause = 50 * time.Millisecond
+	looks             = 5
+	pauseBetweenLooks = 50 * time.Millisecond
 )
 
 func (in *inspection) readCursors() error {
@@ -118,10 +136,12 @@ func (in *inspection) readCursors() error {
 	}
 	for look := range looks {
 		if look > 0 {
-			time.Sleep(pause)
+			in.pause()
 		}
 		in.report.Cursors, in.report.BadCursors = 0, 0
 		f, err := readCursors(file, size, in.cursor)
+		in.report.Cursors += f.lost
+		in.report.BadCursors += f.lost
 		in.report.Closed = f.whole && f.header.state == stateClosed
 		if err != nil || in.report.BadCursors == 0 {
 			return err
@@ -212,7 +232,7 @@ func (in *inspection) regions(file File, f segmentFile) []region {
 	topics := map[string][]byte{}
 	for look := range looks {
 		if look > 0 {
-			time.Sleep(pause)
+			in.pause()
 		}
 		all, bad, before = all[:0], bad[:0], append(before[:0], bad...)
 		suspect := false

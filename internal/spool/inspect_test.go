@@ -15,7 +15,7 @@ func inspectAll(t testing.TB, m *model, batches bool) (spool.Report, []spool.Pie
 	t.Helper()
 	var pieces []spool.Piece
 	kinds := map[spool.Kind]int{}
-	report, err := spool.Inspect(m.fs, dir, batches, func(p *spool.Piece) error {
+	report, err := spool.Inspect(spool.Inspection{Dir: dir, Batches: batches, FS: m.fs, Pause: func() {}}, func(p *spool.Piece) error {
 		if p.Scanned < 0 || p.Scanned > p.Total || p.Total == 0 {
 			t.Errorf("progress %d of %d", p.Scanned, p.Total)
 		}
@@ -110,7 +110,81 @@ func TestInspectDamage(t *testing.T) {
 		t.Errorf("%v, want %v", kinds, want)
 	}
 	enough := errors.New("enough")
-	if _, err := spool.Inspect(m.fs, dir, false, func(*spool.Piece) error { return enough }); err != enough {
+	if _, err := spool.Inspect(spool.Inspection{Dir: dir, FS: m.fs}, func(*spool.Piece) error { return enough }); err != enough {
 		t.Errorf("err = %v", err)
+	}
+}
+
+// TestInspectDuringAWrite: a header of which a half is written is looked at again. It is damage only when it
+// stays so.
+func TestInspectDuringAWrite(t *testing.T) {
+	m := newModel(t, 7, spool.Config{SegmentBytes: 1 << 16, MaxBytes: 1 << 20})
+	m.mustOpen()
+	for range 10 {
+		m.append(0)
+	}
+	_, pieces, _ := inspectAll(t, m, false)
+	frame := pieces[len(pieces)/2]
+	file, err := m.fs.Open(filepath.Join(dir, frame.Segment), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := int64(uint32(frame.Pos))
+	whole := bytes.Clone(m.fs.Bytes(filepath.Join(dir, frame.Segment))[at : at+64])
+	write := func(p []byte) {
+		if err := file.WriteVec([][]byte{p}, at); err != nil {
+			t.Fatal(err)
+		}
+	}
+	half := append(bytes.Clone(whole[:32]), make([]byte, 32)...)
+	for _, ends := range []bool{true, false} { // the write, within the first pause
+		write(half)
+		pauses, kinds := 0, map[spool.Kind]int{}
+		_, err := spool.Inspect(spool.Inspection{Dir: dir, FS: m.fs, Pause: func() {
+			if pauses++; ends {
+				write(whole)
+			}
+		}}, func(p *spool.Piece) error { kinds[p.Kind]++; return nil })
+		want := map[spool.Kind]int{spool.KindFrame: len(pieces) - 1, spool.KindCorrupt: 1}
+		if ends {
+			want = map[spool.Kind]int{spool.KindFrame: len(pieces)}
+		}
+		if err != nil || !maps.Equal(kinds, want) || pauses == 0 {
+			t.Errorf("a write that ends (%v): %v, %v after %d pauses", ends, kinds, err, pauses)
+		}
+	}
+	write(whole)
+}
+
+// TestInspectDuringACursorsWrite: the same for a cursor.
+func TestInspectDuringACursorsWrite(t *testing.T) {
+	m := filled(t, 8, 20, spool.Config{SegmentBytes: 8192, MaxBytes: 1 << 20})
+	name := filepath.Join(dir, "cursors")
+	size := len(m.fs.Bytes(name))
+	bad := func(pause func()) int {
+		r, err := spool.Inspect(spool.Inspection{Dir: dir, FS: m.fs, Pause: pause}, func(*spool.Piece) error { return nil })
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r.BadCursors
+	}
+	at := int64(size) - 1
+	for ; at >= 0; at-- {
+		m.fs.Flip(name, at)
+		if bad(func() {}) == 1 {
+			break
+		}
+		m.fs.Flip(name, at)
+	}
+	if at < 0 {
+		t.Fatal("no byte matters")
+	}
+	pauses := 0
+	if n := bad(func() {
+		if pauses++; pauses == 3 {
+			m.fs.Flip(name, at) // whole again
+		}
+	}); n != 0 || pauses != 3 {
+		t.Errorf("%d bad cursors after %d pauses", n, pauses)
 	}
 }

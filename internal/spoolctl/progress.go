@@ -21,13 +21,14 @@ type Progress struct {
 	w        io.Writer
 	now      func() time.Time
 	terminal bool
+	text     func(done, total int64) string
 	next     time.Time
 	drawn    bool
 }
 
-// NewProgress writes to w.
-func NewProgress(w io.Writer, terminal bool, now func() time.Time) *Progress {
-	p := &Progress{w: w, now: now, terminal: terminal}
+// NewProgress writes to w. text says how far in words: Bytes or Events.
+func NewProgress(w io.Writer, terminal bool, now func() time.Time, text func(done, total int64) string) *Progress {
+	p := &Progress{w: w, now: now, terminal: terminal, text: text}
 	p.next = now().Add(p.every())
 	return p
 }
@@ -39,7 +40,13 @@ func (p *Progress) every() time.Duration {
 	return lineEvery
 }
 
-// At says that done of total bytes are behind.
+// Bytes is the progress of a walk.
+func Bytes(done, total int64) string { return size(done) + " of " + size(total) }
+
+// Events is the progress of a replay.
+func Events(done, total int64) string { return fmt.Sprintf("%d of %d events", done, total) }
+
+// At says that done of total are behind.
 func (p *Progress) At(done, total int64) {
 	if p == nil || total <= 0 {
 		return
@@ -49,7 +56,8 @@ func (p *Progress) At(done, total int64) {
 		return
 	}
 	p.next = now.Add(p.every())
-	percent, text := 100*done/total, size(done)+" of "+size(total)
+	done = min(max(done, 0), total)
+	percent, text := 100*done/total, p.text(done, total)
 	if !p.terminal {
 		fmt.Fprintf(p.w, "ingest: %d%%, %s\n", percent, text)
 		return

@@ -18,6 +18,7 @@ type Source struct {
 	Dir      string
 	Now      func() time.Time // for ages; nil: time.Now
 	Progress *Progress        // nil: none
+	Pause    func()           // nil: that of spool.Inspection
 }
 
 func (s Source) now() time.Time {
@@ -30,17 +31,18 @@ func (s Source) now() time.Time {
 // inspect walks the directory once it is certain that it is a spool: that nothing is wrong must not be
 // the answer to a path with a typing error.
 func (s Source) inspect(batches bool, yield func(*spool.Piece) error) (spool.Report, error) {
-	if err := check(s.Dir); err != nil {
+	if err := Check(s.Dir); err != nil {
 		return spool.Report{}, err
 	}
 	defer s.Progress.End()
-	return spool.Inspect(spool.OS{}, s.Dir, batches, func(p *spool.Piece) error {
+	return spool.Inspect(spool.Inspection{Dir: s.Dir, Batches: batches, Pause: s.Pause}, func(p *spool.Piece) error {
 		s.Progress.At(p.Scanned, p.Total)
 		return yield(p)
 	})
 }
 
-func check(dir string) error {
+// Check says whether dir is a spool directory.
+func Check(dir string) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return err

@@ -124,7 +124,7 @@ func damage(t *testing.T, dir string, n int) (places []place) {
 		topic             int64
 	}
 	var frames []frame
-	_, err := spool.Inspect(spool.OS{}, dir, false, func(p *spool.Piece) error {
+	_, err := spool.Inspect(spool.Inspection{Dir: dir}, func(p *spool.Piece) error {
 		if p.Kind == spool.KindFrame {
 			frames = append(frames, frame{p.Segment, p.Pos.Offset(), p.Bytes, int64(p.Frame.Events), int64(len(p.Frame.Topic))})
 		}

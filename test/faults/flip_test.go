@@ -224,7 +224,7 @@ type liveFrame struct {
 
 func liveFrames(t *testing.T, fs *spooltest.FS) (frames []liveFrame) {
 	t.Helper()
-	_, err := spool.Inspect(fs, "/spool", false, func(p *spool.Piece) error {
+	_, err := spool.Inspect(spool.Inspection{FS: fs, Dir: "/spool"}, func(p *spool.Piece) error {
 		if p.Kind == spool.KindFrame {
 			frames = append(frames, liveFrame{p.Segment, p.Pos.Offset(), p.Bytes, int(p.Frame.Events)})
 		}

@@ -285,7 +285,7 @@ func (tr *trial) inspect() (d leftover) {
 	if tr.dir == "" {
 		return d
 	}
-	_, err := spool.Inspect(spool.OS{}, tr.dir, false, func(p *spool.Piece) error {
+	_, err := spool.Inspect(spool.Inspection{Dir: tr.dir}, func(p *spool.Piece) error {
 		if p.Kind == spool.KindFrame {
 			d.frames++
 			d.events += int64(p.Frame.Events)
