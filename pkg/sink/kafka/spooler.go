@@ -36,6 +36,9 @@ type spooler struct {
 	out   []settled
 	loss  loss
 
+	asleep bool // the spooler, until wakeAt or a kick
+	wakeAt time.Time
+
 	kick     chan struct{} // wakes the spooler
 	syncKick chan struct{} // wakes the one who waits for the disk
 
@@ -94,9 +97,12 @@ func (l *lane) wantFrame() {
 	if s.cfg.Settle != SettleOnDisk || p.kick == nil {
 		return
 	}
-	if !l.disk.dirty {
-		l.disk.dirty = true
-		p.dirty = append(p.dirty, l)
+	l.markDirty()
+	if p.syncing {
+		return // whoever waits for the disk wakes the spooler
+	}
+	if b := l.open; p.asleep && b != nil && len(l.queue) == l.disk.framed && !p.wakeAt.IsZero() && !b.opened.Add(l.commitLinger()).Before(p.wakeAt) {
+		return // it wakes in time by itself
 	}
 	wake(p.kick)
 }
@@ -122,15 +128,24 @@ func (s *Sink) runSpooler() {
 			t = time.NewTimer(time.Until(at))
 			expired = t.C
 		}
+		s.sleeps(true, at)
 		select {
 		case <-s.spooler.kick:
 		case <-expired:
 		case <-s.ctx.Done():
 		}
+		s.sleeps(false, at)
 		if t != nil {
 			t.Stop()
 		}
 	}
+}
+
+// sleeps notes that the spooler sleeps, and when it wakes by itself.
+func (s *Sink) sleeps(asleep bool, wakeAt time.Time) {
+	s.mu.Lock()
+	s.spooler.asleep, s.spooler.wakeAt = asleep, wakeAt
+	s.mu.Unlock()
 }
 
 // writeCursors writes down what has ended, cursorDelay after the first of it: in a stream of batches nearly all
