@@ -5,6 +5,11 @@ STATICCHECK := $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME    ?= 30s
 DURATION    ?= 15s
 ROUNDS      ?= 3
+BASE        ?= HEAD
+WHAT        ?=
+REPORT      ?= bin/report
+SUITE       := $(GO) run ./bench/suite/cmd/suite
+BENCHSTAT   := $(GO) run golang.org/x/perf/cmd/benchstat@v0.0.0-20260908200009-22c9c6c9d4da
 
 # Linker flags of a release: no symbol table, no debug information.
 LDFLAGS := -s -w
@@ -13,13 +18,17 @@ PROCESS_TESTS := ./test/...
 UNIT_TESTS    := ./cmd/... ./internal/... ./pkg/... ./bench/...
 
 .DEFAULT_GOAL := help
-.PHONY: help build check fmt vet staticcheck test test-unit test-race test-builds test-process fuzz models demo bench bench-e2e bench-produce bench-crowd
+.PHONY: help build package check fmt vet staticcheck test test-unit test-race test-builds test-process faults fuzz models demo fgsim \
+	bench bench-quick bench-e2e bench-produce bench-crowd bench-micro bench-compare tune tune-short
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## bin/ingest, static and stripped
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ingest ./cmd/ingest
+
+package: ## dist/ingest-extension-linux-{amd64,arm64}.zip for FunctionGraph, reproducible; fails beyond 6 MiB
+	$(GO) run ./cmd/package
 
 check: fmt vet staticcheck ## formatting, vet on all platforms and tags, staticcheck
 
@@ -30,6 +39,7 @@ vet:
 	$(GO) vet ./...
 	$(GO) vet -tags purego ./...
 	$(GO) vet -tags invariants ./...
+	$(GO) vet -tags nosonic ./...
 	GOARCH=386 $(GO) vet ./...
 	GOARCH=arm64 $(GO) vet ./...
 
@@ -49,12 +59,18 @@ test-race: ## unit tests under the race detector
 test-builds: ## unit tests of the other builds: invariants, purego, yields in the ring, 32 bits
 	$(GO) test -timeout 10m -tags invariants ./internal/... ./pkg/...
 	$(GO) test -timeout 10m -tags purego ./pkg/decode/... ./internal/pipeline/...
+	$(GO) test -timeout 10m -tags nosonic ./pkg/decode/...
 	$(GO) test -timeout 10m -tags hook ./pkg/ring
 	GOARCH=386 CGO_ENABLED=0 $(GO) test -timeout 10m ./pkg/ring/... ./pkg/decode/... ./pkg/sink/... ./internal/body/...
 
 # Never from the cache: the binary under test is not among the files that the cache looks at.
 test-process: ## the built binary as a process against a real Apache Kafka
 	$(GO) test -count=1 -p 1 -timeout 20m $(PROCESS_TESTS)
+
+# -write puts the figures into docs/guarantees.md; FAULTS chooses tests, for example FAULTS=TestKilled.
+FAULTS ?= .
+faults: ## the whole fault suite, about 45 minutes; writes the table of docs/guarantees.md
+	$(GO) test -count=1 -timeout 90m -v -run '$(FAULTS)' ./test/faults -all -write
 
 fuzz: ## every fuzz target for FUZZTIME (30s)
 	@set -e; for package in $$($(GO) list $(UNIT_TESTS)); do \
@@ -71,13 +87,37 @@ demo: ## live demonstration without Java, for DURATION (15s)
 	$(GO) build -o bin/demo ./cmd/demo
 	@bin/demo -duration $(DURATION)
 
-bench: bench-e2e bench-produce bench-crowd ## all benchmarks of the whole program
+fgsim: ## bin/fgsim, the FunctionGraph simulator
+	$(GO) build -trimpath -o bin/fgsim ./cmd/fgsim
 
-bench-e2e: ## the built binary, a real Kafka, closed loop; ROUNDS (3)
-	$(GO) run ./bench/e2e -rounds $(ROUNDS) -json bench/results/e2e.json
+bench: ## the whole report, about 15 minutes: throughput, latency, overload, outage, ...; into REPORT (bin/report)
+	$(SUITE) -out $(REPORT)
 
-bench-produce: ## CPU of the Kafka sink alone, beside kafka-go's Writer
-	$(GO) run ./bench/produce
+bench-quick: ## a look in ten seconds, without Java
+	$(SUITE) quick
+
+bench-e2e: ## throughput and cost alone: the built binary, a real Kafka, closed loop; ROUNDS (3)
+	$(SUITE) -rounds $(ROUNDS) throughput
 
 bench-crowd: ## many clients with big bodies against a small memory limit
-	$(GO) run ./bench/crowd
+	$(SUITE) crowd
+
+bench-produce: ## CPU of the Kafka sink alone, beside kafka-go's Writer and franz-go
+	$(GO) run ./bench/produce -rounds $(ROUNDS)
+
+bench-micro: ## the parts beside their rivals, and the pipeline beside one that does nothing; into bin/micro.txt
+	@mkdir -p bin
+	$(GO) test -run '^$$' -bench 'Decode/(heavy|small)/64K' -benchtime 300ms -count $(ROUNDS) ./pkg/decode | tee bin/micro.txt
+	$(GO) test -run '^$$' -bench 'Uncontended|Saturated|WithWork' -benchtime 200ms -count $(ROUNDS) ./pkg/ring | tee -a bin/micro.txt
+	$(GO) run ./bench/produce -benchfmt -rounds $(ROUNDS) | tee -a bin/micro.txt
+	$(SUITE) -benchfmt -rounds $(ROUNDS) floor | tee -a bin/micro.txt
+	$(BENCHSTAT) bin/micro.txt
+
+bench-compare: ## this tree against the commit BASE, in turn, judged by benchstat; WHAT="-suite throughput" compares the whole program
+	$(GO) run ./bench/compare -base $(BASE) $(WHAT)
+
+tune: ## sweep the settings for the highest sustained rate (hours); writes docs/tuning.md and bench/results/tuning.json
+	$(GO) run ./bench/tune -json bench/results/tuning.json -doc docs/tuning.md
+
+tune-short: ## the same in minutes, for a few settings of one profile; writes nothing
+	$(GO) run ./bench/tune -trial 1s -profiles small -settings linger,codec

@@ -22,7 +22,7 @@ var stages = []string{"internal/listen", "pkg/decode", "pkg/sink", "internal/spo
 var assemblers = []string{"internal/pipeline", "internal/lanespool", "internal/spoolctl", "cmd"}
 
 // notProduct is what does not run at a user's: its imports are free.
-var notProduct = []string{"test", "bench", "cmd/demo", "cmd/fgsim", "internal/simulator"}
+var notProduct = []string{"test", "bench", "cmd/demo", "cmd/fgsim", "internal/fgsim", "internal/simulator"}
 
 // oneImporter lists parts that count as one importer of third-party libraries though they have several
 // packages.

@@ -59,6 +59,13 @@ func post(t *testing.T, p *proc.Process, contentType string, body []byte) (int, 
 	return res.StatusCode, string(answer)
 }
 
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // values are the messages' values by partition order.
 func values(ms []kafkatest.Message) []string {
 	out := make([]string, len(ms))

@@ -3,25 +3,28 @@ package load_test
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"strconv"
 	"strings"
 	"testing"
+
+	"functiongraph-ingest/bench/load"
 )
 
-// With this variable set the test binary is a null server: it answers every request with an empty 200
-// and does nothing else. It is a process of its own so that the generator's CPU time can be told apart.
+// With this variable set the test binary is a null server: see load.ServeNull. It is a process of its own so that the generator's CPU time can be told apart.
 const nullServerVariable = "LOAD_TEST_NULL_SERVER"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(nullServerVariable) == "" {
 		os.Exit(m.Run())
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
@@ -31,12 +34,9 @@ func TestMain(m *testing.M) {
 		_, _ = io.Copy(io.Discard, os.Stdin) // ends when the parent does
 		os.Exit(0)
 	}()
-	for {
-		c, err := l.Accept()
-		if err != nil {
-			os.Exit(1)
-		}
-		go answerAll(c, func() string { return ok })
+	if err := load.ServeNull(context.Background(), l); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
 	}
 }
 
@@ -120,4 +120,36 @@ func localServer(t testing.TB, reply func() string) string {
 		}
 	}()
 	return l.Addr().String()
+}
+
+// TestNullServer: requests that come in pieces, and heads that are none.
+func TestNullServer(t *testing.T) {
+	addr := nullServer(t)
+	c, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }()
+	_ = c.(*net.TCPConn).SetNoDelay(true)
+	answers := bufio.NewReader(c)
+	request := "POST / HTTP/1.1\r\nHost: x\r\ncontent-length: 5\r\n\r\nhello"
+	for _, pieces := range [][]string{{request}, {request[:10], request[10:50], request[50:]}, {request + request[:7], request[7:]}} {
+		for _, piece := range pieces {
+			if _, err := io.WriteString(c, piece); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for range strings.Count(strings.Join(pieces, ""), "hello") {
+			resp, err := http.ReadResponse(answers, nil)
+			if err != nil || resp.StatusCode != 200 {
+				t.Fatalf("%q: %v", pieces, err)
+			}
+		}
+	}
+	if _, err := io.WriteString(c, "GET / HTTP/1.1\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := answers.ReadByte(); err == nil {
+		t.Error("a request without a length is answered")
+	}
 }

@@ -4,12 +4,13 @@ import (
 	"bytes"
 	"fmt"
 	"math/rand/v2"
-	"strconv"
 )
 
 // Profile describes the bodies of a run.
 type Profile struct {
-	// Events is the number of events in a body.
+	// Kind says what the events are.
+	Kind Kind
+	// Events is the number of events in a body. Mixed and Hostile bodies have as many as they like.
 	Events int
 	// Bodies is the number of different bodies that are built; 0 means a number that keeps all of
 	// them within 4 MiB.
@@ -21,6 +22,8 @@ type Profile struct {
 	Marked bool
 	// Keys is the number of keys of a connection whose events are marked; 0 means 32.
 	Keys int
+	// Encoding compresses the bodies: "gzip", "zstd", or empty. Not of marked ones.
+	Encoding string
 	// Seed decides everything that is random.
 	Seed uint64
 }
@@ -37,8 +40,11 @@ type Payload struct {
 	Request []byte
 	// Body is the part of Request after the header.
 	Body []byte
+	// Bad is how many of the events are none, and will be dead letters.
+	Bad int
 
-	events []span // within Body
+	plain  []byte // the body before compression
+	events []span // within plain; empty ones of simulated bodies
 	marks  []mark // nil unless marked
 }
 
@@ -50,8 +56,8 @@ type mark struct{ id, seq, key int }
 // Events is the number of events in the body.
 func (p *Payload) Events() int { return len(p.events) }
 
-// Event returns the bytes of event i, a view into Body.
-func (p *Payload) Event(i int) []byte { return p.Body[p.events[i].from:p.events[i].to] }
+// Event returns the bytes of event i before compression; nothing for Mixed and Hostile bodies.
+func (p *Payload) Event(i int) []byte { return p.plain[p.events[i].from:p.events[i].to] }
 
 // Key returns which of its connection's keys event i of a marked payload has, from 0.
 func (p *Payload) Key(i int) int { return p.marks[i].key }
@@ -73,7 +79,12 @@ func putDigits(dst []byte, v uint64) {
 
 // Build makes the bodies of one connection, or of all of them when they are not marked.
 func (p Profile) Build(conn int) ([]*Payload, error) {
-	if p.Events < 1 {
+	switch {
+	case p.Marked && (p.Encoding != "" || p.Kind.simulated()):
+		return nil, fmt.Errorf("bodies that are compressed or of kind %q cannot be marked", p.Kind)
+	case p.Kind.simulated():
+		p.Events = max(p.Events, 1)
+	case p.Events < 1:
 		return nil, fmt.Errorf("a body of %d events", p.Events)
 	}
 	if p.Path == "" {
@@ -89,11 +100,17 @@ func (p Profile) Build(conn int) ([]*Payload, error) {
 			p.Bodies = min(p.Bodies, (eventsPerInvocation*p.Keys+p.Events-1)/p.Events)
 		}
 	}
+	if p.Kind.simulated() {
+		return p.simulate()
+	}
 	w := &writer{rng: rand.New(rand.NewPCG(p.Seed, uint64(conn))), marked: p.Marked}
 	w.newKey = p.keys(w.rng, conn)
 	payloads := make([]*Payload, p.Bodies)
 	for i := range payloads {
-		payloads[i] = p.build(w)
+		var err error
+		if payloads[i], err = p.build(w); err != nil {
+			return nil, err
+		}
 	}
 	return payloads, nil
 }
@@ -111,26 +128,35 @@ func (p Profile) keys(rng *rand.Rand, conn int) func() (string, int) {
 	}
 }
 
-func (p Profile) build(w *writer) *Payload {
-	out := &Payload{events: make([]span, p.Events)}
+func (p Profile) build(w *writer) (*Payload, error) {
+	events := make([]span, p.Events)
+	var marks []mark
 	body := []byte{'['}
-	for i := range out.events {
+	for i := range events {
 		if i > 0 {
 			body = append(body, ',')
 		}
 		from := len(body)
-		// Bodies of one event take the events of an invocation in turn.
-		body = w.next(body, i == 0 && p.Events > 1)
-		out.events[i] = span{from, len(body)}
+		switch p.Kind {
+		case FunctionLogs:
+			body = w.functionLog(body)
+		case PlatformReports:
+			body = w.platformReport(body)
+		default:
+			// Bodies of one event take the events of an invocation in turn.
+			body = w.next(body, i == 0 && p.Events > 1)
+		}
+		events[i] = span{from, len(body)}
 		if p.Marked {
-			out.marks = append(out.marks, findMark(body, from, w.key))
+			marks = append(marks, findMark(body, from, w.key))
 		}
 	}
-	body = append(body, ']')
-	head := "POST " + p.Path + " HTTP/1.1\r\nHost: ingest\r\nContent-Type: application/json\r\nContent-Length: " + strconv.Itoa(len(body)) + "\r\n\r\n"
-	out.Request = append([]byte(head), body...)
-	out.Body = out.Request[len(head):]
-	return out
+	out, err := p.request(append(body, ']'))
+	if err != nil {
+		return nil, err
+	}
+	out.events, out.marks = events, marks
+	return out, nil
 }
 
 // findMark finds the digits of the event that starts at from.

@@ -123,3 +123,40 @@ func TestTheSeedDecidesTheBytes(t *testing.T) {
 		t.Error("bodies do not depend on the seed alone")
 	}
 }
+
+// TestNamedProfiles: what a profile says of its bodies is what a JSON parser finds in them.
+func TestNamedProfiles(t *testing.T) {
+	for name, p := range Profiles() {
+		for _, p.Encoding = range []string{"", "gzip", "zstd"} {
+			p.Seed, p.Bodies = 3, 60
+			payloads, err := p.Build(0)
+			if err != nil {
+				t.Fatal(name, err)
+			}
+			bad := 0
+			for _, b := range payloads {
+				checkRequest(t, b)
+				if p.Encoding == "zstd" && !bytes.HasPrefix(b.Body, []byte("\x28\xb5\x2f\xfd")) || p.Encoding == "gzip" && b.Body[0] != 0x1f {
+					t.Fatalf("%s is no %s", name, p.Encoding)
+				}
+				bad += b.Bad
+				var parsed []json.RawMessage
+				if b.Bad > 0 || b.plain[0] != '[' {
+					continue // not JSON, or an event by itself
+				}
+				if err := json.Unmarshal(b.plain, &parsed); err != nil || len(parsed) != b.Events() {
+					t.Fatalf("%s: %d events, Events() = %d, %v", name, len(parsed), b.Events(), err)
+				}
+			}
+			if (bad > 0) != (p.Kind == Hostile) {
+				t.Errorf("%s has %d bad events", name, bad)
+			}
+		}
+	}
+	if _, err := Named("no such"); err == nil {
+		t.Error("a profile that is none")
+	}
+	if _, err := (Profile{Events: 1, Marked: true, Encoding: "gzip"}).Build(0); err == nil {
+		t.Error("marks under compression")
+	}
+}

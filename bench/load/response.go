@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"strconv"
 	"time"
 )
@@ -19,6 +18,7 @@ type response struct {
 
 var (
 	errResponse = errors.New("not an HTTP/1.1 response with Content-Length")
+	errLongHead = fmt.Errorf("%w: an endless head", errResponse)
 	headEnd     = []byte("\r\n\r\n")
 )
 
@@ -81,31 +81,25 @@ func header(lines []byte, name string) ([]byte, bool) {
 	return bytes.TrimSpace(line[len(name)+1:]), true
 }
 
-// readResponse reads one answer. buf is scratch memory; what does not fit into it is read and forgotten.
-func readResponse(c io.Reader, buf []byte) (response, error) {
-	n := 0
-	for {
-		m, err := c.Read(buf[n:])
-		n += m
-		r, ok, parseErr := parseHead(buf[:n])
-		if parseErr != nil {
-			return r, parseErr
+// requestHead returns where the head of a request ends, 0 while it is not complete, and the length of its
+// body. ok is false when that cannot be told.
+func requestHead(b []byte) (end, length int, ok bool) {
+	at := bytes.Index(b, headEnd)
+	if at < 0 {
+		return 0, 0, true
+	}
+	for head := b[:at+2]; ; {
+		_, rest, found := bytes.Cut(head, headEnd[:2])
+		if !found || len(rest) == 0 {
+			return 0, 0, false
 		}
-		if ok {
-			for left := r.total - n; left > 0; {
-				m, err := c.Read(buf[:min(left, len(buf))])
-				if err != nil {
-					return r, err
-				}
-				left -= m
-			}
-			return r, nil
+		head = rest
+		if head[0]|0x20 != 'c' {
+			continue
 		}
-		if err != nil {
-			return r, err
-		}
-		if n == len(buf) {
-			return r, fmt.Errorf("%w: a head of more than %d bytes", errResponse, len(buf))
+		if v, found := header(head, "content-length"); found {
+			n, err := strconv.Atoi(string(v))
+			return at + len(headEnd), n, err == nil && n >= 0
 		}
 	}
 }

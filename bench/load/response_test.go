@@ -33,7 +33,7 @@ func TestReadResponse(t *testing.T) {
 				"at once":      strings.NewReader(c.text),
 				"byte-by-byte": iotest.OneByteReader(strings.NewReader(c.text)),
 			} {
-				got, err := readResponse(r, make([]byte, responseBuffer))
+				got, err := answerOf(r)
 				if !errors.Is(err, c.err) {
 					t.Fatalf("%s: %v, want %v", name, err, c.err)
 				}
@@ -43,5 +43,21 @@ func TestReadResponse(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// answerOf reads one answer as a connection does.
+func answerOf(r io.Reader) (response, error) {
+	c := &conn{in: make([]byte, responseBuffer)}
+	for {
+		n, err := r.Read(c.in[c.n:])
+		if n > 0 {
+			if err := c.parse(n); err != nil || c.answered {
+				return c.answer, err
+			}
+		}
+		if err != nil {
+			return c.answer, err
+		}
 	}
 }

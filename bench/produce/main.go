@@ -1,5 +1,6 @@
 // Command produce measures what the Kafka sink alone costs: CPU of this process per million records of
-// 300 bytes, keyed, acknowledged, against a real broker, side by side with kafka-go's own Writer.
+// 300 bytes, keyed, acknowledged, against a real broker, side by side with kafka-go's own Writer and with
+// franz-go. The rounds go through all of them in turn. With -benchfmt it prints what benchstat reads.
 package main
 
 import (
@@ -8,10 +9,13 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
 	kafkago "github.com/segmentio/kafka-go"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"functiongraph-ingest/pkg/sink"
 	"functiongraph-ingest/pkg/sink/kafka"
@@ -35,6 +39,8 @@ type row struct {
 
 	perMillion float64 // best of the rounds, CPU-seconds
 	rate       float64 // best of the rounds, records per second
+
+	lastCost, lastRate float64 // of the last round
 }
 
 // warmUp records go first, unmeasured: a new topic with many partitions takes its leaders' time.
@@ -47,6 +53,7 @@ func run() error {
 	records := flag.Int("records", 2_000_000, "records per run of the sink; the Writer gets a tenth")
 	rounds := flag.Int("rounds", 3, "rounds; the best of each row is printed")
 	few := flag.Int("partitions", 4, "partitions of the topic")
+	benchfmt := flag.Bool("benchfmt", false, "print a line of Go's benchmark format per row and round instead of the table")
 	many := flag.Int("many", 256, "partitions of the row that is compared with the first")
 	flag.Parse()
 	ctx := context.Background()
@@ -67,13 +74,23 @@ func run() error {
 		{name: "kafka-go Writer none", partitions: *few, records: *records / 10, run: func(brokers, topic string, n int) error {
 			return throughWriter(ctx, brokers, topic, n)
 		}},
+		{name: "franz-go none", partitions: *few, records: *records, run: func(brokers, topic string, n int) error {
+			return throughFranz(ctx, brokers, topic, n)
+		}},
 	}
 	for round := range *rounds {
 		for i, r := range rows {
 			if err := r.measure(k, fmt.Sprintf("p-%d-%d", round, i)); err != nil {
 				return fmt.Errorf("%s, %d partitions: %w", r.name, r.partitions, err)
 			}
+			if *benchfmt {
+				name := strings.ReplaceAll(r.name, " ", "-")
+				fmt.Printf("BenchmarkProduce/%s/partitions=%d 1 %.4f cpu-us/record %.0f records/s\n", name, r.partitions, r.lastCost, r.lastRate)
+			}
 		}
+	}
+	if *benchfmt {
+		return nil
 	}
 	fmt.Printf("%-22s %10s %18s %12s\n", "300-byte records", "partitions", "CPU-s per million", "records/s")
 	for _, r := range rows {
@@ -101,7 +118,8 @@ func (r *row) measure(k *kafkatest.Cluster, topic string) error {
 	if r.perMillion == 0 || perMillion < r.perMillion {
 		r.perMillion = perMillion
 	}
-	r.rate = max(r.rate, float64(r.records)/time.Since(start).Seconds())
+	r.lastCost, r.lastRate = perMillion, float64(r.records)/time.Since(start).Seconds()
+	r.rate = max(r.rate, r.lastRate)
 	if at, err := k.Count(topic); err != nil || at != int64(warmUp+r.records) {
 		return fmt.Errorf("%d records at the broker, want %d (%v)", at, warmUp+r.records, err)
 	}
@@ -169,6 +187,35 @@ func throughWriter(ctx context.Context, brokers, topic string, n int) error {
 			return err
 		}
 		done += len(m)
+	}
+	return nil
+}
+
+// throughFranz gives franz-go the same batches, the same linger and the same bound on what is in memory; like
+// ours it is idempotent and waits for all replicas.
+func throughFranz(ctx context.Context, brokers, topic string, n int) error {
+	recs := payloads()
+	cl, err := kgo.NewClient(kgo.SeedBrokers(brokers), kgo.DefaultProduceTopic(topic), kgo.ProducerBatchCompression(kgo.NoCompression()),
+		kgo.ProducerBatchMaxBytes(256<<10), kgo.ProducerLinger(20*time.Millisecond), kgo.MaxBufferedBytes(16<<20), kgo.MaxBufferedRecords(1<<20))
+	if err != nil {
+		return err
+	}
+	defer cl.Close()
+	var failed atomic.Pointer[error]
+	done := func(_ *kgo.Record, err error) {
+		if err != nil {
+			failed.CompareAndSwap(nil, &err)
+		}
+	}
+	for i := range n {
+		r := &recs[i%len(recs)]
+		cl.Produce(ctx, &kgo.Record{Key: r.Key, Value: r.Value}, done)
+	}
+	if err := cl.Flush(ctx); err != nil {
+		return err
+	}
+	if err := failed.Load(); err != nil {
+		return *err
 	}
 	return nil
 }

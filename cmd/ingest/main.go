@@ -28,6 +28,9 @@ func main() {
 // run is the program without the process: it returns the exit code.
 func run(args []string, stdout, stderr io.Writer) int {
 	inv, err := config.Parse(args, config.ReadHost(), stdout)
+	if err != nil && len(args) > 0 && args[0] == string(config.Extension) {
+		return extend(nil, err, stdout, stderr)
+	}
 	if err != nil {
 		return complain(stderr, err)
 	}
@@ -35,6 +38,8 @@ func run(args []string, stdout, stderr io.Writer) int {
 	case "version":
 		fmt.Fprintln(stdout, version())
 		return exitOK
+	case string(config.Extension):
+		return extend(inv, nil, stdout, stderr)
 	case "check":
 		return check(inv, stdout, stderr)
 	case "serve":

@@ -104,7 +104,7 @@ func (r *replaying) run(ctx, hurry context.Context, budget config.Budget, log *s
 		}
 		return nil
 	}
-	s, err := newKafka(r.cfg, budget, log, r.disk)
+	s, err := newKafka(r.cfg, budget, log, nil, r.disk)
 	if err != nil {
 		return err
 	}

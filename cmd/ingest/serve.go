@@ -20,12 +20,12 @@ import (
 // back to front: sink, pipeline, admin; and stopped the other way, but the admin address, which answers
 // to the end.
 func serve(ctx, hurry context.Context, cfg *config.Config, budget config.Budget, log *slog.Logger, stdout, stderr io.Writer) int {
-	out, more, err := newSink(cfg, budget, log, stdout)
+	out, more, err := newSink(cfg, budget, log, stdout, nil)
 	if err != nil {
 		log.Error("cannot start", "error", err)
 		return exitUsage
 	}
-	p, err := listenOnFirst(cfg, budget, out, log)
+	p, err := listenOnFirst(cfg, budget, pipeline.Deps{Sink: out, Logger: log})
 	if err != nil {
 		log.Error("cannot start", "error", err)
 		closeWithin(out, time.Second)
@@ -65,7 +65,7 @@ func serve(ctx, hurry context.Context, cfg *config.Config, budget config.Budget,
 }
 
 // listenOnFirst starts the pipeline on the first address of --listen that is free.
-func listenOnFirst(cfg *config.Config, budget config.Budget, out sink.Sink, log *slog.Logger) (*pipeline.Pipeline, error) {
+func listenOnFirst(cfg *config.Config, budget config.Budget, deps pipeline.Deps) (*pipeline.Pipeline, error) {
 	var p *pipeline.Pipeline
 	var err error
 	for _, addr := range cfg.ListenAddresses() {
@@ -73,11 +73,11 @@ func listenOnFirst(cfg *config.Config, budget config.Budget, out sink.Sink, log 
 			Listen: listen.Config{
 				Addr: addr, MaxBodyBytes: int64(budget.MaxBody), MaxConns: budget.MaxConns,
 				AdmitWait: cfg.AdmitWait, AckTimeout: cfg.AckTimeout, ReadTimeout: cfg.ReadTimeout, IdleTimeout: cfg.IdleTimeout,
-				WaitForAck: cfg.Ack != config.AckAccept, Events: true,
+				WaitForAck: cfg.Ack != config.AckAccept, Events: deps.Invocations == nil, TelemetryPath: cfg.TelemetryPath,
 			},
 			GateBytes: int64(budget.Gate), RingItems: cfg.RingItems, Decoders: cfg.Decoders, Lenient: !cfg.Strict,
 			ShutdownTimeout: cfg.ShutdownTimeout,
-		}, pipeline.Deps{Sink: out, Logger: log})
+		}, deps)
 		if err = p.Start(); err == nil {
 			return p, nil
 		}
@@ -87,7 +87,7 @@ func listenOnFirst(cfg *config.Config, budget config.Budget, out sink.Sink, log 
 
 // startAdmin serves /ledger, /metrics, /healthz and /readyz until the function it returns is called. more
 // adds the sink's own metrics.
-func startAdmin(cfg *config.Config, p *pipeline.Pipeline, more func(*metrics.Metrics), log *slog.Logger) (stop func(), err error) {
+func startAdmin(cfg *config.Config, p *pipeline.Pipeline, more registerMetrics, log *slog.Logger) (stop func(), err error) {
 	if cfg.Admin == config.Off {
 		return func() {}, nil
 	}

@@ -17,17 +17,23 @@ import (
 	"functiongraph-ingest/pkg/sink/ndjson"
 )
 
-// newSink makes the sink that --sink names, and returns how to add its own metrics.
-func newSink(cfg *config.Config, budget config.Budget, log *slog.Logger, stdout io.Writer) (sink.Sink, func(*metrics.Metrics), error) {
+// registerMetrics adds a sink's own metrics.
+type registerMetrics func(*metrics.Metrics)
+
+func noMetrics(*metrics.Metrics) {}
+
+// newSink makes the sink that --sink names, and returns how to add its own metrics. It does not look at
+// Kafka before hold is closed; nil: at once.
+func newSink(cfg *config.Config, budget config.Budget, log *slog.Logger, stdout io.Writer, hold <-chan struct{}) (sink.Sink, registerMetrics, error) {
 	if cfg.Sink == config.SinkNDJSON {
 		s, err := newNDJSON(cfg.Output, stdout)
-		return s, func(*metrics.Metrics) {}, err
+		return s, noMetrics, err
 	}
 	var d *disk
 	if cfg.Spools() {
 		d = newDisk(cfg, budget, log)
 	}
-	s, err := newKafka(cfg, budget, log, d)
+	s, err := newKafka(cfg, budget, log, hold, d)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -52,7 +58,7 @@ func newNDJSON(output string, stdout io.Writer) (sink.Sink, error) {
 }
 
 // newKafka makes the Kafka sink; with a disk if that is not nil.
-func newKafka(cfg *config.Config, budget config.Budget, log *slog.Logger, d *disk) (*kafka.Sink, error) {
+func newKafka(cfg *config.Config, budget config.Budget, log *slog.Logger, hold <-chan struct{}, d *disk) (*kafka.Sink, error) {
 	codec, err := recordbatch.ParseCodec(cfg.Codec)
 	if err != nil {
 		return nil, err
@@ -78,7 +84,7 @@ func newKafka(cfg *config.Config, budget config.Budget, log *slog.Logger, d *dis
 	if cfg.SASLMechanism != config.Off {
 		k.SASL = kafka.SASL{Mechanism: cfg.SASLMechanism, User: cfg.SASLUser, Password: cfg.SASLPassword.Reveal()}
 	}
-	deps := kafka.Deps{Logger: log}
+	deps := kafka.Deps{Logger: log, Hold: hold}
 	if d != nil {
 		deps.OpenSpool = d.open
 		k.ReplayBytes = int64(budget.Spool / 2)
@@ -123,6 +129,7 @@ func registerKafka(m *metrics.Metrics, s *kafka.Sink) {
 		"ingest_kafka_splits_total":            func(k kafka.Metrics) int64 { return k.Splits },
 		"ingest_kafka_producer_renewals_total": func(k kafka.Metrics) int64 { return k.Renewals },
 		"ingest_kafka_refreshes_total":         func(k kafka.Metrics) int64 { return k.Refreshes },
+		"ingest_kafka_thaws_total":             func(k kafka.Metrics) int64 { return k.Thaws },
 		"ingest_kafka_request_milliseconds_total": func(k kafka.Metrics) int64 {
 			return int64(k.RequestTime / time.Millisecond)
 		},

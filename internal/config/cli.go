@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 
@@ -12,8 +13,8 @@ import (
 
 // Invocation is a parsed command line.
 type Invocation struct {
-	Command  string        // serve, check, spool ls|verify|export|replay, version, or "" when help was printed and nothing is left to do
-	Config   *Config       // of serve, check and spool replay
+	Command  string        // serve, extension, check, spool ls|verify|export|replay, version, or "" when help was printed and nothing is left to do
+	Config   *Config       // of serve, extension, check and spool replay
 	Markdown bool          // check: print the table of all settings instead
 	Spool    *SpoolOptions // of the spool commands
 }
@@ -31,13 +32,21 @@ type serveCommand struct {
 	Settings settings `embed:""`
 }
 
-type checkCommand struct {
-	Markdown bool     `name:"markdown" help:"Print the table of all settings instead."`
+type extensionCommand struct {
 	Settings settings `embed:""`
+}
+
+type checkCommand struct {
+	Extension bool     `name:"extension" help:"Check the settings as \"ingest extension\" would take them."`
+	Markdown  bool     `name:"markdown" help:"Print the table of all settings instead."`
+	Settings  settings `embed:""`
 }
 
 // Help is what the help of a command says below its first line.
 func (serveCommand) Help() string { return sources }
+
+// Help is what the help of a command says below its first line.
+func (extensionCommand) Help() string { return sources }
 
 // Help is what the help of a command says below its first line.
 func (checkCommand) Help() string { return sources }
@@ -60,8 +69,31 @@ func (versionFlag) BeforeReset(o *outcome) error {
 // Parse reads a command line, the environment and the file that --config names. Help goes to stdout. An
 // error is one line about the usage. Whether the values are good, Validate tells.
 func Parse(args []string, host Host, stdout io.Writer) (*Invocation, error) {
+	return parseWith(args, host, stdout)
+}
+
+// Fallback is the configuration of an extension whose settings are bad: the defaults, whatever the
+// environment says. With it the process can go on answering the platform.
+func Fallback(host Host) (*Config, error) {
+	ignore := kong.PostBuild(func(k *kong.Kong) error {
+		return kong.Visit(k.Model, func(node kong.Visitable, next kong.Next) error {
+			if f, ok := node.(*kong.Flag); ok {
+				f.Envs, f.Tag.Envs = nil, nil
+			}
+			return next(nil)
+		})
+	})
+	inv, err := parseWith([]string{string(Extension)}, host, io.Discard, ignore)
+	if err != nil {
+		return nil, err
+	}
+	return inv.Config, nil
+}
+
+func parseWith(args []string, host Host, stdout io.Writer, more ...kong.Option) (*Invocation, error) {
 	var g grammar
 	var serve serveCommand
+	var extension extensionCommand
 	var check checkCommand
 	var spool spoolCommand
 	var o outcome
@@ -70,13 +102,18 @@ func Parse(args []string, host Host, stdout io.Writer) (*Invocation, error) {
 	if len(args) > 0 {
 		word = args[0]
 	}
-	tags := defaultTags(commandDefaults(Serve, host))
-	parser, err := kong.New(&g,
+	checks := Serve
+	if word == "check" && slices.Contains(args, "--extension") {
+		checks = Extension
+	}
+	tags := func(cmd Command) []string { return defaultTags(commandDefaults(cmd, host)) }
+	options := append([]kong.Option{
 		kong.Name("ingest"),
 		kong.Description("Takes telemetry over HTTP and puts it into Kafka: nothing lost silently, nothing twice."),
-		kong.DynamicCommand("serve", "Run as an HTTP listener.", "", onlyIf(word == "serve", &serve), tags...),
-		kong.DynamicCommand("check", "Print the settings in effect and what is wrong with them.", "", onlyIf(word == "check", &check), tags...),
-		kong.DynamicCommand("spool", "Look at a spool directory, take events out of it, send what is in it.", "", onlyIf(word == "spool", &spool), tags...),
+		kong.DynamicCommand("serve", "Run as an HTTP listener.", "", onlyIf(word == "serve", &serve), tags(Serve)...),
+		kong.DynamicCommand("extension", "Run as an extension of a FunctionGraph function.", "", onlyIf(word == "extension", &extension), tags(Extension)...),
+		kong.DynamicCommand("check", "Print the settings in effect and what is wrong with them.", "", onlyIf(word == "check", &check), tags(checks)...),
+		kong.DynamicCommand("spool", "Look at a spool directory, take events out of it, send what is in it.", "", onlyIf(word == "spool", &spool), tags(Serve)...),
 		kong.DynamicCommand("version", "Print the version.", "", &struct{}{}),
 		kong.ExplicitGroups(groups()),
 		kong.NamedMapper("linger", kong.MapperFunc(decodeLinger)),
@@ -87,7 +124,8 @@ func Parse(args []string, host Host, stdout io.Writer) (*Invocation, error) {
 		kong.Writers(stdout, io.Discard),
 		kong.Exit(func(int) { o.help = true }), // Kong's only exit without an error
 		kong.Bind(&o),
-	)
+	}, more...)
+	parser, err := kong.New(&g, options...)
 	if err != nil {
 		return nil, fmt.Errorf("the grammar of the command line is broken: %w", err)
 	}
@@ -104,10 +142,16 @@ func Parse(args []string, host Host, stdout io.Writer) (*Invocation, error) {
 	switch inv.Command {
 	case "serve":
 		inv.Config = (*Config)(&serve.Settings)
+		inv.Config.command = Serve
+	case "extension":
+		inv.Config = (*Config)(&extension.Settings)
+		inv.Config.command = Extension
 	case "check":
 		inv.Config = (*Config)(&check.Settings)
+		inv.Config.command = checks
 	case "spool replay":
 		inv.Spool, inv.Config = &SpoolOptions{Timeout: spool.Replay.Timeout}, (*Config)(&spool.Replay.Settings)
+		inv.Config.command = Serve
 		inv.Config.replay(spool.Replay.Timeout)
 	case "spool ls", "spool verify", "spool export":
 		if inv.Spool, err = spool.options(inv.Command, time.Now()); err != nil {
@@ -134,7 +178,7 @@ func onlyIf(called bool, command any) any {
 func usageError(err error, args []string) error {
 	help := "ingest --help"
 	for _, a := range args {
-		if a == "serve" || a == "check" || a == "spool" {
+		if a == "serve" || a == "extension" || a == "check" || a == "spool" {
 			help = "ingest " + a + " --help"
 			break
 		}
@@ -160,6 +204,7 @@ func groups() []kong.Group {
 		{Key: "general", Title: "General:"},
 		{Key: "intake", Title: "Taking telemetry:"},
 		{Key: "delivery", Title: "Delivering events:"},
+		{Key: "extension", Title: "As an extension (ingest extension):"},
 		{Key: "memory", Title: "Memory and disk:"},
 		{Key: "security", Title: "TLS and login to the brokers:"},
 	}

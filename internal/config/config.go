@@ -84,6 +84,11 @@ type Config struct {
 	MetadataTTL     time.Duration `name:"metadata-ttl" env:"INGEST_METADATA_TTL" default:"60s" group:"delivery" help:"Age at which partitions and leaders are asked for again."`
 	ClientID        string        `name:"client-id" env:"INGEST_CLIENT_ID" default:"ingest" group:"delivery" help:"Name given to the brokers."`
 
+	ExtensionName  string   `name:"extension-name" env:"INGEST_EXTENSION_NAME" default:"extensionIngest.sh" group:"extension" help:"Full file name of the script in the package's folder extension/ that starts this process."`
+	TelemetryTypes []string `name:"telemetry-types" env:"INGEST_TELEMETRY_TYPES" default:"platform,function,extension" group:"extension" help:"Types of telemetry to subscribe to, separated by commas: platform, function, extension."`
+	TelemetryPath  string   `name:"telemetry-path" env:"INGEST_TELEMETRY_PATH" default:"/" placeholder:"/PATH" group:"extension" help:"Path that telemetry is posted to, and no other; random: one that nobody can guess, so that other code in the instance cannot feed events."`
+	OwnLogs        bool     `name:"own-logs" env:"INGEST_OWN_LOGS" default:"false" group:"extension" help:"Deliver also the lines of this process's own log, which come back as extension events."`
+
 	MemoryLimit Bytes  `name:"memory-limit" env:"INGEST_MEMORY_LIMIT" default:"${memory_limit}" doc:"64MiB (serve), a quarter of the cgroup's memory within 32MiB-64MiB (extension)" group:"memory" help:"Memory of the whole process (RSS), kept within 8 MiB."`
 	BufferBytes Bytes  `name:"buffer-bytes" env:"INGEST_BUFFER_BYTES" default:"16MiB" group:"memory" help:"Most memory of batches, open and in flight; less when --memory-limit is small."`
 	SpoolDir    string `name:"spool-dir" env:"INGEST_SPOOL_DIR" default:"${spool_dir}" group:"memory" help:"Directory for what must outlive an outage or the process; created when missing; off for none."`
@@ -100,5 +105,6 @@ type Config struct {
 	SASLPassword     Secret `name:"sasl-password" env:"INGEST_SASL_PASSWORD" placeholder:"SECRET" doc:"none" group:"security" help:"Password of --sasl-user; on the command line others can see it."`
 	SASLPasswordFile string `name:"sasl-password-file" env:"INGEST_SASL_PASSWORD_FILE" placeholder:"FILE" doc:"none" group:"security" help:"File that holds the password."`
 
+	command   Command
 	underived []string // problems found while deriving values; Validate reports them with its own
 }

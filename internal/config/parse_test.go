@@ -174,7 +174,7 @@ func TestUsageErrors(t *testing.T) {
 		args string
 		want string
 	}{
-		{"", `expected one of "serve", "check", "spool", "version" (see ingest --help)`},
+		{"", `expected one of "serve", "extension", "check", "spool", "version" (see ingest --help)`},
 		{"frob", "unexpected argument frob (see ingest --help)"},
 		{"serve x", "unexpected argument x (see ingest serve --help)"},
 		{"serve --lingr=3", `unknown flag --lingr, did you mean "--linger"? (see ingest serve --help)`},

@@ -38,6 +38,7 @@ func (c *Config) Validate() error {
 	c.checkCounts(&p)
 	c.checkKafka(&p)
 	c.checkSecurity(&p)
+	c.checkExtension(&p)
 	c.checkSpool(&p)
 	c.checkMemory(&p)
 	if len(p) == 0 {

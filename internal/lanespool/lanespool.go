@@ -91,6 +91,8 @@ func (q *queue) Sending(pos uint64, st kafka.SpoolStamp) error {
 	return q.Queue.Sending(spool.Pos(pos), spool.Stamp(st))
 }
 
+func (q *queue) DoneSoon(pos uint64) error { return q.Queue.DoneSoon(spool.Pos(pos)) }
+
 func (q *queue) Done(pos uint64) error { return q.Queue.Done(spool.Pos(pos)) }
 
 func (q *queue) Doubt() (uint64, kafka.SpoolStamp, bool) {
@@ -104,7 +106,7 @@ func (q *queue) Suspect() (uint64, bool) {
 }
 
 func meta(m kafka.SpoolMeta) spool.Meta {
-	return spool.Meta{Events: int32(m.Events), Records: int32(m.Records), FirstTimestamp: m.FirstTimestamp}
+	return spool.Meta{Events: int32(m.Events), Records: int32(m.Records), FirstTimestamp: m.FirstTimestamp, Replaces: m.Replaces}
 }
 
 // translate gives the errors that the sink acts on their names there; the texts stay.

@@ -28,6 +28,10 @@ type Ledger struct {
 	DuplicatesSuppressed int64 `json:"duplicatesSuppressed"` // sent again, recognised by the destination
 	Idempotent           bool  `json:"idempotent"`           // the destination recognises what is sent twice
 
+	// OwnLines are events that hold nothing but log lines of this process, left out of the delivery. They
+	// are no term of the sum: nobody sent them, so they are neither admitted nor lost.
+	OwnLines int64 `json:"ownLines"`
+
 	Bodies Bodies `json:"bodies"`
 }
 

@@ -24,6 +24,7 @@ func (c *conn) sleep() bool {
 		return false
 	}
 	c.rest(idle, c.srv.limits.idle)
+	c.srv.conns.woke()
 	return true
 }
 

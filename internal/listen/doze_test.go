@@ -3,7 +3,9 @@ package listen
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -61,4 +63,38 @@ func TestSleepWhileSending(t *testing.T) {
 	if n := len(r.taken()); n != 2000 {
 		t.Errorf("%d bodies", n)
 	}
+}
+
+// While every connection sleeps the ticker does too; one that wakes has its deadlines on time again.
+func TestTickerSlowsDownWhileAllSleep(t *testing.T) {
+	if !canSleep {
+		t.Skip("connections do not sleep on this system")
+	}
+	var r registry
+	limits := newTicks(&Config{ReadTimeout: 30 * time.Second, IdleTimeout: 5 * time.Minute, AckTimeout: 30 * time.Second})
+	if limits.slow < 8 {
+		t.Fatalf("slow is %d ticks", limits.slow)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		var ticks atomic.Int64
+		r.init(&limits, func() { ticks.Add(1) })
+		c := &conn{srv: &Server{}}
+		c.state.Store(never<<deadlineShift | uint64(asleep)<<phaseShift)
+		r.add(c, 1, 0)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if most := 2 + 60/int64(limits.slow); ticks.Load() > most || r.now.Load() < 60-limits.slow {
+			t.Errorf("%d ticks in a minute of sleep, at most %d expected; the clock says %d", ticks.Load(), most, r.now.Load())
+		}
+		c.state.Store(never<<deadlineShift | uint64(reading)<<phaseShift)
+		r.woke()
+		ticks.Store(0)
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		if ticks.Load() < 9 {
+			t.Errorf("%d ticks in 10 s after it woke", ticks.Load())
+		}
+		r.remove(c)
+		r.wg.Wait()
+	})
 }

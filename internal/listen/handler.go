@@ -26,7 +26,7 @@ const (
 
 func (s *Server) target(path []byte) target {
 	switch string(path) { // does not allocate
-	case "/":
+	case s.cfg.TelemetryPath:
 		return telemetry
 	case "/extension/invoke", "/extension/register": // the reference prints both
 		return invocation

@@ -74,7 +74,7 @@ func newTexts(cfg *Config, gate *ring.Gate) texts {
 	set(reasonLengthRequired, "length required: send Content-Length, or Transfer-Encoding: chunked")
 	set(reasonEncoding, "unsupported content encoding: send the body as it is, without Content-Encoding")
 	set(reasonMethod, "method not allowed: POST")
-	set(reasonNotFound, "not found: deliveries go to /%s, invocation events to /extension/invoke", eventsHint(cfg.Events))
+	set(reasonNotFound, "not found: deliveries go to %s, invocation events to /extension/invoke", pathHint(cfg))
 	set(reasonBadRequest, "bad request: this is not HTTP/1.1 as it should be")
 	set(reasonHeaderTooLarge, "header too large: at most %d bytes", readBufferSize)
 	set(reasonReadTimeout, "timeout: the request did not arrive within %v. Nothing of this body was taken", cfg.ReadTimeout)
@@ -88,11 +88,15 @@ func newTexts(cfg *Config, gate *ring.Gate) texts {
 	return t
 }
 
-func eventsHint(events bool) string {
-	if events {
-		return " or /v1/events"
+func pathHint(cfg *Config) string {
+	switch {
+	case cfg.TelemetryPath != "/":
+		return "the path of --telemetry-path" // which may be a secret
+	case cfg.Events:
+		return "/ or /v1/events"
+	default:
+		return "/"
 	}
-	return ""
 }
 
 // tooManyConns is a whole HTTP response: nobody parses that request.

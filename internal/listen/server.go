@@ -60,6 +60,8 @@ type Config struct {
 	WaitForAck   bool          // answer when every event is settled, not when the body is in the ring
 	MaxConns     int           // served at the same time; more get 503. 0: 2,048
 	Events       bool          // take deliveries on POST /v1/events as well as POST /
+	// TelemetryPath takes deliveries instead of /, and no answer names it: who is to know it was told. "": /
+	TelemetryPath string
 }
 
 // Deps is what developers inject.
@@ -105,6 +107,9 @@ func New(cfg Config, deps Deps) *Server {
 	if cfg.MaxConns <= 0 {
 		cfg.MaxConns = defaultMaxConns
 	}
+	if cfg.TelemetryPath == "" {
+		cfg.TelemetryPath = "/"
+	}
 	if deps.Logger == nil {
 		deps.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -113,7 +118,7 @@ func New(cfg Config, deps Deps) *Server {
 	s.admission.init()
 	s.limits = newTicks(&cfg)
 	s.pace.init()
-	s.conns.init(s.limits.tick, s.tick)
+	s.conns.init(&s.limits, s.tick)
 	s.texts = newTexts(&cfg, deps.Gate)
 	_, budget := deps.Gate.Limits()
 	s.floor = floorFor(cfg.MaxBodyBytes, budget)

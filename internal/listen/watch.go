@@ -18,6 +18,7 @@ type ticks struct {
 	read, ack uint64
 	idle      uint64 // until a connection without a request goes to sleep
 	asleep    uint64 // from then until it is closed
+	slow      uint64 // how many ticks the ticker takes at once while every connection is asleep
 }
 
 // newTicks chooses the tick: an eighth of the shortest timeout, from 1 ms to 1 s.
@@ -42,15 +43,20 @@ func newTicks(c *Config) ticks {
 		}
 		t.idle = dozeTicks
 	}
+	t.slow = max(1, min(t.asleep/16, mostSlow))
 	return t
 }
+
+// mostSlow bounds the pause of the ticker while nobody has a deadline that matters.
+const mostSlow = 60
 
 // registry knows every open connection and is the clock of their deadlines: now counts the ticks
 // that a ticker delivered. A ticker drops the ticks that nobody received, so after a freeze, or when
 // the process is starved of CPU, time has stood still for the deadlines too.
 //
 // The ticker, and the goroutine that receives from it, exist only while connections do: an unused
-// listener never wakes up.
+// listener never wakes up. While all of them are asleep, which have only the idle timeout to fear, it
+// ticks slowly, and hurries again when one wakes.
 type registry struct {
 	now atomic.Uint64
 	_   [56]byte // now is read by every request; the rest is written by every connection
@@ -60,13 +66,30 @@ type registry struct {
 	served int // connections within MaxConns
 	extra  int // beyond
 	tick   time.Duration
+	slow   uint64
 	onTick func()
+	// slowly is set before the watcher looks whether all are asleep, and read by a connection after it has
+	// woken: so either the watcher sees it awake, or it sees that it must call.
+	slowly atomic.Bool
+	hurry  chan struct{}
 	stop   chan struct{}  // ends the watcher; nil when none runs
 	gone   chan struct{}  // made by shut, closed when the last connection has left after it
 	wg     sync.WaitGroup // one for each connection and for each watcher
 }
 
-func (r *registry) init(tick time.Duration, onTick func()) { r.tick, r.onTick = tick, onTick }
+func (r *registry) init(t *ticks, onTick func()) {
+	r.tick, r.slow, r.onTick, r.hurry = t.tick, t.slow, onTick, make(chan struct{}, 1)
+}
+
+// woke is called by a connection that has left its sleep.
+func (r *registry) woke() {
+	if r.slowly.Load() {
+		select {
+		case r.hurry <- struct{}{}:
+		default: // somebody else has called
+		}
+	}
+}
 
 // add takes a connection in, as one of at most maxServed, or else as one of at most maxExtra to be
 // turned away. It is false when there is no room at all, or after shut. After true the caller serves
@@ -154,14 +177,35 @@ func (r *registry) watch(stop <-chan struct{}) {
 	defer r.wg.Done()
 	t := time.NewTicker(r.tick)
 	defer t.Stop()
+	step := uint64(1) // ticks at once
+	pace := func(n uint64) {
+		if n != step {
+			step = n
+			t.Reset(r.tick * time.Duration(n))
+		}
+	}
 	for {
 		select {
 		case <-stop:
 			return
+		case <-r.hurry: // the part of the slow tick that is over is not counted: never early
+			r.slowly.Store(false)
+			pace(1)
 		case <-t.C:
-			now := r.now.Add(1)
-			r.each(func(c *conn) { c.expireLocked(now) })
+			now := r.now.Add(step)
+			r.slowly.Store(true)
+			asleepAll := true
+			r.each(func(c *conn) {
+				c.expireLocked(now)
+				asleepAll = asleepAll && phaseOf(c.state.Load()) == asleep
+			})
 			r.onTick()
+			if asleepAll {
+				pace(r.slow)
+			} else {
+				r.slowly.Store(false)
+				pace(1)
+			}
 		}
 	}
 }

@@ -109,6 +109,7 @@ func writeLedger(w io.Writer, l *ledger.Ledger) {
 	counter(w, "ingest_ledger_possible_duplicate_events_total", l.PossibleDuplicates)
 	counter(w, "ingest_ledger_suppressed_duplicate_events_total", l.DuplicatesSuppressed)
 	gauge(w, "ingest_ledger_idempotent_bool", int64(boolNumber(l.Idempotent)))
+	counter(w, "ingest_ledger_own_lines_total", l.OwnLines)
 	counter(w, "ingest_ledger_admitted_bodies_total", l.Bodies.Admitted)
 	counters(w, "ingest_ledger_refused_bodies_total", "reason", l.Bodies.Refused)
 }

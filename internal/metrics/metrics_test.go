@@ -110,6 +110,7 @@ func TestWrite(t *testing.T) {
 		"ingest_ledger_possible_duplicate_events_total":                 8,
 		"ingest_ledger_suppressed_duplicate_events_total":               9,
 		"ingest_ledger_idempotent_bool":                                 1,
+		"ingest_ledger_own_lines_total":                                 0,
 		"ingest_ledger_admitted_bodies_total":                           12,
 		`ingest_ledger_refused_bodies_total{reason="odd \"reason\"\\"}`: 7,
 		"ingest_pipeline_ready_bool":                                    0,

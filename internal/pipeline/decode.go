@@ -21,7 +21,9 @@ type decoder struct {
 	recs [appendBatch]sink.Record
 	n    int // records waiting to be appended
 
-	events, dead, lost int // of the body at hand
+	events, dead, lost int  // of the body at hand
+	ended              bool // it ended an invocation
+	logs               []byte
 }
 
 // decode takes bodies out of the ring until it is closed and empty.
@@ -54,12 +56,19 @@ func (dec *decoder) body(b *body.Body) {
 			dec.bad(b, ack)
 			continue
 		}
+		if dec.e.Kind != decode.Unknown && dec.e.Kind != decode.Function && dec.special(b.AdmittedAt) {
+			continue
+		}
 		dec.recs[dec.n] = sink.Record{Key: dec.e.Key(nil), Value: dec.e.Raw(), Timestamp: b.AdmittedAt}
 		if dec.n++; dec.n == appendBatch {
 			dec.flush(ack)
 		}
 	}
 	dec.flush(ack)
+	if dec.ended {
+		dec.ended = false
+		p.lastEnded(b.AdmittedAt)
+	}
 	if dec.d.Notes().Any() {
 		p.odd.Add(1)
 	}

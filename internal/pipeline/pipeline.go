@@ -24,8 +24,10 @@ import (
 	"time"
 
 	"functiongraph-ingest/internal/body"
+	"functiongraph-ingest/internal/invocation"
 	"functiongraph-ingest/internal/ledger"
 	"functiongraph-ingest/internal/listen"
+	"functiongraph-ingest/internal/ownlog"
 	"functiongraph-ingest/pkg/ring"
 	"functiongraph-ingest/pkg/sink"
 )
@@ -46,8 +48,12 @@ type Deps struct {
 	Sink   sink.Sink
 	Logger *slog.Logger     // nil: nothing is logged
 	Now    func() time.Time // nil: time.Now
-	// OnInvoke hears invocation events; see listen.Deps.
-	OnInvoke func(data []byte)
+	// Invocations hears which invocations begin and end; when the last one has ended, the sink is
+	// flushed. nil: nobody counts them, and linger rules.
+	Invocations *invocation.Tracker
+	// OwnLog recognises events that hold nothing but this process's own log lines. They are left out and
+	// counted. nil: there are none.
+	OwnLog *ownlog.Log
 }
 
 // Pipeline is all parts together. Use [New], then [Pipeline.Start], then [Pipeline.Stop].
@@ -55,6 +61,9 @@ type Pipeline struct {
 	cfg  Config
 	log  *slog.Logger
 	sink sink.Sink
+
+	invocations *invocation.Tracker
+	ownLog      *ownlog.Log
 
 	gate   *ring.Gate
 	bodies *body.Pool
@@ -71,6 +80,8 @@ type Pipeline struct {
 	admitted atomic.Int64 // events, counted by the decoders
 	dropped  atomic.Int64 // events that the sink did not take because the process ends
 	odd      atomic.Int64 // bodies of which decode had something to note
+	ownLines atomic.Int64 // events that were left out as our own
+	quiets   atomic.Int64 // flushes because the last invocation ended
 }
 
 // New builds the parts. Nothing runs yet.
@@ -79,14 +90,21 @@ func New(cfg Config, deps Deps) *Pipeline {
 		deps.Logger = slog.New(slog.DiscardHandler)
 	}
 	cfg.Decoders = max(1, cfg.Decoders)
-	p := &Pipeline{cfg: cfg, log: deps.Logger, sink: deps.Sink, serving: make(chan error, 1)}
+	p := &Pipeline{
+		cfg: cfg, log: deps.Logger, sink: deps.Sink, serving: make(chan error, 1),
+		invocations: deps.Invocations, ownLog: deps.OwnLog,
+	}
+	var onInvoke func([]byte)
+	if p.invocations != nil {
+		onInvoke = p.invoked
+	}
 	p.hard, p.giveUp = context.WithCancel(context.Background())
 	// With as many credits as slots, a body that was reserved always finds a slot.
 	p.ring = ring.New[*body.Body](cfg.RingItems)
 	p.gate = ring.NewGate(ring.GateConfig{Items: p.ring.Cap(), Bytes: cfg.GateBytes, Grace: thawGrace})
 	p.bodies = body.NewPool(cfg.GateBytes)
 	p.server = listen.New(cfg.Listen, listen.Deps{
-		Gate: p.gate, Ring: p.ring, Pool: p.bodies, Now: deps.Now, Logger: deps.Logger, OnInvoke: deps.OnInvoke,
+		Gate: p.gate, Ring: p.ring, Pool: p.bodies, Now: deps.Now, Logger: deps.Logger, OnInvoke: onInvoke,
 	})
 	return p
 }
@@ -175,7 +193,8 @@ func (p *Pipeline) Ledger() ledger.Ledger {
 		Admitted: p.admitted.Load(), Delivered: st.Delivered, DeadLettered: st.DeadLettered, SetAside: st.SetAside,
 		Recovered: st.Recovered, Spooled: st.Spooled, InFlight: st.InFlight, Dropped: ledger.Reasons(st.Dropped),
 		PossibleDuplicates: st.PossibleDuplicates, DuplicatesSuppressed: st.DuplicatesSuppressed, Idempotent: st.Idempotent,
-		Bodies: ledger.Bodies{Admitted: in.BodiesAdmitted, Refused: ledger.Reasons(in.Refused)},
+		OwnLines: p.ownLines.Load(),
+		Bodies:   ledger.Bodies{Admitted: in.BodiesAdmitted, Refused: ledger.Reasons(in.Refused)},
 	}
 	if n := p.dropped.Load(); n > 0 {
 		if l.Dropped == nil {

@@ -27,5 +27,11 @@ func (p *Pipeline) Register(m *metrics.Metrics) {
 	m.Counter("ingest_listen_ack_timeouts_total", func() int64 { return p.server.Stats().AckTimeouts })
 	m.Gauge("ingest_listen_waiting_acks", func() float64 { return float64(p.server.Stats().WaitingAcks) })
 	m.Counter("ingest_decode_odd_bodies_total", p.odd.Load)
+	if t := p.invocations; t != nil {
+		m.Gauge("ingest_invocations_open", func() float64 { return float64(t.Stats().Open) })
+		m.Counter("ingest_invocations_untracked_total", func() int64 { return t.Stats().Untracked })
+		m.Counter("ingest_invocations_expired_total", func() int64 { return t.Stats().Expired })
+		m.Counter("ingest_invocations_flushes_total", p.quiets.Load)
+	}
 	m.Gauge("ingest_pool_body_bytes", func() float64 { return float64(p.bodies.Bytes()) })
 }

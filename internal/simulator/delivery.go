@@ -5,6 +5,10 @@ type Delivery struct {
 	Body   []byte
 	NDJSON bool    // one object per line; else an array or a lone object
 	Events []Event // good and broken, in the order of the body
+
+	// Begun are the traceIds of the invocations that have started since the delivery before. The platform
+	// tells the extension of each before it sends events of it.
+	Begun []string
 }
 
 // Event is one event of a delivery.
@@ -14,6 +18,8 @@ type Event struct {
 	Key    string // traceId; "" when the event has none, and of broken ones, which have no key
 	Slip   Slip
 	Broken Breakage // Intact for a good event
+
+	Printed bool // made of a line that an extension really printed, see [Generator.Logs]
 
 	start, stop int // in the body
 }
@@ -40,7 +46,7 @@ func (d *Delivery) Count() (good, bad int) {
 	return len(d.Events) - bad, bad
 }
 
-func (d *Delivery) reset() { *d = Delivery{Body: d.Body[:0], Events: d.Events[:0]} }
+func (d *Delivery) reset() { *d = Delivery{Body: d.Body[:0], Events: d.Events[:0], Begun: d.Begun[:0]} }
 
 // begin writes what separates e from the event before it.
 func (d *Delivery) begin(e *Event) {

@@ -1,6 +1,9 @@
 package simulator
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // Kind is a kind of event of the protocol.
 type Kind uint8
@@ -48,6 +51,14 @@ func (k Kind) String() string {
 	return "extension"
 }
 
+// Type is what an extension subscribes to: "platform", "function" or "extension".
+func (k Kind) Type() string {
+	if k.logs() {
+		return k.String()
+	}
+	return "platform"
+}
+
 func (k Kind) start() bool  { return k == InitStart || k == RestoreStart || k == Start }
 func (k Kind) report() bool { return k == InitReport || k == RestoreReport || k == Report }
 func (k Kind) logs() bool   { return k == Function || k == Extension }
@@ -58,21 +69,24 @@ type invocation struct {
 	todo  []Kind // events still to come, in order
 }
 
-const (
-	maxLogs = 8 // lines that one invocation logs, at most
-	// One invocation in so many finds a new instance, and one in so many an instance that is restored
-	// from a snapshot: both send events of their own first.
-	coldEvery = 20
-)
+// One invocation in so many finds a new instance, and one in so many an instance that is restored from a
+// snapshot: both send events of their own first.
+const coldEvery = 20
 
-// burst starts invocations, all at once: a few as a rule, sometimes as many as the instance takes.
-func (g *Generator) burst() {
-	room := g.cfg.Concurrency - len(g.open)
-	if room <= 0 {
+// burst starts invocations, all at once: a few as a rule, sometimes as many as the instance takes; always
+// that many when it is steady.
+func (g *Generator) burst(d *Delivery) {
+	n := g.cfg.Concurrency - len(g.open)
+	if n <= 0 {
 		return
 	}
-	for range 1 + g.rng.IntN(1+g.rng.IntN(room)) {
-		g.open = append(g.open, g.invoke())
+	if !g.cfg.Steady {
+		n = 1 + g.rng.IntN(1+g.rng.IntN(n))
+	}
+	for range n {
+		v := g.invoke()
+		g.open = append(g.open, v)
+		d.Begun = append(d.Begun, v.trace)
 	}
 }
 
@@ -85,11 +99,26 @@ func (g *Generator) invoke() *invocation {
 		v.todo = append(v.todo, RestoreStart, RestoreRuntimeDone, RestoreReport)
 	}
 	v.todo = append(v.todo, Start)
-	for range g.rng.IntN(maxLogs + 1) {
+	for range g.rng.IntN(g.cfg.Logs + 1) {
 		v.todo = append(v.todo, Function)
 	}
 	v.todo = append(v.todo, RuntimeDone, Report)
+	if len(g.cfg.Types) > 0 {
+		v.todo = g.subscribed(v.todo)
+	}
 	return v
+}
+
+// subscribed keeps the kinds of the types that are wanted: at least one.
+func (g *Generator) subscribed(todo []Kind) []Kind {
+	todo = slices.DeleteFunc(todo, func(k Kind) bool { return !slices.Contains(g.cfg.Types, k.Type()) })
+	switch {
+	case len(todo) > 0:
+		return todo
+	case slices.Contains(g.cfg.Types, Function.Type()):
+		return append(todo, Function)
+	}
+	return append(todo, Extension)
 }
 
 // trace makes a request id. The stream is a part of it, so generators cannot meet.

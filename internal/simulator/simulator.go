@@ -20,8 +20,12 @@ type Config struct {
 	Seed   uint64
 	Stream uint16 // tells the generators of one run apart: their ids and traceIds differ
 
-	Concurrency int // invocations that run at the same time, at most; 100
-	MaxEvents   int // events of one body, at most, a broken one not counted; 200
+	Concurrency int  // invocations that run at the same time, at most; 100
+	Steady      bool // as many invocations as Concurrency run at every moment, instead of bursts
+	Logs        int  // lines that one invocation logs, at most; 8
+	MaxEvents   int  // events of one body, at most, a broken one not counted; 200
+
+	Types []string // of the events: "platform", "function", "extension"; nil is all
 
 	Slips  float64 // share of events that are spelled like the reference's samples
 	Broken float64 // share of bodies with something that is no event, see Breakage
@@ -33,6 +37,7 @@ type Config struct {
 const (
 	defaultConcurrency = 100
 	defaultMaxEvents   = 200
+	defaultLogs        = 8
 	// A burst of invocations starts on the average once in so many bodies, and whenever none is left.
 	burstEvery = 4
 )
@@ -54,6 +59,9 @@ func New(cfg Config) *Generator {
 	if cfg.Concurrency <= 0 {
 		cfg.Concurrency = defaultConcurrency
 	}
+	if cfg.Logs <= 0 {
+		cfg.Logs = defaultLogs
+	}
 	if cfg.MaxEvents <= 0 {
 		cfg.MaxEvents = defaultMaxEvents
 	}
@@ -68,8 +76,8 @@ func New(cfg Config) *Generator {
 // Next makes the next delivery into d, whose memory is used again: what d held before is gone.
 func (g *Generator) Next(d *Delivery) {
 	d.reset()
-	if len(g.open) == 0 || g.rng.IntN(burstEvery) == 0 {
-		g.burst()
+	if g.cfg.Steady || len(g.open) == 0 || g.rng.IntN(burstEvery) == 0 {
+		g.burst(d)
 	}
 	n := 1 + g.rng.IntN(min(2*len(g.open), g.cfg.MaxEvents))
 	d.NDJSON = g.chance(g.cfg.Lines)
@@ -95,7 +103,7 @@ func (g *Generator) Next(d *Delivery) {
 			g.broken(d, broken)
 		}
 		if len(g.open) == 0 {
-			g.burst()
+			g.burst(d)
 		}
 		g.good(d)
 	}

@@ -11,7 +11,13 @@ type Meta struct {
 	Records        int32
 	FirstTimestamp int64 // ms since the Unix epoch
 	WrittenAt      int64 // ms since the Unix epoch; set by Append when 0
+	// Replaces: it takes the place of a frame that is done next, and may use the part of MaxBytes that is kept
+	// for that. It is not stored.
+	Replaces bool
 }
+
+// reserve is what Append leaves of MaxBytes to frames that replace others.
+func (c *Config) reserve() int64 { return min(c.MaxBytes/8, 2<<20) }
 
 // freeStep is how many bytes are written before the free space is asked for again.
 const freeStep = 1 << 20
@@ -50,7 +56,7 @@ func (q *Queue) append(m Meta, inDoubt *Stamp, batch [][]byte) (Pos, error) {
 		n += len(p)
 	}
 	size := frameHeaderBytes + int64(len(q.topic)) + int64(n)
-	if size > maxFrameBytes || size+emptySegment > s.cfg.MaxBytes {
+	if size > maxFrameBytes || size+emptySegment > s.cfg.MaxBytes-s.cfg.reserve() {
 		return 0, fmt.Errorf("%w: %d bytes; the spool's bound is %d (--spool-max)", ErrTooLarge, size, s.cfg.MaxBytes)
 	}
 	for _, p := range batch {
@@ -58,7 +64,11 @@ func (q *Queue) append(m Meta, inDoubt *Stamp, batch [][]byte) (Pos, error) {
 	}
 	s.writing.Lock()
 	defer s.writing.Unlock()
-	g, err := s.writable(size)
+	reserve := s.cfg.reserve()
+	if m.Replaces {
+		reserve = 0
+	}
+	g, err := s.writable(size, reserve)
 	if err != nil {
 		return 0, err
 	}
@@ -107,17 +117,17 @@ func (s *Spool) written(q *Queue, g *segment, size int64, events int32) Pos {
 	return pos
 }
 
-// writable returns the segment for a frame of size bytes. s.writing is held.
-func (s *Spool) writable(size int64) (*segment, error) {
-	p, err := s.place(size)
+// writable returns the segment for a frame of size bytes, if reserve bytes stay free. s.writing is held.
+func (s *Spool) writable(size, reserve int64) (*segment, error) {
+	p, err := s.place(size, reserve)
 	if err != nil {
 		return nil, err
 	}
-	if p.used+p.need > s.cfg.MaxBytes {
+	if p.used+p.need > s.cfg.MaxBytes-reserve {
 		if !s.reclaim(size + emptySegment) {
 			return nil, fmt.Errorf("%w: %d of %d bytes in use (--spool-max)", ErrFull, p.used, s.cfg.MaxBytes)
 		}
-		return s.writable(size) // ends: there is less to reclaim each time
+		return s.writable(size, reserve) // ends: there is less to reclaim each time
 	}
 	if err := s.checkFree(size + emptySegment); err != nil {
 		return nil, err
@@ -141,7 +151,7 @@ type place struct {
 }
 
 // place looks for room without making any.
-func (s *Spool) place(size int64) (p place, err error) {
+func (s *Spool) place(size, reserve int64) (p place, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
@@ -149,7 +159,7 @@ func (s *Spool) place(size int64) (p place, err error) {
 		return p, ErrClosed
 	case s.latched != nil && s.now().Before(s.retryAt):
 		return p, s.latched
-	case s.stats.frames >= s.cfg.MaxFrames:
+	case s.stats.frames >= s.cfg.MaxFrames && reserve > 0:
 		return p, fmt.Errorf("%w: %d frames, which is the bound on their memory", ErrFull, s.stats.frames)
 	}
 	p.used = s.used + s.aside.bytes.Load() + s.stats.quarantineBytes

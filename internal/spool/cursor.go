@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"path/filepath"
+	"slices"
 	"sync"
 )
 
@@ -39,6 +40,7 @@ type cursor struct {
 	stamp   Stamp
 	suspect Pos  // see Queue.Suspect; 0: none
 	damaged bool // a copy could not be read when the file was loaded
+	behind  bool // what is in the file is older
 }
 
 func (c *cursor) put(p *[cursorCopyBytes]byte, topic string, id int32) {
@@ -113,7 +115,7 @@ func (c *cursors) begin(q *Queue) {
 }
 
 // done advances the cursor of q to pos.
-func (c *cursors) done(q *Queue, pos Pos) error {
+func (c *cursors) done(q *Queue, pos Pos, soon bool) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if pos <= q.cursor.done {
@@ -126,7 +128,39 @@ func (c *cursors) done(q *Queue, pos Pos) error {
 	if q.cursor.suspect <= pos {
 		q.cursor.suspect = 0
 	}
+	if soon {
+		q.cursor.behind = true
+		return nil
+	}
 	return c.writeLocked(q)
+}
+
+// WriteCursor writes the queue's cursor if DoneSoon left it behind.
+func (q *Queue) WriteCursor() error {
+	c := &q.s.cursors
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !q.cursor.behind {
+		return nil
+	}
+	return c.writeLocked(q)
+}
+
+// WriteCursors writes the cursors that DoneSoon left behind.
+func (s *Spool) WriteCursors() error {
+	s.mu.Lock()
+	queues := slices.Clone(s.order)
+	s.mu.Unlock()
+	c := &s.cursors
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var errs []error
+	for _, q := range queues {
+		if q.cursor.behind {
+			errs = append(errs, c.writeLocked(q))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // writeLocked writes q's cursor over the older copy. A copy that was perhaps damaged by a write that
@@ -151,6 +185,7 @@ func (c *cursors) writeLocked(q *Queue) error {
 		c.failed++
 		return err
 	}
+	q.cursor.behind = false
 	return nil
 }
 

@@ -248,7 +248,15 @@ func (q *Queue) giveUpLocked(e entry, err error) (giveUp, there bool) {
 // reason. It advances the cursor and removes segments that are done. Positions that are done already
 // are no error. An error means that the cursor could not be written: the frames are done, but come
 // back, and are counted as suspect, if the process ends before a later cursor is written.
-func (q *Queue) Done(pos Pos) error {
+func (q *Queue) Done(pos Pos) error { return q.done(pos, false) }
+
+// DoneSoon is Done for a frame that was sent under the stamp of the last Sending, without the write: the
+// cursor is written with the next Sending of the queue, by WriteCursor, WriteCursors or Close. Until then a
+// kill makes the frame come back as the one in doubt, which the receiver recognises by its stamp, provided
+// that nothing else was sent after it.
+func (q *Queue) DoneSoon(pos Pos) error { return q.done(pos, true) }
+
+func (q *Queue) done(pos Pos, soon bool) error {
 	s := q.s
 	var done []*segment
 	s.mu.Lock()
@@ -263,7 +271,7 @@ func (q *Queue) Done(pos Pos) error {
 		s.popEntry(&q.index)
 	}
 	s.mu.Unlock()
-	err := s.cursors.done(q, pos)
+	err := s.cursors.done(q, pos, soon)
 	for _, g := range done {
 		s.bury(g)
 	}

@@ -90,6 +90,16 @@ func (s *Spool) isDone(h *frameHeader, topic []byte) bool {
 	return q != nil && uint32(q.cursor.done.Segment()) >= s.scanning && makePos(s.scanning, int64(h.offset)) <= q.cursor.done
 }
 
+// doneEverywhere says that whatever frame was at pos, it is done: all cursors are past it.
+func (s *Spool) doneEverywhere(pos Pos) bool {
+	for _, q := range s.order {
+		if q.cursor.done < pos {
+			return false
+		}
+	}
+	return len(s.order) > 0
+}
+
 // recoverSegment takes one segment into the spool.
 func (s *Spool) recoverSegment(sc *scanner, f segmentFile) {
 	file, err := s.fs.Open(s.path(f.Name), false)
@@ -176,7 +186,11 @@ func (s *Spool) scanSegment(sc *scanner, g *segment) {
 			g.charged -= given
 			s.used -= given
 		case regionCorrupt:
-			s.quarantineRegion(g, r.off, r.length, r.header.Events, errDamaged)
+			events := r.header.Events
+			if !r.known && events == 0 && !s.doneEverywhere(makePos(g.number, r.off)) {
+				events = 1 // nobody knows how many there were: it shall not go unnoticed
+			}
+			s.quarantineRegion(g, r.off, r.length, events, errDamaged)
 		case regionTorn:
 			s.countTorn(g, r.off)
 			if err := g.file.Truncate(r.off); err != nil {

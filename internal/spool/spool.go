@@ -209,7 +209,7 @@ func (s *Spool) Close() error {
 		s.bury(g)
 	}
 	s.dropSpare(s.takeSpare())
-	return errors.Join(err, s.cursors.close(), s.lock.Close())
+	return errors.Join(err, s.WriteCursors(), s.cursors.close(), s.lock.Close())
 }
 
 // newSalt returns a number that nobody can guess.

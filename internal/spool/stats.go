@@ -13,7 +13,7 @@ type counts struct {
 
 	quarantined       int64
 	quarantineBytes   int64 // what is in the directory
-	quarantinedEvents int64 // of damaged frames whose header was whole, found by Open
+	quarantinedEvents int64 // found by Open
 	lostFrames        int64
 	lostEvents        int64
 	torn              int64
@@ -39,7 +39,7 @@ type Stats struct {
 
 	Quarantined       int64 // damaged regions that were copied to quarantine/ for the first time
 	QuarantineBytes   int64 // size of quarantine/, now
-	QuarantinedEvents int64 // found by Open in damaged frames whose header was whole; never recovered
+	QuarantinedEvents int64 // found by Open in damaged frames and never recovered; a frame whose header is damaged counts as one
 	LostFrames        int64 // damaged after Open or Append had counted them
 	LostEvents        int64 // of them
 	Torn              int64 // tails that were cut

@@ -1,4 +1,4 @@
-//go:build !purego && !go1.28 && (amd64 || arm64)
+//go:build !purego && !nosonic && !go1.28 && (amd64 || arm64)
 
 package decode
 

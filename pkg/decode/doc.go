@@ -53,6 +53,6 @@
 // begin (resync.go), so that a lost quote or brace costs its own element only. The bytes looked at for that
 // are bounded by a multiple of the body; when they are used up, the rest is one region.
 //
-// The build tag purego leaves out sonic and the assembly; so do other architectures, and sonic from Go 1.28
+// The build tag nosonic leaves out sonic, purego also the assembly; so do other architectures, and sonic from Go 1.28
 // on.
 package decode

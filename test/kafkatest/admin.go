@@ -208,6 +208,36 @@ func (c *Cluster) Leaders(topic string) ([]int, error) {
 	return out, err
 }
 
+// WaitInSync waits until every partition of a topic has all its replicas in sync.
+func (c *Cluster) WaitInSync(ctx context.Context, name string) error {
+	topic := kmsg.NewMetadataRequestTopic()
+	topic.Topic = &name
+	req := kmsg.NewPtrMetadataRequest()
+	req.Topics = append(req.Topics, topic)
+	return with(c.direct(), func(cl *kgo.Client) error {
+		for {
+			resp, err := req.RequestWith(ctx, cl)
+			if err == nil && len(resp.Topics) == 1 && inSync(resp.Topics[0].Partitions) {
+				return nil
+			}
+			select {
+			case <-ctx.Done():
+				return fmt.Errorf("topic %q is not in sync: %w", name, errors.Join(err, ctx.Err()))
+			case <-time.After(pollInterval):
+			}
+		}
+	})
+}
+
+func inSync(partitions []kmsg.MetadataResponseTopicPartition) bool {
+	for _, p := range partitions {
+		if p.Leader < 0 || len(p.ISR) != len(p.Replicas) {
+			return false
+		}
+	}
+	return len(partitions) > 0
+}
+
 // EndOffsets returns the end offset of each partition, by partition number.
 func (c *Cluster) EndOffsets(topic string) ([]int64, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), requestTimeout)

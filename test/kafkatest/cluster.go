@@ -104,7 +104,7 @@ func startOnce(ctx context.Context, o *Options, java, jars string) (_ *Cluster, 
 }
 
 func choosePorts(o *Options) ([]ports, error) {
-	const each = 3
+	const each = 4
 	free, err := freeport.Take(each * o.Brokers)
 	if err != nil {
 		return nil, err
@@ -117,6 +117,9 @@ func choosePorts(o *Options) ([]ports, error) {
 			if p.advertised, err = o.Advertise(i, p.proxied); err != nil {
 				return nil, fmt.Errorf("advertise broker %d: %w", i, err)
 			}
+		}
+		if o.SASL {
+			p.sasl = free[each*i+3]
 		}
 		all[i] = p
 	}
@@ -152,6 +155,15 @@ func (c *Cluster) Advertised() string {
 	addrs := make([]string, len(c.brokers))
 	for i, b := range c.brokers {
 		addrs[i] = b.advertised
+	}
+	return strings.Join(addrs, ",")
+}
+
+// SASL is the list of the addresses that ask for a login, separated by commas.
+func (c *Cluster) SASL() string {
+	addrs := make([]string, len(c.brokers))
+	for i, b := range c.brokers {
+		addrs[i] = b.sasl
 	}
 	return strings.Join(addrs, ",")
 }

@@ -26,6 +26,9 @@ type Options struct {
 	// [Cluster.Advertised] never hears of the direct addresses. Replication and this package's own
 	// requests always go directly.
 	Advertise func(broker int, target string) (string, error)
+	// SASL makes a further listener on every broker, SASL_PLAINTEXT with SCRAM-SHA-256, for clients that
+	// bootstrap at [Cluster.SASL]. Its users are made with [Cluster.SetPassword].
+	SASL bool
 }
 
 // Option changes Options.
@@ -55,6 +58,9 @@ func WithAdvertise(f func(broker int, target string) (string, error)) Option {
 	return func(o *Options) { o.Advertise = f }
 }
 
+// WithSASL sets Options.SASL.
+func WithSASL() Option { return func(o *Options) { o.SASL = true } }
+
 func (o *Options) setDefaults() {
 	if o.Brokers == 0 {
 		o.Brokers = 1
@@ -68,6 +74,7 @@ func (o *Options) setDefaults() {
 const (
 	listenerDirect     = "DIRECT"     // tests, bench, replication
 	listenerProxied    = "PROXIED"    // clients behind Options.Advertise
+	listenerSASL       = "LOGIN"      // clients that log in
 	listenerController = "CONTROLLER" // KRaft
 )
 
@@ -76,6 +83,7 @@ type ports struct {
 	direct, controller string
 	proxied            string // empty without Options.Advertise
 	advertised         string // what clients of proxied are told
+	sasl               string // empty without Options.SASL
 }
 
 // serverProperties is the configuration of broker i (from 0) of a cluster.
@@ -86,6 +94,10 @@ func serverProperties(o *Options, i int, all []ports, logDir string) string {
 	if me.proxied != "" {
 		listeners = append(listeners, listenerProxied+"://"+me.proxied)
 		advertised = append(advertised, listenerProxied+"://"+me.advertised)
+	}
+	if me.sasl != "" {
+		listeners = append(listeners, listenerSASL+"://"+me.sasl)
+		advertised = append(advertised, listenerSASL+"://"+me.sasl)
 	}
 	voters := make([]string, len(all))
 	for j, p := range all {
@@ -100,7 +112,7 @@ func serverProperties(o *Options, i int, all []ports, logDir string) string {
 		"inter.broker.listener.name":     listenerDirect,
 		"listeners":                      strings.Join(listeners, ","),
 		"advertised.listeners":           strings.Join(advertised, ","),
-		"listener.security.protocol.map": listenerDirect + ":PLAINTEXT," + listenerProxied + ":PLAINTEXT," + listenerController + ":PLAINTEXT",
+		"listener.security.protocol.map": listenerDirect + ":PLAINTEXT," + listenerProxied + ":PLAINTEXT," + listenerController + ":PLAINTEXT," + listenerSASL + ":SASL_PLAINTEXT",
 		"log.dirs":                       logDir,
 		"auto.create.topics.enable":      "false",
 		"default.replication.factor":     replicas,
@@ -123,6 +135,11 @@ func serverProperties(o *Options, i int, all []ports, logDir string) string {
 
 		// The default of 128 MiB for the cleaner alone does not go with a heap of 512 MiB.
 		"log.cleaner.dedupe.buffer.size": "4194304",
+	}
+	if me.sasl != "" {
+		login := "listener.name." + strings.ToLower(listenerSASL) + "."
+		props[login+"sasl.enabled.mechanisms"] = saslMechanism
+		props[login+strings.ToLower(saslMechanism)+".sasl.jaas.config"] = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
 	}
 	maps.Copy(props, o.Properties)
 	var b strings.Builder

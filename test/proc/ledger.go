@@ -19,6 +19,7 @@ type Ledger struct {
 	PossibleDuplicates   int64            `json:"possibleDuplicates"`
 	DuplicatesSuppressed int64            `json:"duplicatesSuppressed"`
 	Idempotent           bool             `json:"idempotent"`
+	OwnLines             int64            `json:"ownLines"`
 	Bodies               struct {
 		Admitted int64            `json:"admitted"`
 		Refused  map[string]int64 `json:"refused"`
@@ -56,7 +57,7 @@ func parseLedger(line []byte) (*Ledger, error) {
 		return nil, fmt.Errorf("ledger %.200q: %w", line, err)
 	}
 	for _, name := range []string{"admitted", "recovered", "delivered", "deadLettered", "setAside", "spooled",
-		"inFlight", "dropped", "possibleDuplicates", "duplicatesSuppressed", "idempotent", "bodies"} {
+		"inFlight", "dropped", "possibleDuplicates", "duplicatesSuppressed", "idempotent", "ownLines", "bodies"} {
 		if _, ok := names[name]; !ok {
 			return nil, fmt.Errorf("ledger %.200q has no %q", line, name)
 		}

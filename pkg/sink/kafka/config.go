@@ -83,6 +83,9 @@ type Deps struct {
 	Logger *slog.Logger
 	// Dial replaces the TCP dialler (tests cut connections with it).
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+	// Hold, when not nil, keeps the sink from looking at the cluster before it is closed: in a function's cold
+	// start others come first. Records are taken all the same, as far as there is room.
+	Hold <-chan struct{}
 	// SetAside keeps an event that no topic can take, whole, outside of Kafka, and returns once it is
 	// safe. Nil is the spool's; without one, or with an error, the event is dropped with reason "too_large".
 	SetAside func(raw []byte, sha256 [32]byte) error

@@ -12,6 +12,7 @@ type diskPart struct {
 	spilled []*batch // of those on disk only: the ones that somebody waits for, in order
 
 	dirty   bool   // in spooler.dirty
+	behind  bool   // the spool may not have written down yet that the last frame is done
 	closing bool   // the end of a frame is being written; nothing is sent until it is
 	apart   *batch // with a frame, and taken apart: nothing but its parts is sent until all of it is settled
 
@@ -126,7 +127,8 @@ func (s *Sink) keepMemory(b *batch) {
 // shed leaves to the disk what the lane has a frame of and does not need in memory now. s.mu is held.
 func (l *lane) shed() {
 	s, d := l.topic.sink, &l.disk
-	if b := l.doubt; b != nil && !l.busy && b.pos != 0 && b.rb != nil && !b.writing {
+	// Not a half: its memory has a bound of its own, and would have to be asked for again to split it.
+	if b := l.doubt; b != nil && !l.busy && b.pos != 0 && b.rb != nil && !b.writing && !b.half {
 		s.dropMemory(b)
 	}
 	if len(l.parts) > 0 {
@@ -181,6 +183,7 @@ func (b *batch) awaited() bool {
 type frame struct {
 	lane *lane
 	pos  uint64
+	sent bool // and acknowledged
 }
 
 // frameEnds notes that b, which has a frame, is settled. Its lane waits for endFrames. s.mu is held.
@@ -190,7 +193,7 @@ func (s *Sink) frameEnds(b *batch) {
 	if d.apart == b {
 		d.apart = nil
 	}
-	s.spooler.ended = append(s.spooler.ended, frame{b.lane, b.pos})
+	s.spooler.ended = append(s.spooler.ended, frame{b.lane, b.pos, b.attempts > 0 && !b.dropped})
 	s.unfinished.Store(true)
 }
 
@@ -202,9 +205,9 @@ func (s *Sink) later(out []settled) {
 	}
 }
 
-// endFrames writes down that frames are done, before anything else of their lanes is sent: after a kill the
-// next process knows the one batch in doubt by its stamp, and all before it must be known as done. Whoever
-// called finish calls it when the lock is free.
+// endFrames tells the spool that frames are done, before anything else of their lanes is sent: after a kill
+// the next process knows the one batch in doubt by its stamp, and all before it must be known as done, which
+// is written down together with that stamp. Whoever called finish calls it when the lock is free.
 func (s *Sink) endFrames() {
 	for s.unfinished.Load() {
 		s.mu.Lock()
@@ -217,7 +220,11 @@ func (s *Sink) endFrames() {
 			continue
 		}
 		for _, f := range ended {
-			if err := f.lane.disk.q.Done(f.pos); err != nil {
+			done := f.lane.disk.q.DoneSoon
+			if !f.sent {
+				done = f.lane.disk.q.Done
+			}
+			if err := done(f.pos); err != nil {
 				s.mu.Lock()
 				s.alarm("done", "progress in the spool cannot be written; a kill now would repeat batches", "error", err)
 				s.mu.Unlock()
@@ -225,7 +232,12 @@ func (s *Sink) endFrames() {
 		}
 		s.mu.Lock()
 		for _, f := range ended {
+			f.lane.disk.behind = f.sent
 			f.lane.frameEnded()
+		}
+		if s.spooler.behindSince.IsZero() {
+			s.spooler.behindSince = time.Now()
+			wake(s.spooler.kick)
 		}
 		s.spooler.roomMade()
 		s.checkDrained()

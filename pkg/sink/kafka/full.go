@@ -84,6 +84,7 @@ func (l *lane) dropFrame() {
 		b = l.takeFrame()
 	}
 	l.doubt = nil
+	b.dropped = true
 	if b.attempts > 0 {
 		// It may be in the log: its sequence must not be given to another batch, so the lane needs a new id.
 		l.renew = true
@@ -96,10 +97,11 @@ func (l *lane) dropFrame() {
 }
 
 // reportLoss sends what was dropped for want of room to the dead letters, as one record, now that Kafka
-// takes batches again. It is not an event: the ledger does not count it. s.mu is held.
-func (s *Sink) reportLoss() {
+// takes batches again and a second has passed without another loss, or at the last moment. It is not an event:
+// the ledger does not count it. s.mu is held.
+func (s *Sink) reportLoss(last bool) {
 	ls := &s.spooler.loss
-	if ls.Events == 0 || !s.closed && time.Since(time.UnixMilli(ls.Last)) < time.Second || s.deadFull() {
+	if ls.Events == 0 || !last && time.Since(time.UnixMilli(ls.Last)) < time.Second || s.deadFull() {
 		return
 	}
 	value, err := json.Marshal(struct {

@@ -102,13 +102,18 @@ func (w *worker) bury(e *entry) {
 	}
 	// The batch is ours while its lane is busy: what follows is outside of the lock, it may set aside.
 	r, err := single(b.rb)
-	hopeless := l.topic.dead && (b.events == 0 || len(r.Value) <= truncatedBytes)
+	// A clock that is wrong by more than brokers take must not cost the dead letter as well.
+	untimed := err == nil && e.code == errTimestamp && r.Timestamp != recordbatch.NoTimestamp
+	if untimed {
+		r.Timestamp = recordbatch.NoTimestamp
+	}
+	hopeless := l.topic.dead && !untimed && (b.events == 0 || len(r.Value) <= truncatedBytes)
 	if !l.topic.dead {
 		r.Headers = append(r.Headers,
 			sink.Header{Key: headerReason, Value: []byte(e.reason())},
 			sink.Header{Key: headerSize, Value: strconv.AppendInt(nil, int64(len(r.Value)), 10)})
 	}
-	truncated := err == nil && !hopeless && (l.topic.dead || len(r.Value) > maxDeadLetterBytes)
+	truncated := err == nil && !hopeless && (l.topic.dead && !untimed || len(r.Value) > maxDeadLetterBytes)
 	var kept error
 	if truncated {
 		r.Value, r.Headers, kept = s.truncate(r.Value, r.Headers)

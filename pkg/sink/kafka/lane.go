@@ -35,6 +35,7 @@ type batch struct {
 	writing  bool   // the spooler reads it
 	answered bool   // it was acknowledged while writing; the spooler settles it
 	loaded   bool   // rb was read from its frame, and goes when the request ends
+	dropped  bool   // given up, not sent
 	root     *batch // it came out of this batch, which has a frame: that is enough for both
 
 	// A batch that was taken apart lives on as the parent of its parts until all of them are settled.

@@ -83,8 +83,11 @@ func (s *Sink) succeeded(e *entry, p *produce.ResponsePartition, out []settled) 
 	l.seq = int32((uint32(l.seq) + uint32(b.rb.Count())) & 0x7fffffff) // sequences wrap to 0
 	l.doubt, l.failures, l.retryAt = nil, 0, time.Time{}
 	l.topic.refusals = 0
+	if b.loaded {
+		s.replayedFrames.Add(1)
+	}
 	if s.spooler.loss.Events > 0 {
-		s.reportLoss()
+		s.reportLoss(false)
 	}
 	if b.writing { // the spooler reads it, and settles it when it is done
 		b.answered, l.disk.closing = true, true
@@ -109,7 +112,8 @@ func (s *Sink) failed(e *entry, c class, code int16, msg string) {
 	switch c {
 	case classSplit, classDeadLetter:
 		e.verdict, e.code, e.message = c, code, msg
-		l.busy = true // until isolate is done with it
+		l.busy = true   // until isolate is done with it
+		b.final = false // and nobody else may begin to read it
 		return
 	case classRenew:
 		s.renewals.Add(1)

@@ -62,16 +62,21 @@ func (w *worker) load(e *entry) error {
 		return err
 	}
 	b.rb = rb
-	w.s.replayedFrames.Add(1)
 	return nil
 }
 
-// noteSending writes a batch's stamp down before it is sent for the first time, or under another one.
+// noteSending writes down what a kill from here on must not undo: a batch's stamp, before it is sent for the
+// first time or under another one; or, before a batch without a frame, that the frame before it is done.
 func (w *worker) noteSending(e *entry) {
 	b := e.batch
-	err := e.lane.disk.q.Sending(b.pos, SpoolStamp{
-		ProducerID: b.producer.id, Epoch: b.producer.epoch, BaseSequence: b.seq, FirstSent: b.sent.UnixMilli(),
-	})
+	var err error
+	if e.settle {
+		err = e.lane.disk.q.WriteCursor()
+	} else {
+		err = e.lane.disk.q.Sending(b.pos, SpoolStamp{
+			ProducerID: b.producer.id, Epoch: b.producer.epoch, BaseSequence: b.seq, FirstSent: b.sent.UnixMilli(),
+		})
+	}
 	if err != nil {
 		w.s.mu.Lock()
 		w.s.alarm("sending", "progress in the spool cannot be written; a kill now would repeat batches", "error", err)

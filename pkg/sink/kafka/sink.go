@@ -39,6 +39,7 @@ type Sink struct {
 	cancel context.CancelFunc
 	tasks  sync.WaitGroup
 	kick   chan struct{} // wakes the steward
+	clock  thawClock
 
 	mu       sync.Mutex
 	closed   bool
@@ -69,6 +70,7 @@ type Sink struct {
 	possibleDuplicates, duplicatesSuppressed        atomic.Int64
 	requests, batches, wireBytes, rawBytes, retries atomic.Int64
 	splits, renewals, refreshes, requestNanos       atomic.Int64
+	thaws                                           atomic.Int64
 }
 
 var _ sink.Sink = (*Sink)(nil)
@@ -92,6 +94,7 @@ func New(cfg Config, deps Deps) (*Sink, error) {
 		brokers: map[int32]*broker{},
 		kick:    make(chan struct{}, 1), room: make(chan struct{}), drained: make(chan struct{}),
 		dropped: map[string]int64{}, alarms: map[string]time.Time{},
+		clock:  thawClock{epoch: time.Now()},
 		expiry: 24 * time.Hour, state: errors.New("connecting"), started: time.Now(),
 	}
 	if deps.OpenSpool != nil {
@@ -143,7 +146,7 @@ func (s *Sink) Close(ctx context.Context) error {
 	defer cancel()
 	s.mu.Lock()
 	if !s.closed {
-		s.reportLoss()
+		s.reportLoss(true)
 		s.closed = true
 		if s.spooler.kick != nil {
 			wake(s.spooler.kick)
@@ -305,6 +308,7 @@ type Metrics struct {
 	Splits              int64 // batches the broker refused whole and that were taken apart
 	Renewals            int64 // producer ids given up
 	Refreshes           int64 // forced looks at the cluster's leaders
+	Thaws               int64 // times the process was found to have stood still, and connections were renewed
 	RequestTime         time.Duration
 
 	BufferBytes, BufferLimit int64 // batch buffers in use and their bound
@@ -325,7 +329,7 @@ func (s *Sink) Metrics() Metrics {
 	s.mu.Unlock()
 	return Metrics{
 		Requests: s.requests.Load(), Batches: s.batches.Load(), WireBytes: s.wireBytes.Load(), RawBytes: s.rawBytes.Load(),
-		Retries: s.retries.Load(), Splits: s.splits.Load(), Renewals: s.renewals.Load(), Refreshes: s.refreshes.Load(),
+		Retries: s.retries.Load(), Splits: s.splits.Load(), Renewals: s.renewals.Load(), Refreshes: s.refreshes.Load(), Thaws: s.thaws.Load(),
 		RequestTime: time.Duration(s.requestNanos.Load()),
 		BufferBytes: int64(s.pool.InUse()) * recordbatch.ChunkSize, BufferLimit: int64(s.pool.Total()) * recordbatch.ChunkSize,
 		PrivateBytes:  private,

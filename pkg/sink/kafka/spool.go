@@ -18,6 +18,8 @@ type Spool interface {
 	// SetAside keeps an event whole that no topic takes; durable when it returns.
 	SetAside(raw []byte, sha256 [32]byte) error
 	Stats() SpoolStats
+	// WriteCursors writes down what DoneSoon has left.
+	WriteCursors() error
 	// Close makes everything durable and lets the directory go.
 	Close() error
 }
@@ -45,6 +47,11 @@ type SpoolQueue interface {
 	Sending(pos uint64, st SpoolStamp) error
 	// Done ends the frames up to and including pos.
 	Done(pos uint64) error
+	// DoneSoon is Done for a frame that was acknowledged. It need not be written down before the queue's next
+	// Sending, WriteCursor, or the spool's WriteCursors: until then the frame may come back as the one in
+	// doubt.
+	DoneSoon(pos uint64) error
+	WriteCursor() error
 	// Doubt is the frame that was being sent when the last process ended.
 	Doubt() (pos uint64, st SpoolStamp, ok bool)
 	// Suspect: frames up to this position may have been delivered by the last process.
@@ -55,6 +62,8 @@ type SpoolQueue interface {
 type SpoolMeta struct {
 	Events, Records int
 	FirstTimestamp  int64 // ms since the Unix epoch
+	// Replaces: it takes the place of a frame that is done next; there must be room for that in a full spool.
+	Replaces bool
 }
 
 // SpoolFrame is a frame that was read.
@@ -75,7 +84,7 @@ type SpoolStamp struct {
 
 // SpoolStats are counts of events.
 type SpoolStats struct {
-	Recovered   int64 // found at the start: in good frames, and in damaged ones whose header is whole
+	Recovered   int64 // found at the start, in good frames and in damaged ones
 	Quarantined int64 // of them, in damaged ones: they will not be delivered
 	Lost        int64 // in frames that were good when they were counted and are damaged now
 }

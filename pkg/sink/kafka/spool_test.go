@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"functiongraph-ingest/pkg/sink"
 	"functiongraph-ingest/pkg/sink/kafka/recordbatch"
@@ -163,4 +165,169 @@ func TestTheNextProcessDeliversWhatIsLeft(t *testing.T) {
 			})
 		}
 	}
+}
+
+// fullDisk runs a sink whose spool is full while Kafka is away, and returns what was appended in the order of
+// the appends, and the account after Kafka came back.
+func fullDisk(t *testing.T, policy SpoolFull, count int) (c *kfake.Cluster, appended []string, st sink.Stats, ack *ackCount) {
+	c = cluster(t, 1)
+	ack = &ackCount{}
+	s, n := spooling(t, c, t.TempDir(), func(cfg *Config, d *Deps) {
+		cfg.SpoolFull = policy
+		d.OpenSpool = OpenTestSpool(t, t.TempDir(), 1<<20)
+	})
+	waitFor(t, func() bool { return s.Ready() == nil })
+	n.cut()
+	ctx := patient(t)
+	for i := range count {
+		r := record("k", i)
+		r.Value = fmt.Appendf(nil, "%d %01000d", i, i)
+		if took, err := s.Append(ctx, []sink.Record{r}, ack); err != nil || took != 1 {
+			t.Fatalf("append %d: %d, %v", i, took, err)
+		}
+		appended = append(appended, string(r.Value))
+	}
+	n.mend()
+	waitFor(t, func() bool { return s.Stats().Spooled == 0 })
+	// The loss is reported when a second has passed without another, and Kafka takes something again.
+	st = closeSink(t, s)
+	balance(t, st, int64(count))
+	return c, appended, st, ack
+}
+
+func TestFullDiskDropsByPolicy(t *testing.T) {
+	for _, policy := range []SpoolFull{SpoolFullDropOldest, SpoolFullDropNewest} {
+		t.Run(policy.String(), func(t *testing.T) {
+			const count = 3000 // three times what fits
+			c, appended, st, ack := fullDisk(t, policy, count)
+			lost := st.Dropped[DroppedSpoolFull]
+			if lost < count/3 || len(st.Dropped) != 1 || st.Delivered != count-lost {
+				t.Fatalf("stats %+v", st)
+			}
+			ack.check(t, int(lost))
+			got := consume(t, c, "t", int(st.Delivered))
+			at := 0
+			for i, r := range got {
+				for at < len(appended) && appended[at] != string(r.Value) {
+					at++
+				}
+				if at == len(appended) {
+					t.Fatalf("record %d is out of order or was never appended", i)
+				}
+			}
+			newest, oldest := string(got[len(got)-1].Value) == appended[count-1], string(got[0].Value) == appended[0]
+			if policy == SpoolFullDropOldest && !newest || policy == SpoolFullDropNewest && !oldest {
+				t.Errorf("oldest kept: %v, newest kept: %v", oldest, newest)
+			}
+			report := consume(t, c, "t.dlq", 1)[0]
+			var told struct {
+				Reason, Policy             string
+				Events, Bytes, First, Last int64
+			}
+			if err := json.Unmarshal(report.Value, &told); err != nil {
+				t.Fatal(err)
+			}
+			if header(report, headerReason) != "loss" || told.Reason != DroppedSpoolFull || told.Policy != policy.String() ||
+				told.Events != lost || told.Bytes == 0 || told.First == 0 || told.Last < told.First {
+				t.Errorf("loss record %s", report.Value)
+			}
+		})
+	}
+}
+
+// With policy block nothing is dropped: appends wait until Kafka is back.
+func TestFullDiskBlocks(t *testing.T) {
+	c := cluster(t, 1)
+	s, n := spooling(t, c, t.TempDir(), func(cfg *Config, d *Deps) { d.OpenSpool = OpenTestSpool(t, t.TempDir(), 1<<20) })
+	waitFor(t, func() bool { return s.Ready() == nil })
+	n.cut()
+	done := make(chan struct{})
+	var want []string
+	go func() {
+		defer close(done)
+		for i := range 3000 {
+			r := record("k", i)
+			r.Value = fmt.Appendf(nil, "%d %01000d", i, i)
+			want = append(want, string(r.Value))
+			if _, err := s.Append(patient(t), []sink.Record{r}, nil); err != nil {
+				t.Errorf("append %d: %v", i, err)
+				return
+			}
+		}
+	}()
+	waitFor(t, func() bool { return s.Metrics().SpoolState == SpoolIsFull })
+	n.mend()
+	<-done
+	st := closeSink(t, s)
+	balance(t, st, 3000)
+	if st.Delivered != 3000 || len(st.Dropped) != 0 {
+		t.Errorf("stats %+v", st)
+	}
+	checkKeyed(t, consume(t, c, "t", 3000), map[string][]string{"k": want})
+}
+
+// A disk that fails, and works again later, costs nothing but the promise that it keeps.
+func TestDiskFailsForAWhile(t *testing.T) {
+	for _, settle := range []Settle{SettleOnDisk, SettleAtOnce} {
+		t.Run(fmt.Sprint(settle), func(t *testing.T) {
+			c := cluster(t, 2)
+			disk := NewTestDisk(t)
+			s, n := spooling(t, c, "", func(cfg *Config, d *Deps) { cfg.Settle, d.OpenSpool = settle, disk.Open })
+			waitFor(t, func() bool { return s.Ready() == nil })
+			disk.Limit(0)
+			var ack ackCount
+			want := appendAll(t, s, 3000, 7, &ack) // by way of Kafka alone
+			waitFor(t, func() bool { return s.Stats().Delivered == 3000 })
+			ack.check(t, 0)
+			disk.Limit(1 << 40)
+			n.cut()
+			for k, v := range appendAll(t, s, 5000, 7, &ack) {
+				want[k] = append(want[k], v...)
+			}
+			n.mend()
+			waitFor(t, func() bool { return s.Stats().Delivered == 8000 })
+			st := closeSink(t, s)
+			balance(t, st, 8000)
+			if len(st.Dropped) != 0 || s.Metrics().ReplayedFrames == 0 {
+				t.Errorf("stats %+v, %d frames replayed", st, s.Metrics().ReplayedFrames)
+			}
+			ack.check(t, 0)
+			checkKeyed(t, consume(t, c, "t", 8000), want)
+		})
+	}
+}
+
+// Frames of partitions that are no more are placed by their keys.
+func TestFramesOfVanishedPartitionsArePlacedAnew(t *testing.T) {
+	dir := t.TempDir()
+	before := cluster(t, 8)
+	s, n := spooling(t, before, dir, nil)
+	waitFor(t, func() bool { return s.Ready() == nil })
+	n.cut()
+	want := appendAll(t, s, 3000, 37, nil)
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	_ = s.Close(ctx)
+	if st := s.Stats(); st.Spooled != 3000 {
+		t.Fatalf("stats %+v", st)
+	}
+	c := cluster(t, 3)
+	s2, _ := spooling(t, c, dir, nil)
+	waitFor(t, func() bool { return !s2.held() })
+	st := closeSink(t, s2)
+	if st.Recovered != 3000 || st.Delivered != 3000 || st.Spooled != 0 {
+		t.Errorf("stats %+v", st)
+	}
+	recs := consume(t, c, "t", 3000)
+	p := kgo.StickyKeyPartitioner(nil).ForTopic("t")
+	for _, r := range recs {
+		at := p.Partition(&kgo.Record{Key: r.Key}, 8) // where it was, and still may be
+		if at >= 3 {
+			at = p.Partition(&kgo.Record{Key: r.Key}, 3)
+		}
+		if int(r.Partition) != at {
+			t.Fatalf("key %s in partition %d, want %d", r.Key, r.Partition, at)
+		}
+	}
+	checkKeyed(t, recs, want)
 }

@@ -30,6 +30,8 @@ type spooler struct {
 	spilledAt   time.Time
 	state       SpoolState
 
+	behindSince time.Time // DoneSoon has left something to be written down; zero: nothing
+
 	ended []frame // to be written down by endFrames
 	out   []settled
 	loss  loss
@@ -60,7 +62,8 @@ func (st SpoolState) String() string {
 
 const (
 	busyPatience = 10 * time.Second // with a spool that another process has
-	spoolRetry   = time.Second      // between attempts to open the spool, or to write to it after an error
+	cursorDelay  = time.Second
+	spoolRetry   = time.Second // between attempts to open the spool, or to write to it after an error
 	// How long the buffers may be full until room is made on disk. Where somebody waits for Kafka nothing must
 	// have moved for the whole time: a disk that is written to at full load costs more than it helps.
 	patienceNobodyWaits = 20 * time.Millisecond
@@ -100,7 +103,7 @@ func (l *lane) wantFrame() {
 
 // runSpooler writes frames until the sink ends.
 func (s *Sink) runSpooler() {
-	if !s.openSpool() {
+	if !s.awaitHold() || !s.openSpool() {
 		return
 	}
 	s.tasks.Go(s.runSyncer)
@@ -112,6 +115,7 @@ func (s *Sink) runSpooler() {
 		}
 		s.endFrames()
 		at = soonest(at, s.noteState())
+		at = soonest(at, s.writeCursors())
 		var expired <-chan time.Time
 		var t *time.Timer
 		if !at.IsZero() {
@@ -127,6 +131,30 @@ func (s *Sink) runSpooler() {
 			t.Stop()
 		}
 	}
+}
+
+// writeCursors writes down what has ended, cursorDelay after the first of it: in a stream of batches nearly all
+// of it is written with the next batch. It returns when to look again.
+func (s *Sink) writeCursors() (at time.Time) {
+	s.mu.Lock()
+	since := s.spooler.behindSince
+	due := !since.IsZero() && time.Since(since) >= cursorDelay
+	if due {
+		s.spooler.behindSince = time.Time{}
+	}
+	s.mu.Unlock()
+	if since.IsZero() {
+		return since
+	}
+	if !due {
+		return since.Add(cursorDelay)
+	}
+	if err := s.spooler.sp.WriteCursors(); err != nil {
+		s.mu.Lock()
+		s.alarm("done", "progress in the spool cannot be written; a kill now would repeat batches", "error", err)
+		s.mu.Unlock()
+	}
+	return time.Time{}
 }
 
 func soonest(a, b time.Time) time.Time {
@@ -316,7 +344,11 @@ func (s *Sink) framed(b *batch, pos uint64, g *group) {
 // wrote notes how the last write ended. s.mu is held.
 func (s *Sink) wrote(err error) {
 	p := &s.spooler
+	was := p.err
 	if p.err = err; err == nil {
+		if was != nil {
+			s.madeRoom() // those who wait may press again
+		}
 		return
 	}
 	p.retryAt = time.Now().Add(spoolRetry)

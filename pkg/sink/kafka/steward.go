@@ -63,6 +63,9 @@ func (s *Sink) wantDeadTopic() {
 // steward keeps leaders, topics and the producer id up to date. It is the only one who asks the cluster
 // about them. It sleeps for MetadataTTL when all is well.
 func (s *Sink) steward() {
+	if !s.awaitHold() {
+		return
+	}
 	var refreshed time.Time
 	for s.ctx.Err() == nil {
 		s.mu.Lock()
@@ -329,6 +332,8 @@ func (s *Sink) pause(d time.Duration) bool {
 func (s *Sink) sleepOrKick(d time.Duration) {
 	ctx, cancel := context.WithTimeout(s.ctx, d)
 	defer cancel()
+	s.clock.sleeping(d)
+	defer s.clock.awake()
 	select {
 	case <-s.kick:
 	case <-ctx.Done():

@@ -153,7 +153,7 @@ func (s *Sink) placeFrame(t *topic, partition int32, f *SpoolFrame) error {
 	for _, g := range groups {
 		_ = g.rb.Compress(s.cfg.Codec, &scratch) // else it goes uncompressed
 		g.rb.SealUnstamped()
-		m := SpoolMeta{Events: min(events, g.rb.Count()), Records: g.rb.Count(), FirstTimestamp: g.rb.FirstTimestamp()}
+		m := SpoolMeta{Events: min(events, g.rb.Count()), Records: g.rb.Count(), FirstTimestamp: g.rb.FirstTimestamp(), Replaces: true}
 		events -= m.Events
 		pos, err := g.lane.disk.q.Append(m, g.rb.Parts(nil))
 		if err != nil {

@@ -33,6 +33,7 @@ type entry struct {
 	stamp   bool // it needs its stamp; else it carries it already
 	load    bool // its memory must be read from its frame
 	note    bool // the spool must know the stamp before it is sent
+	settle  bool // the spool must have written down that the lane's last frame is done
 	failed  error
 	suspect bool // the last process may have delivered it
 	reader  *recordbatch.Reader
@@ -132,6 +133,8 @@ func (w *worker) add(l *lane) bool {
 			b.producer, b.seq = producer{id: -1, epoch: -1}, -1
 		}
 		e.stamp, e.note = true, b.pos != 0
+		// What the broker knows of the last frame's stamp ends with a batch that the spool does not know.
+		e.settle, l.disk.behind = l.disk.behind && b.pos == 0, false
 	}
 	if b.sent.IsZero() {
 		b.sent = time.Now()
@@ -170,7 +173,7 @@ func (w *worker) prepare() {
 		if e.stamp || e.load {
 			e.batch.rb.Stamp(e.batch.producer.id, e.batch.producer.epoch, e.batch.seq)
 		}
-		if e.note {
+		if e.note || e.settle {
 			w.noteSending(e)
 		}
 		w.s.wireBytes.Add(int64(e.batch.rb.Size()))
@@ -202,6 +205,7 @@ func (s *Sink) compress(b *batch, scratch *recordbatch.Scratch) {
 // exchange sends the request and waits for the answer, RequestTimeout at most.
 func (w *worker) exchange() (*produce.Response, error) {
 	w.fill()
+	w.s.renewAfterThaw()
 	ctx, cancel := context.WithTimeout(w.s.ctx, w.s.cfg.RequestTimeout)
 	res, err := w.s.client.produce(ctx, w.req)
 	cancel()

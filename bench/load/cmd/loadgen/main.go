@@ -1,5 +1,5 @@
-// Command loadgen posts telemetry to an HTTP address of this machine as fast as it answers and prints
-// what came of it.
+// Command loadgen posts telemetry to an HTTP address, as fast as it answers or at a rate, and prints what
+// came of it. "loadgen null" is a server that does nothing, to see what loadgen itself can do.
 package main
 
 import (
@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net"
 	"os"
 	"os/signal"
 	"slices"
@@ -31,14 +32,21 @@ func main() {
 }
 
 func run(ctx context.Context, args []string, out io.Writer) error {
+	if len(args) > 0 && args[0] == "null" {
+		return null(ctx, args[1:], out)
+	}
 	var o load.Options
 	flags := flag.NewFlagSet("loadgen", flag.ContinueOnError)
 	flags.StringVar(&o.Addr, "addr", "127.0.0.1:8080", "host:port to post to")
-	flags.StringVar(&o.Profile.Path, "path", "/v1/events", "path of the requests")
+	path := flags.String("path", "/v1/events", "path of the requests")
 	flags.IntVar(&o.Conns, "conns", 16, "connections; each waits for its answer")
-	flags.IntVar(&o.Profile.Events, "events", 100, "events in a body; 17,000 make 4 MiB")
-	flags.Uint64Var(&o.Profile.Seed, "seed", 1, "decides the bytes of the events")
-	flags.Float64Var(&o.MaxRate, "rate", 0, "most events per second; 0: no limit")
+	profile := flags.String("profile", "100", "1, 100, 1000 (events a body), function-logs, platform-reports, mixed, hostile")
+	events := flags.Int("events", 0, "events in a body, instead of the profile's; 17,000 make 4 MiB")
+	encoding := flags.String("encoding", "", "compress bodies: gzip, zstd")
+	flags.IntVar(&o.Threads, "threads", 0, "event loops; 0: half of the processors")
+	open := flags.String("arrivals", "", "constant or poisson: send at -rate whatever the server does; latency counts from the intended time")
+	seed := flags.Uint64("seed", 1, "decides the bytes of the events")
+	rate := flags.Float64("rate", 0, "events per second; without -arrivals the most; 0: no limit")
 	flags.Int64Var(&o.MaxEvents, "max", 0, "end after that many events; 0: no limit")
 	flags.BoolVar(&o.RetryAfter, "retry", false, "wait as long as a 503 asks for, then send the body again")
 	flags.BoolVar(&o.ReadWhileWriting, "read-while-writing", false, "see an answer that comes before the whole body is sent")
@@ -47,10 +55,24 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
+	var err error
+	if o.Profile, err = load.Named(*profile); err != nil {
+		return err
+	}
+	o.Profile.Path, o.Profile.Seed, o.Profile.Encoding = *path, *seed, *encoding
+	if *events > 0 {
+		o.Profile.Events = *events
+	}
+	if o.Arrivals = load.Arrivals(*open); o.Arrivals == load.Closed {
+		o.MaxRate = *rate
+	} else {
+		o.Rate = *rate
+	}
 	r, err := load.Start(ctx, o)
 	if err != nil {
 		return err
 	}
+	defer watch(r)()
 	phase := 0
 	if *warmUp > 0 {
 		sleep(ctx, *warmUp)
@@ -82,6 +104,51 @@ func finish(ctx context.Context, r *load.Run, d time.Duration) []load.Result {
 	return results
 }
 
+// watch writes a line of progress to stderr every second until the function it returns is called; where
+// stderr is no terminal it writes nothing.
+func watch(r *load.Run) (stop func()) {
+	if info, err := os.Stderr.Stat(); err != nil || info.Mode()&os.ModeCharDevice == 0 {
+		return func() {}
+	}
+	quit, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		ticker := time.NewTicker(time.Second)
+		defer ticker.Stop()
+		for last := (load.Progress{}); ; {
+			select {
+			case <-quit:
+				fmt.Fprint(os.Stderr, "\r\033[K")
+				return
+			case <-ticker.C:
+				now := r.Progress()
+				fmt.Fprintf(os.Stderr, "\r\033[K%d events/s, %d bodies/s, %d answers but 200 or none; %d events so far",
+					now.Events-last.Events, now.Bodies-last.Bodies, now.Refused-last.Refused, now.Events)
+				last = now
+			}
+		}
+	}()
+	return func() {
+		close(quit)
+		<-done
+	}
+}
+
+// null serves until ctx ends.
+func null(ctx context.Context, args []string, out io.Writer) error {
+	flags := flag.NewFlagSet("loadgen null", flag.ContinueOnError)
+	addr := flags.String("listen", "127.0.0.1:8080", "host:port to listen on")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	l, err := net.Listen("tcp", *addr)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(out, "answering 200 on", l.Addr())
+	return load.ServeNull(ctx, l.(*net.TCPListener))
+}
+
 func sleep(ctx context.Context, d time.Duration) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -99,6 +166,10 @@ func show(out io.Writer, r *load.Result) error {
 		h.Quantile(0.5), h.Quantile(0.9), h.Quantile(0.99), h.Quantile(0.999), h.Max())
 	for _, status := range slices.Sorted(maps.Keys(r.Status)) {
 		fmt.Fprintf(out, "%d: %d\n", status, r.Status[status])
+	}
+	if r.Offered > 0 {
+		fmt.Fprintf(out, "offered %.0f events/s; sent late by p50 %v p99 %v, waited for a connection: %d bodies, never sent: %d\n",
+			float64(r.Offered)/r.Elapsed.Seconds(), r.Late.Quantile(0.5), r.Late.Quantile(0.99), r.Waited, r.Unsent)
 	}
 	if r.NoReply+r.Refused+r.Retries+r.MissingRetryAfter > 0 {
 		fmt.Fprintf(out, "without answer: %d  connections refused: %d  sent again after Retry-After: %d  503 without Retry-After: %d  last error: %v\n",

@@ -10,6 +10,9 @@ import (
 // maxBatchBytes bounds a batch's wire bytes far below what its int32 fields could hold.
 const maxBatchBytes = 1 << 30
 
+// NoTimestamp is the timestamp of a record that has none; brokers never refuse it.
+const NoTimestamp = -1
+
 // Batch is one record batch in wire format. Get one from [Pool.NewBatch] or [NewPrivateBatch]. It is
 // not safe for concurrent use.
 type Batch struct {

@@ -1,0 +1,186 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"strings"
+	"time"
+
+	"functiongraph-ingest/internal/config"
+	"functiongraph-ingest/internal/invocation"
+	"functiongraph-ingest/internal/ownlog"
+	"functiongraph-ingest/internal/pipeline"
+	"functiongraph-ingest/internal/platform"
+	"functiongraph-ingest/pkg/sink"
+	"functiongraph-ingest/pkg/sink/discard"
+)
+
+const (
+	// droppedBadConfig is the ledger's word for what came while the settings were bad.
+	droppedBadConfig = "bad_config"
+	// bindPatience is how long a free port is waited for. Ten extensions may want ten ports, so none free
+	// means that an earlier process has not let go yet.
+	bindPatience = 5 * time.Second
+	bindPause    = 50 * time.Millisecond
+)
+
+// extension is the life beside a function. The function must never fail because of it: whatever is wrong,
+// it says so once, stays up, answers 200, counts what it drops, and exits with 0.
+type extension struct {
+	cfg    *config.Config
+	budget config.Budget
+	bad    error // the settings are bad: events are dropped
+	own    *ownlog.Log
+	log    *slog.Logger
+	hold   chan struct{} // closed when Kafka may be dialled
+}
+
+// extend runs an extension until SIGTERM or SIGINT.
+func extend(inv *config.Invocation, problem error, stdout, stderr io.Writer) int {
+	ctx, hurry, end := signals()
+	defer end()
+	var cfg *config.Config
+	if inv != nil {
+		cfg = inv.Config
+	}
+	beside(ctx, hurry, cfg, problem, os.Getenv("EXTENSION_API_ADDR"), stdout, stderr)
+	return exitOK
+}
+
+// beside is extend without the process. cfg is nil when problem says that the command line or the
+// environment cannot be read.
+func beside(ctx, hurry context.Context, cfg *config.Config, problem error, api string, stdout, stderr io.Writer) {
+	host := config.ReadHost()
+	e := &extension{cfg: cfg, bad: problem, own: ownlog.New(stderr, nil), hold: make(chan struct{})}
+	if e.bad == nil {
+		if e.bad = cfg.Validate(); e.bad == nil {
+			e.budget, e.bad = cfg.Budget()
+		}
+	}
+	if e.bad != nil {
+		e.fallBack(host)
+	}
+	e.log = newLog(e.own, e.cfg.LogLevel)
+	defer e.own.Close()
+	if e.bad != nil {
+		e.log.Error("bad settings: the function runs on, its telemetry is dropped and counted",
+			"problem", strings.ReplaceAll(e.bad.Error(), "\n", "; "))
+	}
+	for _, warning := range e.budget.Warnings {
+		e.log.Warn(warning)
+	}
+	tune(e.log, e.budget, host)
+	e.run(ctx, hurry, api, stdout)
+}
+
+// fallBack takes the defaults, with which the platform can be answered.
+func (e *extension) fallBack(host config.Host) {
+	good := e.cfg
+	cfg, err := config.Fallback(host)
+	if err != nil {
+		panic("ingest: the defaults cannot be read: " + err.Error())
+	}
+	if good != nil && good.ExtensionName != "" {
+		cfg.ExtensionName = good.ExtensionName // else the platform does not know us
+	}
+	e.cfg = cfg
+	if e.budget, err = cfg.Budget(); err != nil {
+		panic("ingest: the defaults have no budget: " + err.Error())
+	}
+}
+
+// run is the order of the cold start: listen, register, subscribe; then everything that takes time.
+func (e *extension) run(ctx, hurry context.Context, api string, stdout io.Writer) {
+	if e.cfg.TelemetryPath == config.RandomPath {
+		e.cfg.TelemetryPath = "/" + strings.ToLower(rand.Text())
+	}
+	out, more := e.newSink(stdout)
+	p, err := e.listen(ctx, out)
+	if err != nil {
+		e.log.Error("no telemetry is taken and the extension is not registered: free a port of --listen and restart the instance", "error", err)
+		closeWithin(out, time.Second)
+		<-ctx.Done()
+		return
+	}
+	e.join(ctx, api, p.Addr())
+	close(e.hold)
+	stopAdmin, err := startAdmin(e.cfg, p, more, e.log)
+	if err != nil {
+		e.log.Error("no admin address, everything else works: choose another --admin", "error", err)
+		stopAdmin = func() {}
+	}
+	settle := time.AfterFunc(settleAfter, giveBack)
+	defer settle.Stop()
+
+	select {
+	case <-ctx.Done():
+	case err := <-p.Failed():
+		e.log.Error("the listener ended; telemetry is no longer taken", "error", err)
+		<-ctx.Done()
+	}
+	if err := p.Stop(hurry); err != nil {
+		e.log.Warn("stopped", "error", err)
+	}
+	l := p.Ledger()
+	stopAdmin()
+	fmt.Fprintln(stdout, l.String())
+}
+
+// newSink makes the sink, or the one that drops everything.
+func (e *extension) newSink(stdout io.Writer) (sink.Sink, registerMetrics) {
+	if e.bad == nil {
+		out, more, err := newSink(e.cfg, e.budget, e.log, stdout, e.hold)
+		if err == nil {
+			return out, more
+		}
+		e.bad = err
+		e.log.Error("bad settings: the function runs on, its telemetry is dropped and counted", "problem", err)
+	}
+	return discard.New(droppedBadConfig, fmt.Errorf("bad settings: %w", e.bad)), noMetrics
+}
+
+// listen binds the first free address and starts the pipeline.
+func (e *extension) listen(ctx context.Context, out sink.Sink) (*pipeline.Pipeline, error) {
+	deps := pipeline.Deps{Sink: out, Logger: e.log, Invocations: invocation.New()}
+	if !e.cfg.OwnLogs {
+		deps.OwnLog = e.own
+	}
+	ctx, cancel := context.WithTimeout(ctx, bindPatience)
+	defer cancel()
+	for {
+		p, err := listenOnFirst(e.cfg, e.budget, deps)
+		if err == nil {
+			return p, nil
+		}
+		select {
+		case <-time.After(bindPause):
+		case <-ctx.Done():
+			return nil, err
+		}
+	}
+}
+
+// join registers and subscribes. Without a platform the extension is a listener, and delivers what comes.
+func (e *extension) join(ctx context.Context, api, addr string) {
+	if api == "" {
+		e.log.Warn("EXTENSION_API_ADDR is not set: this is no FunctionGraph instance, so nothing is registered; "+
+			"telemetry posted here is taken all the same", "listen", addr)
+		return
+	}
+	f, err := platform.Join(ctx, platform.Config{
+		API: api, Name: e.cfg.ExtensionName, Address: addr, Path: e.cfg.TelemetryPath, Types: e.cfg.TelemetryTypes,
+	}, platform.Deps{Logger: e.log})
+	switch {
+	case err == nil:
+		e.log.Info("subscribed", "function", f.Name, "version", f.Version, "listen", addr, "types", strings.Join(e.cfg.TelemetryTypes, ","))
+	case ctx.Err() != nil && errors.Is(err, context.Canceled):
+		// SIGTERM came first: that is no fault.
+	default:
+		e.log.Error("no telemetry will come; the function runs on", "error", err)
+	}
+}

@@ -1,0 +1,118 @@
+// Package ownlog is the log of a process whose log comes back to it.
+//
+// FunctionGraph collects what extensions print and posts it to the telemetry extension as events of the
+// kind extension. So a line may cause a delivery, and a delivery that fails may cause a line. Three
+// things keep that from going round:
+//
+//   - every line begins with a marker, unguessable and new in each process ([Log.Own] recognises it), and
+//     events that hold nothing but such lines are left out of the delivery, counted as ownLines;
+//   - lines are limited: a burst, then a few a minute; what is kept back is counted and told once there is
+//     room ([Log.Write]);
+//   - everybody logs changes of state only.
+//
+// The limit holds even when own lines are delivered on request, and when two processes with this program
+// hear each other.
+package ownlog
+
+import (
+	"bytes"
+	"crypto/rand"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+)
+
+const (
+	// burst has room for a start, a fault in every part, and a shutdown.
+	burst = 30
+	// refill is the pause between lines once the burst is used up: six a minute.
+	refill = 10 * time.Second
+)
+
+// Log is a writer of whole lines, one per Write, as slog's handlers make them. It is safe for concurrent
+// use and never fails: a log that cannot be written is no reason to do anything else.
+type Log struct {
+	w      io.Writer
+	marker []byte
+	now    func() time.Time
+
+	mu         sync.Mutex
+	tokens     int
+	refilled   time.Time
+	suppressed int64
+	line       []byte
+}
+
+// New returns a log on w. now is for tests; nil: time.Now.
+func New(w io.Writer, now func() time.Time) *Log {
+	if now == nil {
+		now = time.Now
+	}
+	return &Log{w: w, marker: []byte("ingest[" + rand.Text()[:12] + "] "), now: now, tokens: burst, refilled: now()}
+}
+
+// Write puts the marker before p, or counts p as suppressed.
+func (l *Log) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := l.now()
+	if n := int(now.Sub(l.refilled) / refill); n > 0 {
+		l.tokens = min(burst, l.tokens+n)
+		l.refilled = l.refilled.Add(time.Duration(n) * refill)
+	} else if n < 0 {
+		l.refilled = now // the clock was set back
+	}
+	if l.tokens == 0 {
+		l.suppressed++
+		return len(p), nil
+	}
+	l.tokens--
+	l.tell()
+	l.put(p)
+	return len(p), nil
+}
+
+// Close tells what was suppressed and not yet told. The log can still be used.
+func (l *Log) Close() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.tell()
+}
+
+// tell writes how many lines are missing before this one.
+func (l *Log) tell() {
+	if l.suppressed > 0 {
+		l.put(fmt.Appendf(nil, "%d lines suppressed\n", l.suppressed))
+		l.suppressed = 0
+	}
+}
+
+func (l *Log) put(p []byte) {
+	l.line = append(append(l.line[:0], l.marker...), p...)
+	_, _ = l.w.Write(l.line)
+}
+
+// MayHold is a quick look at logs as they stand in JSON: false says that no line in them is ours. The
+// marker has no byte that JSON escapes.
+func (l *Log) MayHold(raw []byte) bool { return bytes.Contains(raw, l.marker) }
+
+// Own reports whether logs, unescaped, hold nothing but lines of this process. Each may have the
+// platform's [Extension] before it. One line of somebody else makes it false: nothing of theirs is left out.
+func (l *Log) Own(logs []byte) bool {
+	own := false
+	for line := range bytes.Lines(logs) {
+		line = bytes.TrimSpace(line)
+		if len(line) == 0 {
+			continue
+		}
+		line = bytes.TrimLeft(bytes.TrimPrefix(line, prefix), " ")
+		if !bytes.HasPrefix(line, l.marker) {
+			return false
+		}
+		own = true
+	}
+	return own
+}
+
+var prefix = []byte("[Extension]")

@@ -1,0 +1,57 @@
+package simulator
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+)
+
+// Finish makes the next delivery of the invocations that run, and starts none. It is false, and d is empty,
+// when none is left: then the instance may be frozen.
+func (g *Generator) Finish(d *Delivery) bool {
+	d.reset()
+	if len(g.open) == 0 {
+		return false
+	}
+	d.NDJSON = false
+	d.Body = append(d.Body, '[')
+	for n := 1 + g.rng.IntN(min(2*len(g.open), g.cfg.MaxEvents)); n > 0 && len(g.open) > 0; n-- {
+		g.good(d)
+	}
+	d.Body = append(d.Body, ']')
+	return true
+}
+
+// Open is the number of invocations that run.
+func (g *Generator) Open() int { return len(g.open) }
+
+// Logs makes a delivery out of lines that an extension really printed: one extension event a line.
+func (g *Generator) Logs(d *Delivery, lines []string) {
+	d.reset()
+	d.NDJSON = false
+	d.Body = append(d.Body, '[')
+	for _, line := range lines {
+		g.log(d, Extension, "[Extension]"+line)
+		d.Events[len(d.Events)-1].Printed = true
+	}
+	d.Body = append(d.Body, ']')
+}
+
+// Large makes a delivery of one event whose log is at least size bytes long.
+func (g *Generator) Large(d *Delivery, size int) {
+	d.reset()
+	d.NDJSON = false
+	d.Body = append(d.Body, '[')
+	g.log(d, Function, "[Function]"+string(bytes.Repeat([]byte("a dump of a request, 32 bytes.. "), size/32+1)))
+	d.Body = append(d.Body, ']')
+}
+
+// log appends an event of a log line, which may be any text.
+func (g *Generator) log(d *Delivery, k Kind, line string) {
+	text, _ := json.Marshal(line) // strings can be marshalled, and bytes that are no UTF-8 are replaced
+	e := Event{ID: makeID(g.cfg.Stream, g.seq), Kind: k}
+	g.seq++
+	d.begin(&e)
+	d.Body = fmt.Appendf(d.Body, `{"name":"%s","eventId":"%s","startTime":"%s","logs":%s}`, k, e.ID, g.now.Format(timeLayout), text)
+	d.end(&e)
+}

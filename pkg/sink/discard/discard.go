@@ -1,0 +1,61 @@
+// Package discard is the sink that takes everything, keeps nothing and says so: every event is dropped
+// for one reason, and counted. It stands in for a sink that cannot be made, so that the process in
+// front of it can go on answering.
+package discard
+
+import (
+	"context"
+	"sync/atomic"
+
+	"functiongraph-ingest/pkg/sink"
+)
+
+// Sink drops what it takes. It implements sink.Sink.
+type Sink struct {
+	reason string
+	err    error
+	n      atomic.Int64
+}
+
+var _ sink.Sink = (*Sink)(nil)
+
+// New returns a sink that drops for reason, a word of the ledger. err is what Ready says.
+func New(reason string, err error) *Sink { return &Sink{reason: reason, err: err} }
+
+// Append implements sink.Sink.
+func (s *Sink) Append(_ context.Context, recs []sink.Record, ack sink.Ack) (int, error) {
+	s.drop(len(recs), ack)
+	return len(recs), nil
+}
+
+// DeadLetter implements sink.Sink.
+func (s *Sink) DeadLetter(_ context.Context, _ *sink.DeadLetter, ack sink.Ack) error {
+	s.drop(1, ack)
+	return nil
+}
+
+func (s *Sink) drop(n int, ack sink.Ack) {
+	s.n.Add(int64(n))
+	if ack != nil {
+		ack.Hold()
+		ack.Settle(n)
+	}
+}
+
+// Flush implements sink.Sink.
+func (s *Sink) Flush() {}
+
+// Close implements sink.Sink.
+func (s *Sink) Close(context.Context) error { return nil }
+
+// Ready implements sink.Sink.
+func (s *Sink) Ready() error { return s.err }
+
+// Stats implements sink.Sink.
+func (s *Sink) Stats() sink.Stats {
+	st := sink.Stats{}
+	if n := s.n.Load(); n > 0 {
+		st.Dropped = map[string]int64{s.reason: n}
+	}
+	return st
+}

@@ -1,0 +1,135 @@
+package kafka
+
+import (
+	"context"
+	"net"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"functiongraph-ingest/pkg/sink"
+)
+
+// The clock is looked at with times that were never: monotonic readings come from time.Now, and Add moves
+// both the wall clock and the monotonic one.
+func TestThawIsFoundByALateTimer(t *testing.T) {
+	now := time.Now()
+	c := thawClock{epoch: now}
+	c.sleeping(time.Minute)
+	if c.thawed(now.Add(59 * time.Second)) {
+		t.Error("the timer is not due yet")
+	}
+	if c.thawed(now.Add(61 * time.Second)) {
+		t.Error("a second late is a busy CPU")
+	}
+	if !c.thawed(now.Add(time.Hour)) {
+		t.Error("an hour late was not noticed")
+	}
+	c.awake() // the steward, after it
+	if c.thawed(now.Add(time.Hour)) {
+		t.Error("noticed twice")
+	}
+}
+
+// The steward may wake before anybody sends.
+func TestThawFoundByTheStewardIsKeptForTheNextSend(t *testing.T) {
+	now := time.Now()
+	c := thawClock{epoch: now}
+	c.due.Store(-int64(time.Hour)) // due an hour before the epoch
+	c.awake()
+	if !c.thawed(now) || c.thawed(now) {
+		t.Error("not told exactly once")
+	}
+}
+
+// A machine that sleeps stops the monotonic clock: only the wall clock knows.
+func TestThawIsFoundByTheWallClock(t *testing.T) {
+	now := time.Now()
+	c := thawClock{epoch: now}
+	c.sleeping(time.Minute)
+	c.skew.Add(-int64(time.Hour)) // as if the wall clock had been an hour behind
+	if !c.thawed(now) || c.thawed(now) {
+		t.Error("not told exactly once")
+	}
+	c.skew.Add(int64(time.Hour)) // set back: no freeze
+	if c.thawed(now) {
+		t.Error("a clock that was set back is no freeze")
+	}
+}
+
+// While the steward is awake, however long it takes, no timer is late.
+func TestSlowStewardIsNoFreeze(t *testing.T) {
+	c := thawClock{epoch: time.Now()}
+	c.sleeping(time.Minute)
+	c.awake()
+	if c.thawed(time.Now().Add(time.Hour)) {
+		t.Error("a freeze was seen")
+	}
+}
+
+// After a freeze the next batch goes over a new connection, at once and not after a timeout.
+func TestFirstSendAfterAThawUsesNewConnections(t *testing.T) {
+	c := cluster(t, 1)
+	var dials atomic.Int32
+	s := start(t, c, func(_ *Config, d *Deps) {
+		d.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+			dials.Add(1)
+			return (&net.Dialer{}).DialContext(ctx, network, address)
+		}
+	})
+	send := func() {
+		t.Helper()
+		a := &ackCount{}
+		if _, err := s.Append(patient(t), []sink.Record{{Value: []byte("x")}}, a); err != nil {
+			t.Fatal(err)
+		}
+		waitFor(t, func() bool { return s.Stats().InFlight == 0 })
+	}
+	send()
+	before := dials.Load()
+	send()
+	if n := dials.Load(); n != before {
+		t.Fatalf("%d connections without a freeze, %d before", n, before)
+	}
+	s.clock.stop.Store(true)
+	send()
+	if n := dials.Load(); n == before {
+		t.Error("the batch after the freeze went over an old connection")
+	}
+	if m := s.Metrics(); m.Thaws != 1 || m.Retries != 0 {
+		t.Errorf("%d thaws, %d retries", m.Thaws, m.Retries)
+	}
+}
+
+// Nothing is dialled before Hold is closed, and closing the sink does not wait for it.
+func TestHoldKeepsKafkaOffTheStart(t *testing.T) {
+	c := cluster(t, 1)
+	var dials atomic.Int32
+	hold := make(chan struct{})
+	edit := func(_ *Config, d *Deps) {
+		d.Hold = hold
+		d.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+			dials.Add(1)
+			return (&net.Dialer{}).DialContext(ctx, network, address)
+		}
+	}
+	never := start(t, c, edit)
+	never.Close(patient(t))
+	s := start(t, c, edit)
+	took := make(chan error, 1)
+	go func() {
+		_, err := s.Append(patient(t), []sink.Record{{Value: []byte("x")}}, nil)
+		took <- err
+	}()
+	waitFor(t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return s.waiting == 1 })
+	if n := dials.Load(); n != 0 {
+		t.Errorf("%d connections while held", n)
+	}
+	close(hold)
+	if err := <-took; err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(patient(t)); err != nil || s.Stats().Delivered != 1 {
+		t.Errorf("%v, %+v", err, s.Stats())
+	}
+}
