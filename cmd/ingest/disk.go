@@ -36,8 +36,11 @@ func spoolFull(policy string) kafka.SpoolFull {
 // disk is the spool directory of --spool-dir. The sink opens it when the listener is up; a replay before.
 type disk struct {
 	cfg spool.Config
-	log *slog.Logger
-	sp  atomic.Pointer[lanespool.Spool] // nil: not open yet
+	// room is the least bound, in bytes: a replay writes frames anew whose partition was not known, also
+	// when they fill the directory.
+	room int64
+	log  *slog.Logger
+	sp   atomic.Pointer[lanespool.Spool] // nil: not open yet
 }
 
 // frameIndexBytes is the memory that a frame on disk costs.
@@ -69,6 +72,7 @@ func (d *disk) open() (kafka.Spool, error) {
 	if cfg.KeepFree == 0 {
 		cfg.KeepFree = free / 2
 	}
+	cfg.MaxBytes = max(cfg.MaxBytes, d.room)
 	s, err := lanespool.Open(cfg, spool.Deps{Logger: d.log})
 	if err != nil {
 		return nil, err

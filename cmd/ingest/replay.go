@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"maps"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -53,6 +54,7 @@ func replay(ctx, hurry context.Context, cfg *config.Config, budget config.Budget
 		return fail(err)
 	}
 	d := newDisk(cfg, budget, log)
+	d.room = roomToReplay(cfg.SpoolDir)
 	if _, err := d.open(); errors.Is(err, spool.ErrLocked) {
 		return fail(fmt.Errorf("--spool-dir=%s: a process is using it, and sends what is in it", cfg.SpoolDir))
 	} else if err != nil {
@@ -65,6 +67,18 @@ func replay(ctx, hurry context.Context, cfg *config.Config, budget config.Budget
 	code := r.report()
 	fmt.Fprintln(stdout, r.ledger().String())
 	return code
+}
+
+// roomToReplay is the bound within which every frame of a directory can be written once more.
+func roomToReplay(dir string) int64 {
+	room := int64(64 << 20) // segments that are done for the most part
+	for _, d := range []string{dir, filepath.Join(dir, "quarantine"), filepath.Join(dir, "setaside")} {
+		list, _ := spool.OS{}.List(d) // what cannot be listed cannot be opened
+		for _, f := range list {
+			room += 2 * f.Size
+		}
+	}
+	return room
 }
 
 // replaying is a replay that is under way.

@@ -316,6 +316,18 @@ func TestReplayTimeout(t *testing.T) {
 	}
 }
 
+// Frames whose partition was not known are placed, also when they fill the spool.
+func TestReplayOfAFullSpool(t *testing.T) {
+	c := cluster(t, "t", "t.dlq")
+	const n = 12_000
+	dir := outage(t, nil, "t", n)
+	code, stdout, stderr := call(t, replayArgs(c, dir, "t", "--spool-max=1MiB", "--timeout=60s")...)
+	if l := lastLedger(t, stdout); code != exitOK || l.Delivered != 3*n || l.PossibleDuplicates != 0 {
+		t.Errorf("exit code %d, %s\n%s", code, stdout, stderr)
+	}
+	judge(t, c, "t", n)
+}
+
 // A damaged frame is lost and said to be; the others are delivered.
 func TestReplayOfADamagedSpool(t *testing.T) {
 	c := cluster(t, "t", "t.dlq")
