@@ -248,7 +248,6 @@ func TestReplayGoesOnWhereItWasStopped(t *testing.T) {
 func TestReplayRefuses(t *testing.T) {
 	c := cluster(t, "t")
 	dir := outage(t, nil, "t", 10)
-	before := contents(t, dir)
 	t.Run("a directory in use", func(t *testing.T) {
 		s, err := spool.Open(spool.Config{Dir: dir}, spool.Deps{})
 		if err != nil {
@@ -262,7 +261,7 @@ func TestReplayRefuses(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
-	before = contents(t, dir)
+	before := contents(t, dir)
 	t.Run("another topic", func(t *testing.T) {
 		code, stdout, stderr := call(t, replayArgs(c, dir, "u")...)
 		l := lastLedger(t, stdout)

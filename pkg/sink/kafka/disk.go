@@ -239,7 +239,7 @@ func (s *Sink) endFrames() {
 			s.spooler.behindSince = time.Now()
 			wake(s.spooler.kick)
 		}
-		s.spooler.roomMade()
+		s.roomOnDisk()
 		s.checkDrained()
 		s.mu.Unlock()
 	}

@@ -41,7 +41,7 @@ type killings struct {
 	next   map[string]int // sequence by key
 	acked  []string
 
-	recovered, replayed, delivered int64
+	recovered, replayed int64
 }
 
 // oneAck is one event's ack. Only what is told before the kill is an obligation.

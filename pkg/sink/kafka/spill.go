@@ -121,12 +121,15 @@ func (l *lane) spillable() (bytes int) {
 	return bytes
 }
 
-// roomMade: frames have ended, so there may be room on disk again. s.mu is held.
-func (p *spooler) roomMade() {
-	if p.err != nil {
-		p.retryAt = time.Time{}
-		wake(p.kick)
+// roomOnDisk: frames have ended, so there may be room on disk again. s.mu is held.
+func (s *Sink) roomOnDisk() {
+	p := &s.spooler
+	if !isFull(p.err) {
+		return
 	}
+	p.err, p.fullAt = nil, time.Now() // the next write tells; while nobody tries, nothing would
+	s.madeRoom()
+	wake(p.kick)
 }
 
 // noteState logs when the spool begins or ceases to take what memory cannot hold, and returns when to look
@@ -138,7 +141,7 @@ func (s *Sink) noteState() (at time.Time) {
 	now := time.Now()
 	state := SpoolIdle
 	switch {
-	case isFull(p.err):
+	case isFull(p.err), p.state == SpoolIsFull && p.overflowing > 0 && now.Sub(p.fullAt) < calmAfter:
 		state = SpoolIsFull
 	case p.err != nil:
 		state = SpoolFailed

@@ -235,6 +235,41 @@ func TestFullDiskDropsByPolicy(t *testing.T) {
 	}
 }
 
+// A spool that was full once is used again in the next outage.
+func TestTheNextOutageFindsRoom(t *testing.T) {
+	c := cluster(t, 1)
+	s, n := spooling(t, c, t.TempDir(), func(cfg *Config, d *Deps) {
+		cfg.SpoolFull = SpoolFullDropNewest
+		d.OpenSpool = OpenTestSpool(t, t.TempDir(), 1<<20)
+	})
+	waitFor(t, func() bool { return s.Ready() == nil })
+	at := 0
+	outage := func(count int) {
+		n.cut()
+		for range count {
+			r := record("k", at)
+			r.Value = fmt.Appendf(nil, "%d %01000d", at, at)
+			if _, err := s.Append(patient(t), []sink.Record{r}, nil); err != nil {
+				t.Fatal(err)
+			}
+			at++
+		}
+		n.mend()
+		waitFor(t, func() bool { st := s.Stats(); return st.Spooled == 0 && st.InFlight == 0 })
+	}
+	outage(3000)
+	lost := s.Stats().Dropped[DroppedSpoolFull]
+	if lost == 0 {
+		t.Fatal("the spool was never full")
+	}
+	outage(500) // half of what fits
+	st := closeSink(t, s)
+	balance(t, st, 3500)
+	if st.Dropped[DroppedSpoolFull] != lost {
+		t.Errorf("%d more were dropped", st.Dropped[DroppedSpoolFull]-lost)
+	}
+}
+
 // With policy block nothing is dropped: appends wait until Kafka is back.
 func TestFullDiskBlocks(t *testing.T) {
 	c := cluster(t, 1)

@@ -19,6 +19,7 @@ type spooler struct {
 
 	err     error // why the last frame could not be written; nil: it can be
 	retryAt time.Time
+	fullAt  time.Time // when it was last found full, and frames ended since
 
 	dirty   []*lane // SettleOnDisk: have batches without a frame
 	groups  []group // written, not yet durable
@@ -215,8 +216,10 @@ func (s *Sink) takeOver(sp Spool) {
 	}
 	for l := range s.lanes() {
 		l.attach(sp)
-		if l.topic.dead && l.disk.any {
-			s.wantDeadTopic()
+	}
+	for _, q := range sp.Queues() {
+		if q.Topic() == s.dead.name {
+			s.wantDeadTopic() // also for partitions that are not known yet
 		}
 	}
 	p.holding = true // until placeStrays has looked
