@@ -58,6 +58,9 @@ func (l *lane) freed() {
 	} else if l.open != nil {
 		l.begun()
 	}
+	if l.open != nil {
+		l.wantFrame() // it need not wait for the request any more
+	}
 }
 
 // begun tells them that a batch was opened: somebody must wake when its linger is over. s.mu is held.

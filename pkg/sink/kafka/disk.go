@@ -209,11 +209,12 @@ func (s *Sink) later(out []settled) {
 // the next process knows the one batch in doubt by its stamp, and all before it must be known as done, which
 // is written down together with that stamp. Whoever called finish calls it when the lock is free.
 func (s *Sink) endFrames() {
+	var endedBuf [16]frame
 	for s.unfinished.Load() {
 		s.mu.Lock()
 		s.unfinished.Store(false)
-		ended, out := s.spooler.ended, s.spooler.out
-		s.spooler.ended, s.spooler.out = nil, nil
+		ended, out := append(endedBuf[:0], s.spooler.ended...), s.spooler.out
+		s.spooler.ended, s.spooler.out = s.spooler.ended[:0], nil
 		s.mu.Unlock()
 		tell(out)
 		if len(ended) == 0 {

@@ -24,6 +24,9 @@ type spooler struct {
 	dirty   []*lane // SettleOnDisk: have batches without a frame
 	groups  []group // written, not yet durable
 	syncing bool
+	// fastDisk: the last fdatasync took less than fastSync.
+	fastDisk bool
+	acks     [][]settled // to be used by the next groups
 
 	pressed     bool      // somebody has waited for room for too long
 	fullSince   time.Time // when the buffers ran full; zero: they are not
@@ -75,6 +78,8 @@ const (
 	patienceOverflowing = 10 * time.Millisecond // with SettleOnKafka: once it has begun
 	// calmAfter is how long nothing has gone to disk, and nothing is left there, until the overflow is said to
 	// be over.
+	// fastSync: a disk that answers sooner is not worth another goroutine's wake-up.
+	fastSync  = 100 * time.Microsecond
 	calmAfter = 5 * time.Second
 )
 
@@ -114,20 +119,24 @@ func (s *Sink) runSpooler() {
 		return
 	}
 	s.tasks.Go(s.runSyncer)
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
 	for s.ctx.Err() == nil {
 		s.placeStrays()
 		at := s.commit()
 		if s.spill() {
 			continue
 		}
+		if s.syncHere() {
+			continue // others have waited for that
+		}
 		s.endFrames()
 		at = soonest(at, s.noteState())
 		at = soonest(at, s.writeCursors())
 		var expired <-chan time.Time
-		var t *time.Timer
 		if !at.IsZero() {
-			t = time.NewTimer(time.Until(at))
-			expired = t.C
+			timer.Reset(time.Until(at))
+			expired = timer.C
 		}
 		s.sleeps(true, at)
 		select {
@@ -136,9 +145,7 @@ func (s *Sink) runSpooler() {
 		case <-s.ctx.Done():
 		}
 		s.sleeps(false, at)
-		if t != nil {
-			t.Stop()
-		}
+		timer.Stop()
 	}
 }
 
@@ -351,6 +358,10 @@ func (s *Sink) framed(b *batch, pos uint64, g *group) {
 		g.first = pos
 	}
 	if s.cfg.Settle == SettleOnDisk {
+		if p := &s.spooler; g.acks == nil && len(p.acks) > 0 {
+			g.acks = p.acks[len(p.acks)-1]
+			p.acks = p.acks[:len(p.acks)-1]
+		}
 		for _, a := range b.acks {
 			g.acks = append(g.acks, settled{ack: a})
 		}
@@ -465,17 +476,19 @@ func (s *Sink) commit() (at time.Time) {
 }
 
 // commitLinger is how long an open batch may grow before it gets its frame. A lane sends one batch in each
-// request: when batches come faster than that, or are not sent at all, they had better be bigger.
+// request, and a request costs more than a frame: while one is under way the next batch had better grow, as
+// it does without a spool, and more so when there is a backlog or nothing can be sent.
 func (l *lane) commitLinger() time.Duration {
 	const most = 20 * time.Millisecond
 	linger := l.topic.sink.cfg.Linger
-	switch n := len(l.queue); {
-	case l.stuck() || l.disk.any:
+	if l.stuck() || l.disk.any {
 		return max(linger, most)
-	case n > 1:
-		return max(linger, min(linger*time.Duration(n*n), most))
 	}
-	return linger
+	n := 1 + len(l.queue)
+	if l.busy {
+		n++
+	}
+	return max(linger, min(linger*time.Duration(n*n), most))
 }
 
 // awaitsFrame says that the lane has something without a frame, or will have when it is sealed.
@@ -488,7 +501,9 @@ func (s *Sink) submit(g group) {
 	if p := &s.spooler; g.last != 0 && s.cfg.Settle == SettleOnDisk {
 		p.groups = append(p.groups, g)
 		p.syncing = true
-		wake(p.syncKick)
+		if !p.fastDisk {
+			wake(p.syncKick)
+		}
 	}
 }
 
@@ -509,26 +524,52 @@ func (s *Sink) runSyncer() {
 		case <-s.ctx.Done():
 			return // Close makes the rest durable
 		}
-		s.mu.Lock()
-		groups := p.groups
-		p.groups = nil
-		s.mu.Unlock()
-		for _, g := range groups {
-			start := time.Now()
-			err := p.sp.Sync(g.first, g.last)
-			s.syncs.Add(1)
-			s.syncNanos.Add(int64(time.Since(start)))
-			if err == nil {
-				tell(g.acks)
-				continue
-			}
-			s.mu.Lock()
-			s.alarm("sync", "the disk did not confirm what was written; its clients get no 200 for that", "error", err)
-			s.mu.Unlock()
+		if s.sync() {
+			wake(p.kick)
+		}
+	}
+}
+
+// syncHere is the syncer's work done by the spooler, while the disk answers faster than a goroutine is woken:
+// memory file systems, controllers with a battery. It is true when there was something.
+func (s *Sink) syncHere() bool {
+	s.mu.Lock()
+	fast := s.spooler.fastDisk
+	s.mu.Unlock()
+	return fast && s.sync()
+}
+
+// sync makes the groups that were written durable and tells who waits for them. False: there was none.
+func (s *Sink) sync() bool {
+	p := &s.spooler
+	s.mu.Lock()
+	groups := p.groups
+	p.groups = nil
+	s.mu.Unlock()
+	if len(groups) == 0 {
+		return false
+	}
+	start := time.Now()
+	for _, g := range groups {
+		err := p.sp.Sync(g.first, g.last)
+		s.syncs.Add(1)
+		if err == nil {
+			tell(g.acks)
+			continue
 		}
 		s.mu.Lock()
-		p.syncing = false
+		s.alarm("sync", "the disk did not confirm what was written; its clients get no 200 for that", "error", err)
 		s.mu.Unlock()
-		wake(p.kick)
 	}
+	took := time.Since(start)
+	s.syncNanos.Add(int64(took))
+	s.mu.Lock()
+	p.syncing, p.fastDisk = false, took < fastSync
+	for _, g := range groups {
+		if len(p.acks) < 4 && cap(g.acks) <= 1024 {
+			p.acks = append(p.acks, g.acks[:0])
+		}
+	}
+	s.mu.Unlock()
+	return true
 }
