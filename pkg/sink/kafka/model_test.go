@@ -289,6 +289,9 @@ func (m *model) run() {
 	defer late.Stop()
 	wg.Wait()
 	st := closeSink(m.T, m.s)
+	if old := m.slow.Swap(nil); old != nil {
+		close(*old)
+	}
 	for _, a := range m.acks {
 		a.check(m.T, 0)
 	}
