@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"functiongraph-ingest/internal/fgsim"
 	"functiongraph-ingest/internal/simulator"
@@ -36,8 +37,8 @@ type posted struct {
 	acked, open int64
 }
 
-func (p *posted) Posted(d *simulator.Delivery, status int) {
-	p.Account.Posted(d, status)
+func (p *posted) Posted(d *simulator.Delivery, status int, took time.Duration) {
+	p.Account.Posted(d, status, took)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if status == 200 {

@@ -22,7 +22,7 @@ type watched struct {
 
 // moment is what was to be seen at one time.
 type moment struct {
-	at      time.Duration // since the first post
+	at      time.Duration // since the start
 	traffic trafficStats
 	latency load.Hist // since the moment before
 	gauges  gauges

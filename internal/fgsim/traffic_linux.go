@@ -321,7 +321,7 @@ func (s *sender) try(ctx context.Context, d *simulator.Delivery) int {
 	status, err := s.send(ctx, s.uri, body, length)
 	took := time.Since(begun)
 	if s.recorder != nil {
-		s.recorder.Posted(d, status)
+		s.recorder.Posted(d, status, took)
 	}
 	owed := !s.stopping.Load() && ctx.Err() == nil
 	s.count(func(c *Posts) {
