@@ -5,7 +5,7 @@ import (
 	"sync"
 	"time"
 
-	"functiongraph-ingest/bench/load"
+	"functiongraph-ingest/bench/hist"
 	"functiongraph-ingest/internal/fgsim"
 	"functiongraph-ingest/internal/simulator"
 )
@@ -28,8 +28,8 @@ type traffic struct {
 
 	mu     sync.Mutex
 	stats  trafficStats
-	recent load.Hist // time from POST to answer since the last look
-	total  load.Hist
+	recent hist.Hist // time from POST to answer since the last look
+	total  hist.Hist
 }
 
 func newTraffic() *traffic {
@@ -67,18 +67,18 @@ func (t *traffic) Posted(d *simulator.Delivery, status int, took time.Duration) 
 }
 
 // look returns the counts so far and the latencies since the last look.
-func (t *traffic) look() (trafficStats, load.Hist) {
+func (t *traffic) look() (trafficStats, hist.Hist) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	s := t.stats
 	s.broken = nil // a map that goes on to change; only the end needs it
 	recent := t.recent
-	t.recent = load.Hist{}
+	t.recent = hist.Hist{}
 	return s, recent
 }
 
 // end is everything that was posted, when no more is.
-func (t *traffic) end() (stats trafficStats, latency load.Hist) {
+func (t *traffic) end() (stats trafficStats, latency hist.Hist) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.stats, t.total
