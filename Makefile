@@ -83,7 +83,7 @@ fuzz: ## every fuzz target for FUZZTIME (30s)
 models: ## check the Promela models of the ring (needs spin)
 	@if [ -x pkg/ring/model/check.sh ]; then cd pkg/ring/model && ./check.sh; else echo "no models"; fi
 
-demo: ## live demonstration without Java, for DURATION (15s)
+demo: ## live demonstration for DURATION (15s): the package in a simulated FunctionGraph, a broker, a consumer; without Java
 	$(GO) build -o bin/demo ./cmd/demo
 	@bin/demo -duration $(DURATION)
 

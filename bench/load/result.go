@@ -1,6 +1,10 @@
 package load
 
-import "time"
+import (
+	"time"
+
+	"functiongraph-ingest/bench/hist"
+)
 
 // Result is what happened in one phase.
 type Result struct {
@@ -14,9 +18,9 @@ type Result struct {
 	Retries int64         // bodies sent again after a Retry-After
 	// Latency of bodies answered 200, to the whole answer: from the first byte sent in a closed loop, from
 	// the intended time in an open one.
-	Latency Hist
+	Latency hist.Hist
 	// Refusal is the time from the first byte sent to the whole answer, of bodies answered otherwise.
-	Refusal Hist
+	Refusal hist.Hist
 
 	// MissingRetryAfter counts 503 answers that did not say when to come again.
 	MissingRetryAfter int64
@@ -30,7 +34,7 @@ type Result struct {
 	Unsent  int64 // bodies that were still waiting for a connection at the end of the run
 	// Late is how much after its time a body was sent that found a free connection: what the generator
 	// itself adds to the latency.
-	Late Hist
+	Late hist.Hist
 }
 
 // EventsPerSecond is Events over Elapsed.
@@ -75,7 +79,7 @@ type Window struct {
 	Events  int64         // in bodies answered 200
 	Refused int64         // bodies answered otherwise
 	NoReply int64
-	Latency Hist // as in Result
+	Latency hist.Hist // as in Result
 }
 
 // Series returns the windows of a run that has ended, from its start; nil without Options.Interval.

@@ -3,14 +3,13 @@ package main
 import (
 	"context"
 	"fmt"
-	"hash/fnv"
 	"maps"
 	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"functiongraph-ingest/internal/simulator"
+	"functiongraph-ingest/internal/fgsim"
 )
 
 // place is a partition of a topic.
@@ -19,28 +18,10 @@ type place struct {
 	partition int32
 }
 
-// sighting is one record as it was consumed.
-type sighting struct {
-	id        simulator.ID
-	sum       uint64 // of key and value
-	key       uint64 // sum of the key alone; 0 for none
-	partition int32
-	dead      bool // read from the dead-letter topic
-}
-
-// sumOf tells records apart; a nil key and an empty one are the same.
-func sumOf(key, value []byte) uint64 {
-	h := fnv.New64a()
-	_, _ = h.Write(key)
-	_, _ = h.Write([]byte{0})
-	_, _ = h.Write(value)
-	return h.Sum64()
-}
-
 // consumed is everything that was read, partition by partition in the order of the offsets.
 type consumed struct {
-	sightings []sighting
-	oddities  []string // records that are no event of the demo, gaps, errors; the first few
+	sightings []fgsim.Sighting
+	oddities  []string // gaps and errors; the first few
 	odd       int      // how many there are
 }
 
@@ -122,25 +103,14 @@ func (c *consumer) take(r *kgo.Record) {
 		c.oddity("%s/%d: offset %d follows %d", r.Topic, r.Partition, r.Offset, next-1)
 	}
 	c.next[at] = r.Offset + 1
-	s := sighting{sum: sumOf(r.Key, r.Value), partition: r.Partition, dead: r.Topic == deadTopic}
-	if s.dead {
+	s := fgsim.Sighting{Key: string(r.Key), Value: r.Value, Partition: r.Partition, DeadLetter: r.Topic == deadTopic}
+	if s.DeadLetter {
 		c.stats.dead++
 		c.stats.reasons[header(r, reasonHeader)]++
 	} else {
 		c.stats.events++
 	}
-	if len(r.Key) > 0 {
-		s.key = sumOf(r.Key, nil)
-	}
-	var buf [2]simulator.ID
-	ids := simulator.AppendIDs(buf[:0], r.Value)
-	if len(ids) != 1 {
-		c.oddity("%s/%d@%d holds %d events: %.120q", r.Topic, r.Partition, r.Offset, len(ids), r.Value)
-	}
-	for _, id := range ids {
-		s.id = id
-		c.all.sightings = append(c.all.sightings, s)
-	}
+	c.all.sightings = append(c.all.sightings, s)
 }
 
 // remember keeps a record for the eye. c.mu is held.

@@ -42,7 +42,7 @@ func (v *view) progress(at time.Duration) string {
 func (v *view) flow(c *change) []string {
 	type station struct{ name, arrow, rate string }
 	stations := []station{
-		{fmt.Sprintf("%d instances", v.options.senders), "─POST→", c.perSecond(c.posted)},
+		{"platform", "─POST→", c.perSecond(c.posted)},
 		{"ring, decode", "─append→", c.perSecond(c.in)},
 		{"batches, Kafka", "─fetch→", c.perSecond(c.out)},
 		{"consumer", "", c.perSecond(c.seen)},
@@ -79,10 +79,10 @@ func (v *view) history() string {
 func (v *view) answers(s *trafficStats) string {
 	text := v.colors.green(count(s.bodies) + " × 200")
 	if s.refusals > 0 {
-		text += "  " + v.colors.yellow(count(s.refusals)+" × 503")
+		text += "  " + v.colors.yellow(count(s.refusals)+" refused")
 	}
-	if n := s.gaveUp + s.unanswered + s.wrongAnswers; n > 0 {
-		text += "  " + v.colors.red(count(n)+" wrong")
+	if s.unanswered > 0 {
+		text += "  " + v.colors.red(count(s.unanswered)+" unanswered")
 	}
 	return text
 }

@@ -4,142 +4,65 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"strings"
-	"sync"
-	"syscall"
 	"time"
 
+	"functiongraph-ingest/internal/fgsim"
 	"functiongraph-ingest/internal/ledger"
 )
 
-const (
-	startTries   = 3 // another process may take a port between its choice and its use
-	readyTimeout = 20 * time.Second
-	exitTimeout  = 30 * time.Second // above --shutdown-timeout
-	askTimeout   = 2 * time.Second
-)
+const askTimeout = 2 * time.Second
 
-// build makes the ingest program in dir, as users get it.
+// build makes the dependency package in dir, as users get it.
 func build(ctx context.Context, dir string) (string, error) {
-	bin := filepath.Join(dir, "ingest")
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", bin, "functiongraph-ingest/cmd/ingest")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	cmd := exec.CommandContext(ctx, "go", "run", "functiongraph-ingest/cmd/package", "-arch", runtime.GOARCH, "-out", dir)
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("go build: %w\n%s", err, out)
+		return "", fmt.Errorf("package: %w\n%s", err, out)
 	}
-	return bin, nil
+	return filepath.Join(dir, "ingest-extension-linux-"+runtime.GOARCH+".zip"), nil
 }
 
-// ingest is the program as a process of its own.
+// ingest is the extension as the platform runs it. The demo only looks at its admin address.
 type ingest struct {
-	listen, admin  string // host:port
-	cmd            *exec.Cmd
-	stdout, stderr output
-	exited         chan struct{} // closed when the process has ended
-	client         http.Client
+	admin  string        // host:port
+	over   chan struct{} // closed when the platform has ended it; then the rest is valid
+	report *fgsim.Report
+	err    error
+	client http.Client
 }
 
-// output keeps what the process writes: little, as its logs are state changes.
-type output struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (o *output) Write(b []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.Write(b)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.String()
-}
-
-// startIngest runs `ingest serve` against the broker and returns when it is ready.
-func startIngest(ctx context.Context, bin, brokers string) (*ingest, error) {
-	var errs []error
-	for range startTries {
-		p, err := launch(bin, brokers)
-		if err != nil {
-			return nil, err
-		}
-		if err = p.waitReady(ctx); err == nil {
-			return p, nil
-		}
-		p.kill()
-		if errs = append(errs, err); ctx.Err() != nil {
-			break
-		}
-	}
-	return nil, errors.Join(errs...)
-}
-
-func launch(bin, brokers string) (*ingest, error) {
-	ports, err := freePorts(2)
+// startIngest lets the platform start the package and send it telemetry, and returns at once. The end of ctx
+// stops both early.
+func startIngest(ctx context.Context, o options, zip, dir, brokers string, t *traffic) (*ingest, error) {
+	admin, err := freePort()
 	if err != nil {
 		return nil, err
 	}
-	p := &ingest{listen: ports[0], admin: ports[1], exited: make(chan struct{}), client: http.Client{Timeout: askTimeout}}
-	p.cmd = exec.Command(bin, "serve", "--listen", p.listen, "--admin", p.admin, "--brokers", brokers, "--topic", topic)
-	p.cmd.Stdout, p.cmd.Stderr = &p.stdout, &p.stderr
-	ownGroup(p.cmd)
-	started := make(chan error)
-	go func() {
-		runtime.LockOSThread() // ownGroup ties the process to the thread that starts it
-		err := p.cmd.Start()
-		started <- err
-		if err == nil {
-			_ = p.cmd.Wait() // the result is read from ProcessState
-			close(p.exited)
-		}
-	}()
-	if err := <-started; err != nil {
-		return nil, fmt.Errorf("start ingest: %w", err)
+	p := &ingest{admin: admin, over: make(chan struct{}), client: http.Client{Timeout: askTimeout, Transport: &http.Transport{}}}
+	env := []string{
+		"INGEST_BROKERS=" + brokers, "INGEST_TOPIC=" + topic, "INGEST_ADMIN=" + admin, "INGEST_SPOOL_DIR=" + filepath.Join(dir, "spool"),
 	}
+	go func() {
+		defer close(p.over)
+		p.report, p.err = play(ctx, o, zip, env, t)
+	}()
 	return p, nil
 }
 
-// freePorts finds loopback addresses that nobody listened on a moment ago.
-func freePorts(n int) ([]string, error) {
-	var addrs []string
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, err
-		}
-		defer func() { _ = l.Close() }() // held until all are found, so that they differ
-		addrs = append(addrs, l.Addr().String())
+// freePort finds a loopback address that nobody listened on a moment ago. Should another process take it in
+// between, ingest says so and works, and only the view stays empty.
+func freePort() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
 	}
-	return addrs, nil
-}
-
-func (p *ingest) waitReady(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
-	defer cancel()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		if status, _, err := p.get(ctx, "/readyz"); err == nil && status == http.StatusOK {
-			return nil
-		}
-		select {
-		case <-p.exited:
-			return fmt.Errorf("ingest ended before it was ready:\n%s", p.stderr.String())
-		case <-ctx.Done():
-			return fmt.Errorf("ingest is not ready: %w\n%s", context.Cause(ctx), p.stderr.String())
-		case <-tick.C:
-		}
-	}
+	defer func() { _ = l.Close() }()
+	return l.Addr().String(), nil
 }
 
 // get asks the admin address.
@@ -158,26 +81,21 @@ func (p *ingest) get(ctx context.Context, path string) (int, []byte, error) {
 	return resp.StatusCode, body.Bytes(), err
 }
 
-// stop asks the process to end, and returns its exit code and the ledger of its last line; nil when that is
-// none.
-func (p *ingest) stop() (code int, l *ledger.Ledger, err error) {
-	_ = p.cmd.Process.Signal(syscall.SIGTERM) // it may have ended already: the exit code tells
-	select {
-	case <-p.exited:
-	case <-time.After(exitTimeout):
-		p.kill()
-		err = fmt.Errorf("ingest did not end within %v of SIGTERM and was killed", exitTimeout)
-	}
-	out := strings.TrimSpace(p.stdout.String())
-	l = new(ledger.Ledger)
-	if json.Unmarshal([]byte(out[strings.LastIndexByte(out, '\n')+1:]), l) != nil {
-		l = nil
-	}
-	return p.cmd.ProcessState.ExitCode(), l, err
+// wait waits for the end of the extension.
+func (p *ingest) wait() (*fgsim.Report, error) {
+	<-p.over
+	p.client.CloseIdleConnections()
+	return p.report, p.err
 }
 
-// kill ends the process if it still runs, and waits.
-func (p *ingest) kill() {
-	_ = p.cmd.Process.Kill()
-	<-p.exited
+// lastLedger is the last line that ingest printed; nil when that is no ledger.
+func lastLedger(printed []string) *ledger.Ledger {
+	if len(printed) == 0 {
+		return nil
+	}
+	l := new(ledger.Ledger)
+	if json.Unmarshal([]byte(printed[len(printed)-1]), l) != nil {
+		return nil
+	}
+	return l
 }

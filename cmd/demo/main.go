@@ -1,6 +1,7 @@
-// Command demo shows ingest at work, with nothing but Go: it builds ingest, runs it against a Kafka broker
-// that lives inside of the demo (kfake), posts what the instances of a FunctionGraph function would post,
-// reads everything back with another Kafka client (franz-go), and shows all of it while it happens.
+// Command demo shows ingest at work, with nothing but Go: it builds the dependency package, lets a simulated
+// FunctionGraph (internal/fgsim) start it, invoke the function and post telemetry, beside a Kafka broker that
+// lives inside of the demo (kfake), reads everything back with another Kafka client (franz-go), and shows all
+// of it while it happens. It needs Linux.
 //
 // It ends with an account. The exit status is 0 only if every event that was posted has been consumed
 // exactly once, unchanged, in order, from the topic where it belongs, and the ledger of ingest says the same.
@@ -20,17 +21,17 @@ import (
 
 // options are what users choose.
 type options struct {
-	duration time.Duration
-	rate     int    // events per second, on the average
-	senders  int    // instances that post, each one body at a time
-	seed     uint64 // of the telemetry
-	bin      string // ingest, already built; "" builds it
-	plain    bool   // lines instead of a screen that is redrawn
+	duration    time.Duration
+	rate        int    // events per second, on the average
+	connections int    // that telemetry is posted over, each one body at a time
+	seed        uint64 // of the telemetry
+	zip         string // the dependency package; "" builds it
+	plain       bool   // lines instead of a screen that is redrawn
 }
 
-// maxEvents bounds what one run posts: the broker keeps all of it in memory, about 100 bytes an event
-// compressed, and the account 100 more.
-const maxEvents = 10_000_000
+// maxEvents bounds what one run posts: broker, consumer and account keep all of it in memory, about 600 bytes
+// an event.
+const maxEvents = 2_000_000
 
 func parse(args []string, stderr io.Writer) (options, error) {
 	var o options
@@ -38,9 +39,9 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	f.SetOutput(stderr)
 	f.DurationVar(&o.duration, "duration", 15*time.Second, "how long to post")
 	f.IntVar(&o.rate, "rate", 20_000, "events per second, on the average")
-	f.IntVar(&o.senders, "senders", 8, "instances that post at the same time")
+	f.IntVar(&o.connections, "connections", 8, "over which telemetry is posted at the same time")
 	f.Uint64Var(&o.seed, "seed", 1, "of the telemetry: the same seed makes the same events")
-	f.StringVar(&o.bin, "ingest", "", "the ingest program; empty builds it")
+	f.StringVar(&o.zip, "package", "", "the dependency package; empty builds it")
 	f.BoolVar(&o.plain, "plain", false, "one line a second, also on a terminal")
 	if err := f.Parse(args); err != nil {
 		return o, err
@@ -50,8 +51,8 @@ func parse(args []string, stderr io.Writer) (options, error) {
 		return o, fmt.Errorf("unexpected argument %s", f.Arg(0))
 	case o.duration <= 0 || o.rate <= 0:
 		return o, errors.New("-duration and -rate must be above 0")
-	case o.senders < 1 || o.senders > 256:
-		return o, errors.New("-senders must be 1 to 256")
+	case o.connections < 1 || o.connections > 256:
+		return o, errors.New("-connections must be 1 to 256")
 	case o.duration.Seconds()*float64(o.rate) > maxEvents:
 		return o, fmt.Errorf("%v at %d events/s is more than the %d events that the broker in memory is good for", o.duration, o.rate, maxEvents)
 	}

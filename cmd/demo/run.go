@@ -2,9 +2,13 @@ package main
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"os"
+	"path/filepath"
+	"runtime"
 	"time"
+
+	"functiongraph-ingest/internal/fgsim"
 )
 
 const (
@@ -13,18 +17,23 @@ const (
 	lineEvery    = time.Second            // elsewhere
 )
 
+var errNotLinux = errors.New("the demo needs Linux: the simulated platform freezes, limits and measures processes by its means")
+
 // run is the demo from its start to its account; ok says that nothing differs. An error means that there is
 // no account to give. ctx ends it early.
 func run(ctx context.Context, o options, out *screen) (ok bool, err error) {
-	bin := o.bin
-	if bin == "" {
-		dir, err := os.MkdirTemp("", "ingest-demo-")
-		if err != nil {
-			return false, err
-		}
-		defer func() { _ = os.RemoveAll(dir) }()
-		out.say("building ingest …")
-		if bin, err = build(ctx, dir); err != nil {
+	if runtime.GOOS != "linux" {
+		return false, errNotLinux
+	}
+	dir, err := os.MkdirTemp("", "ingest-demo-")
+	if err != nil {
+		return false, err
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	zip := o.zip
+	if zip == "" {
+		out.say("building the dependency package …")
+		if zip, err = build(ctx, dir); err != nil {
 			return false, err
 		}
 	}
@@ -39,26 +48,24 @@ func run(ctx context.Context, o options, out *screen) (ok bool, err error) {
 		return false, err
 	}
 	defer c.close()
-	out.say("starting ingest …")
-	p, err := startIngest(ctx, bin, b.addr())
+	t := newTraffic()
+	p, err := startIngest(ctx, o, zip, dir, b.addr(), t)
 	if err != nil {
 		return false, err
 	}
-	defer p.kill()
-	out.say(fmt.Sprintf("ingest on %s, Kafka (%s) on %s", p.listen, brokerLibrary, b.addr()))
-
-	posting, stop := context.WithTimeout(ctx, o.duration)
-	defer stop()
-	t := startTraffic(posting, p.listen, o, transport(o))
-	show(posting, &watched{options: o, traffic: t, ingest: p, consumer: c}, out)
-
-	stop()
-	out.say("stopping ingest, reading the topics to their ends …")
-	ev := finish(b, p, t, c)
+	out.say("FunctionGraph (simulated) starts " + filepath.Base(zip) + ", Kafka (" + brokerLibrary + ") on " + b.addr())
+	last := show(&watched{options: o, traffic: t, ingest: p, consumer: c}, out)
+	report, err := p.wait()
+	if err != nil {
+		return false, err
+	}
+	out.say("ingest has ended, reading the topics to their ends …")
+	ev := finish(b, report, t, c)
+	ev.last.gauges = last.gauges
 	differences := judge(&ev.evidence)
 	out.print(summary(out.colors, ev, differences))
 	if len(differences) > 0 {
-		out.print(logTail(p.stderr.String()))
+		out.print(logTail(report.Printed.Tail))
 	}
 	return len(differences) == 0, nil
 }
@@ -67,33 +74,28 @@ func run(ctx context.Context, o options, out *screen) (ok bool, err error) {
 type finished struct {
 	evidence
 	last moment
-	took time.Duration
 }
 
-// finish ends the parts, front to back, and collects what each of them knows.
-func finish(b *broker, p *ingest, t *traffic, c *consumer) *finished {
-	ev := &finished{}
-	account, stats, latency := t.wait()
-	ev.took = time.Since(t.begun)
-	ev.posted, ev.traffic, ev.last.latency = account, stats, *latency
-	if g, err := p.scrape(context.Background()); err == nil {
-		ev.last.gauges = g
-	}
-	var err error
-	if ev.exitCode, ev.ledger, err = p.stop(); err != nil {
-		ev.problems = append(ev.problems, err.Error())
-	}
+// finish reads the topics to their ends and collects what each part knows.
+func finish(b *broker, report *fgsim.Report, t *traffic, c *consumer) *finished {
+	ev := &finished{evidence: evidence{report: report, ledger: lastLedger(report.Printed.Tail)}}
+	ev.traffic, ev.last.latency = t.end()
 	ctx, cancel := context.WithTimeout(context.Background(), drainTimeout)
 	defer cancel()
+	var err error
 	if ev.consumed, err = c.drain(ctx, b.ends()); err != nil {
 		ev.problems = append(ev.problems, err.Error())
 	}
+	for _, s := range ev.consumed.sightings {
+		t.account.Saw(s)
+	}
+	ev.account = t.account.Verdict()
 	ev.last.seen = c.look()
 	return ev
 }
 
-// show draws until ctx ends or ingest does, and what there is to see then.
-func show(ctx context.Context, w *watched, out *screen) {
+// show draws until the extension has ended, and returns what was there to see last.
+func show(w *watched, out *screen) moment {
 	every := lineEvery
 	if out.terminal {
 		every = frameEvery
@@ -101,22 +103,23 @@ func show(ctx context.Context, w *watched, out *screen) {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	v := newView(w.options, out.colors)
-	for over := false; !over; {
+	for {
 		select {
-		case <-ctx.Done():
-			over = true
-		case <-w.ingest.exited:
-			over = true
+		case <-w.ingest.over:
+			if seen := w.consumer.look(); !out.terminal { // every frame has them
+				out.print(v.records(&seen))
+			}
+			if len(v.moments) == 0 {
+				return moment{}
+			}
+			return v.last()
 		case <-tick.C:
 		}
 		v.add(w.look())
 		if out.terminal {
 			out.draw(v.frame())
-		} else if !over {
+		} else {
 			out.say(v.line())
 		}
-	}
-	if last := v.last(); !out.terminal { // every frame has them
-		out.print(v.records(&last.seen))
 	}
 }

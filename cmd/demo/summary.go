@@ -3,30 +3,25 @@ package main
 import (
 	"fmt"
 	"strings"
-	"time"
 
 	"functiongraph-ingest/internal/simulator"
 )
 
 // summary is the account at the end.
 func summary(c colors, ev *finished, differences []string) []string {
-	var good, dead int
-	for _, p := range ev.posted {
-		if p.dead {
-			dead++
-		} else {
-			good++
-		}
-	}
 	label := func(s string) string { return c.dim(pad(" "+s, labelWidth)) }
 	s, seen, hist := &ev.traffic, &ev.last.seen, &ev.last.latency
-	seconds := max(ev.took.Seconds(), 1e-3)
 	lines := []string{
 		"",
+		c.bold(" what the platform saw") + c.dim(" (simulated)"),
+		label("extension") + fmt.Sprintf("registered after %.1f ms, subscribed after %.1f ms", ev.report.RegisteredMs, ev.report.SubscribedMs),
+		label("invocations") + fmt.Sprintf("%s; answered in %s", count(ev.report.Invocations.Sent), ev.report.Invocations.Latency),
+		label("SIGTERM") + fmt.Sprintf("ended after %.1f ms, %s", ev.report.Exit.TookMs, ev.report.Exit.Text),
+		"",
 		c.bold(" what was posted"),
-		label("bodies") + fmt.Sprintf("%s answered 200, %s refused and sent again, %s in %v",
-			count(s.bodies), count(s.refusals), size(float64(s.bytes)), ev.took.Round(10*time.Millisecond)),
-		label("events") + fmt.Sprintf("%s good, %s broken; %s/s", count(good), count(dead), count(float64(s.events)/seconds)),
+		label("bodies") + fmt.Sprintf("%s answered 200, %s refused, %s unanswered; %s",
+			count(s.bodies), count(s.refusals), count(s.unanswered), size(float64(s.bytes))),
+		label("events") + fmt.Sprintf("%s good, %s broken", count(s.good), count(s.dead)),
 		label("broken") + breakages(s.broken, "\n"+strings.Repeat(" ", labelWidth)),
 		label("POST → ack") + fmt.Sprintf("p50 %s   p99 %s   max %s", millis(hist.Quantile(0.5)), millis(hist.Quantile(0.99)), millis(hist.Max())),
 		"",
@@ -67,9 +62,9 @@ func breakages(n map[simulator.Breakage]int64, newLine string) string {
 }
 
 func process(ev *finished) string {
-	text := fmt.Sprintf("exit code %d", ev.exitCode)
-	if g := &ev.last.gauges; g.rss > 0 { // 0: it had ended before it was asked
-		text += fmt.Sprintf(", %s resident, %.2f CPU-s", size(g.rss), g.cpuSeconds)
+	text := fmt.Sprintf("exit code %d, %.2f CPU-s", ev.report.Exit.Code, ev.report.Process.CPUMs/1000)
+	if g := &ev.last.gauges; g.rss > 0 { // 0: it was never asked
+		text += fmt.Sprintf(", %s resident", size(g.rss))
 	}
 	return text
 }
@@ -88,15 +83,16 @@ func ledgerLine(ev *finished) string {
 			text += fmt.Sprintf(" + %s %s", term.name, count(term.n))
 		}
 	}
+	if l.OwnLines > 0 {
+		text += fmt.Sprintf("; own lines left out %s", count(l.OwnLines))
+	}
 	if l.DuplicatesSuppressed > 0 {
 		text += fmt.Sprintf("; %s duplicates suppressed", count(l.DuplicatesSuppressed))
 	}
 	return text
 }
 
-// logTail is the end of ingest's log, for whoever looks for the reason of a difference.
-func logTail(log string) []string {
-	const most = 15
-	lines := strings.Split(strings.TrimSpace(log), "\n")
-	return append([]string{"", " the end of ingest's log:"}, lines[max(0, len(lines)-most):]...)
+// logTail is the end of what ingest printed, for whoever looks for the reason of a difference.
+func logTail(printed []string) []string {
+	return append([]string{"", " the end of ingest's log:"}, printed...)
 }

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"functiongraph-ingest/bench/load"
+	"functiongraph-ingest/bench/hist"
 )
 
 // watched is everything that the view looks at.
@@ -22,9 +22,9 @@ type watched struct {
 
 // moment is what was to be seen at one time.
 type moment struct {
-	at      time.Duration // since the first post
+	at      time.Duration // since the start
 	traffic trafficStats
-	latency load.Hist // since the moment before
+	latency hist.Hist // since the moment before
 	gauges  gauges
 	seen    consumerStats
 }
@@ -74,7 +74,7 @@ type change struct {
 	bodies                       float64
 	batches, rawBytes, wireBytes float64
 	cpu                          float64 // seconds
-	latency                      load.Hist
+	latency                      hist.Hist
 }
 
 func (v *view) change() change {

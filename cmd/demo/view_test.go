@@ -34,7 +34,7 @@ func second(n int64) moment {
 }
 
 func TestFrame(t *testing.T) {
-	v := newView(options{duration: 4 * time.Second, senders: 8}, colors{})
+	v := newView(options{duration: 4 * time.Second, connections: 8}, colors{})
 	v.add(second(1))
 	first := v.frame()
 	v.add(second(2))
@@ -44,7 +44,7 @@ func TestFrame(t *testing.T) {
 	}
 	text := strings.Join(frame, "\n")
 	for _, want := range []string{
-		"2.0 of 4s", "8 instances", "p50 2.00 ms", "40/s", "80 × 200", "100 events, 2.0 KiB, 1.0 KiB compressed; 20/s",
+		"2.0 of 4s", "platform", "p50 2.00 ms", "40/s", "80 × 200", "100 events, 2.0 KiB, 1.0 KiB compressed; 20/s",
 		"2 of 10 bodies", "2.0 MiB of 4.0 MiB", "8.0 MiB of 16.0 MiB", "25 % of a core, 30.0 MiB", "truncated 18   bad_value 2",
 		"p0  @1,234    69be…193e", "dlq @9        truncated     ·[2J·", "2,000/s", "2,000 max",
 	} {

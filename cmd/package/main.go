@@ -27,14 +27,15 @@ func cold() []string {
 
 func main() {
 	out := flag.String("out", "dist", "folder for the packages")
+	arch := flag.String("arch", "amd64,arm64", "architectures, separated by commas")
 	flag.Parse()
-	if err := run(*out); err != nil {
+	if err := run(*out, strings.Split(*arch, ",")); err != nil {
 		fmt.Fprintln(os.Stderr, "package:", err)
 		os.Exit(1)
 	}
 }
 
-func run(out string) error {
+func run(out string, architectures []string) error {
 	if err := os.MkdirAll(out, 0o755); err != nil {
 		return err
 	}
@@ -44,7 +45,7 @@ func run(out string) error {
 	}
 	defer os.RemoveAll(tmp)
 	var errs []error
-	for _, arch := range []string{"amd64", "arm64"} {
+	for _, arch := range architectures {
 		errs = append(errs, build(out, tmp, arch))
 	}
 	return errors.Join(errs...)

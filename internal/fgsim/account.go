@@ -5,6 +5,7 @@ import (
 	"hash/maphash"
 	"strings"
 	"sync"
+	"time"
 
 	"functiongraph-ingest/internal/simulator"
 )
@@ -72,7 +73,7 @@ func NewAccount() *Account {
 }
 
 // Posted implements [Recorder].
-func (a *Account) Posted(d *simulator.Delivery, status int) {
+func (a *Account) Posted(d *simulator.Delivery, status int, _ time.Duration) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for i := range d.Events {

@@ -16,7 +16,7 @@ func recorded(status int) (*Account, []Sighting) {
 	var there []Sighting
 	for range 30 {
 		g.Next(&d)
-		a.Posted(&d, status)
+		a.Posted(&d, status, 0)
 		for i := range d.Events {
 			e := &d.Events[i]
 			there = append(there, Sighting{Key: e.Key, Value: append([]byte{}, d.Raw(e)...), DeadLetter: e.Broken != simulator.Intact})
@@ -123,7 +123,7 @@ func TestJournal(t *testing.T) {
 	events := 0
 	for range 20 {
 		g.Next(&d)
-		j.Posted(&d, 200)
+		j.Posted(&d, 200, 0)
 		events += len(d.Events)
 	}
 	lines := strings.Split(strings.TrimSpace(b.String()), "\n")
@@ -144,7 +144,7 @@ func TestAccountDoesNotAskForOwnLines(t *testing.T) {
 	g := simulator.New(simulator.Config{})
 	var d simulator.Delivery
 	g.Logs(&d, []string{"started", "stopped"})
-	a.Posted(&d, 200)
+	a.Posted(&d, 200, 0)
 	a.Saw(Sighting{Value: d.Raw(&d.Events[0])})
 	if v := a.Verdict(); v.OwnLeftOut != 1 || v.Err() != nil {
 		t.Errorf("%+v", v)

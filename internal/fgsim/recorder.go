@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"io"
 	"sync"
+	"time"
 
 	"functiongraph-ingest/internal/simulator"
 )
@@ -12,9 +13,10 @@ import (
 // Recorder hears of every attempt to post a body. Its method is called by several goroutines, by one at a
 // time for the same body.
 type Recorder interface {
-	// Posted is called after each attempt with its status, 0 when there was no answer. A body that is
-	// posted again (sent again, or twice) is heard of again. d is valid until Posted returns.
-	Posted(d *simulator.Delivery, status int)
+	// Posted is called after each attempt with its status, 0 when there was no answer, and the time from the
+	// beginning of the request to the end of the answer. A body that is posted again (sent again, or twice)
+	// is heard of again. d is valid until Posted returns.
+	Posted(d *simulator.Delivery, status int, took time.Duration)
 }
 
 // Journal is a Recorder that writes a line of JSON for every event of every attempt. It is for judges that
@@ -42,7 +44,7 @@ type journalLine struct {
 }
 
 // Posted implements [Recorder].
-func (j *Journal) Posted(d *simulator.Delivery, status int) {
+func (j *Journal) Posted(d *simulator.Delivery, status int, _ time.Duration) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	for i := range d.Events {

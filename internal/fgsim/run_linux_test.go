@@ -172,7 +172,7 @@ type posts struct {
 	sizes int
 }
 
-func (p *posts) Posted(d *simulator.Delivery, _ int) {
+func (p *posts) Posted(d *simulator.Delivery, _ int, _ time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.sizes += len(d.Body)

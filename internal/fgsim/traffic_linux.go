@@ -15,7 +15,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"functiongraph-ingest/bench/load"
+	"functiongraph-ingest/bench/hist"
 	"functiongraph-ingest/internal/simulator"
 )
 
@@ -42,8 +42,8 @@ type traffic struct {
 	mu        sync.Mutex
 	posts     Posts
 	invokes   map[string]int64
-	telemetry load.Hist
-	events    load.Hist // invocation events
+	telemetry hist.Hist
+	events    hist.Hist // invocation events
 }
 
 type sender struct {
@@ -321,7 +321,7 @@ func (s *sender) try(ctx context.Context, d *simulator.Delivery) int {
 	status, err := s.send(ctx, s.uri, body, length)
 	took := time.Since(begun)
 	if s.recorder != nil {
-		s.recorder.Posted(d, status)
+		s.recorder.Posted(d, status, took)
 	}
 	owed := !s.stopping.Load() && ctx.Err() == nil
 	s.count(func(c *Posts) {
@@ -371,7 +371,7 @@ func (t *traffic) result() (posts Posts, invocations Invocations, telemetry Late
 	return posts, invocations, latencyOf(&t.telemetry)
 }
 
-func latencyOf(h *load.Hist) Latency {
+func latencyOf(h *hist.Hist) Latency {
 	return Latency{P50: millis(h.Quantile(0.5)), P90: millis(h.Quantile(0.9)), P99: millis(h.Quantile(0.99)), Max: millis(h.Max())}
 }
 

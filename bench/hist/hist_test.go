@@ -1,4 +1,4 @@
-package load
+package hist
 
 import (
 	"math/rand/v2"

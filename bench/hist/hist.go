@@ -1,4 +1,5 @@
-package load
+// Package hist is a histogram of durations.
+package hist
 
 import (
 	"math/bits"

@@ -1,9 +1,13 @@
 package main
 
 import (
+	"archive/zip"
 	"bytes"
 	"context"
+	"errors"
 	"io"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -15,15 +19,15 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestParse(t *testing.T) {
 	for args, want := range map[string]string{
-		"":                                "",
-		"-duration 1m -rate 100":          "",
-		"-duration 1h":                    "broker in memory",
-		"-rate 0":                         "above 0",
-		"-duration -1s":                   "above 0",
-		"-senders 0":                      "1 to 256",
-		"now":                             "unexpected argument now",
-		"-nonsense":                       "not defined",
-		"-seed 7 -plain -ingest ./ingest": "",
+		"":                              "",
+		"-duration 1m -rate 100":        "",
+		"-duration 1h":                  "broker in memory",
+		"-rate 0":                       "above 0",
+		"-duration -1s":                 "above 0",
+		"-connections 0":                "1 to 256",
+		"now":                           "unexpected argument now",
+		"-nonsense":                     "not defined",
+		"-seed 7 -plain -package x.zip": "",
 	} {
 		_, err := parse(strings.Fields(args), io.Discard)
 		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
@@ -39,7 +43,7 @@ func short(t *testing.T, duration time.Duration) (options, *screen, *bytes.Buffe
 		t.Skip("builds and runs the program")
 	}
 	var out bytes.Buffer
-	return options{duration: duration, rate: 5000, senders: 3, seed: 1}, &screen{w: &out}, &out
+	return options{duration: duration, rate: 5000, connections: 3, seed: 1}, &screen{w: &out}, &out
 }
 
 func TestDemoAccountsForEverything(t *testing.T) {
@@ -75,14 +79,28 @@ func TestInterruptedDemoAccountsForEverything(t *testing.T) {
 	}
 }
 
-func TestDemoOfABrokenIngest(t *testing.T) {
-	o, s, _ := short(t, time.Second)
-	o.bin = "/bin/false"
-	if ok, err := run(t.Context(), o, s); ok || err == nil || !strings.Contains(err.Error(), "ended before it was ready") {
-		t.Errorf("%v, %v", ok, err)
-	}
-	o.bin = "/nowhere/ingest"
+func TestDemoOfABrokenPackage(t *testing.T) {
+	o, s, out := short(t, time.Second)
+	o.zip = "/nowhere/package.zip"
 	if ok, err := run(t.Context(), o, s); ok || err == nil {
 		t.Errorf("%v, %v", ok, err)
+	}
+	o.zip = filepath.Join(t.TempDir(), "package.zip")
+	f, err := os.Create(o.zip)
+	if err != nil {
+		t.Fatal(err)
+	}
+	z := zip.NewWriter(f)
+	h := &zip.FileHeader{Name: "extension/extension.sh"}
+	h.SetMode(0o755)
+	w, err := z.CreateHeader(h)
+	if err == nil {
+		_, err = io.WriteString(w, "#!/bin/sh\nexit 3\n")
+	}
+	if err := errors.Join(err, z.Close(), f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if ok, err := run(t.Context(), o, s); ok || err != nil || !strings.Contains(out.String(), "exit code 3") {
+		t.Errorf("%v, %v:\n%s", ok, err, out)
 	}
 }

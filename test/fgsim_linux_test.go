@@ -1,0 +1,142 @@
+package test
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"functiongraph-ingest/internal/fgsim"
+	"functiongraph-ingest/internal/simulator"
+	"functiongraph-ingest/test/kafkatest"
+	"functiongraph-ingest/test/proc"
+)
+
+// packageOf builds the dependency package as users get it.
+func packageOf(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	out, err := exec.Command("go", "run", "functiongraph-ingest/cmd/package", "-arch", runtime.GOARCH, "-out", dir).CombinedOutput()
+	if err != nil {
+		t.Fatalf("package: %v\n%s", err, out)
+	}
+	return filepath.Join(dir, "ingest-extension-linux-"+runtime.GOARCH+".zip")
+}
+
+// posted counts events on their way to the account: those of bodies answered 200, and those whose fate
+// another answer, or none, leaves open.
+type posted struct {
+	*fgsim.Account
+	mu          sync.Mutex
+	acked, open int64
+}
+
+func (p *posted) Posted(d *simulator.Delivery, status int, took time.Duration) {
+	p.Account.Posted(d, status, took)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if status == 200 {
+		p.acked += int64(len(d.Events))
+	} else {
+		p.open += int64(len(d.Events))
+	}
+}
+
+// The package in the simulator, against a real Kafka: zip, start script, registration, subscription,
+// invocations, telemetry, SIGTERM. What was answered 200 is there once, in order, and the ledger of the last
+// line says the same.
+func TestPackageInFunctionGraph(t *testing.T) {
+	k := kafka(t)
+	zipped := packageOf(t)
+	for _, tt := range []struct {
+		name, topic, scenario string
+		freezes               int
+		invocations           int64 // at least
+	}{
+		{"1,000 invocations at once, 10 freezes", "fgsim-freezes",
+			"{traffic: {duration: 8s, concurrency: 1000, steady: true, connections: 8, rate: 20000}, freeze: {times: 10, for: 200ms}, platform: {slips: 0.1, invoke: both, resend: 200}}", 10, 1000},
+		{"hostile", "fgsim-hostile",
+			"{traffic: {duration: 5s, concurrency: 200, connections: 8, rate: 5000, burst: 4}, platform: {invoke: both, resend: 20, slips: 0.1, broken: 0.1, duplicate: 0.02, chunked: 0.2, slow: 0.02, slowFor: 300ms, oversize: 0.005, size: 5MiB}}", 0, 200},
+		{"SIGTERM under load", "fgsim-sigterm",
+			"{traffic: {duration: 2s, concurrency: 500, steady: true, connections: 8, rate: 20000}, platform: {resend: 200}, stop: {underLoad: true}}", 0, 500},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			k.Topic(t, tt.topic, 4, nil)
+			k.Topic(t, tt.topic+".dlq", 1, nil)
+			s, err := fgsim.Parse([]byte(tt.scenario), "name="+tt.topic, "ready=60s", "stop.grace=30s")
+			must(t, err)
+			account := &posted{Account: fgsim.NewAccount()}
+			report, err := fgsim.Run(t.Context(), fgsim.Options{
+				Scenario: s, Package: zipped, Recorder: account, Env: []string{
+					"INGEST_BROKERS=" + k.Bootstrap(), "INGEST_TOPIC=" + tt.topic,
+					"INGEST_SPOOL_DIR=" + filepath.Join(t.TempDir(), "spool"), "INGEST_SHUTDOWN_TIMEOUT=20s",
+				},
+			})
+			must(t, err)
+			var told strings.Builder
+			must(t, report.WriteText(&told))
+			t.Log("\n" + told.String())
+			if !report.OK() || report.Exit.Code != 0 || report.Freezes != tt.freezes || report.Invocations.Sent < tt.invocations {
+				t.Errorf("exit code %d, %d freezes, %d invocations, or the simulator found faults",
+					report.Exit.Code, report.Freezes, report.Invocations.Sent)
+			}
+			events, dead := consume(t, k, account, tt.topic)
+			v := account.Verdict()
+			if err := v.Err(); err != nil {
+				t.Error(err)
+			}
+			if err := books(report, account, events, dead); err != nil {
+				t.Error(err)
+			}
+			t.Logf("%d posted, %d acked, %d open, %d found, %d own lines left out", v.Posted, account.acked, account.open, v.Seen, v.OwnLeftOut)
+		})
+	}
+}
+
+// consume shows the account what is in the topic and in that of its dead letters, and counts it.
+func consume(t *testing.T, k *kafkatest.Cluster, account *posted, topic string) (events, dead int64) {
+	t.Helper()
+	for _, m := range kafkatest.Kcat(t, k.Bootstrap(), topic) {
+		account.Saw(fgsim.Sighting{Key: string(m.Key), Value: m.Value, Partition: int32(m.Partition)})
+		events++
+	}
+	for _, m := range kafkatest.Kcat(t, k.Bootstrap(), topic+".dlq") {
+		account.Saw(fgsim.Sighting{Key: string(m.Key), Value: m.Value, Partition: int32(m.Partition), DeadLetter: true})
+		dead++
+	}
+	return events, dead
+}
+
+// books compares the ledger, the last line that was printed, with what was posted and with what was found.
+func books(report *fgsim.Report, p *posted, events, dead int64) error {
+	tail := report.Printed.Tail
+	if len(tail) == 0 {
+		return fmt.Errorf("nothing was printed")
+	}
+	d := json.NewDecoder(bytes.NewReader([]byte(tail[len(tail)-1])))
+	d.DisallowUnknownFields()
+	var l proc.Ledger
+	if err := d.Decode(&l); err != nil {
+		return fmt.Errorf("the last line is no ledger: %w: %q", err, tail[len(tail)-1])
+	}
+	if err := l.Balance(); err != nil {
+		return err
+	}
+	if l.Delivered != events || l.DeadLettered != dead || events == 0 {
+		return fmt.Errorf("%d events and %d dead letters found, ledger %+v", events, dead, l)
+	}
+	// The process's own lines are not admitted. What was not answered 200 may be.
+	if in := l.Admitted + l.OwnLines; in < p.acked || in > p.acked+p.open || l.OwnLines == 0 {
+		return fmt.Errorf("%d events acknowledged, %d open, ledger %+v", p.acked, p.open, l)
+	}
+	if l.Recovered+l.SetAside+l.Spooled+l.InFlight+l.DroppedTotal() != 0 {
+		return fmt.Errorf("Kafka was there all the time, ledger %+v", l)
+	}
+	return nil
+}
