@@ -2,7 +2,10 @@ package body
 
 import (
 	"math/rand/v2"
+	"runtime"
+	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"testing"
 )
 
@@ -119,5 +122,46 @@ func BenchmarkGetPut(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		p.Put(p.Get(300))
+	}
+}
+
+// TestGarbageIsBounded: bodies that grow and vary in size make the pool let go of many times its
+// budget. Without any help of the runtime's own pace the heap stays within the budget, a quarter of
+// it, and the buffers that are let go and made last.
+func TestGarbageIsBounded(t *testing.T) {
+	const budget, largest = 6 << 20, 1 << 20
+	defer debug.SetGCPercent(debug.SetGCPercent(-1))
+	runtime.GC()
+	heap := func() int64 {
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc)
+	}
+	before := heap()
+	p := NewPool(budget)
+	var peak atomic.Int64
+	var wg sync.WaitGroup
+	for range 2 {
+		wg.Go(func() {
+			for i := range 60 {
+				// Each holds half of the budget at most, in buffers of one size, and then of the next.
+				size := int64(1<<20) >> (i % 5)
+				var held []*Body
+				for range budget / 2 / size {
+					held = append(held, p.Get(size))
+				}
+				for _, b := range held {
+					p.Put(b)
+				}
+				h := heap() - before
+				for old := peak.Load(); h > old && !peak.CompareAndSwap(old, h); old = peak.Load() {
+				}
+			}
+		})
+	}
+	wg.Wait()
+	t.Logf("peak %.1f MiB", float64(peak.Load())/(1<<20))
+	if limit := int64(budget + budget/garbageShare + 2*largest + 1<<20); peak.Load() > limit {
+		t.Errorf("the heap grew by %d bytes, %d expected at most", peak.Load(), limit)
 	}
 }

@@ -7,8 +7,11 @@ import "time"
 // an early answer the sending side is closed, what the client still sends is discarded, and only then
 // the connection is closed.
 const (
-	// lingerTime bounds a linger together with Config.MaxBodyBytes.
+	// lingerTime bounds a linger together with lingerBodies.
 	lingerTime = 2 * time.Second
+	// lingerBodies is how many times Config.MaxBodyBytes a linger discards: who sends too much mostly
+	// sends somewhat too much, and must see the 413.
+	lingerBodies = 4
 	// patience is how long nothing is read at first. A client that reads while it writes sees the answer
 	// and stops by itself, with no more than the receive buffer sent; reading at once would only invite
 	// the rest of its body. Who writes everything before reading is served after that.
@@ -29,7 +32,7 @@ func (c *conn) lingering() {
 	if c.SetReadDeadline(time.Now().Add(c.srv.lingerTime)) != nil {
 		return
 	}
-	c.discard(c.srv.cfg.MaxBodyBytes)
+	c.discard(lingerBodies * c.srv.cfg.MaxBodyBytes)
 }
 
 // turnAway answers a connection that is not served. It waits for the request: a client is not

@@ -12,6 +12,8 @@ import (
 // linger the kernel answers the unread body with a reset and the client never sees the answer.
 func TestEarlyRefusalReachesClient(t *testing.T) {
 	data := strings.Repeat("x", 4<<20)
+	chunkedData := "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" + strings.Repeat("400000\r\n"+data+"\r\n", 3) + "0\r\n\r\n"
+	none := func(*rig) {}
 	for _, c := range []struct {
 		name, request string
 		status        int
@@ -19,8 +21,10 @@ func TestEarlyRefusalReachesClient(t *testing.T) {
 	}{
 		{"full", post("/", data), 503, func(r *rig) { _ = r.gate.TryReserve(r.limit - 1<<20) }},
 		{"shutting down", post("/", data), 503, func(r *rig) { r.srv.Drain() }},
-		{"encoding", post("/", data, "Content-Encoding: zstd"), 415, func(*rig) {}},
-		{"path", post("/nope", data), 404, func(*rig) {}},
+		{"encoding", post("/", data, "Content-Encoding: zstd"), 415, none},
+		{"path", post("/nope", data), 404, none},
+		{"too large", post("/", strings.Repeat(data, 3)), 413, none},
+		{"too large, chunked", chunkedData, 413, none},
 		{"chunked, no room to grow", "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n400000\r\n" + data + "\r\n0\r\n\r\n", 503,
 			func(r *rig) { _ = r.gate.TryReserve(r.limit - 1<<20) }},
 	} {
