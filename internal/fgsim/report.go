@@ -74,7 +74,8 @@ type Printed struct {
 	Tail    []string `json:"tail"`
 }
 
-// Process is what the process group used until it was told to stop, and a single process until its end.
+// Process is what the process group used until it was told to stop, and a single process until its end; its memory
+// until then.
 type Process struct {
 	IdleRSS  int64   `json:"idleRSS"` // after the idle phase, or when it had subscribed
 	PeakRSS  int64   `json:"peakRSS"`

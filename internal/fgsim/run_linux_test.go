@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -93,6 +94,19 @@ func TestAGoodExtension(t *testing.T) {
 	if err != nil || !bytes.Contains(text, []byte(`"violations":[]`)) {
 		t.Errorf("%s %v", text, err)
 	}
+}
+
+// The simulator's own memory is not the extension's.
+func TestPeakWithoutTheSimulators(t *testing.T) {
+	own := make([]byte, 256<<20)
+	for i := 0; i < len(own); i += 4096 {
+		own[i] = 1
+	}
+	r := play(t, scenario(t, shortTraffic), "good")
+	if p := r.Process; p.PeakRSS < 1<<20 || p.PeakRSS > int64(len(own))/2 {
+		t.Errorf("peak %d", p.PeakRSS)
+	}
+	runtime.KeepAlive(own)
 }
 
 // Every wrong extension is named.

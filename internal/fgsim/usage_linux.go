@@ -80,10 +80,10 @@ func statusOf(name string) map[string]int64 {
 	return values
 }
 
-// final adds what the kernel says about the first process and the children it waited for.
+// final adds what the kernel says about the first process and the children it waited for. Its peak of memory is
+// left out: it begins with that of this process, in whose memory the child lives until its exec.
 func (p *process) final(u usage) usage {
 	if r, ok := p.cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
-		u.peak = max(u.peak, int64(r.Maxrss)<<10)
 		u.cpu = max(u.cpu, p.cmd.ProcessState.UserTime()+p.cmd.ProcessState.SystemTime())
 		u.switches = max(u.switches, int64(r.Nvcsw+r.Nivcsw))
 	}
