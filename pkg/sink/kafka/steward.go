@@ -33,6 +33,7 @@ const (
 	refreshEvery   = time.Second            // at most: thousands of instances may see the same leader move
 	deadTopicEvery = time.Minute            // between attempts to create the dead-letter topic
 	unreadyPoll    = 250 * time.Millisecond // while something is missing
+	hurriedRounds  = 40                     // of unreadyPoll, then refreshEvery: a process beside a function shall not cost it anything
 )
 
 func (s *Sink) nudge() {
@@ -67,6 +68,7 @@ func (s *Sink) steward() {
 		return
 	}
 	var refreshed time.Time
+	failed := 0 // rounds in a row
 	for s.ctx.Err() == nil {
 		s.mu.Lock()
 		refresh := s.want.refresh
@@ -84,10 +86,13 @@ func (s *Sink) steward() {
 		}
 		wait := s.cfg.MetadataTTL
 		if err := s.tend(); err != nil {
+			failed++
 			wait = unreadyPoll
-			if classOfError(err) == classConfig {
-				wait = refreshEvery // someone must act: no hurry
+			if classOfError(err) == classConfig || failed > hurriedRounds {
+				wait = refreshEvery // someone must act, or it lasts: no hurry
 			}
+		} else {
+			failed = 0
 		}
 		s.sleepOrKick(wait)
 	}
