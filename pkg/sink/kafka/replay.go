@@ -103,7 +103,9 @@ func (w *worker) prepared() {
 			w.unread(e)
 			continue
 		}
-		e.batch.final = true
+		if !e.batch.final { // the spooler may be reading it
+			e.batch.final = true
+		}
 		if e.suspect {
 			s.suspect(e.batch)
 		}
