@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -54,14 +55,17 @@ func TestDemoAccountsForEverything(t *testing.T) {
 	}
 }
 
-// started is a screen that calls f with the first line of the view.
+// consuming is in the view when something has come out at the other end.
+var consuming = regexp.MustCompile(`consumed [1-9]`)
+
+// started is a screen that calls f when the view tells of the first events that were consumed.
 type started struct {
 	io.Writer
 	f func()
 }
 
 func (s *started) Write(p []byte) (int, error) {
-	if bytes.Contains(p, []byte("  in ")) && s.f != nil {
+	if s.f != nil && consuming.Match(p) {
 		s.f()
 		s.f = nil
 	}
