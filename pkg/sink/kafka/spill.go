@@ -73,6 +73,9 @@ func (s *Sink) spill() (again bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	p.work = work
+	if len(work) == 0 {
+		p.pressed = false // it cannot be written just now; who waits presses again
+	}
 	l.shed()
 	p.spilledAt = time.Now()
 	s.submit(g)

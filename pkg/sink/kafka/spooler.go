@@ -125,6 +125,7 @@ func (s *Sink) runSpooler() {
 		s.placeStrays()
 		at := s.commit()
 		if s.spill() {
+			s.endFrames()
 			continue
 		}
 		if s.syncHere() {
@@ -272,8 +273,8 @@ func (l *lane) unframed() *batch {
 			return notWriting(b)
 		}
 	}
-	for d.framed < len(l.queue) && l.queue[d.framed].root != nil {
-		d.framed++ // another batch's frame stands for it
+	for d.framed < len(l.queue) && (l.queue[d.framed].root != nil || l.queue[d.framed].pos != 0) {
+		d.framed++ // root: another batch's frame stands for it
 	}
 	if d.framed < len(l.queue) {
 		return notWriting(l.queue[d.framed])
@@ -566,6 +567,7 @@ func (s *Sink) sync() bool {
 	s.mu.Lock()
 	p.syncing, p.fastDisk = false, took < fastSync
 	for _, g := range groups {
+		clear(g.acks) // told, or left to their own timeout when the disk did not confirm
 		if len(p.acks) < 4 && cap(g.acks) <= 1024 {
 			p.acks = append(p.acks, g.acks[:0])
 		}

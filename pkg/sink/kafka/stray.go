@@ -156,11 +156,18 @@ func (s *Sink) placeFrame(t *topic, partition int32, f *SpoolFrame) error {
 		m := SpoolMeta{Events: min(events, g.rb.Count()), Records: g.rb.Count(), FirstTimestamp: g.rb.FirstTimestamp(), Replaces: true}
 		events -= m.Events
 		pos, err := g.lane.disk.q.Append(m, g.rb.Parts(nil))
+		s.mu.Lock()
 		if err != nil {
+			// The whole frame is placed again: what was placed by now may come twice.
+			s.possibleDuplicates.Add(int64(f.Events - events - m.Events))
+			if parent != nil {
+				parent.pos = f.Pos
+				t.lobby.disk.spilled = append([]*batch{parent}, t.lobby.disk.spilled...)
+			}
+			s.mu.Unlock()
 			return err
 		}
 		g.rb.Release()
-		s.mu.Lock()
 		g.lane.extendDisk(pos)
 		if parent != nil {
 			nb := s.newBatch(g.lane)
