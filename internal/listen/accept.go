@@ -65,8 +65,7 @@ func (s *Server) take(nc *net.TCPConn) {
 func (s *Server) serve(c *conn) {
 	defer s.conns.remove(c)
 	if c.extra {
-		s.count.refuse(reasonTooManyConns)
-		c.turnAway(s.tooManyConns())
+		c.turnAway()
 		return
 	}
 	for c.sleep() {

@@ -1,6 +1,9 @@
 package listen
 
-import "time"
+import (
+	"io"
+	"time"
+)
 
 // A server that closes a connection while the client still sends makes the kernel answer with a
 // reset, and a reset makes the client's kernel throw away an answer that was not read yet. So after
@@ -21,6 +24,12 @@ const (
 	scratchSize = 64 << 10
 )
 
+// An invocation event's request line begins like this on both documented paths, and acknowledged is the answer.
+const (
+	invocationStart = "POST /extension/"
+	acknowledged    = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+)
+
 // lingering says that no answer follows, and discards until the client closes or a bound is reached.
 func (c *conn) lingering() {
 	c.enter(closing, never)
@@ -36,13 +45,27 @@ func (c *conn) lingering() {
 }
 
 // turnAway answers a connection that is not served. It waits for the request: a client is not
-// prepared for an answer that comes before it.
-func (c *conn) turnAway(answer []byte) {
+// prepared for an answer that comes before it. An invocation event is acknowledged all the same: the
+// platform waits for that, and the user's function with it. Its first bytes tell; nothing else is looked at.
+func (c *conn) turnAway() {
 	defer func() { _ = c.TCPConn.Close() }()
-	if c.SetDeadline(time.Now().Add(c.srv.lingerTime)) != nil || !c.discard(1) {
+	var start [len(invocationStart)]byte
+	if c.SetDeadline(time.Now().Add(c.srv.lingerTime)) != nil {
 		return
 	}
-	if _, err := c.TCPConn.Write(answer); err == nil {
+	n, err := io.ReadFull(c.TCPConn, start[:])
+	if n == 0 {
+		c.srv.count.refuse(reasonTooManyConns)
+		return
+	}
+	answer := acknowledged
+	if err != nil || string(start[:]) != invocationStart {
+		c.srv.count.refuse(reasonTooManyConns)
+		answer = c.srv.tooManyConns()
+	} else {
+		c.srv.count.events.Add(1)
+	}
+	if _, err := io.WriteString(c.TCPConn, answer); err == nil {
 		c.lingering()
 	}
 }

@@ -84,8 +84,8 @@ func TestLingerIsBounded(t *testing.T) {
 	until(t, "the connection is gone", func() bool { return r.srv.Stats().OpenConns == 0 })
 }
 
-// TestTooManyConnections: a connection beyond the limit gets its 503, after its request, and one that
-// comes when there is room is served.
+// TestTooManyConnections: a connection beyond the limit gets its 503, after its request, or its 200 if it is an
+// invocation event; and one that comes when there is room is served.
 func TestTooManyConnections(t *testing.T) {
 	r := start(t, withConfig(func(c *Config) { c.MaxConns = 2 }))
 	first, second := r.dial(), r.dial()
@@ -101,6 +101,15 @@ func TestTooManyConnections(t *testing.T) {
 		got := c.reply()
 		if got.status != 503 || got.header.Get("Retry-After") != "1" || !got.close || !strings.Contains(got.body, "too many connections: 2") {
 			t.Fatalf("%+v", got)
+		}
+		c.closed()
+		_ = c.Close()
+	}
+	for _, path := range []string{"/extension/invoke", "/extension/register"} {
+		c := r.dial()
+		c.send(post(path, `{"traceId":"1"}`))
+		if got := c.reply(); got.status != 200 || !got.close {
+			t.Fatalf("an invocation event beyond the limit: %+v", got)
 		}
 		c.closed()
 		_ = c.Close()

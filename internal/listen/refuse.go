@@ -100,9 +100,9 @@ func pathHint(cfg *Config) string {
 }
 
 // tooManyConns is a whole HTTP response: nobody parses that request.
-func (s *Server) tooManyConns() []byte {
+func (s *Server) tooManyConns() string {
 	text := s.texts.byReason[reasonTooManyConns]
-	return fmt.Appendf(nil, "HTTP/1.1 503 Service Unavailable\r\nRetry-After: %s\r\nConnection: close\r\n"+
+	return fmt.Sprintf("HTTP/1.1 503 Service Unavailable\r\nRetry-After: %s\r\nConnection: close\r\n"+
 		"Content-Type: text/plain\r\nContent-Length: %d\r\n\r\n%s", s.pace.header(), len(text), text)
 }
 
