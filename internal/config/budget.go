@@ -61,6 +61,8 @@ type Budget struct {
 //	connections   4      6     12     12     32      limit / 8, from 64MiB up at least 1,024 connections
 //	buffers       8     12     16     16     16      --buffer-bytes, less while the gate is short
 //	gate          6     16     22     54     194     the rest
+//
+// A spool takes a 16th of the limit, from buffers and gate.
 func (c *Config) Budget() (Budget, error) {
 	b := c.split(c.MemoryLimit)
 	if b.Gate < leastGate {

@@ -34,8 +34,8 @@
 //	Append ─▶ page cache ─Sync─▶ disk
 //	   Peek ─▶ Sending(pos, stamp) ─▶ first send … ack ─▶ Done(pos) ─▶ all of the segment done: removed
 //
-// Sending and Done are one write of one sector into the page cache each, which outlives the process.
-// So after a kill at most one frame of each queue is in doubt; [Queue.Doubt] has its stamp.
+// Sending and Done are one write of one sector into the page cache each, which outlives the process;
+// DoneSoon leaves its write to the next Sending. So after a kill at most one frame of each queue is in doubt; [Queue.Doubt] has its stamp.
 //
 // # Segment, version 1
 //
