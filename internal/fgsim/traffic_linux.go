@@ -231,17 +231,28 @@ func answerText(status int, err error) string {
 	return "answered " + strconv.Itoa(status)
 }
 
-// send posts and reads the answer. The status is 0 when there is none. length is -1 for chunked.
+// send posts and reads the answer. The status is 0 when there is none. length is -1 for chunked. After it the
+// body is the caller's again: an answer may come before the body is through (a refusal does), and the client
+// goes on reading the body then until it closes it.
 func (t *traffic) send(ctx context.Context, url string, body io.Reader, length int64) (int, error) {
-	ctx, cancel := context.WithTimeout(ctx, t.scenario.Platform.Timeout)
-	defer cancel()
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, url, io.NopCloser(body))
+	lent := &lentBody{Reader: body, closed: make(chan struct{})}
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, url, lent)
 	if err != nil {
 		return 0, err
 	}
 	r.ContentLength = length
 	r.Header.Set("Content-Type", "application/json")
-	resp, err := t.client.Do(r)
+	status, err := t.do(r)
+	<-lent.closed
+	return status, err
+}
+
+// do is an exchange within the time that the scenario gives. Its end ends the connection where need be, so
+// that the body is closed soon after.
+func (t *traffic) do(r *http.Request) (int, error) {
+	ctx, cancel := context.WithTimeout(r.Context(), t.scenario.Platform.Timeout)
+	defer cancel()
+	resp, err := t.client.Do(r.WithContext(ctx))
 	if err != nil {
 		return 0, err
 	}
@@ -251,6 +262,18 @@ func (t *traffic) send(ctx context.Context, url string, body io.Reader, length i
 		return 0, err
 	}
 	return resp.StatusCode, nil
+}
+
+// lentBody says when the client has done with a body.
+type lentBody struct {
+	io.Reader
+	once   sync.Once
+	closed chan struct{}
+}
+
+func (b *lentBody) Close() error {
+	b.once.Do(func() { close(b.closed) })
+	return nil
 }
 
 func (s *sender) chance(share float64) bool { return share > 0 && s.rng.Float64() < share }
