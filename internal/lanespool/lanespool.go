@@ -16,11 +16,14 @@ func Open(cfg spool.Config, deps spool.Deps) (*Spool, error) {
 	if err != nil {
 		return nil, translate(err)
 	}
-	return &Spool{s}, nil
+	return &Spool{Spool: s}, nil
 }
 
 // Spool is a spool.Spool as a kafka.Spool.
-type Spool struct{ *spool.Spool }
+type Spool struct {
+	*spool.Spool
+	frames []spool.Write // of Append, which has one caller at a time
+}
 
 var _ kafka.Spool = (*Spool)(nil)
 
@@ -39,6 +42,23 @@ func (s *Spool) Queues() []kafka.SpoolQueue {
 	return out
 }
 
+// Append implements kafka.Spool.
+func (s *Spool) Append(frames []kafka.SpoolWrite) (n int, err error) {
+	s.frames = s.frames[:0]
+	for i := range frames {
+		w := &frames[i]
+		s.frames = append(s.frames, spool.Write{
+			Queue: w.Queue.(*queue).Queue, Meta: meta(w.SpoolMeta), Batch: w.Wire, InDoubt: w.InDoubt, Stamp: spool.Stamp(w.Stamp),
+		})
+	}
+	n, err = s.Spool.Append(s.frames)
+	for i := range n {
+		frames[i].Pos = uint64(s.frames[i].Pos)
+	}
+	clear(s.frames)
+	return n, translate(err)
+}
+
 // Sync implements kafka.Spool.
 func (s *Spool) Sync(first, last uint64) error {
 	return s.Spool.Sync(spool.Pos(first), spool.Pos(last))
@@ -53,16 +73,6 @@ func (s *Spool) Stats() kafka.SpoolStats {
 }
 
 type queue struct{ *spool.Queue }
-
-func (q *queue) Append(m kafka.SpoolMeta, wire [][]byte) (uint64, error) {
-	pos, err := q.Queue.Append(meta(m), wire...)
-	return uint64(pos), translate(err)
-}
-
-func (q *queue) AppendInDoubt(m kafka.SpoolMeta, st kafka.SpoolStamp, wire [][]byte) (uint64, error) {
-	pos, err := q.Queue.AppendInDoubt(meta(m), spool.Stamp(st), wire...)
-	return uint64(pos), translate(err)
-}
 
 func (q *queue) Head() (pos uint64, bytes int64, events int, ok bool) {
 	p, bytes, events, ok := q.Queue.Head()

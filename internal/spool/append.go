@@ -25,96 +25,178 @@ const freeStep = 1 << 20
 // writer is the state of whoever appends; Spool.writing guards it.
 type writer struct {
 	nextSegment uint32
-	head        [frameHeaderBytes + maxTopicBytes]byte
+	heads       []byte
 	mark        [markBytes]byte
 	vec         [][]byte
 	allowance   int64     // bytes that may be written before the free space is asked for again
 	retryAt     time.Time // when latched: not before this
 }
 
-// Append writes a frame to the end of the queue: into the page cache, so that it outlives the process;
-// Spool.Sync makes it outlive the machine. The batch is batch's parts one after the other; they are
-// not retained. No allocation.
-//
-// An error means that the frame is not in the queue: ErrFull, ErrWrite, ErrTooLarge, ErrClosed. After
-// ErrWrite the segment gets no more frames; the spool goes on in another one when the disk works again.
-// The part of the frame that was written is cut off; only if that fails as well, and the process ends, and
-// the part happens to be all of it, does the frame come back.
-func (q *Queue) Append(m Meta, batch ...[]byte) (Pos, error) { return q.append(m, nil, batch) }
+// Write is a frame to be written.
+type Write struct {
+	Queue *Queue
+	Meta
+	Batch [][]byte // one after the other; not retained
+	// InDoubt: the batch was sent already, under Stamp, and has no answer yet. The cursor names the frame
+	// before it is written, so that no kill finds the one without the other: a cursor that names a frame
+	// which is not there means nothing. No frame of the queue may stand before it.
+	InDoubt bool
+	Stamp   Stamp
 
-// AppendInDoubt is Append for a batch that was sent already, under a stamp, and has no answer yet. The
-// cursor names the frame before it is written, so that no kill finds the one without the other: a cursor
-// that names a frame which is not there means nothing. No frame of the queue may stand before it.
-func (q *Queue) AppendInDoubt(m Meta, st Stamp, batch ...[]byte) (Pos, error) {
-	return q.append(m, &st, batch)
+	Pos Pos // set by Append
+
+	size int64 // of the frame
+	n    int   // of the batch
+	crc  uint32
 }
 
-func (q *Queue) append(m Meta, inDoubt *Stamp, batch [][]byte) (Pos, error) {
-	s := q.s
-	n, crc := 0, uint32(0)
-	for _, p := range batch {
-		n += len(p)
-	}
-	size := frameHeaderBytes + int64(len(q.topic)) + int64(n)
-	if size > maxFrameBytes || size+emptySegment > s.cfg.MaxBytes-s.cfg.reserve() {
-		return 0, fmt.Errorf("%w: %d bytes; the spool's bound is %d (--spool-max)", ErrTooLarge, size, s.cfg.MaxBytes)
-	}
-	for _, p := range batch {
-		crc = updateChecksum(crc, p)
+// maxTogether bounds what goes into one write: a short one is to be lost when it fails.
+const maxTogether = 1 << 20
+
+// Append writes frames to the ends of their queues, in order: into the page cache, so that they outlive the
+// process; Sync makes them outlive the machine. As many as fit go in one write. No allocation for a few.
+//
+// n of them are there, in order. The error is about the next one: ErrFull, ErrWrite, ErrTooLarge, ErrClosed.
+// After ErrWrite the segment gets no more frames; the spool goes on in another one when the disk works again.
+// The part that was written is cut off; only if that fails as well, and the process ends, do those frames
+// come back that were written whole.
+func (s *Spool) Append(frames []Write) (n int, err error) {
+	for i := range frames {
+		frames[i].measure()
 	}
 	s.writing.Lock()
 	defer s.writing.Unlock()
-	reserve := s.cfg.reserve()
-	if m.Replaces {
+	for n < len(frames) && err == nil {
+		group := frames[n : n+s.together(frames[n:])]
+		if err = s.append(group); err == nil {
+			n += len(group)
+		}
+	}
+	return n, err
+}
+
+// Append is Spool.Append for one frame.
+func (q *Queue) Append(m Meta, batch ...[]byte) (Pos, error) {
+	w := [1]Write{{Queue: q, Meta: m, Batch: batch}}
+	_, err := q.s.Append(w[:])
+	return w[0].Pos, err
+}
+
+// measure is the work on a frame that needs no lock.
+func (w *Write) measure() {
+	w.Pos, w.n, w.crc = 0, 0, 0
+	for _, p := range w.Batch {
+		w.n += len(p)
+		w.crc = updateChecksum(w.crc, p)
+	}
+	w.size = frameHeaderBytes + int64(len(w.Queue.topic)) + int64(w.n)
+}
+
+// together is how many of the frames certainly fit into the active segment, at least 1: what comes at a border of
+// any kind is written by itself. s.writing is held.
+func (s *Spool) together(frames []Write) (n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	g := s.active
+	if g == nil || g.broken || s.latched != nil {
+		return 1
+	}
+	used := s.used + s.aside.bytes.Load() + s.stats.quarantineBytes
+	size := int64(0)
+	for n < len(frames) {
+		w := &frames[n]
+		size += w.size
+		grown := max(g.size+size+markBytes-g.length, 0)
+		if w.InDoubt || w.Replaces || size > maxTogether || g.size+size > s.cfg.SegmentBytes ||
+			used+grown > s.cfg.MaxBytes-s.cfg.reserve() || s.stats.frames+n >= s.cfg.MaxFrames || s.allowance < size+emptySegment {
+			break
+		}
+		n++
+	}
+	return max(n, 1)
+}
+
+// append writes frames by one write; more than one only as together allows. s.writing is held.
+func (s *Spool) append(frames []Write) error {
+	size, reserve := int64(0), s.cfg.reserve()
+	for i := range frames {
+		size += frames[i].size
+	}
+	w := &frames[0]
+	if size > maxFrameBytes || size+emptySegment > s.cfg.MaxBytes-reserve {
+		return fmt.Errorf("%w: %d bytes; the spool's bound is %d (--spool-max)", ErrTooLarge, size, s.cfg.MaxBytes)
+	}
+	if w.Replaces {
 		reserve = 0
 	}
 	g, err := s.writable(size, reserve)
 	if err != nil {
-		return 0, err
+		return err
 	}
-	s.cursors.begin(q)
-	if inDoubt != nil {
-		if err := q.Sending(makePos(g.number, g.size), *inDoubt); err != nil {
-			return 0, fmt.Errorf("%w: %w", ErrWrite, err)
+	for i := range frames {
+		s.cursors.begin(frames[i].Queue)
+	}
+	if w.InDoubt {
+		if err := w.Queue.Sending(makePos(g.number, g.size), w.Stamp); err != nil {
+			return fmt.Errorf("%w: %w", ErrWrite, err)
 		}
 	}
-	if m.WrittenAt == 0 {
-		m.WrittenAt = s.now().UnixMilli()
-	}
-	h := frameHeader{
-		salt: g.salt, offset: uint32(g.size), batchLen: uint32(n), batchCRC: crc, kind: kindFrame,
-		topicLen: uint8(len(q.topic)), partition: q.partition, topicCRC: q.topicCRC, Meta: m,
-	}
-	h.put(s.head[:])
-	copy(s.head[frameHeaderBytes:], q.topic)
-	s.vec = append(s.vec[:0], s.head[:frameHeaderBytes+len(q.topic)])
-	s.vec = append(s.vec, batch...)
-	putMark(s.mark[:], g.salt, g.size+size)
-	s.vec = append(s.vec, s.mark[:])
-	err = g.file.WriteVec(s.vec, g.size)
+	err = g.file.WriteVec(s.lay(frames, g), g.size)
 	clear(s.vec) // they are the caller's
 	if err != nil {
-		return 0, s.writeFailed(g, err)
+		return s.writeFailed(g, err)
 	}
-	return s.written(q, g, size, m.Events), nil
-}
-
-// written takes a frame that is in the file into the queue.
-func (s *Spool) written(q *Queue, g *segment, size int64, events int32) Pos {
 	s.allowance -= size
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	pos := makePos(g.number, g.size)
-	q.pushLocked(entry{pos: pos, size: uint32(size), events: events}, g)
-	g.size += size
+	for i := range frames {
+		s.writtenLocked(&frames[i], g)
+	}
 	g.grownLocked(s, g.size+markBytes)
-	s.tail = pos
-	s.stats.appended++
 	if s.latched != nil {
 		s.latched = nil
 		s.log.Info("the spool can be written again", "segment", g.name)
 	}
-	return pos
+	return nil
+}
+
+// lay puts frames one after the other, from the end of g on, with the end mark behind them.
+func (s *Spool) lay(frames []Write, g *segment) [][]byte {
+	const most = frameHeaderBytes + maxTopicBytes
+	if need := len(frames) * most; cap(s.heads) < need {
+		s.heads = make([]byte, 0, need) // once and for all: the vector has views of it
+	}
+	s.vec, s.heads = s.vec[:0], s.heads[:0]
+	at, now := g.size, s.now().UnixMilli()
+	for i := range frames {
+		w := &frames[i]
+		q := w.Queue
+		if w.WrittenAt == 0 {
+			w.WrittenAt = now
+		}
+		h := frameHeader{
+			salt: g.salt, offset: uint32(at), batchLen: uint32(w.n), batchCRC: w.crc, kind: kindFrame,
+			topicLen: uint8(len(q.topic)), partition: q.partition, topicCRC: q.topicCRC, Meta: w.Meta,
+		}
+		head := s.heads[len(s.heads):][:frameHeaderBytes+len(q.topic)]
+		h.put(head)
+		copy(head[frameHeaderBytes:], q.topic)
+		s.heads = s.heads[:len(s.heads)+len(head)]
+		s.vec = append(append(s.vec, head), w.Batch...)
+		at += w.size
+	}
+	putMark(s.mark[:], g.salt, at)
+	s.vec = append(s.vec, s.mark[:])
+	return s.vec
+}
+
+// writtenLocked takes a frame that is in the file into its queue.
+func (s *Spool) writtenLocked(w *Write, g *segment) {
+	w.Pos = makePos(g.number, g.size)
+	w.Queue.pushLocked(entry{pos: w.Pos, size: uint32(w.size), events: w.Events}, g)
+	g.size += w.size
+	s.tail = w.Pos
+	s.stats.appended++
 }
 
 // writable returns the segment for a frame of size bytes, if reserve bytes stay free. s.writing is held.

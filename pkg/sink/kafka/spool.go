@@ -13,6 +13,10 @@ type Spool interface {
 	Queue(topic string, partition int32) SpoolQueue
 	// Queues are those that have frames: what was recovered.
 	Queues() []SpoolQueue
+	// Append writes frames to the ends of their queues, in order, so that they outlive the process. n of them
+	// are there; an error says why the next one is not: one that wraps ErrSpoolFull, that there is no room, any
+	// other, that the disk failed.
+	Append(frames []SpoolWrite) (n int, err error)
 	// Sync makes the frames at first to last outlive the machine.
 	Sync(first, last uint64) error
 	// SetAside keeps an event whole that no topic takes; durable when it returns.
@@ -28,12 +32,6 @@ type Spool interface {
 type SpoolQueue interface {
 	Topic() string
 	Partition() int32
-	// Append writes a frame, so that it outlives the process. wire is the pieces of the batch; they are not
-	// retained. An error that wraps ErrSpoolFull says that there is no room, any other that the disk failed;
-	// the frame is not there.
-	Append(m SpoolMeta, wire [][]byte) (pos uint64, err error)
-	// AppendInDoubt is Append for a batch that was sent and has no answer; it is the queue's oldest.
-	AppendInDoubt(m SpoolMeta, st SpoolStamp, wire [][]byte) (pos uint64, err error)
 	// Head is the oldest frame that is not done. It does not read the disk.
 	Head() (pos uint64, bytes int64, events int, ok bool)
 	// Tail is the newest frame that is not done; 0: there is none.
@@ -64,6 +62,17 @@ type SpoolMeta struct {
 	FirstTimestamp  int64 // ms since the Unix epoch
 	// Replaces: it takes the place of a frame that is done next; there must be room for that in a full spool.
 	Replaces bool
+}
+
+// SpoolWrite is a frame to be written.
+type SpoolWrite struct {
+	Queue SpoolQueue
+	SpoolMeta
+	Wire [][]byte // the batch in pieces; not retained
+	// InDoubt: it was sent, under Stamp, and has no answer. It is the queue's oldest.
+	InDoubt bool
+	Stamp   SpoolStamp
+	Pos     uint64 // set by Append
 }
 
 // SpoolFrame is a frame that was read.

@@ -48,7 +48,8 @@ type spooler struct {
 
 	// The spooler's own.
 	scratch recordbatch.Scratch
-	wire    [][]byte
+	frames  []SpoolWrite
+	wire    [][]byte // of the frames
 	work    []*batch
 	lanes   []*lane
 }
@@ -316,34 +317,71 @@ func (l *lane) claim(dst []*batch) []*batch {
 // write gives the claimed batches frames, in order, up to the first error; what is left is not claimed any
 // more. With SettleOnDisk those who wait for the batches now wait for the group. The lock is free.
 func (s *Sink) write(work []*batch) (g group, err error) {
-	for i := 0; i < len(work); i++ {
-		b := work[i]
-		var pos uint64
+	for i := 0; i < len(work); {
+		k, n := len(work)-i, 0
 		if err == nil {
-			pos, err = s.writeFrame(b)
+			k = s.prepareFrames(work[i:])
+			n, err = s.spooler.sp.Append(s.spooler.frames)
 			if errors.Is(err, ErrSpoolFull) && s.cfg.SpoolFull == SpoolFullDropOldest && s.dropOldest() {
-				err = nil
-				i--
-				continue
+				k, err = n, nil
 			}
 		}
 		s.mu.Lock()
-		b.writing = false
-		if err == nil {
-			s.framed(b, pos, &g)
+		for j, b := range work[i : i+k] {
+			b.writing = false
+			if j < n {
+				s.framed(b, s.spooler.frames[j].Pos, &g)
+			}
+			l := b.lane
+			if b.answered {
+				s.settleAnswered(b)
+			}
+			l.freed()
 		}
-		l := b.lane
-		if b.answered {
-			s.settleAnswered(b)
-		}
-		l.freed()
 		s.mu.Unlock()
-		work[i] = nil
+		clear(work[i : i+k])
+		clear(s.spooler.frames)
+		clear(s.spooler.wire)
+		i += k
 	}
 	s.mu.Lock()
 	s.wrote(err)
 	s.mu.Unlock()
 	return g, err
+}
+
+// maxFramesBytes bounds what is written before those who wait for it hear of it, but for one frame.
+const maxFramesBytes = 1 << 20
+
+// prepareFrames makes the frames of the first of work, and returns of how many. They are ours while they are
+// claimed.
+func (s *Sink) prepareFrames(work []*batch) (n int) {
+	p := &s.spooler
+	p.frames, p.wire = p.frames[:0], p.wire[:0]
+	bytes := 0
+	for _, b := range work {
+		if bytes += b.rb.Size(); n > 0 && bytes > maxFramesBytes {
+			break
+		}
+		s.compress(b, &p.scratch)
+		if !b.final {
+			b.rb.SealUnstamped()
+		}
+		at := len(p.wire)
+		p.wire = b.rb.Parts(p.wire)
+		w := SpoolWrite{
+			Queue:     b.lane.disk.q,
+			SpoolMeta: SpoolMeta{Events: b.events, Records: b.rb.Count(), FirstTimestamp: b.rb.FirstTimestamp()},
+			Wire:      p.wire[at:],
+		}
+		if b.attempts > 0 {
+			w.InDoubt = true
+			w.Stamp = SpoolStamp{ProducerID: b.producer.id, Epoch: b.producer.epoch, BaseSequence: b.seq, FirstSent: b.sent.UnixMilli()}
+		}
+		p.frames = append(p.frames, w)
+		n++
+	}
+	return n
 }
 
 // framed notes that b has a frame. s.mu is held.
@@ -388,25 +426,6 @@ func (s *Sink) wrote(err error) {
 		}
 	}
 	s.madeRoom() // whoever would rather drop than wait
-}
-
-// writeFrame writes one batch. It is ours while it is claimed.
-func (s *Sink) writeFrame(b *batch) (pos uint64, err error) {
-	p := &s.spooler
-	s.compress(b, &p.scratch)
-	if !b.final {
-		b.rb.SealUnstamped()
-	}
-	p.wire = b.rb.Parts(p.wire[:0])
-	m := SpoolMeta{Events: b.events, Records: b.rb.Count(), FirstTimestamp: b.rb.FirstTimestamp()}
-	if b.attempts > 0 {
-		st := SpoolStamp{ProducerID: b.producer.id, Epoch: b.producer.epoch, BaseSequence: b.seq, FirstSent: b.sent.UnixMilli()}
-		pos, err = b.lane.disk.q.AppendInDoubt(m, st, p.wire)
-	} else {
-		pos, err = b.lane.disk.q.Append(m, p.wire)
-	}
-	clear(p.wire)
-	return pos, err
 }
 
 // settleAnswered ends a batch whose answer came while it was written. s.mu is held.

@@ -155,7 +155,9 @@ func (s *Sink) placeFrame(t *topic, partition int32, f *SpoolFrame) error {
 		g.rb.SealUnstamped()
 		m := SpoolMeta{Events: min(events, g.rb.Count()), Records: g.rb.Count(), FirstTimestamp: g.rb.FirstTimestamp(), Replaces: true}
 		events -= m.Events
-		pos, err := g.lane.disk.q.Append(m, g.rb.Parts(nil))
+		frame := [1]SpoolWrite{{Queue: g.lane.disk.q, SpoolMeta: m, Wire: g.rb.Parts(nil)}}
+		_, err := s.spooler.sp.Append(frame[:])
+		pos := frame[0].Pos
 		s.mu.Lock()
 		if err != nil {
 			// The whole frame is placed again: what was placed by now may come twice.
