@@ -12,7 +12,7 @@ const (
 )
 
 // commandDefaults is the one place for defaults that differ by command. The keys are what Config's tags
-// call ${…}; Kong allows no dashes in them.
+// call ${…}.
 func commandDefaults(cmd Command, host Host) map[string]string {
 	if cmd == Extension {
 		return map[string]string{

@@ -230,7 +230,7 @@ func TestHelp(t *testing.T) {
 		t.Error("unreplaced default in the help")
 	}
 	for _, f := range new(Config).fields() {
-		if !strings.Contains(help, "--"+f.name) && !strings.Contains(help, "--[no-]"+f.name) {
+		if !strings.Contains(help, " --"+f.name+" ") {
 			t.Errorf("--%s is not in the help", f.name)
 		}
 		if f.help == "" || !strings.HasSuffix(f.help, ".") {
@@ -238,8 +238,8 @@ func TestHelp(t *testing.T) {
 		}
 	}
 	for _, g := range groups() {
-		if !strings.Contains(help, "\n"+g.Title+"\n") {
-			t.Errorf("group %q is not in the help", g.Title)
+		if !strings.Contains(help, "\n"+g.title+"\n") {
+			t.Errorf("group %q is not in the help", g.title)
 		}
 	}
 	for line := range strings.Lines(help) {
