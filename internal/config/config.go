@@ -100,6 +100,7 @@ type Config struct {
 	TLSCA            string `name:"tls-ca" env:"INGEST_TLS_CA" placeholder:"FILE" doc:"the system's" group:"security" help:"Certificates of the authorities that are trusted; default: the system's."`
 	TLSCert          string `name:"tls-cert" env:"INGEST_TLS_CERT" placeholder:"FILE" doc:"none" group:"security" help:"Certificate of this client."`
 	TLSKey           string `name:"tls-key" env:"INGEST_TLS_KEY" placeholder:"FILE" doc:"none" group:"security" help:"Private key of --tls-cert."`
+	SASL             Secret `name:"sasl" env:"INGEST_SASL" placeholder:"USER:PASSWORD" doc:"none" group:"security" help:"Login in one setting, by SCRAM-SHA-512 unless --sasl-mechanism says another; on the command line others can see it."`
 	SASLMechanism    string `name:"sasl-mechanism" env:"INGEST_SASL_MECHANISM" default:"off" oneof:"off,PLAIN,SCRAM-SHA-256,SCRAM-SHA-512" group:"security" help:"How to log in to the brokers: off, PLAIN, SCRAM-SHA-256, SCRAM-SHA-512."`
 	SASLUser         string `name:"sasl-user" env:"INGEST_SASL_USER" placeholder:"NAME" doc:"none" group:"security" help:"User of --sasl-mechanism."`
 	SASLPassword     Secret `name:"sasl-password" env:"INGEST_SASL_PASSWORD" placeholder:"SECRET" doc:"none" group:"security" help:"Password of --sasl-user; on the command line others can see it."`
