@@ -22,7 +22,7 @@ const maxZip = 6_000_000
 
 // cold are packages that run at the start or for an operator only. Without inlining they are smaller.
 func cold() []string {
-	return []string{"github.com/spf13/...", "github.com/goccy/...", "github.com/molecule-man/...", "net/http/...", "go/..."}
+	return []string{"github.com/spf13/...", "github.com/goccy/...", "github.com/molecule-man/...", "net/http/..."}
 }
 
 func main() {

@@ -113,6 +113,6 @@ func (o *options) addTo(flags *pflag.FlagSet, cmd string) {
 		flags.StringVar(&o.spool.Output, "output", "", "New `FILE` to write to; default: stdout.")
 		add(&o.withMeta, "with-meta", "", "Lines with topic, partition, key, timestamp, headers and value.")
 	case "spool replay":
-		flags.DurationVar(&o.spool.Timeout, "timeout", 0, "Longest time to send, then what is left stays in the spool; 0: as long as it takes.")
+		flags.DurationVar(&o.spool.Timeout, "timeout", 0, "Longest `TIME` to send, then what is left stays in the spool; 0: as long as it takes.")
 	}
 }
