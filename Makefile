@@ -27,7 +27,7 @@ help: ## this list
 build: ## bin/ingest, static and stripped
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ingest ./cmd/ingest
 
-package: ## dist/ingest-extension-linux-{amd64,arm64}.zip for FunctionGraph, reproducible; fails beyond 6 MiB
+package: ## dist/ingest-extension-linux-{amd64,arm64}.zip for FunctionGraph, reproducible; fails beyond 6,000,000 bytes
 	$(GO) run ./cmd/package
 
 check: fmt vet staticcheck ## formatting, vet on all platforms and tags, staticcheck

@@ -194,6 +194,32 @@ func TestNoCgo(t *testing.T) {
 	}
 }
 
+// TestNothingCallsMethodsByName: one such call, with a name that the linker does not know, and the binary
+// keeps every exported method of every type, a third of its size (docs/adr/0022).
+func TestNothingCallsMethodsByName(t *testing.T) {
+	cmd := exec.Command("go", "build", "-tags=nosonic", "-ldflags=-dumpdep -s -w", "-o", os.DevNull, module+"/cmd/ingest")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	out, err := cmd.CombinedOutput() // caller -> callee, a line each
+	if err != nil {
+		t.Fatalf("go build: %v", err)
+	}
+	lines, callers := 0, map[string]bool{}
+	for line := range bytes.Lines(out) {
+		lines++
+		if caller, callee, _ := bytes.Cut(line, []byte(" -> ")); bytes.Contains(caller, []byte("<ReflectMethod>")) {
+			callers[string(caller)] = true
+		} else if bytes.Contains(callee, []byte("<ReflectMethod>")) {
+			callers[string(caller)] = true
+		}
+	}
+	if lines < 1000 {
+		t.Fatalf("the linker tells of %d references only", lines)
+	}
+	for c := range callers {
+		t.Errorf("%s", c)
+	}
+}
+
 // TestPurego: the build tag leaves sonic out.
 func TestPurego(t *testing.T) {
 	for _, p := range list(t, nil, "-tags=purego", "-deps", module+"/cmd/ingest") {

@@ -36,8 +36,8 @@ func spoolFull(policy string) kafka.SpoolFull {
 // disk is the spool directory of --spool-dir. The sink opens it when the listener is up; a replay before.
 type disk struct {
 	cfg spool.Config
-	// room is the least bound, in bytes: a replay writes frames anew whose partition was not known, also
-	// when they fill the directory.
+	// room is the least bound, in bytes: the largest event must find room. A replay needs more: it writes
+	// frames anew whose partition was not known, also when they fill the directory.
 	room int64
 	log  *slog.Logger
 	sp   atomic.Pointer[lanespool.Spool] // nil: not open yet
@@ -47,7 +47,7 @@ type disk struct {
 const frameIndexBytes = 16
 
 func newDisk(cfg *config.Config, budget config.Budget, log *slog.Logger) *disk {
-	return &disk{log: log, cfg: spool.Config{
+	return &disk{log: log, room: int64(config.LeastSpool(budget.MaxBody)), cfg: spool.Config{
 		Dir: cfg.SpoolDir, MaxBytes: int64(cfg.SpoolMax), KeepFree: int64(cfg.SpoolKeep),
 		MaxFrames: int(budget.Spool / 2 / frameIndexBytes),
 	}}

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"functiongraph-ingest/internal/config"
+	"functiongraph-ingest/pkg/decode"
 )
 
 // call runs the program in an environment without settings.
@@ -85,10 +86,12 @@ func TestVersionLine(t *testing.T) {
 			{Key: "vcs.revision", Value: "0123"}, {Key: "vcs.modified", Value: "true"}}},
 			"ingest v1.2.3 revision 0123+changes go1.26.8 " + platform + " "},
 	} {
-		got, ok := strings.CutSuffix(versionLine(&tt.info), " decoder")
-		if !ok || !strings.HasPrefix(got, tt.want) {
-			t.Errorf("%q, want %q… decoder", got, tt.want)
+		if got, want := versionLine(&tt.info), tt.want+decoder(decode.Native, decode.Vectors())+" decoder"; got != want {
+			t.Errorf("%q, want %q", got, want)
 		}
+	}
+	if got := decoder(true, true) + decoder(false, true) + decoder(false, false); got != "nativeavx2go" {
+		t.Errorf("decoders %s", got)
 	}
 }
 

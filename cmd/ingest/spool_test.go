@@ -32,7 +32,7 @@ func TestSpoolLooks(t *testing.T) {
 		{"verify " + damaged, exitDamaged, ": damaged bytes; partition -1 of t, ", ""},
 		{"verify " + dir + "/none", exitFailed, "", "no such file or directory\n"},
 		{"verify " + filepath.Dir(file), exitFailed, "", "is no spool directory: it has neither segments nor cursors\n"},
-		{"verify", exitUsage, "", `expected "<dir>" (see ingest spool --help)`},
+		{"verify", exitUsage, "", `expected "<dir>" (see ingest spool verify --help)`},
 		{"export " + dir, exitOK, `{"traceId":"a","n":99}` + "\n", "ingest: 300 records; left out: 1 dead letters (--topic takes them), 0 damaged regions\n"},
 		{"export --topic=t.dlq " + dir, exitOK, "\"[\"\n", "ingest: 1 records; left out: 0 dead letters"},
 		{"export --partition=7 " + dir, exitOK, "", "ingest: 0 records; "},

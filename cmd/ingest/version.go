@@ -34,10 +34,18 @@ func versionLine(info *debug.BuildInfo) string {
 		}
 		words = append(words, "revision", revision)
 	}
-	decoder := "purego"
-	if decode.Native {
-		decoder = "native"
-	}
-	words = append(words, info.GoVersion, runtime.GOOS+"/"+runtime.GOARCH, decoder+" decoder")
+	words = append(words, info.GoVersion, runtime.GOOS+"/"+runtime.GOARCH, decoder(decode.Native, decode.Vectors()), "decoder")
 	return strings.Join(words, " ")
+}
+
+// decoder names the fastest code that bodies meet: sonic's, our assembly, or Go alone.
+func decoder(native, vectors bool) string {
+	switch {
+	case native:
+		return "native"
+	case vectors:
+		return "avx2"
+	default:
+		return "go"
+	}
 }

@@ -47,7 +47,7 @@ const Off = "off"
 //
 // The tags are the contract: name is the flag and the YAML key, env the variable, ${…} a default that
 // differs between commands (see defaults.go), oneof the only values allowed, doc the words for a default
-// that is not a constant. Kong reads the first ones, fields.go the others.
+// that is not a constant. placeholder stands for the value in the help.
 type Config struct {
 	ConfigFile string `name:"config" env:"INGEST_CONFIG" placeholder:"FILE" doc:"none" group:"general" help:"YAML file with settings; its keys are the names of the flags."`
 	LogLevel   string `name:"log-level" env:"INGEST_LOG_LEVEL" default:"info" oneof:"debug,info,warn,error" group:"general" help:"What is logged to stderr: debug, info, warn, error."`
@@ -63,7 +63,7 @@ type Config struct {
 	MaxConns        int           `name:"max-conns" env:"INGEST_MAX_CONNS" default:"0" doc:"0: as many as an eighth of --memory-limit holds, and 1,024 from 64MiB up" group:"intake" help:"Most open connections; 0: as many as an eighth of --memory-limit holds, and 1,024 from 64MiB up."`
 	ReadTimeout     time.Duration `name:"read-timeout" env:"INGEST_READ_TIMEOUT" default:"30s" group:"intake" help:"Longest time to read one request."`
 	IdleTimeout     time.Duration `name:"idle-timeout" env:"INGEST_IDLE_TIMEOUT" default:"5m" group:"intake" help:"Longest time a connection stays open without a request."`
-	Strict          bool          `name:"strict" env:"INGEST_STRICT" default:"true" negatable:"" group:"intake" help:"Events that are not valid JSON in UTF-8 are dead letters."`
+	Strict          bool          `name:"strict" env:"INGEST_STRICT" default:"true" negatable:"yes" group:"intake" help:"Events that are not valid JSON in UTF-8 are dead letters."`
 	Decoders        int           `name:"decoders" env:"INGEST_DECODERS" default:"1" group:"intake" help:"Goroutines that decode; one parses faster than anything around it."`
 	RingItems       int           `name:"ring-items" env:"INGEST_RING_ITEMS" default:"1024" group:"intake" help:"Bodies that may wait for a decoder."`
 	ShutdownTimeout time.Duration `name:"shutdown-timeout" env:"INGEST_SHUTDOWN_TIMEOUT" default:"${shutdown_timeout}" group:"intake" help:"Longest time to deliver what was accepted after SIGTERM."`
@@ -78,7 +78,7 @@ type Config struct {
 	Keyless         string        `name:"keyless" env:"INGEST_KEYLESS" default:"${keyless}" oneof:"sticky,instance" group:"delivery" help:"Partition of events without a traceId: sticky (one per batch), instance (one for this instance)."`
 	Idempotence     string        `name:"idempotence" env:"INGEST_IDEMPOTENCE" default:"require" oneof:"require,prefer" group:"delivery" help:"require: nothing is sent without a producer id; prefer: sent without when the broker refuses one."`
 	Codec           string        `name:"codec" env:"INGEST_CODEC" default:"snappy" oneof:"none,snappy,lz4,zstd,gzip" group:"delivery" help:"Compression of batches: none, snappy, lz4, zstd, gzip."`
-	Linger          time.Duration `name:"linger" type:"linger" env:"INGEST_LINGER" default:"auto" doc:"20ms with --ack=accept, 1ms otherwise" group:"delivery" help:"Longest time a batch waits for more events; auto: 20ms with --ack=accept, 1ms otherwise."`
+	Linger          time.Duration `name:"linger" type:"auto" env:"INGEST_LINGER" default:"auto" doc:"20ms with --ack=accept, 1ms otherwise" group:"delivery" help:"Longest time a batch waits for more events; auto: 20ms with --ack=accept, 1ms otherwise."`
 	BatchBytes      Bytes         `name:"batch-bytes" env:"INGEST_BATCH_BYTES" default:"256KiB" group:"delivery" help:"Size at which a batch is sent without waiting."`
 	RequestTimeout  time.Duration `name:"request-timeout" env:"INGEST_REQUEST_TIMEOUT" default:"5s" group:"delivery" help:"Longest wait for a broker's answer to one request."`
 	MetadataTTL     time.Duration `name:"metadata-ttl" env:"INGEST_METADATA_TTL" default:"60s" group:"delivery" help:"Age at which partitions and leaders are asked for again."`
@@ -100,11 +100,13 @@ type Config struct {
 	TLSCA            string `name:"tls-ca" env:"INGEST_TLS_CA" placeholder:"FILE" doc:"the system's" group:"security" help:"Certificates of the authorities that are trusted; default: the system's."`
 	TLSCert          string `name:"tls-cert" env:"INGEST_TLS_CERT" placeholder:"FILE" doc:"none" group:"security" help:"Certificate of this client."`
 	TLSKey           string `name:"tls-key" env:"INGEST_TLS_KEY" placeholder:"FILE" doc:"none" group:"security" help:"Private key of --tls-cert."`
+	SASL             Secret `name:"sasl" env:"INGEST_SASL" placeholder:"USER:PASSWORD" doc:"none" group:"security" help:"Login in one setting, by SCRAM-SHA-512 unless --sasl-mechanism says another; on the command line others can see it."`
 	SASLMechanism    string `name:"sasl-mechanism" env:"INGEST_SASL_MECHANISM" default:"off" oneof:"off,PLAIN,SCRAM-SHA-256,SCRAM-SHA-512" group:"security" help:"How to log in to the brokers: off, PLAIN, SCRAM-SHA-256, SCRAM-SHA-512."`
 	SASLUser         string `name:"sasl-user" env:"INGEST_SASL_USER" placeholder:"NAME" doc:"none" group:"security" help:"User of --sasl-mechanism."`
 	SASLPassword     Secret `name:"sasl-password" env:"INGEST_SASL_PASSWORD" placeholder:"SECRET" doc:"none" group:"security" help:"Password of --sasl-user; on the command line others can see it."`
 	SASLPasswordFile string `name:"sasl-password-file" env:"INGEST_SASL_PASSWORD_FILE" placeholder:"FILE" doc:"none" group:"security" help:"File that holds the password."`
 
 	command   Command
+	replays   bool     // spool replay: no bodies come, and the spool makes room for what is in it
 	underived []string // problems found while deriving values; Validate reports them with its own
 }

@@ -1,6 +1,9 @@
 package config
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // Command is a way to run ingest that takes settings.
 type Command string
@@ -12,7 +15,7 @@ const (
 )
 
 // commandDefaults is the one place for defaults that differ by command. The keys are what Config's tags
-// call ${…}; Kong allows no dashes in them.
+// call ${…}.
 func commandDefaults(cmd Command, host Host) map[string]string {
 	if cmd == Extension {
 		return map[string]string{
@@ -50,6 +53,9 @@ func extensionMemory(instance int64) Bytes {
 // lingerAuto stands for --linger=auto until derive replaces it: 0 and negative values are the user's.
 const lingerAuto time.Duration = -1 << 63
 
+// saslDefault is the mechanism of --sasl: the strongest, and the password never leaves the process.
+const saslDefault = "SCRAM-SHA-512"
+
 const (
 	lingerNobodyWaits = 20 * time.Millisecond // a request costs about as much CPU as 100 events: few of them
 	lingerForAck      = time.Millisecond      // a client waits for the answer
@@ -69,6 +75,26 @@ func (c *Config) derive(host Host) {
 	}
 	if c.Instance == "" {
 		c.Instance = host.Name
+	}
+	c.deriveSASL()
+}
+
+// deriveSASL fills mechanism, user and password from --sasl or --sasl-password-file.
+func (c *Config) deriveSASL() {
+	if c.SASL != "" {
+		user, password, ok := strings.Cut(c.SASL.Reveal(), ":")
+		switch {
+		case c.SASLUser != "" || c.SASLPassword != "" || c.SASLPasswordFile != "":
+			c.underived = append(c.underived, problem("sasl", "", "give either it or --sasl-user with a password, not both"))
+		case !ok || user == "" || password == "":
+			c.underived = append(c.underived, problem("sasl", "", "must be user:password")) // what it is stays secret
+		default:
+			c.SASL, c.SASLUser, c.SASLPassword = "", user, Secret(password)
+			if c.SASLMechanism == Off {
+				c.SASLMechanism = saslDefault
+			}
+		}
+		return
 	}
 	if c.SASLPasswordFile == "" {
 		return

@@ -9,9 +9,11 @@ import (
 
 // field is one setting, read from its tags.
 type field struct {
-	name, env, def, doc, group, help string
-	oneof                            []string // nil: any value
-	value                            reflect.Value
+	name, env, def, doc, group, help, placeholder string
+	negatable                                     bool     // there is also --no-name
+	auto                                          bool     // the duration may be auto
+	oneof                                         []string // nil: any value
+	value                                         reflect.Value
 }
 
 // fields lists all settings in the order of declaration. The values are c's own, not copies.
@@ -25,7 +27,8 @@ func (c *Config) fields() []field {
 		}
 		f := field{
 			name: tag.Get("name"), env: tag.Get("env"), def: tag.Get("default"), doc: tag.Get("doc"),
-			group: tag.Get("group"), help: tag.Get("help"), value: v.Field(i),
+			group: tag.Get("group"), help: tag.Get("help"), placeholder: tag.Get("placeholder"), value: v.Field(i),
+			negatable: tag.Get("negatable") != "", auto: tag.Get("type") == "auto",
 		}
 		if words := tag.Get("oneof"); words != "" {
 			f.oneof = strings.Split(words, ",")

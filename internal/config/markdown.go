@@ -32,8 +32,8 @@ default. Sizes take B, KiB, MiB, GiB, KB, MB and GB; durations look like 250ms, 
 
 func groupTitle(key string) string {
 	for _, g := range groups() {
-		if g.Key == key {
-			return strings.TrimSuffix(g.Title, ":")
+		if g.key == key {
+			return strings.TrimSuffix(g.title, ":")
 		}
 	}
 	return key

@@ -179,6 +179,16 @@ func TestUsageErrors(t *testing.T) {
 		{"serve x", "unexpected argument x (see ingest serve --help)"},
 		{"serve --lingr=3", `unknown flag --lingr, did you mean "--linger"? (see ingest serve --help)`},
 		{"serve --topic", "--topic: needs a value (see ingest serve --help)"},
+		{"serve --topic-partitions=x", `--topic-partitions: expected a whole number but got "x" (see ingest serve --help)`},
+		{"serve --strict=perhaps", `--strict: expected true, 1, yes, false, 0 or no but got "perhaps" (see ingest serve --help)`},
+		{"serve --ack-timeout=3", `--ack-timeout: expected a duration, for example 5ms, but got "3" (see ingest serve --help)`},
+		{"serve -x", "unknown flag -x (see ingest serve --help)"},
+		{"serv", `unexpected argument serv, did you mean "serve"? (see ingest --help)`},
+		{"serve --zzzzzzzzz", "unknown flag --zzzzzzzzz (see ingest serve --help)"},
+		{"spool", `expected one of "ls", "verify", "export", "replay" (see ingest spool --help)`},
+		{"spool lss", `unexpected argument lss, did you mean "ls"? (see ingest spool --help)`},
+		{"spool ls a b", "unexpected argument b (see ingest spool ls --help)"},
+		{"spool export --partition=x d", `--partition: expected a whole number but got "x" (see ingest spool export --help)`},
 		{"check --max-body=1M", `--max-body: size "1M" is not a whole number with B, KiB, MiB, GiB, KB, MB or GB, for example 64MiB (see ingest check --help)`},
 		{"serve --config=/does/not/exist", "open /does/not/exist: no such file or directory (see ingest serve --help)"},
 	} {
@@ -218,6 +228,49 @@ func TestCommands(t *testing.T) {
 	}
 }
 
+// A variable that cannot be read is named.
+func TestEnvironmentErrors(t *testing.T) {
+	_, err := parse(t, map[string]string{"INGEST_DECODERS": "two"}, "serve")
+	if want := `--decoders: expected a whole number but got "two" (from INGEST_DECODERS) (see ingest serve --help)`; err == nil || err.Error() != want {
+		t.Errorf("got  %v\nwant %s", err, want)
+	}
+}
+
+// Fallback does not look at the environment.
+func TestFallback(t *testing.T) {
+	t.Setenv("INGEST_DECODERS", "two")
+	t.Setenv("INGEST_CONFIG", "/does/not/exist")
+	t.Setenv("INGEST_LISTEN", "h:1")
+	c, err := Fallback(testHost)
+	if err != nil || c.Decoders != 1 || c.ConfigFile != "" || c.Listen != "127.0.0.1:8081-8090" || c.command != Extension {
+		t.Errorf("%+v, %v", c, err)
+	}
+}
+
+// check --extension has the extension's defaults, in its help too.
+func TestHelpOfEveryCommand(t *testing.T) {
+	for args, want := range map[string]string{
+		"--help":                   "  spool         Look at",
+		"-h":                       "  version       Print",
+		"serve -h":                 "127.0.0.1:8080)",
+		"check --extension --help": "127.0.0.1:8081-8090)",
+		"extension --help":         "127.0.0.1:8081-8090)",
+		"spool --help":             "  spool replay  Send",
+		"spool ls --help":          "Usage: ingest spool ls <dir> [flags]",
+		"spool verify --help":      "Exit code 0: nothing is damaged;",
+		"spool export --help":      "--since AGE",
+		"spool replay --help":      "--timeout ",
+		"version --help":           "Usage: ingest version [flags]",
+	} {
+		cleanEnvironment(t)
+		var out bytes.Buffer
+		inv, err := Parse(strings.Fields(args), testHost, &out)
+		if err != nil || inv.Command != "" || !strings.Contains(out.String(), want) {
+			t.Errorf("%s: %v, %q is not in\n%s", args, err, want, &out)
+		}
+	}
+}
+
 // Help is clean: every setting is in it, nothing is left to be replaced, no line is too wide.
 func TestHelp(t *testing.T) {
 	cleanEnvironment(t)
@@ -230,7 +283,7 @@ func TestHelp(t *testing.T) {
 		t.Error("unreplaced default in the help")
 	}
 	for _, f := range new(Config).fields() {
-		if !strings.Contains(help, "--"+f.name) && !strings.Contains(help, "--[no-]"+f.name) {
+		if !strings.Contains(help, " --"+f.name+" ") {
 			t.Errorf("--%s is not in the help", f.name)
 		}
 		if f.help == "" || !strings.HasSuffix(f.help, ".") {
@@ -238,8 +291,8 @@ func TestHelp(t *testing.T) {
 		}
 	}
 	for _, g := range groups() {
-		if !strings.Contains(help, "\n"+g.Title+"\n") {
-			t.Errorf("group %q is not in the help", g.Title)
+		if !strings.Contains(help, "\n"+g.title+"\n") {
+			t.Errorf("group %q is not in the help", g.title)
 		}
 	}
 	for line := range strings.Lines(help) {

@@ -167,6 +167,40 @@ func TestSecretsStaySecret(t *testing.T) {
 	}
 }
 
+// A login in one setting is the same as in three, and nobody sees it.
+func TestLoginInOneSetting(t *testing.T) {
+	for _, tt := range []struct{ mechanism, want string }{{"", "SCRAM-SHA-512"}, {"PLAIN", "PLAIN"}} {
+		env := map[string]string{"INGEST_SASL": "u:hunter2:x"}
+		if tt.mechanism != "" {
+			env["INGEST_SASL_MECHANISM"] = tt.mechanism
+		}
+		c := mustParse(t, env, "serve")
+		if c.SASLMechanism != tt.want || c.SASLUser != "u" || c.SASLPassword.Reveal() != "hunter2:x" {
+			t.Errorf("%s, %s, %s", c.SASLMechanism, c.SASLUser, c.SASLPassword.Reveal())
+		}
+	}
+	for _, bad := range []string{"hunter2", ":hunter2"} {
+		c := mustParse(t, map[string]string{"INGEST_SASL": bad}, "serve")
+		var out bytes.Buffer
+		c.WriteYAML(&out)
+		fmt.Fprintf(&out, "%+v %v", c, c.Validate())
+		if strings.Contains(out.String(), "hunter2") {
+			t.Errorf("%s leaks:\n%s", bad, &out)
+		}
+	}
+}
+
+// A list grows on the command line and replaces the one of a weaker source.
+func TestLists(t *testing.T) {
+	c := mustParse(t, map[string]string{"INGEST_BROKERS": "e:1"}, "serve", "--brokers=a:1,b:2", "--brokers", "c:3")
+	if want := []string{"a:1", "b:2", "c:3"}; !reflect.DeepEqual(c.Brokers, want) {
+		t.Errorf("%q, want %q", c.Brokers, want)
+	}
+	if c := mustParse(t, nil, "extension", "--telemetry-types=function"); !reflect.DeepEqual(c.TelemetryTypes, []string{"function"}) {
+		t.Errorf("%q", c.TelemetryTypes)
+	}
+}
+
 func TestDurationText(t *testing.T) {
 	for _, tt := range []struct{ in, want string }{
 		{"0s", "0s"}, {"1ms", "1ms"}, {"30s", "30s"}, {"10s", "10s"}, {"5m", "5m"}, {"60s", "1m"}, {"90s", "1m30s"},

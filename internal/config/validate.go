@@ -116,6 +116,15 @@ func (c *Config) checkSpool(p *Problems) {
 	}
 }
 
+// LeastSpool is the least bound of a spool into which every event of a body of maxBody bytes can be written,
+// in whole MiB. A record is at most twice its body: the value is the event, and the key, its traceId, may be
+// nearly all of that. A spool keeps an eighth, at most 2 MiB, to frames that replace others.
+func LeastSpool(maxBody Bytes) Bytes {
+	const around = 8 * KiB // the heads of segment, frame, batch and record, a dead letter's headers
+	frame := 2*maxBody + around
+	return (min(frame*8/7, frame+2*MiB)/MiB + 1) * MiB
+}
+
 // Spools says that there is a disk queue.
 func (c *Config) Spools() bool { return c.SpoolDir != Off && c.Sink == SinkKafka }
 
@@ -144,7 +153,13 @@ func (c *Config) checkMemory(p *Problems) {
 	if !good {
 		return // the sums would only repeat it
 	}
-	if _, err := c.Budget(); err != nil {
+	b, err := c.Budget()
+	if err != nil {
 		p.add("memory-limit", c.MemoryLimit, "too small: "+err.Error())
+		return
+	}
+	if least := LeastSpool(b.MaxBody); c.Spools() && !c.replays && c.SpoolMax != 0 && c.SpoolMax < least {
+		p.add("spool-max", c.SpoolMax, fmt.Sprintf("must be at least %s, to hold the largest event of --max-body=%s with a key of that size; or 0 to derive it",
+			least, b.MaxBody))
 	}
 }

@@ -100,8 +100,21 @@ func TestValidate(t *testing.T) {
 		{"--sasl-mechanism=PLAIN --sasl-user=u --sasl-password-file=DIR/big",
 			"--sasl-password-file=DIR/big: must be a file that holds the password: DIR/big is larger than 65536 bytes: not a secret"},
 
+		{"--sasl=u:p", ""},
+		{"--sasl=hunter2", "--sasl: must be user:password"},
+		{"--sasl=:p", "--sasl: must be user:password"},
+		{"--sasl=u:", "--sasl: must be user:password"},
+		{"--sasl=u:p --sasl-mechanism=PLAIN --sasl-user=u --sasl-password=p", "--sasl: give either it or --sasl-user with a password, not both"},
+
 		{"--spool-dir=", "--spool-dir: must be a directory, or off"},
 		{"--spool-max=100KiB", "--spool-max=100KiB: must be at least 1MiB and two batches of --batch-bytes=256KiB, or 0 to derive it"},
+		{"--spool-max=9MiB --spool-dir=/d", "--spool-max=9MiB: must be at least 10MiB, to hold the largest event of --max-body=4MiB " +
+			"with a key of that size; or 0 to derive it"},
+		{"--spool-max=10MiB --spool-dir=/d", ""},
+		{"--spool-max=9MiB", ""}, // no spool
+		{"--spool-max=1MiB --spool-dir=/d --max-body=400KiB", ""},
+		{"--spool-max=34MiB --spool-dir=/d --max-body=1GiB", "--spool-max=34MiB: must be at least 35MiB, to hold the largest event of " +
+			"--max-body=16MiB with a key of that size; or 0 to derive it"}, // lowered by the budget
 		{"--spool-full=panic", "--spool-full=panic: must be one of block, drop-oldest, drop-newest"},
 
 		{"--max-body=0", "--max-body=0: must be at least 1B, for example 4MiB"},

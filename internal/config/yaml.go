@@ -4,76 +4,29 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"reflect"
-	"slices"
 	"strings"
 
-	"github.com/alecthomas/kong"
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
 )
 
-// yamlFile is the source of settings that neither the command line nor the environment gives. It is a
-// kong.Resolver. Values stay text, so that all sources are read by the same code.
-type yamlFile struct {
-	path   string
-	loaded bool
-	values map[string]yamlValue
-}
-
+// yamlValue is a value of the file. It stays text, so that all sources are read by the same code.
 type yamlValue struct {
 	text string
 	line int
 }
 
-// Validate has nothing to add: load checks the keys.
-func (y *yamlFile) Validate(*kong.Application) error { return nil }
-
-// Resolve gives a flag's value from the file. Kong asks for all flags that are not on the command line,
-// those from the environment included.
-func (y *yamlFile) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
-	v, ok := y.values[flag.Name]
-	if !ok || inEnvironment(flag) {
+// loadYAML reads the settings of a file by name; "" is no file and has none.
+func loadYAML(path string) (map[string]yamlValue, error) {
+	if path == "" {
 		return nil, nil
 	}
-	// Try the value here, where the line is known.
-	scan := kong.Scan().PushTyped(v.text, kong.FlagValueToken)
-	target := reflect.New(flag.Target.Type()).Elem()
-	if err := flag.Mapper.Decode(&kong.DecodeContext{Value: flag.Value, Scan: scan}, target); err != nil {
-		return nil, fmt.Errorf("%s:%d: %w", y.path, v.line, err)
-	}
-	return v.text, nil
-}
-
-func inEnvironment(flag *kong.Flag) bool {
-	return slices.ContainsFunc(flag.Envs, func(name string) bool {
-		_, ok := os.LookupEnv(name)
-		return ok
-	})
-}
-
-// load reads the file that --config names; without one there are no values. Kong calls it before it
-// resolves, once for every word of the command line.
-func (y *yamlFile) load(ctx *kong.Context) error {
-	if y.loaded {
-		return nil
-	}
-	y.loaded = true
-	for _, f := range ctx.Flags() {
-		if f.Name == "config" {
-			y.path, _ = ctx.FlagValue(f).(string)
-		}
-	}
-	if y.path == "" {
-		return nil
-	}
-	text, err := os.ReadFile(y.path)
+	text, err := os.ReadFile(path)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	y.values, err = parseYAML(y.path, text)
-	return err
+	return parseYAML(path, text)
 }
 
 // parseYAML reads one flat mapping. All errors begin with the file and the line.

@@ -24,9 +24,12 @@ const (
 	maxScan = 64 << 10
 )
 
+// Vectors tells whether strings are scanned by assembly: it is in the build, and the processor can.
+func Vectors() bool { return cpu.X86.HasAVX2 && cpu.X86.HasBMI1 }
+
 // strictString is strictGo with vectors.
 func strictString(b []byte, start int) int {
-	if !cpu.X86.HasAVX2 || !cpu.X86.HasBMI1 {
+	if !Vectors() {
 		return strictGo(b, start)
 	}
 	p := start

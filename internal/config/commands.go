@@ -1,0 +1,118 @@
+package config
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/pflag"
+)
+
+// command is one word, or two, after ingest.
+type command struct {
+	name     string // "" is the program itself
+	args     string // what the usage says between the name and the flags
+	summary  string // one line of the help
+	more     string // more of it
+	settings bool   // takes all settings
+}
+
+// commands lists every command, groups in front of what is in them.
+func commands() []command {
+	const dir = "<dir> is the spool directory: a copy, or one that is in use."
+	return []command{
+		{args: "<command>", summary: "Takes telemetry over HTTP and puts it into Kafka: nothing lost silently, nothing twice."},
+		{name: "serve", summary: "Run as an HTTP listener.", settings: true},
+		{name: "extension", summary: "Run as an extension of a FunctionGraph function.", settings: true},
+		{name: "check", summary: "Print the settings in effect and what is wrong with them.", settings: true},
+		{name: "spool", args: "<command>", summary: "Look at a spool directory, take events out of it, send what is in it."},
+		{name: "spool ls", args: "<dir>", summary: "Show partitions, sizes, ages, damage, quarantine and set-aside files.", more: dir},
+		{name: "spool verify", args: "<dir>", summary: "Read everything and name what is damaged.",
+			more: dir + "\nExit code 0: nothing is damaged; 1: it could not be read; 3: something is."},
+		{name: "spool export", args: "<dir>", summary: "Write the events that are still to be sent, one line each.",
+			more: dir + "\nExit code 3: damaged ones were passed over."},
+		{name: "spool replay", summary: "Send what is in --spool-dir to Kafka, and end.", settings: true,
+			more: "Exit code 0: the spool is empty; 1: something is left; 3: something is lost or\ndamaged. Settings for taking telemetry mean nothing here, but --shutdown-timeout."},
+		{name: "version", summary: "Print the version."},
+	}
+}
+
+// findCommand takes the names of a command off a command line.
+func findCommand(args []string) (command, []string) {
+	all := commands()
+	cmd := all[0]
+	for len(args) > 0 {
+		name := strings.TrimSpace(cmd.name + " " + args[0])
+		i := slices.IndexFunc(all, func(c command) bool { return c.name == name })
+		if i <= 0 {
+			break
+		}
+		cmd, args = all[i], args[1:]
+	}
+	return cmd, args
+}
+
+// children are the commands of a group.
+func (c *command) children() []command {
+	return slices.DeleteFunc(commands(), func(other command) bool {
+		words := strings.Fields(other.name)
+		return len(words) == 0 || strings.Join(words[:len(words)-1], " ") != c.name
+	})
+}
+
+func (c *command) isGroup() bool { return c.args == "<command>" }
+
+func (c *command) notes() string {
+	if c.settings {
+		return sources
+	}
+	return ""
+}
+
+// options are the flags that are no settings, of all commands.
+type options struct {
+	help, version       toggle
+	extension, markdown toggle // check
+	json, withMeta      toggle // spool ls; spool export
+	since               string // spool export
+	spool               SpoolOptions
+}
+
+// toggle is a switch that is off until it is named.
+type toggle bool
+
+// Set reads what may stand behind the name.
+func (t *toggle) Set(text string) error {
+	yes, err := readBool(text)
+	*t = toggle(yes)
+	return err
+}
+
+// String is true or false.
+func (t *toggle) String() string { return strconv.FormatBool(bool(*t)) }
+
+// Type is that of a switch.
+func (*toggle) Type() string { return "bool" }
+
+// addTo declares the flags of one command.
+func (o *options) addTo(flags *pflag.FlagSet, cmd string) {
+	add := func(t *toggle, name, short, help string) { flags.VarPF(t, name, short, help).NoOptDefVal = "true" }
+	add(&o.help, "help", "h", "Show this help.")
+	add(&o.version, "version", "", "Print the version.")
+	switch cmd {
+	case "check":
+		add(&o.extension, "extension", "", "Check the settings as \"ingest extension\" would take them.")
+		add(&o.markdown, "markdown", "", "Print the table of all settings instead.")
+	case "spool ls":
+		add(&o.json, "json", "", "Print JSON.")
+	case "spool export":
+		flags.StringSliceVar(&o.spool.Topics, "topic", nil, "Only these `TOPICS`; a dead-letter topic only if it is named.")
+		flags.Int32SliceVar(&o.spool.Partitions, "partition", nil, "Only these `PARTITIONS`.")
+		flags.Lookup("partition").DefValue = "" // or the help has a default of []
+		flags.StringVar(&o.since, "since", "", "Only records of this `AGE` at most (2h) or from this time on (RFC 3339).")
+		flags.StringVar(&o.spool.Output, "output", "", "New `FILE` to write to; default: stdout.")
+		add(&o.withMeta, "with-meta", "", "Lines with topic, partition, key, timestamp, headers and value.")
+	case "spool replay":
+		flags.DurationVar(&o.spool.Timeout, "timeout", 0, "Longest `TIME` to send, then what is left stays in the spool; 0: as long as it takes.")
+	}
+}
