@@ -116,7 +116,7 @@ func (q *queue) Suspect() (uint64, bool) {
 }
 
 func meta(m kafka.SpoolMeta) spool.Meta {
-	return spool.Meta{Events: int32(m.Events), Records: int32(m.Records), FirstTimestamp: m.FirstTimestamp, Replaces: m.Replaces}
+	return spool.Meta{Events: int32(m.Events), Records: int32(m.Records), FirstTimestamp: m.FirstTimestamp, Replaces: spool.Pos(m.Replaces)}
 }
 
 // translate gives the errors that the sink acts on their names there; the texts stay.

@@ -1,6 +1,7 @@
 package spool
 
 import (
+	"encoding/binary"
 	"fmt"
 	"time"
 )
@@ -11,9 +12,10 @@ type Meta struct {
 	Records        int32
 	FirstTimestamp int64 // ms since the Unix epoch
 	WrittenAt      int64 // ms since the Unix epoch; set by Append when 0
-	// Replaces: it takes the place of a frame that is done next, and may use the part of MaxBytes that is kept
-	// for that. It is not stored.
-	Replaces bool
+	// Replaces is a frame of another queue that is to be done when all is written that replaces it; 0: none.
+	// Should the process end before that, the next Open finds that frame alone, and what replaces it is void. It
+	// may use the part of MaxBytes that is kept for it. Nothing of it may be sent before.
+	Replaces Pos
 }
 
 // reserve is what Append leaves of MaxBytes to frames that replace others.
@@ -89,7 +91,16 @@ func (w *Write) measure() {
 		w.n += len(p)
 		w.crc = updateChecksum(w.crc, p)
 	}
-	w.size = frameHeaderBytes + int64(len(w.Queue.topic)) + int64(w.n)
+	w.size = int64(w.headBytes()) + int64(w.n)
+}
+
+// headBytes is the size of what is before the batch.
+func (w *Write) headBytes() int {
+	n := frameHeaderBytes + len(w.Queue.topic)
+	if w.Replaces != 0 {
+		n += replacesBytes
+	}
+	return n
 }
 
 // together is how many of the frames certainly fit into the active segment, at least 1: what comes at a border of
@@ -107,7 +118,7 @@ func (s *Spool) together(frames []Write) (n int) {
 		w := &frames[n]
 		size += w.size
 		grown := max(g.size+size+markBytes-g.length, 0)
-		if w.InDoubt || w.Replaces || size > maxTogether || g.size+size > s.cfg.SegmentBytes ||
+		if w.InDoubt || w.Replaces != 0 || size > maxTogether || g.size+size > s.cfg.SegmentBytes ||
 			used+grown > s.cfg.MaxBytes-s.cfg.reserve() || s.stats.frames+n >= s.cfg.MaxFrames || s.allowance < size+emptySegment {
 			break
 		}
@@ -126,7 +137,7 @@ func (s *Spool) append(frames []Write) error {
 	if size > maxFrameBytes || size+emptySegment > s.cfg.MaxBytes-reserve {
 		return fmt.Errorf("%w: %d bytes; the spool's bound is %d (--spool-max)", ErrTooLarge, size, s.cfg.MaxBytes)
 	}
-	if w.Replaces {
+	if w.Replaces != 0 {
 		reserve = 0
 	}
 	g, err := s.writable(size, reserve)
@@ -162,7 +173,7 @@ func (s *Spool) append(frames []Write) error {
 
 // lay puts frames one after the other, from the end of g on, with the end mark behind them.
 func (s *Spool) lay(frames []Write, g *segment) [][]byte {
-	const most = frameHeaderBytes + maxTopicBytes
+	const most = frameHeaderBytes + maxTopicBytes + replacesBytes
 	if need := len(frames) * most; cap(s.heads) < need {
 		s.heads = make([]byte, 0, need) // once and for all: the vector has views of it
 	}
@@ -178,9 +189,13 @@ func (s *Spool) lay(frames []Write, g *segment) [][]byte {
 			salt: g.salt, offset: uint32(at), batchLen: uint32(w.n), batchCRC: w.crc, kind: kindFrame,
 			topicLen: uint8(len(q.topic)), partition: q.partition, topicCRC: q.topicCRC, Meta: w.Meta,
 		}
-		head := s.heads[len(s.heads):][:frameHeaderBytes+len(q.topic)]
+		head := s.heads[len(s.heads):][:w.headBytes()]
+		tail := head[frameHeaderBytes:]
+		if copy(tail, q.topic); w.Replaces != 0 {
+			binary.LittleEndian.PutUint64(tail[len(q.topic):], uint64(w.Replaces))
+			h.kind, h.topicCRC = kindPlaced, checksum(tail)
+		}
 		h.put(head)
-		copy(head[frameHeaderBytes:], q.topic)
 		s.heads = s.heads[:len(s.heads)+len(head)]
 		s.vec = append(append(s.vec, head), w.Batch...)
 		at += w.size

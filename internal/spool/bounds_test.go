@@ -36,7 +36,7 @@ func TestMaxBytes(t *testing.T) {
 		if st := m.s.Stats(); st.Bytes > 1<<20-reserve || st.Bytes < 1<<20-reserve-4096 || st.Latched != nil {
 			t.Fatalf("round %d: %+v", round, st)
 		}
-		pos, err := q.Append(spool.Meta{Events: 1, Replaces: true}, make([]byte, 3000))
+		pos, err := q.Append(spool.Meta{Events: 1, Replaces: positions[0]}, make([]byte, 3000))
 		if err != nil {
 			t.Fatalf("round %d: a frame that replaces another: %v", round, err)
 		}

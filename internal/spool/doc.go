@@ -57,21 +57,23 @@
 //	16  4 offset of this frame in the segment
 //	20  4 length of the batch
 //	24  4 checksum of the batch
-//	28  1 kind: 1 frame, 2 gap, 3 end mark
+//	28  1 kind: 1 frame, 2 gap, 3 end mark, 4 frame that replaces another
 //	29  1 length of the topic
 //	30  2 zero
 //	32  4 partition
 //	36  4 events
 //	40  4 records
-//	44  4 checksum of the topic
+//	44  4 checksum of the topic; kind 4: of what is between header and batch
 //	48  8 timestamp of the first record, ms since the Unix epoch
 //	56  8 written at, ms since the Unix epoch
-//	64    topic, then batch
+//	64    topic; kind 4: the position of the frame that it replaces (8 bytes); then batch
 //
 // A gap stands where frames were that are done and whose blocks were given back to the file system; its
 // topic is empty and its batch means nothing and has no checksum.
 //
-// An end mark is 64 bytes without topic and batch. Each write is a frame and the mark behind it; the next
+// A frame that replaces another one is void while that one is there and not done.
+//
+// An end mark is 64 bytes without topic and batch. Each write is frames and the mark behind them; the next
 // one begins over the mark. What is behind the mark was in the file before: a segment that is done leaves
 // its file to the next one, since to overwrite pages that are in the page cache costs a fifth of new ones.
 //

@@ -25,6 +25,8 @@ const (
 	kindFrame = 1
 	kindGap   = 2 // frames that are done and whose blocks were given back
 	kindEnd   = 3 // nothing behind it belongs to the segment; the next frame is written over it
+	// kindPlaced is a frame with the position of the one that it replaces, which is void until that one is done.
+	kindPlaced = 4
 
 	markBytes    = frameHeaderBytes // an end mark is a header alone
 	emptySegment = segmentHeaderBytes + markBytes
@@ -107,12 +109,23 @@ type frameHeader struct {
 	topicLen  uint8
 	partition int32
 	topicCRC  uint32
-	Meta
+	Meta      // without Replaces: that is behind the topic
+}
+
+// replacesBytes is the size of the position behind the topic of a kindPlaced.
+const replacesBytes = 8
+
+// extra is how many bytes are between topic and batch.
+func (h *frameHeader) extra() int {
+	if h.kind == kindPlaced {
+		return replacesBytes
+	}
+	return 0
 }
 
 // size is the whole frame's.
 func (h *frameHeader) size() int64 {
-	return frameHeaderBytes + int64(h.topicLen) + int64(h.batchLen)
+	return frameHeaderBytes + int64(h.topicLen) + int64(h.extra()) + int64(h.batchLen)
 }
 
 func putSearchKey(p []byte, salt uint64) {
@@ -157,7 +170,7 @@ func (h *frameHeader) parse(p []byte, salt uint64, offset int64) bool {
 			FirstTimestamp: int64(le.Uint64(p[48:])), WrittenAt: int64(le.Uint64(p[56:])),
 		},
 	}
-	return h.kind >= kindFrame && h.kind <= kindEnd
+	return h.kind >= kindFrame && h.kind <= kindPlaced
 }
 
 func updateChecksum(crc uint32, p []byte) uint32 { return crc32.Update(crc, castagnoli, p) }

@@ -15,6 +15,7 @@ type Kind string
 const (
 	KindFrame      Kind = "frame"
 	KindDone       Kind = "done"       // a frame that is done; its segment is not
+	KindVoid       Kind = "void"       // was to replace a frame that is still there: it counts for nothing
 	KindGap        Kind = "gap"        // frames that are done and whose space was given back
 	KindCorrupt    Kind = "corrupt"    // damaged bytes
 	KindTorn       Kind = "torn"       // the end was not written whole; in a live directory: not yet
@@ -70,7 +71,7 @@ func Inspect(opt Inspection, yield func(*Piece) error) (Report, error) {
 		opt.Pause = func() { time.Sleep(pauseBetweenLooks) }
 	}
 	fsys, dir := opt.FS, opt.Dir
-	in := inspection{fs: fsys, dir: dir, batches: opt.Batches, pause: opt.Pause, yield: yield, cursors: map[partition]cursor{}}
+	in := inspection{fs: fsys, dir: dir, batches: opt.Batches, pause: opt.Pause, yield: yield, cursors: map[partition]cursor{}, there: map[Pos]bool{}}
 	// First the cursors: what they say is done then certainly is.
 	if err := in.readCursors(); err != nil {
 		return in.report, err
@@ -106,6 +107,7 @@ type inspection struct {
 	yield   func(*Piece) error
 	report  Report
 	cursors map[partition]cursor
+	there   map[Pos]bool // frames that are not done
 	scanned int64
 	sc      scanner
 	buf     []byte
@@ -295,8 +297,11 @@ func (in *inspection) frame(file File, f segmentFile, p *Piece, r *region) error
 		p.Kind = KindDone
 	case !whole:
 		p.Kind = KindUnreadable
+	case in.there[r.replaces]:
+		p.Kind = KindVoid
 	default:
 		p.Kind = KindFrame
+		in.there[p.Pos] = true
 	}
 	if p.InDoubt = p.Pos == c.doubt; p.InDoubt {
 		p.Stamp = c.stamp

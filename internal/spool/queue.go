@@ -215,12 +215,12 @@ func (q *Queue) read(g *segment, e entry, buf []byte) (Frame, error) {
 		return Frame{}, err
 	}
 	var h frameHeader
-	if !h.parse(buf[n:], g.salt, e.pos.Offset()) || h.kind != kindFrame || h.size() != int64(e.size) ||
+	if !h.parse(buf[n:], g.salt, e.pos.Offset()) || h.kind != kindFrame && h.kind != kindPlaced || h.size() != int64(e.size) ||
 		h.partition != q.partition || string(buf[n+frameHeaderBytes:]) != q.topic {
 		return Frame{}, errDamaged
 	}
-	batch := buf[:n]
-	if _, err := g.file.ReadAt(batch, e.pos.Offset()+int64(head)); err != nil {
+	batch := buf[:n-h.extra()]
+	if _, err := g.file.ReadAt(batch, e.pos.Offset()+int64(head+h.extra())); err != nil {
 		return Frame{}, err
 	}
 	if checksum(batch) != h.batchCRC {

@@ -58,11 +58,13 @@ func (s *Spool) recover() error {
 	s.nextSegment = 1
 	exists, clean := s.loadCursors()
 	s.stats.unclean = (exists || len(files) > 0) && !clean
+	s.placed = map[Pos][]Pos{}
 	sc := &scanner{skip: s.isDone}
 	for _, f := range files {
 		s.nextSegment = max(s.nextSegment, f.number+1)
 		s.recoverSegment(sc, f)
 	}
+	s.dropVoid()
 	s.settleCursors()
 	s.stats.recoveredFrames, s.stats.recoveredEvents = int64(s.stats.frames), s.stats.events
 	if s.stats.unclean || s.stats.frames > 0 {
@@ -70,6 +72,37 @@ func (s *Spool) recover() error {
 			"events", s.stats.events, "bytes", s.used, "torn", s.stats.torn, "quarantined", s.stats.quarantined)
 	}
 	return nil
+}
+
+// dropVoid takes out the frames that were to replace one that is still there: the process ended before all of
+// them were written, or before that was written down. They were not sent.
+func (s *Spool) dropVoid() {
+	void := map[Pos]bool{}
+	for _, q := range s.order {
+		q.index.each(func(e *entry) bool {
+			for _, pos := range s.placed[e.pos] {
+				void[pos] = e.size > 0
+			}
+			return true
+		})
+	}
+	s.placed = nil
+	if len(void) == 0 {
+		return
+	}
+	var done []*segment
+	for _, q := range s.order {
+		q.index.each(func(e *entry) bool {
+			if void[e.pos] && e.size > 0 {
+				done = q.forgetLocked(done, e)
+			}
+			return true
+		})
+	}
+	for _, g := range done {
+		s.bury(g)
+	}
+	s.log.Info("frames of partitions that were not known are placed again: that was not finished", "frames", len(void))
 }
 
 // removeSpares removes files that waited for another segment: all that is in them is done.
@@ -178,6 +211,9 @@ func (s *Spool) scanSegment(sc *scanner, g *segment) {
 			if pos := makePos(g.number, r.off); pos > q.cursor.done {
 				q.pushLocked(entry{pos: pos, size: uint32(r.length), events: r.header.Events}, g)
 				s.tail = pos
+				if r.replaces != 0 {
+					s.placed[r.replaces] = append(s.placed[r.replaces], pos)
+				}
 			} else {
 				g.dead += r.length
 			}

@@ -2,6 +2,7 @@ package spool
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"io"
 )
@@ -22,8 +23,10 @@ type region struct {
 	known  bool // header and topic are of an undamaged header; always with regionFrame and regionGap
 	header frameHeader
 	topic  []byte // valid until the next call of next
-	off    int64
-	length int64
+	// replaces is what the frame stands for, which may still be there; 0: nothing.
+	replaces Pos
+	off      int64
+	length   int64
 }
 
 // scanWindow is the memory of a scan in bytes; it holds any header with its topic.
@@ -50,6 +53,15 @@ type scanner struct {
 	bufOff int64
 	key    [searchBytes]byte
 	topic  [maxTopicBytes]byte
+}
+
+// name splits what is behind a header into the topic and, of a kindPlaced, the position.
+func (h *frameHeader) name(p []byte) (topic []byte, replaces Pos) {
+	topic = p[:h.topicLen]
+	if h.kind == kindPlaced {
+		replaces = Pos(binary.LittleEndian.Uint64(p[h.topicLen:]))
+	}
+	return topic, replaces
 }
 
 // start begins a scan behind the segment's header.
@@ -121,18 +133,19 @@ func (sc *scanner) frame(r *region) {
 		r.kind, sc.off = regionEnd, sc.size
 		return
 	}
-	topic, err := sc.at(body, int(h.topicLen))
-	if err != nil || len(topic) > maxTopicBytes || checksum(topic) != h.topicCRC {
+	name, err := sc.at(body, int(h.topicLen)+h.extra())
+	if err != nil || h.topicLen > maxTopicBytes || checksum(name) != h.topicCRC {
 		sc.damaged(r)
 		return
 	}
-	r.known, r.topic = true, topic
+	topic, replaces := h.name(name)
+	r.known, r.topic, r.replaces = true, topic, replaces
 	if sc.skip != nil && sc.skip(h, topic) {
 		return
 	}
 	// The check may move the window that topic lies in.
 	r.topic = append(sc.topic[:0], topic...)
-	if !sc.batchIntact(body+int64(h.topicLen), h) {
+	if !sc.batchIntact(body+int64(len(name)), h) {
 		sc.damaged(r)
 	}
 }
@@ -168,7 +181,22 @@ func (sc *scanner) torn(head []byte) bool {
 		n := min(len(head), searchBytes)
 		return bytes.Equal(head[:n], sc.key[:n]) || sc.zeros(sc.off)
 	}
-	return head[0] == 0 && sc.zeros(sc.off)
+	return head[0] == 0 && sc.zeros(sc.off) || sc.cutInHeader(head)
+}
+
+// cutInHeader says that a kill cut the write of a frame within its header: the kernel copies page by page, so up
+// to the page's end there is the new header, and behind it still the end mark that it was written over. Of the
+// mark there must be enough to tell the two apart: the time at the end is not zero in a frame.
+func (sc *scanner) cutInHeader(head []byte) bool {
+	const page, timestamp = 4096, 8
+	k := int(page - sc.off%page)
+	if k > frameHeaderBytes-timestamp {
+		return false
+	}
+	var mark [markBytes]byte
+	putMark(mark[:], sc.salt, sc.off)
+	n := min(k, searchBytes)
+	return bytes.Equal(head[:n], sc.key[:n]) && bytes.Equal(head[k:], mark[k:]) && sc.search(sc.off+1) == sc.size
 }
 
 // begun reports whether there is anything in the segment that carries its salt.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/hex"
 	"math"
+	"slices"
 	"testing"
 )
 
@@ -145,4 +146,46 @@ func FuzzCursors(f *testing.F) {
 			t.Fatal(err)
 		}
 	})
+}
+
+// TestCutInHeader: a kill at a page's end within a frame's header leaves a part of it over the end mark.
+func TestCutInHeader(t *testing.T) {
+	const salt = 0x1122334455667788
+	m := Meta{Events: 1, Records: 2, FirstTimestamp: 1_700_000_000_000, WrittenAt: 1_700_000_000_000}
+	for _, part := range []int{1, 3, 12, 13, 40, 56} { // bytes of the header before the page's end
+		segment := newSegmentBytes(salt)
+		room := 4096 - part - len(segment) - frameHeaderBytes - len("topic")
+		segment = appendFrame(segment, salt, "topic", 3, m, make([]byte, room))
+		at := len(segment)
+		next := appendFrame(segment[:at:at], salt, "topic", 3, m, []byte("batch"))[at:]
+		var mark [markBytes]byte
+		putMark(mark[:], salt, int64(at))
+		cut := append(bytes.Clone(next[:part]), mark[part:]...)
+		former := make([]byte, 300) // what the file had in it before
+		for i := range former {
+			former[i] = 0xf5
+		}
+		scan := func(tail ...[]byte) (kinds []regionKind) {
+			file := bytes.Join(append([][]byte{segment}, tail...), nil)
+			var sc scanner
+			sc.start(bytes.NewReader(file), int64(len(file)), salt)
+			for r, ok := sc.next(); ok; r, ok = sc.next() {
+				kinds = append(kinds, r.kind)
+			}
+			return kinds
+		}
+		if bytes.Equal(cut, mark[:]) { // nothing differs yet
+			continue
+		}
+		if got := scan(cut, former); !slices.Equal(got, []regionKind{regionFrame, regionTorn}) {
+			t.Errorf("cut after %d bytes: %v", part, got)
+		}
+		// A whole frame with a damaged header is not taken for that.
+		damaged := bytes.Clone(next)
+		damaged[5] ^= 1
+		putMark(mark[:], salt, int64(at+len(next)))
+		if got := scan(damaged, mark[:]); len(got) < 2 || got[1] != regionCorrupt {
+			t.Errorf("damaged: %v", got)
+		}
+	}
 }

@@ -132,8 +132,9 @@ type Spool struct {
 	latched     error            // why the disk is not written to; nil: it works
 	known       map[string]int64 // files in quarantine
 
-	opening  bool   // Open is not done
-	scanning uint32 // the segment that Open scans
+	opening  bool          // Open is not done
+	scanning uint32        // the segment that Open scans
+	placed   map[Pos][]Pos // while Open scans: frames that are to replace one
 }
 
 type partition struct {

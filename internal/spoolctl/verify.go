@@ -36,7 +36,7 @@ func Verify(s Source, w io.Writer) (bad int, err error) {
 		switch p.Kind {
 		case spool.KindTorn:
 			torn++
-		case spool.KindFrame, spool.KindDone:
+		case spool.KindFrame, spool.KindDone, spool.KindVoid:
 			if p.Frame.Batch == nil { // done and gone meanwhile
 				return nil
 			}

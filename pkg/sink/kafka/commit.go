@@ -8,6 +8,13 @@ type group struct {
 	acks        []settled
 }
 
+func (g *group) add(pos uint64) {
+	g.last = pos
+	if g.first == 0 {
+		g.first = pos
+	}
+}
+
 // commit gives frames to what waits for them, when the oldest of it has waited for Linger, and not while
 // the disk still works on the group before: then the next one grows. It returns when to look again.
 func (s *Sink) commit() (at time.Time) {

@@ -60,8 +60,10 @@ type SpoolQueue interface {
 type SpoolMeta struct {
 	Events, Records int
 	FirstTimestamp  int64 // ms since the Unix epoch
-	// Replaces: it takes the place of a frame that is done next; there must be room for that in a full spool.
-	Replaces bool
+	// Replaces is a frame of another queue that is to be done when everything is written that replaces it; 0: none.
+	// If the process ends before that, what replaces it must not come back. There must be room for it in a
+	// full spool.
+	Replaces uint64
 }
 
 // SpoolWrite is a frame to be written.

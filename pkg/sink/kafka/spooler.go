@@ -392,10 +392,7 @@ func (s *Sink) framed(b *batch, pos uint64, g *group) {
 	if f := l.disk.framed; f < len(l.queue) && l.queue[f] == b {
 		l.disk.framed++
 	}
-	g.last = pos
-	if g.first == 0 {
-		g.first = pos
-	}
+	g.add(pos)
 	if s.cfg.Settle == SettleOnDisk {
 		if p := &s.spooler; g.acks == nil && len(p.acks) > 0 {
 			g.acks = p.acks[len(p.acks)-1]

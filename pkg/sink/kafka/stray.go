@@ -104,39 +104,61 @@ func (s *Sink) foreign(q SpoolQueue) {
 		"topic", q.Topic(), "partition", q.Partition(), "events in the first", events)
 }
 
-// placeQueue places all frames of a stray queue.
+// placeBytes is how much of a stray queue is placed until that is made durable and noted.
+const placeBytes = 256 << 10
+
+// placeQueue places all frames of a stray queue. A frame is done when what replaces it is as durable as it was: a
+// kill before that makes what replaces it void, and it is placed again.
 func (s *Sink) placeQueue(t *topic, q SpoolQueue) error {
 	doubt, _, _ := q.Doubt()
 	suspect, _ := q.Suspect()
 	var buf []byte
-	for {
-		f, err := q.PeekAfter(0, buf)
-		if errors.Is(err, io.EOF) {
+	var done, last uint64 // of the queue: noted, and placed
+	var g group           // what was written since done
+	bytes := 0
+	settle := func() error {
+		if last == done {
 			return nil
 		}
-		if err != nil {
-			return err
+		if s.cfg.Settle == SettleOnDisk && g.last != 0 {
+			if err := s.spooler.sp.Sync(g.first, g.last); err != nil {
+				return err
+			}
 		}
-		buf = f.Buf
-		if err := s.placeFrame(t, q.Partition(), &f); err != nil {
-			return err
+		done, g, bytes = last, group{}, 0
+		return q.Done(last)
+	}
+	for {
+		f, err := q.PeekAfter(last, buf)
+		if errors.Is(err, io.EOF) {
+			return settle()
+		}
+		if err == nil {
+			buf = f.Buf
+			err = s.placeFrame(t, q.Partition(), &f, &g)
+		}
+		if err != nil {
+			return errors.Join(err, settle())
 		}
 		s.mu.Lock()
 		if f.Pos == doubt || f.Pos <= suspect {
 			s.possibleDuplicates.Add(int64(f.Events)) // in the log of a partition that may be gone
 		}
 		s.mu.Unlock()
-		if err := q.Done(f.Pos); err != nil {
-			return err
+		last = f.Pos
+		if bytes += len(f.Wire); bytes >= placeBytes || s.cfg.Settle != SettleOnDisk {
+			if err := settle(); err != nil {
+				return err
+			}
 		}
 	}
 }
 
 // placeFrame writes the records of a frame to the queues of the partitions where they belong. Those who wait
-// for it wait for the new frames.
-func (s *Sink) placeFrame(t *topic, partition int32, f *SpoolFrame) error {
+// for it wait for the new frames, which become part of g.
+func (s *Sink) placeFrame(t *topic, partition int32, f *SpoolFrame, g *group) error {
 	s.mu.Lock()
-	groups, err := s.regroup(t, func(yield func(int64, []byte, []byte, []sink.Header) bool) error {
+	lots, err := s.regroup(t, func(yield func(int64, []byte, []byte, []sink.Header) bool) error {
 		return recordbatch.Decode(f.Wire, recordbatch.MaxRecordsBytes, yield)
 	})
 	var parent *batch
@@ -150,12 +172,12 @@ func (s *Sink) placeFrame(t *topic, partition int32, f *SpoolFrame) error {
 	}
 	events := f.Events
 	var scratch recordbatch.Scratch
-	for _, g := range groups {
-		_ = g.rb.Compress(s.cfg.Codec, &scratch) // else it goes uncompressed
-		g.rb.SealUnstamped()
-		m := SpoolMeta{Events: min(events, g.rb.Count()), Records: g.rb.Count(), FirstTimestamp: g.rb.FirstTimestamp(), Replaces: true}
+	for _, lot := range lots {
+		_ = lot.rb.Compress(s.cfg.Codec, &scratch) // else it goes uncompressed
+		lot.rb.SealUnstamped()
+		m := SpoolMeta{Events: min(events, lot.rb.Count()), Records: lot.rb.Count(), FirstTimestamp: lot.rb.FirstTimestamp(), Replaces: f.Pos}
 		events -= m.Events
-		frame := [1]SpoolWrite{{Queue: g.lane.disk.q, SpoolMeta: m, Wire: g.rb.Parts(nil)}}
+		frame := [1]SpoolWrite{{Queue: lot.lane.disk.q, SpoolMeta: m, Wire: lot.rb.Parts(nil)}}
 		_, err := s.spooler.sp.Append(frame[:])
 		pos := frame[0].Pos
 		s.mu.Lock()
@@ -169,13 +191,14 @@ func (s *Sink) placeFrame(t *topic, partition int32, f *SpoolFrame) error {
 			s.mu.Unlock()
 			return err
 		}
-		g.rb.Release()
-		g.lane.extendDisk(pos)
+		g.add(pos)
+		lot.rb.Release()
+		lot.lane.extendDisk(pos)
 		if parent != nil {
-			nb := s.newBatch(g.lane)
+			nb := s.newBatch(lot.lane)
 			nb.pos, nb.events, nb.parent = pos, m.Events, parent
 			parent.parts++
-			g.lane.rememberSpilled(nb)
+			lot.lane.rememberSpilled(nb)
 		}
 		s.mu.Unlock()
 	}

@@ -1,0 +1,80 @@
+package spool_test
+
+import (
+	"slices"
+	"testing"
+
+	"functiongraph-ingest/internal/spool"
+)
+
+// TestPlaced: what replaces a frame counts from the moment on at which that frame is done. A kill before leaves
+// the frame alone, one behind what replaces it: never both, never neither.
+func TestPlaced(t *testing.T) {
+	m := newModel(t, 1, spool.Config{MaxBytes: 1 << 20, SegmentBytes: 4 << 10})
+	m.mustOpen()
+	lobby := m.s.Queue("t", -1)
+	var sources []spool.Pos
+	for i := range 3 {
+		pos, err := lobby.Append(spool.Meta{Events: 10, Records: 10, FirstTimestamp: int64(i)}, make([]byte, 1500))
+		if err != nil {
+			t.Fatal(err)
+		}
+		sources = append(sources, pos)
+	}
+	if _, err := m.s.Queue("t", 0).Append(spool.Meta{Events: 1}, []byte("of its own")); err != nil {
+		t.Fatal(err)
+	}
+	want := func(when string, lobbyEvents, first, second int64) {
+		t.Helper()
+		m.s = nil
+		var err error
+		if m.s, err = spool.Open(m.cfg, spool.Deps{FS: m.fs.Kill(), Boot: "boot"}); err != nil {
+			t.Fatal(err)
+		}
+		defer m.s.Close()
+		st := m.s.Stats()
+		if got := []int64{events(m.s, -1), events(m.s, 0), events(m.s, 1)}; !slices.Equal(got, []int64{lobbyEvents, first, second}) || st.RecoveredEvents != lobbyEvents+first+second || st.Quarantined != 0 {
+			t.Errorf("%s: %v events, %+v", when, got, st)
+		}
+	}
+	s := m.s
+	place := func(source spool.Pos) {
+		for id, n := range []int32{4, 6} {
+			w := []spool.Write{{Queue: s.Queue("t", int32(id)), Meta: spool.Meta{Events: n, Replaces: source}, Batch: [][]byte{make([]byte, 700)}}}
+			if _, err := s.Append(w); err != nil {
+				t.Fatal(err)
+			}
+			f, at, err := s.Queue("t", int32(id)).PeekAfter(w[0].Pos-1, nil)
+			if err != nil || at != w[0].Pos || len(f.Batch) != 700 || f.Events != n {
+				t.Fatalf("read back: %v %v %v", f.Meta, at, err)
+			}
+		}
+	}
+	want("before", 30, 1, 0)
+	place(sources[0])
+	want("placed, not done", 30, 1, 0)
+	if err := lobby.Done(sources[0]); err != nil {
+		t.Fatal(err)
+	}
+	want("done", 20, 5, 6)
+	place(sources[1])
+	want("one done, one placed", 20, 5, 6)
+	place(sources[2])
+	if err := lobby.Done(sources[2]); err != nil {
+		t.Fatal(err)
+	}
+	want("all done", 0, 13, 18)
+}
+
+// events reads a queue to its end.
+func events(s *spool.Spool, partition int32) (n int64) {
+	q := s.Queue("t", partition)
+	for pos := spool.Pos(0); ; {
+		f, at, err := q.PeekAfter(pos, nil)
+		if err != nil {
+			return n
+		}
+		n += int64(f.Events)
+		pos = at
+	}
+}
