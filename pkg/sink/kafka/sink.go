@@ -63,6 +63,7 @@ type Sink struct {
 	started  time.Time
 
 	unfinished atomic.Bool // endFrames has something to do
+	resting    atomic.Bool // the steward sleeps long because nobody waits: stir ends it
 
 	delivered, deadLettered, setAside, inFlight     atomic.Int64
 	recovered, spooled                              atomic.Int64
@@ -73,7 +74,10 @@ type Sink struct {
 	thaws                                           atomic.Int64
 }
 
-var _ sink.Sink = (*Sink)(nil)
+var (
+	_ sink.Sink  = (*Sink)(nil)
+	_ sink.Waker = (*Sink)(nil)
+)
 
 // New starts a sink. It does not wait for the cluster: Ready tells when it can deliver.
 func New(cfg Config, deps Deps) (*Sink, error) {
@@ -254,6 +258,7 @@ func (s *Sink) checkDrained() {
 
 // Ready implements sink.Sink: every partition of the topic has a leader and a producer id is held.
 func (s *Sink) Ready() error {
+	s.stir() // whoever asks again shall hear of the cluster as it is now
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.readyLocked()
