@@ -119,3 +119,14 @@ func TestWakeAndReadyEndTheRest(t *testing.T) {
 		})
 	}
 }
+
+// With an empty spool, no cluster and nothing to send there is nothing to wait for at the end.
+func TestNothingToSendNothingToWaitForAtTheEnd(t *testing.T) {
+	s, err := New(Config{Brokers: []string{"127.0.0.1:9"}, Topic: "t"}, Deps{OpenSpool: OpenTestSpool(t, t.TempDir(), 64<<20)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(patient(t)); err != nil {
+		t.Errorf("%v after all the time there was", err)
+	}
+}

@@ -247,13 +247,18 @@ func (s *Sink) drop(reason string, n int) {
 
 // checkDrained tells Close that nothing is left. s.mu is held.
 func (s *Sink) checkDrained() {
-	if s.closed && s.main.batches == 0 && s.dead.batches == 0 && s.spooler.overflowing == 0 && !s.spooler.holding {
+	if s.closed && s.main.batches == 0 && s.dead.batches == 0 && s.spooler.overflowing == 0 && !s.holdsFrames() {
 		select {
 		case <-s.drained:
 		default:
 			close(s.drained)
 		}
 	}
+}
+
+// holdsFrames says whether the spool holds back what is in it, or may hold. s.mu is held.
+func (s *Sink) holdsFrames() bool {
+	return s.spooler.holding && (s.spooler.sp == nil || s.spooled.Load() > 0)
 }
 
 // Ready implements sink.Sink: every partition of the topic has a leader and a producer id is held.
