@@ -62,7 +62,7 @@ func TestPackageInFunctionGraph(t *testing.T) {
 		{"1,000 invocations at once, 10 freezes", "fgsim-freezes",
 			"{traffic: {duration: 8s, concurrency: 1000, steady: true, connections: 8, rate: 20000}, freeze: {times: 10, for: 200ms}, platform: {slips: 0.1, invoke: both, resend: 200}}", 10, 1000},
 		{"hostile", "fgsim-hostile",
-			"{traffic: {duration: 5s, concurrency: 200, connections: 8, rate: 5000, burst: 4}, platform: {invoke: both, resend: 20, slips: 0.1, broken: 0.1, duplicate: 0.02, chunked: 0.2, slow: 0.02, slowFor: 300ms, oversize: 0.005, size: 5MiB}}", 0, 200},
+			"{traffic: {duration: 5s, concurrency: 200, connections: 8, rate: 5000, burst: 4}, platform: {invoke: both, resend: 20, slips: 0.1, broken: 0.1, duplicate: 0.02, chunked: 0.2, slow: 0.02, slowFor: 300ms, oversize: 0.01, size: 8MiB}}", 0, 200},
 		{"SIGTERM under load", "fgsim-sigterm",
 			"{traffic: {duration: 2s, concurrency: 500, steady: true, connections: 8, rate: 20000}, platform: {resend: 200}, stop: {underLoad: true}}", 0, 500},
 	} {
@@ -70,6 +70,9 @@ func TestPackageInFunctionGraph(t *testing.T) {
 			report, account := inFunctionGraph(t, k, tt.topic, tt.scenario, fgsim.Options{Package: zipped})
 			if report.Freezes != tt.freezes || report.Invocations.Sent < tt.invocations {
 				t.Errorf("%d freezes, %d invocations", report.Freezes, report.Invocations.Sent)
+			}
+			if n := report.Posts.ByStatus["413"]; (n > 0) != (report.Posts.Oversize > 0) || (tt.name == "hostile") != (n > 0) {
+				t.Errorf("%d oversize bodies, %d answers 413", report.Posts.Oversize, n)
 			}
 			t.Logf("%d events acked, %d open", account.acked, account.open)
 		})
