@@ -3,6 +3,7 @@ package fgsim
 import (
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -10,12 +11,19 @@ import (
 	"syscall"
 	"time"
 	"unsafe"
+
+	"functiongraph-ingest/bench/hist"
 )
 
-// chunkRounds is a piece of the neighbour's work: some 10 us on a core of its own.
-const chunkRounds = 10_000
+const (
+	// pieceRounds is a piece of the neighbour's work: some 1 ms on a core of its own, as much as a small request needs.
+	pieceRounds = 1_000_000
+	// pieces is how many of the last ones are remembered with the time they took: over four minutes, in 1 MiB.
+	pieces = 1 << 18
+)
 
-// counter is a number in memory that two processes share: reading it costs the neighbour nothing.
+// counter is memory that two processes share, so that reading it costs the neighbour nothing: the number of
+// pieces done, and after its page how long each of the last ones took.
 type counter struct {
 	memory []byte
 }
@@ -26,7 +34,7 @@ func openCounter(file string) (*counter, error) {
 		return nil, err
 	}
 	defer func() { _ = f.Close() }()
-	size := os.Getpagesize()
+	size := os.Getpagesize() + 4*pieces
 	if err := f.Truncate(int64(size)); err != nil {
 		return nil, err
 	}
@@ -40,6 +48,11 @@ func openCounter(file string) (*counter, error) {
 // value is the counter itself; the map begins at a page, so it is aligned.
 func (c *counter) value() *atomic.Uint64 { return (*atomic.Uint64)(unsafe.Pointer(&c.memory[0])) }
 
+// took is how long piece i took, in nanoseconds, at most 4 s. It is written before the piece is counted.
+func (c *counter) took(i uint64) *atomic.Uint32 {
+	return (*atomic.Uint32)(unsafe.Pointer(&c.memory[os.Getpagesize()+4*int(i%pieces)]))
+}
+
 func (c *counter) close() { _ = syscall.Munmap(c.memory) }
 
 // RunNeighbour is the neighbour's process: it works without end and counts its work in a file. A program
@@ -49,12 +62,16 @@ func RunNeighbour(file string) error {
 	if err != nil {
 		return err
 	}
-	for x := uint64(1); ; {
-		for range chunkRounds {
+	done := uint64(0)
+	for x, begun := uint64(1), time.Now(); ; {
+		for range pieceRounds {
 			x = x*6364136223846793005 + 1442695040888963407
 		}
-		if x != 0 { // it never is: the work must not be optimised away
-			c.value().Add(1)
+		now := time.Now() // what lies between two pieces counts as well
+		c.took(done).Store(uint32(min(now.Sub(begun), math.MaxUint32)))
+		begun = now
+		if done++; x != 0 { // it never is: the work must not be optimised away
+			c.value().Store(done)
 		}
 	}
 }
@@ -79,11 +96,15 @@ func startNeighbour(command []string, dir string, l *limits, core int) (*neighbo
 	return &neighbour{counter: c, process: p}, nil
 }
 
-// during returns the neighbour's work per second while f runs.
-func (n *neighbour) during(f func()) float64 {
+// during returns the neighbour's work per second while f runs, and adds what its pieces took to h.
+func (n *neighbour) during(h *hist.Hist, f func()) float64 {
 	before, begun := n.counter.value().Load(), time.Now()
 	f()
-	return float64(n.counter.value().Load()-before) / time.Since(begun).Seconds()
+	after, took := n.counter.value().Load(), time.Since(begun)
+	for i := max(before, max(after, pieces)-pieces); i < after; i++ {
+		h.Add(time.Duration(n.counter.took(i).Load()))
+	}
+	return float64(after-before) / took.Seconds()
 }
 
 func (n *neighbour) close() {

@@ -94,11 +94,15 @@ type Idle struct {
 
 // Interference is what the extension takes from a function that needs the core for itself.
 type Interference struct {
-	Alone   float64 `json:"alonePerSecond"` // the function's work
+	Alone   float64 `json:"alonePerSecond"` // the function's work, in pieces of about 1 ms
 	Beside  float64 `json:"besidePerSecond"`
 	Slower  float64 `json:"slower"` // share
 	Windows int     `json:"windows"`
 	Events  float64 `json:"eventsPerSecond"` // acked in the windows with telemetry
+	Share   float64 `json:"cpuShare"`        // of the core, that the extension used in them
+
+	AloneMs  Latency `json:"aloneMs"` // what a piece took
+	BesideMs Latency `json:"besideMs"`
 }
 
 // Exit is the end.
@@ -131,6 +135,7 @@ func (r *Report) WriteText(w io.Writer) error {
 	}
 	if n := r.Neighbour; n != nil {
 		row("neighbour", "%.2f %% slower while %.0f events/s flow (%.0f/s against %.0f/s of work, %d windows each)", 100*n.Slower, n.Events, n.Beside, n.Alone, n.Windows)
+		row("", "extension %.2f %% of the core; a piece of work took %s, alone %s", 100*n.Share, n.BesideMs, n.AloneMs)
 	}
 	row("exit", "%s, %.1f ms after SIGTERM", r.Exit.Text, r.Exit.TookMs)
 	for _, note := range r.Notes {

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"functiongraph-ingest/bench/hist"
 )
 
 // Options are what a run needs. Either Package or Command is given.
@@ -255,26 +257,30 @@ func (r *run) neighbour(ctx context.Context) error {
 	}
 	defer n.close()
 	r.log("neighbour: %d pairs of windows of %v", s.Pairs, s.Window)
-	var alone, beside, seconds float64
-	before, _, _ := r.traffic.result()
+	var alone, beside, seconds, share float64
+	var undisturbed, disturbed hist.Hist
+	var acked int64
 	wait(ctx, s.Window/4) // until it runs
 	for range s.Pairs {
-		alone += n.during(func() { wait(ctx, s.Window) })
-		beside += n.during(func() {
+		alone += n.during(&undisturbed, func() { wait(ctx, s.Window) })
+		used, before := r.process.use().cpu, r.traffic.acked()
+		beside += n.during(&disturbed, func() {
 			begun := time.Now()
 			r.traffic.run(ctx, s.Window)
 			seconds += time.Since(begun).Seconds()
 		})
+		share += (r.process.use().cpu - used).Seconds()
+		acked += r.traffic.acked() - before
 		r.traffic.finish(ctx)
 		wait(ctx, s.Window/4) // what it does after the last post belongs to neither window
 	}
-	after, _, _ := r.traffic.result()
 	if !n.process.running() || alone == 0 {
 		return fmt.Errorf("the neighbour does not run: %s", n.process.exit())
 	}
 	r.report.Neighbour = &Interference{
 		Alone: alone / float64(s.Pairs), Beside: beside / float64(s.Pairs), Slower: 1 - beside/alone, Windows: s.Pairs,
-		Events: float64(after.Acked-before.Acked) / seconds,
+		Events: float64(acked) / seconds, Share: max(0, share) / seconds,
+		AloneMs: latencyOf(&undisturbed), BesideMs: latencyOf(&disturbed),
 	}
 	return nil
 }

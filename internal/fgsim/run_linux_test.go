@@ -229,11 +229,12 @@ func TestSIGTERMUnderLoad(t *testing.T) {
 }
 
 func TestIdleAndNeighbour(t *testing.T) {
-	r := play(t, scenario(t, "{ready: 60s, stop: {grace: 60s}, idle: 100ms, neighbour: {window: 50ms, pairs: 2}, traffic: {rate: 1000}}"), "good")
+	r := play(t, scenario(t, "{ready: 60s, stop: {grace: 60s}, idle: 100ms, neighbour: {window: 200ms, pairs: 2}, traffic: {rate: 1000}}"), "good")
 	if !r.OK() || r.Idle == nil || r.Idle.ForMs < 100 || r.Idle.Share < 0 || r.Idle.Share > 1 {
 		t.Errorf("%+v", r.Idle)
 	}
-	if n := r.Neighbour; n == nil || n.Alone <= 0 || n.Beside <= 0 || n.Slower >= 1 || n.Events <= 0 {
+	if n := r.Neighbour; n == nil || n.Alone <= 0 || n.Beside <= 0 || n.Slower >= 1 || n.Events <= 0 || n.Share <= 0 || n.Share > 1 ||
+		n.AloneMs.P50 <= 0 || n.AloneMs.P99 > n.AloneMs.Max || n.BesideMs.P50 <= 0 {
 		t.Errorf("%+v", n)
 	}
 }

@@ -381,6 +381,13 @@ func (s *slowReader) Read(b []byte) (int, error) {
 	return s.r.Read(b[:min(len(b), s.part)])
 }
 
+// acked is how many events were answered 200 so far.
+func (t *traffic) acked() int64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.posts.Acked
+}
+
 // result is what was counted so far.
 func (t *traffic) result() (posts Posts, invocations Invocations, telemetry Latency) {
 	t.mu.Lock()

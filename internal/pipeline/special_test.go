@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -17,12 +18,15 @@ import (
 	"functiongraph-ingest/internal/ownlog"
 )
 
-// counting is a fake sink that counts its flushes.
+// counting is a fake sink that counts its flushes, and how often it is woken.
 type counting struct {
 	fake
 	mu      sync.Mutex
 	flushes int
+	woken   atomic.Int32
 }
+
+func (c *counting) Wake() { c.woken.Add(1) }
 
 func (c *counting) Flush() { c.mu.Lock(); c.flushes++; c.mu.Unlock() }
 
@@ -85,6 +89,18 @@ func TestContradictionInvocationEventsComeOnBothPaths(t *testing.T) {
 	mustPost(t, p, "/", `[{"name":"platform.runtimeDone","traceId":"b"}]`)
 	if s.flushed() != 1 {
 		t.Error("not flushed when the last one ended")
+	}
+}
+
+// A sink that rests because nobody waits is told that events will come.
+func TestInvocationWakesTheSink(t *testing.T) {
+	p, s := beside(t, "/", nil)
+	if s.woken.Load() != 0 {
+		t.Error("woken before anything happened")
+	}
+	invoke(t, p, "/extension/invoke", "a")
+	if s.woken.Load() != 1 {
+		t.Error("not woken by an invocation event")
 	}
 }
 

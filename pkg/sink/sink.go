@@ -80,6 +80,13 @@ type Sink interface {
 	Stats() Stats
 }
 
+// Waker is a [Sink] that sleeps deeply while its destination is away and nothing waits for it.
+type Waker interface {
+	// Wake says that events will come soon: the sink looks for its destination now. Cheap, does not block,
+	// and may be called at any time from many goroutines.
+	Wake()
+}
+
 // Stats is a sink's part of the ledger. All values but the last three are counts of events. What was taken
 // and what was recovered is the sum of the others.
 type Stats struct {

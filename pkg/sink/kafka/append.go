@@ -13,6 +13,7 @@ import (
 func (s *Sink) Append(ctx context.Context, recs []sink.Record, ack sink.Ack) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.stir()
 	counted := 0
 	for i := range recs {
 		r := &recs[i]

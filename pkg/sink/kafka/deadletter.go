@@ -43,6 +43,7 @@ func (s *Sink) DeadLetter(ctx context.Context, d *sink.DeadLetter, ack sink.Ack)
 		s.mu.Unlock()
 		return sink.ErrClosed
 	}
+	s.stir()
 	s.inFlight.Add(1)
 	lost := 0
 	if truncated {

@@ -63,6 +63,7 @@ type Sink struct {
 	started  time.Time
 
 	unfinished atomic.Bool // endFrames has something to do
+	resting    atomic.Bool // the steward sleeps long because nobody waits: stir ends it
 
 	delivered, deadLettered, setAside, inFlight     atomic.Int64
 	recovered, spooled                              atomic.Int64
@@ -73,7 +74,10 @@ type Sink struct {
 	thaws                                           atomic.Int64
 }
 
-var _ sink.Sink = (*Sink)(nil)
+var (
+	_ sink.Sink  = (*Sink)(nil)
+	_ sink.Waker = (*Sink)(nil)
+)
 
 // New starts a sink. It does not wait for the cluster: Ready tells when it can deliver.
 func New(cfg Config, deps Deps) (*Sink, error) {
@@ -243,7 +247,7 @@ func (s *Sink) drop(reason string, n int) {
 
 // checkDrained tells Close that nothing is left. s.mu is held.
 func (s *Sink) checkDrained() {
-	if s.closed && s.main.batches == 0 && s.dead.batches == 0 && s.spooler.overflowing == 0 && !s.spooler.holding {
+	if s.closed && s.main.batches == 0 && s.dead.batches == 0 && s.spooler.overflowing == 0 && !s.holdsFrames() {
 		select {
 		case <-s.drained:
 		default:
@@ -252,8 +256,14 @@ func (s *Sink) checkDrained() {
 	}
 }
 
+// holdsFrames says whether the spool holds back what is in it, or may hold. s.mu is held.
+func (s *Sink) holdsFrames() bool {
+	return s.spooler.holding && (s.spooler.sp == nil || s.spooled.Load() > 0)
+}
+
 // Ready implements sink.Sink: every partition of the topic has a leader and a producer id is held.
 func (s *Sink) Ready() error {
+	s.stir() // whoever asks again shall hear of the cluster as it is now
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.readyLocked()

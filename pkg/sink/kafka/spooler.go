@@ -233,6 +233,7 @@ func (s *Sink) takeOver(sp Spool) {
 	}
 	p.holding = true // until placeStrays has looked
 	s.madeRoom()
+	s.checkDrained() // for whoever closes meanwhile
 }
 
 // letGo lets lanes send. s.mu is held.

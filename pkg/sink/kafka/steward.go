@@ -30,10 +30,8 @@ type wants struct {
 }
 
 const (
-	refreshEvery   = time.Second            // at most: thousands of instances may see the same leader move
-	deadTopicEvery = time.Minute            // between attempts to create the dead-letter topic
-	unreadyPoll    = 250 * time.Millisecond // while something is missing
-	hurriedRounds  = 40                     // of unreadyPoll, then refreshEvery: a process beside a function shall not cost it anything
+	refreshEvery   = time.Second // at most: thousands of instances may see the same leader move
+	deadTopicEvery = time.Minute // between attempts to create the dead-letter topic
 )
 
 func (s *Sink) nudge() {
@@ -62,7 +60,7 @@ func (s *Sink) wantDeadTopic() {
 }
 
 // steward keeps leaders, topics and the producer id up to date. It is the only one who asks the cluster
-// about them. It sleeps for MetadataTTL when all is well.
+// about them. It sleeps for MetadataTTL when all is well, and rests when nothing is and nobody waits.
 func (s *Sink) steward() {
 	if !s.awaitHold() {
 		return
@@ -84,17 +82,18 @@ func (s *Sink) steward() {
 			s.refreshes.Add(1)
 			refreshed = time.Now()
 		}
-		wait := s.cfg.MetadataTTL
-		if err := s.tend(); err != nil {
-			failed++
-			wait = unreadyPoll
-			if classOfError(err) == classConfig || failed > hurriedRounds {
-				wait = refreshEvery // someone must act, or it lasts: no hurry
-			}
-		} else {
+		err := s.tend()
+		if err == nil {
+			failed = 0
+			s.sleepOrKick(s.cfg.MetadataTTL)
+			continue
+		}
+		failed++
+		if wait, rest := s.failedPause(failed, err); !rest {
+			s.sleepOrKick(wait)
+		} else if s.rest(wait) {
 			failed = 0
 		}
-		s.sleepOrKick(wait)
 	}
 }
 

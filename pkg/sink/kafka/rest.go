@@ -1,0 +1,56 @@
+package kafka
+
+import (
+	"math/rand/v2"
+	"time"
+)
+
+// While the cluster cannot be used the steward looks again and again, and each look costs a connection and
+// some 20 wake-ups. As long as anybody waits for the outcome that is cheap. But a process beside a
+// function that has nothing to send rests: its looks become rare, and kafka-go's pool, which polls by itself,
+// is closed between them. The first event, [Sink.Wake] or a question for [Sink.Ready] ends the rest at once.
+const (
+	unreadyPoll   = 250 * time.Millisecond // while something is missing
+	hurriedRounds = 40                     // of unreadyPoll, then refreshEvery
+	restShortest  = time.Second            // doubles with every look that fails
+	restLongest   = 30 * time.Second
+)
+
+// failedPause is how long to sleep after the n-th look in a row that failed with err, and whether that is a rest.
+func (s *Sink) failedPause(n int, err error) (d time.Duration, rest bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case !s.owes():
+		s.resting.Store(true)
+		// With jitter, so that a thousand instances do not come together when their cluster is back.
+		d = min(restShortest<<min(n-1, 10), restLongest)
+		return d/2 + rand.N(d/2+1), true
+	case n > hurriedRounds || classOfError(err) == classConfig:
+		return refreshEvery, false // someone must act, or it lasts: no hurry
+	}
+	return unreadyPoll, false
+}
+
+// owes says whether anybody waits for the cluster. s.mu is held.
+func (s *Sink) owes() bool {
+	return s.closed || s.waiting > 0 || s.main.batches > 0 || s.dead.batches > 0 || s.spooled.Load() > 0
+}
+
+// rest sleeps for d without a pool; true: it was stirred.
+func (s *Sink) rest(d time.Duration) (stirred bool) {
+	s.client.refresh()
+	s.sleepOrKick(d)
+	return !s.resting.Swap(false)
+}
+
+// stir ends a rest. Who has something to send holds s.mu, so that it comes either before the steward asks
+// whether anybody waits, or when it rests.
+func (s *Sink) stir() {
+	if s.resting.Load() && s.resting.CompareAndSwap(true, false) {
+		s.nudge()
+	}
+}
+
+// Wake implements sink.Waker.
+func (s *Sink) Wake() { s.stir() }
