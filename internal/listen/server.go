@@ -93,7 +93,8 @@ type Server struct {
 	limits    ticks
 	texts     texts
 	floor     int64  // what a chunked body reserves first
-	scratch   []byte // what lingering closes discard into; never read
+	scratch   []byte // what is dropped is read into; never written nor read
+	sink      sink
 	// lingerTime is the constant; tests have longer ones.
 	lingerTime time.Duration
 
