@@ -15,8 +15,9 @@ import (
 //
 // Patience is how many times --admit-wait a body waits for its room. Who waits costs nothing: the body is in the
 // kernels' buffers and nobody reads it. Clients that are refused come back, if they are polite after Retry-After,
-// and that is ten times longer than the wait that would have saved the way. Patience grows with Retry-After, but
-// only while bodies are admitted: when nothing moves, waiting is in vain, and the refusal comes as soon as it can.
+// and that is ten times longer than the wait that would have saved the way. Patience grows while refusals are more
+// than a quarter of what is admitted, which they cost a tenth of, and is gone when nothing is admitted: then waiting
+// is in vain, and the refusal comes as soon as it may.
 const (
 	minRetryAfter = 1
 	maxRetryAfter = 30
@@ -41,18 +42,22 @@ func (p *pace) init() {
 func (p *pace) tick(admitted, refused int64) {
 	a, r := admitted-p.admitted, refused-p.refused
 	p.admitted, p.refused = admitted, refused
-	adapt := func(v *atomic.Int32, most int32) {
-		switch n := v.Load(); {
-		case r > a:
-			v.Store(min(most, n+n/2+1))
-		case 4*r < a || r == 0:
-			v.Store(max(1, n-n/4-1))
-		}
-	}
-	adapt(&p.seconds, maxRetryAfter)
-	if adapt(&p.patience, maxPatience); a == 0 {
+	p.seconds.Store(adapted(p.seconds.Load(), maxRetryAfter, r > a, 4*r < a || r == 0))
+	p.patience.Store(adapted(p.patience.Load(), maxPatience, 4*r > a, 16*r < a || r == 0))
+	if a == 0 {
 		p.patience.Store(1)
 	}
+}
+
+// adapted is n, half more or a quarter less, from 1 to most.
+func adapted(n, most int32, grow, shrink bool) int32 {
+	switch {
+	case grow:
+		return min(most, n+n/2+1)
+	case shrink:
+		return max(1, n-n/4-1)
+	}
+	return n
 }
 
 // header is the value of Retry-After.

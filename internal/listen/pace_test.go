@@ -60,6 +60,12 @@ func TestPatienceFollowsTheCrowd(t *testing.T) {
 	if w := tick(100, 20); w != setting {
 		t.Errorf("few refused: %v", w)
 	}
+	if w := tick(100, 30); w <= setting {
+		t.Errorf("more than a quarter refused: %v", w)
+	}
+	if w := tick(100, 1); w != setting {
+		t.Errorf("hardly any refused: %v", w)
+	}
 	last := setting
 	for range 12 {
 		w := tick(10, 1000)
