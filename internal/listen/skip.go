@@ -72,6 +72,7 @@ func (c *conn) readRest(p []byte) (int, error) {
 			return 0, err
 		}
 		r.dropped = n
+		c.srv.count.skipped.Add(n)
 	}
 	n := min(int64(len(p)), r.dropped)
 	r.dropped -= n

@@ -57,6 +57,9 @@ func TestRefusedConnectionGoesOn(t *testing.T) {
 				if st := r.srv.Stats(); st.OpenConns != 1 || st.BodiesAdmitted != 1 {
 					t.Errorf("%d bytes: %+v", size, st)
 				}
+				if n := r.srv.count.skipped.Load(); n < int64(size-readBufferSize) || n > 3*int64(size) {
+					t.Errorf("%d bytes: the kernel dropped %d", size, n)
+				}
 				if canSleep && bytes.IndexByte(r.srv.scratch, 'x') >= 0 {
 					t.Errorf("%d bytes: a body that nobody wants was copied", size)
 				}
