@@ -26,10 +26,10 @@ type skipping struct {
 	probe   bool  // the socket is not to be read, see skip
 }
 
-// sink takes what was in a connection's read buffer; it is not looked at. One serves all connections, because
+// leftover takes what was in a connection's read buffer; it is not looked at. One serves all connections, because
 // nobody waits while it is held; a pool of them would be refilled after every collection, which come often when
 // memory is short, as it is when bodies are refused.
-type sink struct {
+type leftover struct {
 	mu  sync.Mutex
 	buf [readBufferSize]byte
 }
@@ -43,14 +43,14 @@ func (c *conn) skip(stream io.Reader, n int) bool {
 	if stream == nil {
 		return true
 	}
-	sink := &c.srv.sink
-	sink.mu.Lock()
-	defer sink.mu.Unlock()
+	leftover := &c.srv.leftover
+	leftover.mu.Lock()
+	defer leftover.mu.Unlock()
 	// Read returns nothing from now on, so the stream does so when the read buffer is empty.
 	c.skipping = skipping{left: 1, probe: true}
 	left := int64(n)
 	for {
-		m, err := stream.Read(sink.buf[:])
+		m, err := stream.Read(leftover.buf[:])
 		left -= int64(m)
 		if err != nil || m == 0 {
 			break
