@@ -27,6 +27,11 @@ const (
 	roomForCrowd = 64 * MiB
 	// bufferShare: when memory is short, batch buffers give way to bodies down to one part in bufferShare.
 	bufferShare = 4
+	// garbageShare: from roomForCrowd up, one part in garbageShare is left for garbage. Without it the heap is at
+	// GOMEMLIMIT when everything that may be lent is lent, and the collector runs for every few requests: with
+	// 1,000 connections and a tenth of a core it took more CPU than the events did. The runtime's own bound, half of
+	// the CPU, is half of what GOMAXPROCS allows, not of the quota. Below roomForCrowd bodies need the memory more.
+	garbageShare = 16
 	// spoolShare: a spool gets one part in spoolShare. A frame on disk costs 16 bytes.
 	spoolShare = 16
 	// bodiesInGate is how many of the largest bodies the gate should hold, so that one big delivery does
@@ -57,10 +62,10 @@ type Budget struct {
 // Budget splits --memory-limit. The result is an error when there is no room for bodies at all.
 //
 //	limit        32MiB  48MiB  64MiB  96MiB  256MiB
-//	runtime      14     14     14     14     14
+//	runtime      14     14     18     20     30      14, from 64MiB up limit / 16 more for garbage
 //	connections   4      6     12     12     32      limit / 8, from 64MiB up at least 1,024 connections
 //	buffers       8     12     16     16     16      --buffer-bytes, less while the gate is short
-//	gate          6     16     22     54     194     the rest
+//	gate          6     16     18     48     178     the rest
 //
 // A spool takes a 16th of the limit, from buffers and gate.
 func (c *Config) Budget() (Budget, error) {
@@ -86,6 +91,7 @@ func (c *Config) split(limit Bytes) Budget {
 	b := Budget{Limit: limit, Runtime: outsideHeap + insideHeap, Conns: limit / connShare}
 	if limit >= roomForCrowd {
 		b.Conns = max(b.Conns, crowd*connBytes)
+		b.Runtime += limit / garbageShare
 	}
 	b.MaxConns = max(1, int(b.Conns/connBytes))
 	if c.MaxConns > 0 {

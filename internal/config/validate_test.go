@@ -123,8 +123,8 @@ func TestValidate(t *testing.T) {
 		{"--buffer-bytes=1023KiB", "--buffer-bytes=1023KiB: must hold at least 4 batches of --batch-bytes=256KiB, that is 1MiB"},
 		{"--memory-limit=24MiB", "--memory-limit=24MiB: too small: connections 3MiB + runtime 14MiB + buffers 6MiB leave less than 2MiB " +
 			"for bodies; at least 26MiB is needed with these --max-conns, --buffer-bytes and --batch-bytes"},
-		{"--max-conns=10000", "--memory-limit=64MiB: too small: connections 120000KiB + runtime 14MiB + buffers 16MiB leave less than 2MiB " +
-			"for bodies; at least 150MiB is needed with these --max-conns, --buffer-bytes and --batch-bytes"},
+		{"--max-conns=10000", "--memory-limit=64MiB: too small: connections 120000KiB + runtime 18MiB + buffers 16MiB leave less than 2MiB " +
+			"for bodies; at least 160MiB is needed with these --max-conns, --buffer-bytes and --batch-bytes"},
 		{"--memory-limit=26MiB", ""},
 		{"--max-conns=10000 --memory-limit=267MiB", ""},
 	}

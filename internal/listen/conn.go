@@ -52,6 +52,7 @@ type conn struct {
 	readErr  error          // the first error of Read, which fasthttp wraps beyond recognition
 	linger   bool           // Close discards what the client still sends, so that the answer reaches it
 	extra    bool           // beyond MaxConns, to be turned away
+	skipping skipping       // a refused body, see skip.go
 	one      [1]byte        // to look whether a chunked body goes on
 
 	prev, next *conn // in the registry, under its mutex
@@ -119,8 +120,12 @@ func (c *conn) kill() { _ = c.TCPConn.Close() }
 
 // Read reads from the socket. Any error between two requests ends the connection, or begins its
 // sleep, and not a request: nobody is there to be answered.
-func (c *conn) Read(p []byte) (int, error) {
-	n, err := c.TCPConn.Read(p)
+func (c *conn) Read(p []byte) (n int, err error) {
+	if c.skipping.left > 0 {
+		n, err = c.readRest(p)
+	} else {
+		n, err = c.TCPConn.Read(p)
+	}
 	if err != nil {
 		c.readErr = err
 		if phaseOf(c.state.Load()) == idle {

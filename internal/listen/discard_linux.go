@@ -1,31 +1,48 @@
 package listen
 
-import "syscall"
+import (
+	"io"
+	"os"
+	"syscall"
+)
 
-// discard drops what arrives until at least limit bytes were dropped, the client closed, or the read
-// deadline passed. It reports whether limit was reached.
-//
-// MSG_TRUNC makes TCP drop the bytes in the kernel, without copying them anywhere (tcp(7)): scratch
-// only tells how many, so all connections can share it.
-func (c *conn) discard(limit int64) bool {
+// drop waits until something has arrived, and drops as much of it as has, at most limit bytes. MSG_TRUNC
+// makes TCP drop the bytes in the kernel, without copying them anywhere (tcp(7)): scratch only tells how
+// many, so all connections can share it. At the end of the stream it returns io.EOF.
+func (c *conn) drop(limit int64) (dropped int64, err error) {
 	raw, err := c.SyscallConn()
 	if err != nil {
-		return false
+		return 0, err
 	}
-	_ = raw.Read(func(fd uintptr) bool {
-		for limit > 0 {
-			n, _, err := syscall.Recvfrom(int(fd), c.srv.scratch, syscall.MSG_TRUNC|syscall.MSG_DONTWAIT)
+	var failed error
+	err = raw.Read(func(fd uintptr) bool {
+		for dropped < limit {
+			scratch := c.srv.scratch
+			n, _, err := syscall.Recvfrom(int(fd), scratch[:min(int64(len(scratch)), limit-dropped)], syscall.MSG_TRUNC|syscall.MSG_DONTWAIT)
 			switch {
 			case err == syscall.EINTR:
 			case err == syscall.EAGAIN:
-				return false // wait for more
-			case err != nil || n <= 0:
+				return dropped > 0 // or wait for more
+			case err != nil:
+				failed = os.NewSyscallError("recvfrom", err)
+				return true
+			case n == 0:
+				failed = io.EOF
 				return true
 			default:
-				limit -= int64(n)
+				dropped += int64(n)
+				if n < len(scratch) {
+					return true // there is no more yet: no call to learn that
+				}
 			}
 		}
 		return true
 	})
-	return limit <= 0
+	if dropped > 0 {
+		return dropped, nil // the error comes again
+	}
+	if err == nil {
+		err = failed
+	}
+	return 0, err
 }

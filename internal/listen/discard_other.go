@@ -2,15 +2,8 @@
 
 package listen
 
-// discard drops what arrives until at least limit bytes were dropped, the client closed, or the read
-// deadline passed. It reports whether limit was reached.
-func (c *conn) discard(limit int64) bool {
-	scratch := make([]byte, 4<<10)
-	for limit > 0 {
-		n, err := c.TCPConn.Read(scratch)
-		if limit -= int64(n); err != nil {
-			break
-		}
-	}
-	return limit <= 0
+// drop waits until something has arrived, and drops it, at most limit bytes.
+func (c *conn) drop(limit int64) (int64, error) {
+	n, err := c.TCPConn.Read(make([]byte, min(limit, 4<<10)))
+	return int64(n), err
 }

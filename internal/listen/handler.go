@@ -7,10 +7,6 @@ import (
 )
 
 const (
-	// maxKeptRest is how much of a refused body is read and forgotten so that the connection can go
-	// on. Small bodies have mostly arrived with their header, and a new connection costs both sides
-	// more than that; a larger rest is discarded by the linger and the connection is closed.
-	maxKeptRest = 16 << 10
 	// maxInvocation is how much of an invocation event is read; it has about 150 bytes.
 	maxInvocation = 64 << 10
 )
@@ -55,10 +51,8 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 		unread = s.delivery(ctx, c)
 	}
 	last := s.admission.closed() || ctx.Response.ConnectionClose() || ctx.Request.Header.ConnectionClose()
-	if unread {
-		if n := ctx.Request.Header.ContentLength(); n < 0 || n > maxKeptRest {
-			last = true
-		}
+	if unread && !last {
+		last = !c.skip(ctx.RequestBodyStream(), ctx.Request.Header.ContentLength())
 	}
 	if last {
 		ctx.SetConnectionClose()
@@ -90,9 +84,9 @@ func (s *Server) invocation(ctx *fasthttp.RequestCtx) (unread bool) {
 	}
 	// Not through the gate: these are small, few, and must never be refused.
 	data, err := io.ReadAll(io.LimitReader(stream, maxInvocation))
-	if err != nil {
-		ctx.SetConnectionClose()
-	}
 	s.deps.OnInvoke(data)
-	return len(data) == maxInvocation || err != nil
+	if unread = len(data) == maxInvocation || err != nil; unread {
+		ctx.SetConnectionClose() // how much is left is not known to skip
+	}
+	return unread
 }

@@ -41,7 +41,13 @@ func (c *conn) lingering() {
 	if c.SetReadDeadline(time.Now().Add(c.srv.lingerTime)) != nil {
 		return
 	}
-	c.discard(lingerBodies * c.srv.cfg.MaxBodyBytes)
+	for left := lingerBodies * c.srv.cfg.MaxBodyBytes; left > 0; {
+		n, err := c.drop(left)
+		if err != nil {
+			return
+		}
+		left -= n
+	}
 }
 
 // turnAway answers a connection that is not served. It waits for the request: a client is not

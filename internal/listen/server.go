@@ -5,7 +5,7 @@
 // answer is sent, at once or when every event is settled ([Config.WaitForAck]). What cannot be taken
 // is refused before it is read; files: handler.go (the paths), telemetry.go (one delivery), read.go
 // (the body), refuse.go (every refusal, its status and its words), expect.go (100-continue), ack.go
-// (the wait), conn.go and linger.go (one connection), watch.go (all deadlines), accept.go, stats.go.
+// (the wait), conn.go, skip.go and linger.go (one connection), watch.go (all deadlines), accept.go, stats.go.
 //
 // # What an answer means
 //
@@ -93,7 +93,8 @@ type Server struct {
 	limits    ticks
 	texts     texts
 	floor     int64  // what a chunked body reserves first
-	scratch   []byte // what lingering closes discard into; never read
+	scratch   []byte // what is dropped is read into; never written nor read
+	leftover  leftover
 	// lingerTime is the constant; tests have longer ones.
 	lingerTime time.Duration
 

@@ -16,6 +16,7 @@ type counters struct {
 	ackTimeouts atomic.Int64
 	lost        atomic.Int64 // answers that named dropped events
 	lingering   atomic.Int64
+	skipped     atomic.Int64 // bytes of refused bodies that the kernel dropped, see skip.go
 }
 
 func (c *counters) refuse(r reason) { c.refused[r].Add(1) }

@@ -10,6 +10,7 @@ import (
 // connection lives on.
 func TestStatus(t *testing.T) {
 	big := strings.Repeat("x", 100<<10)
+	longer := strings.Repeat("x", maxKeptRest+1)
 	const chunk = "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n"
 	for _, c := range []struct {
 		name, send string
@@ -37,7 +38,8 @@ func TestStatus(t *testing.T) {
 		{"invocation, no body", "POST /extension/invoke HTTP/1.1\r\nHost: x\r\n\r\n", 200, "-", "", false, 0, ""},
 		{"invocation, too long", post("/extension/invoke", big), 200, "-", "", true, 0, ""},
 		{"unknown path", post("/nope", "[]"), 404, "/v1/events", "", false, 0, "not_found"},
-		{"unknown path, long body", post("/nope", big), 404, "/v1/events", "Connection: close", true, 0, "not_found"},
+		{"unknown path, long body", post("/nope", big), 404, "/v1/events", "", false, 0, "not_found"},
+		{"unknown path, longer body", post("/nope", longer), 404, "/v1/events", "Connection: close", true, 0, "not_found"},
 		{"GET", "GET / HTTP/1.1\r\nHost: x\r\n\r\n", 405, "POST", "Allow: POST", false, 0, "method"},
 		{"PUT", strings.Replace(post("/", "[]"), "POST", "PUT", 1), 405, "POST", "Allow: POST", false, 0, "method"},
 		{"GET on invoke", "GET /extension/invoke HTTP/1.1\r\nHost: x\r\n\r\n", 405, "POST", "Allow: POST", false, 0, "method"},

@@ -99,7 +99,7 @@ func (s *Server) reserve(c *conn, bytes int64) error {
 	if err != ring.ErrFull || s.cfg.AdmitWait <= 0 {
 		return err
 	}
-	err = s.deps.Gate.Reserve(s.ctx, bytes, s.cfg.AdmitWait)
+	err = s.deps.Gate.Reserve(s.ctx, bytes, s.pace.wait(s.cfg.AdmitWait))
 	c.enter(reading, s.limits.read) // the wait was ours: the client gets its whole time
 	if err == context.Canceled {
 		return ring.ErrClosed
