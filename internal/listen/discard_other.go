@@ -7,7 +7,7 @@ package listen
 func (c *conn) discard(limit int64) bool {
 	scratch := make([]byte, 4<<10)
 	for limit > 0 {
-		n, err := c.TCPConn.Read(scratch)
+		n, err := c.Conn.Read(scratch)
 		if limit -= int64(n); err != nil {
 			break
 		}
