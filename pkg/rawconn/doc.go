@@ -5,7 +5,7 @@
 // whenever all processors were idle for a moment. The monitor then looks every 20 us whether a processor has
 // to be taken from a thread that stays in the kernel, until all are idle again. A process that does a little a
 // thousand times a second wakes it a thousand times, and a thread that wakes and sleeps costs as much as a
-// small request: a quarter of all CPU time at 100,000 events per second, more at lower rates.
+// small request: a quarter of all CPU time at 100,000 events per second.
 //
 // A read or a write of a socket that does not block never stays in the kernel. All that takes time in it is
 // copying, so it is only done for at most [most] bytes, about 10 us; everything larger is left to package net,
