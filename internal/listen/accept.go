@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/valyala/fasthttp"
+
+	"functiongraph-ingest/pkg/rawconn"
 )
 
 // maxTurnedAway bounds the connections beyond MaxConns that get a 503 instead of a reset, at about
@@ -51,7 +53,7 @@ func (s *Server) Serve() error {
 
 // take starts to serve a connection, or turns it away.
 func (s *Server) take(nc *net.TCPConn) {
-	c := &conn{TCPConn: nc, srv: s}
+	c := &conn{Conn: rawconn.New(nc), srv: s}
 	c.enter(asleep, s.limits.asleep)
 	if !s.conns.add(c, s.cfg.MaxConns, maxTurnedAway) {
 		s.count.refuse(reasonTooManyConns)
@@ -75,7 +77,7 @@ func (s *Server) serve(c *conn) {
 			return // closed
 		}
 	}
-	_ = c.TCPConn.Close()
+	_ = c.Conn.Close()
 }
 
 // connState hears where fasthttp is with a connection.

@@ -2,11 +2,11 @@ package listen
 
 import (
 	"io"
-	"net"
 	"sync/atomic"
 	"time"
 
 	"functiongraph-ingest/internal/body"
+	"functiongraph-ingest/pkg/rawconn"
 )
 
 // phase is what a connection is doing, and so which deadline it has.
@@ -43,7 +43,7 @@ func past() time.Time { return time.Unix(1, 0) }
 // and may fire it, always under the registry's mutex: the owner, when it finds that its old state was
 // fired, takes that mutex once and so knows that whoever fired is done with it.
 type conn struct {
-	*net.TCPConn
+	*rawconn.Conn
 	srv   *Server
 	state atomic.Uint64
 
@@ -116,7 +116,7 @@ func (c *conn) closeIdle() {
 }
 
 // kill closes the connection under whatever its owner does.
-func (c *conn) kill() { _ = c.TCPConn.Close() }
+func (c *conn) kill() { _ = c.Conn.Close() }
 
 // Read reads from the socket. Any error between two requests ends the connection, or begins its
 // sleep, and not a request: nobody is there to be answered.
@@ -124,7 +124,7 @@ func (c *conn) Read(p []byte) (n int, err error) {
 	if c.skipping.left > 0 {
 		n, err = c.readRest(p)
 	} else {
-		n, err = c.TCPConn.Read(p)
+		n, err = c.Conn.Read(p)
 	}
 	if err != nil {
 		c.readErr = err
@@ -145,7 +145,7 @@ func (c *conn) Close() error {
 	if c.linger {
 		c.lingering()
 	}
-	return c.TCPConn.Close()
+	return c.Conn.Close()
 }
 
 // giveBack releases a reservation that no handler came for.

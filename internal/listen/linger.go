@@ -54,12 +54,12 @@ func (c *conn) lingering() {
 // prepared for an answer that comes before it. An invocation event is acknowledged all the same: the
 // platform waits for that, and the user's function with it. Its first bytes tell; nothing else is looked at.
 func (c *conn) turnAway() {
-	defer func() { _ = c.TCPConn.Close() }()
+	defer func() { _ = c.Conn.Close() }()
 	var start [len(invocationStart)]byte
 	if c.SetDeadline(time.Now().Add(c.srv.lingerTime)) != nil {
 		return
 	}
-	n, err := io.ReadFull(c.TCPConn, start[:])
+	n, err := io.ReadFull(c.Conn, start[:])
 	if n == 0 {
 		c.srv.count.refuse(reasonTooManyConns)
 		return
@@ -71,7 +71,7 @@ func (c *conn) turnAway() {
 	} else {
 		c.srv.count.events.Add(1)
 	}
-	if _, err := io.WriteString(c.TCPConn, answer); err == nil {
+	if _, err := io.WriteString(c.Conn, answer); err == nil {
 		c.lingering()
 	}
 }

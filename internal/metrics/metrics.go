@@ -55,7 +55,7 @@ func New(src Source) *Metrics {
 	m.usage("ingest_ring", "bodies", src.Ring)
 	m.usage("ingest_buffers", "bytes", src.Buffers)
 	m.usage("ingest_listen", "connections", src.Conns)
-	m.set.RegisterMetricsWriter(writeProcess)
+	m.set.RegisterMetricsWriter(newProcess().write)
 	return m
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -153,8 +154,17 @@ func TestProcessMetrics(t *testing.T) {
 	if CPUTime() > 0 && s.samples["ingest_process_cpu_seconds_total"] <= 0 {
 		t.Error("no CPU time")
 	}
-	if _, linux := s.samples["process_open_fds"]; linux && s.samples["process_resident_memory_bytes"] < 1<<20 {
-		t.Error("no resident memory")
+}
+
+// What the kernel tells is written in bytes, the peak not below the present.
+func TestMemoryIsInBytes(t *testing.T) {
+	s := read(t, New(Source{}))
+	now, peak := s.samples["process_resident_memory_bytes"], s.samples["process_resident_memory_peak_bytes"]
+	if runtime.GOOS == "linux" && (now < 1<<20 || peak < now/2 || s.samples["process_num_threads"] < 1 || s.samples["process_virtual_memory_bytes"] < now) {
+		t.Errorf("resident %v, peak %v: %s", now, peak, s.text)
+	}
+	if goal := s.samples["go_heap_goal_bytes"]; goal <= 0 || s.samples["go_gomaxprocs"] < 1 {
+		t.Errorf("goal of the heap %v, processors %v: the runtime has other names by now", goal, s.samples["go_gomaxprocs"])
 	}
 }
 

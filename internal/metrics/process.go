@@ -10,30 +10,68 @@ import (
 	vm "github.com/VictoriaMetrics/metrics"
 )
 
-// writeProcess writes what the bench and the promises of the settings need, then the library's usual
-// process_* and go_* metrics (among them process_resident_memory_bytes and its peak).
-func writeProcess(w io.Writer) {
-	samples := []rtm.Sample{
-		{Name: "/gc/heap/allocs:objects"},
-		{Name: "/gc/heap/allocs:bytes"},
-		{Name: "/memory/classes/heap/objects:bytes"},
-		{Name: "/gc/cycles/total:gc-cycles"},
-	}
-	rtm.Read(samples)
-	counter(w, "ingest_process_allocated_objects_total", int64(samples[0].Value.Uint64()))
-	counter(w, "ingest_process_allocated_bytes_total", int64(samples[1].Value.Uint64()))
-	gauge(w, "ingest_process_heap_bytes", int64(samples[2].Value.Uint64()))
-	counter(w, "ingest_process_gc_cycles_total", int64(samples[3].Value.Uint64()))
-	gauge(w, "ingest_process_goroutines_count", int64(runtime.NumGoroutine()))
-	if cpu := cpuTime(); cpu > 0 {
-		const name = "ingest_process_cpu_seconds_total"
-		vm.WriteMetadataIfNeeded(w, name, "counter")
-		fmt.Fprintf(w, "%s %.6f\n", name, cpu.Seconds())
-	}
-	vm.WriteProcessMetrics(w)
+// What is read of the runtime at each scrape, and how it is called. None of it stops the world, as
+// runtime.ReadMemStats does; the histograms of the runtime, hundreds of lines, are left to pprof and traces.
+var runtimeCounters, runtimeGauges = [...][2]string{
+	{"/gc/heap/allocs:objects", "ingest_process_allocated_objects_total"},
+	{"/gc/heap/allocs:bytes", "ingest_process_allocated_bytes_total"},
+	{"/gc/cycles/total:gc-cycles", "ingest_process_gc_cycles_total"},
+}, [...][2]string{
+	{"/memory/classes/heap/objects:bytes", "ingest_process_heap_bytes"},
+	{"/memory/classes/heap/free:bytes", "go_heap_free_bytes"},
+	{"/memory/classes/heap/released:bytes", "go_heap_released_bytes"},
+	{"/memory/classes/heap/stacks:bytes", "go_stacks_bytes"},
+	{"/memory/classes/total:bytes", "go_memory_bytes"},
+	{"/gc/heap/goal:bytes", "go_heap_goal_bytes"},
+	{"/gc/gomemlimit:bytes", "go_memlimit_bytes"},
+	{"/sched/gomaxprocs:threads", "go_gomaxprocs"},
+	{"/sched/goroutines:goroutines", "go_goroutines"},
 }
 
-// CPUTime is the CPU time of this process so far, user and system, in microseconds' resolution: the
-// library's process_cpu_seconds_total counts in hundredths of a second, too coarse for an idle process.
-// It is 0 where the system does not tell.
+// process writes what the bench, the promises of the settings and an operator need to know of the process.
+type process struct {
+	started time.Time
+	samples [len(runtimeCounters) + len(runtimeGauges)]rtm.Sample
+}
+
+func newProcess() *process {
+	p := &process{started: time.Now()}
+	for i := range runtimeCounters {
+		p.samples[i].Name = runtimeCounters[i][0]
+	}
+	for i := range runtimeGauges {
+		p.samples[len(runtimeCounters)+i].Name = runtimeGauges[i][0]
+	}
+	return p
+}
+
+func (p *process) write(w io.Writer) {
+	samples := p.samples // a copy: two scrapes may run at the same time
+	rtm.Read(samples[:])
+	for i := range samples {
+		n := int64(0)
+		if samples[i].Value.Kind() == rtm.KindUint64 { // else this version of Go does not know it
+			n = int64(samples[i].Value.Uint64())
+		}
+		if i < len(runtimeCounters) {
+			counter(w, runtimeCounters[i][1], n)
+		} else {
+			gauge(w, runtimeGauges[i-len(runtimeCounters)][1], n)
+		}
+	}
+	gauge(w, "ingest_process_goroutines_count", int64(runtime.NumGoroutine()))
+	if cpu := cpuTime(); cpu > 0 {
+		for _, name := range []string{"ingest_process_cpu_seconds_total", "process_cpu_seconds_total"} {
+			vm.WriteMetadataIfNeeded(w, name, "counter")
+			fmt.Fprintf(w, "%s %.6f\n", name, cpu.Seconds())
+		}
+	}
+	gauge(w, "process_start_time_seconds", p.started.Unix())
+	writeMemory(w)
+	vm.WriteMetadataIfNeeded(w, "go_info", "gauge")
+	fmt.Fprintf(w, "go_info{version=%q} 1\n", runtime.Version())
+}
+
+// CPUTime is the CPU time of this process so far, user and system, in microseconds' resolution. It is 0
+// where the system does not tell.
 func CPUTime() time.Duration { return cpuTime() }

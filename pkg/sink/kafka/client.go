@@ -16,6 +16,8 @@ import (
 	"github.com/segmentio/kafka-go/sasl"
 	"github.com/segmentio/kafka-go/sasl/plain"
 	"github.com/segmentio/kafka-go/sasl/scram"
+
+	"functiongraph-ingest/pkg/rawconn"
 )
 
 // client is what the sink needs of kafka-go: its Transport (connections, routing, TLS, SASL) and a few
@@ -38,7 +40,7 @@ func newClient(c *Config, d *Deps) (*client, error) {
 	if dial == nil {
 		// An instance that was frozen wakes up with dead connections: find out within 30 s even when
 		// no request is waiting on them.
-		dial = (&net.Dialer{KeepAliveConfig: net.KeepAliveConfig{
+		dial = (&rawconn.Dialer{KeepAliveConfig: net.KeepAliveConfig{
 			Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 3,
 		}}).DialContext
 	}

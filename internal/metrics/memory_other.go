@@ -1,0 +1,7 @@
+//go:build !linux
+
+package metrics
+
+import "io"
+
+func writeMemory(io.Writer) {}

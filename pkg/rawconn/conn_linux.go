@@ -1,0 +1,119 @@
+//go:build linux && !race
+
+package rawconn
+
+import (
+	"io"
+	"net"
+	"os"
+	"syscall"
+	"unsafe"
+)
+
+// Conn is a TCP connection. One goroutine may read and one may write at the same time, not more; everything
+// else is as in [net.TCPConn].
+type Conn struct {
+	*net.TCPConn
+	raw     syscall.RawConn // nil: the connection was closed before it got here
+	in, out transfer
+}
+
+// New takes over c. Its other owners may do with it what does not read or write, and close it.
+func New(c *net.TCPConn) *Conn {
+	r := &Conn{TCPConn: c}
+	r.raw, _ = c.SyscallConn()
+	r.in.step, r.out.step = r.in.read, r.out.write
+	return r
+}
+
+// Read implements net.Conn.
+func (c *Conn) Read(p []byte) (int, error) {
+	t := &c.in
+	if t.ordinary(c.raw, p) {
+		return c.TCPConn.Read(p)
+	}
+	t.rest, t.done, t.errno = p, 0, 0
+	err := c.raw.Read(t.step)
+	t.rest = nil
+	if err == nil && t.errno == 0 && t.done == 0 {
+		return 0, io.EOF
+	}
+	return t.done, c.failure("read", err, t.errno)
+}
+
+// Write implements net.Conn: it returns when all of p was written, or with an error.
+func (c *Conn) Write(p []byte) (int, error) {
+	t := &c.out
+	if t.ordinary(c.raw, p) {
+		return c.TCPConn.Write(p)
+	}
+	t.rest, t.done, t.errno = p, 0, 0
+	err := c.raw.Write(t.step)
+	t.rest = nil
+	return t.done, c.failure("write", err, t.errno)
+}
+
+// failure is the error that package net would return.
+func (c *Conn) failure(op string, err error, errno syscall.Errno) error {
+	switch {
+	case errno != 0:
+		err = os.NewSyscallError(op, errno)
+	case err == nil:
+		return nil
+	default:
+		if wrapped, ok := err.(*net.OpError); ok {
+			err = wrapped.Err // its operation is "raw-read" or "raw-write"
+		}
+	}
+	return &net.OpError{Op: op, Net: "tcp", Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: err}
+}
+
+// transfer is one direction of a connection. Its step is made once, so that a call allocates nothing.
+type transfer struct {
+	step  func(fd uintptr) bool // false: wait until the socket is ready
+	rest  []byte                // of the caller's, during a call
+	done  int                   // bytes
+	errno syscall.Errno
+	calls uint8
+}
+
+// ordinary says that this call is better made by package net.
+func (t *transfer) ordinary(raw syscall.RawConn, p []byte) bool {
+	t.calls++
+	return raw == nil || len(p) == 0 || len(p) > most || t.calls%nth == 0
+}
+
+func (t *transfer) read(fd uintptr) bool {
+	for {
+		n, _, errno := syscall.RawSyscall(syscall.SYS_READ, fd, uintptr(unsafe.Pointer(&t.rest[0])), uintptr(len(t.rest)))
+		switch errno {
+		case 0:
+			t.done = int(n)
+			return true
+		case syscall.EINTR:
+		case syscall.EAGAIN:
+			return false
+		default:
+			t.errno = errno
+			return true
+		}
+	}
+}
+
+func (t *transfer) write(fd uintptr) bool {
+	for len(t.rest) > 0 {
+		n, _, errno := syscall.RawSyscall(syscall.SYS_WRITE, fd, uintptr(unsafe.Pointer(&t.rest[0])), uintptr(len(t.rest)))
+		switch errno {
+		case 0:
+			t.done += int(n)
+			t.rest = t.rest[n:]
+		case syscall.EINTR:
+		case syscall.EAGAIN:
+			return false
+		default:
+			t.errno = errno
+			return true
+		}
+	}
+	return true
+}
