@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"bytes"
 	"context"
 	"time"
 
@@ -15,9 +16,15 @@ func (s *Sink) Append(ctx context.Context, recs []sink.Record, ack sink.Ack) (in
 	defer s.mu.Unlock()
 	s.stir()
 	counted := 0
+	// The lane of the record before. Events of one invocation come together: an equal key needs no hash. It
+	// goes to the same lane for certain, because the lock was held since then.
+	var l *lane
 	for i := range recs {
 		r := &recs[i]
-		for !s.place(r, ack) {
+		if len(r.Key) == 0 || i > 0 && !bytes.Equal(r.Key, recs[i-1].Key) {
+			l = nil
+		}
+		for l = s.place(l, r, ack); l == nil; l = s.place(nil, r, ack) {
 			s.inFlight.Add(int64(i - counted)) // before the lock goes: they may be delivered while we wait
 			counted = i
 			if s.mustDropNewest() {
@@ -96,14 +103,16 @@ func (l *lane) relievesMore(than *lane) bool {
 	return l.open.rb.Size() > than.open.rb.Size()
 }
 
-// place puts one record into its lane's open batch; false: no room now. s.mu is held.
-func (s *Sink) place(r *sink.Record, ack sink.Ack) bool {
-	if s.closed {
-		return false
-	}
-	l := s.laneFor(r.Key)
+// place puts one record into its lane's open batch and returns the lane, which the caller may know; nil: no
+// room now. s.mu is held.
+func (s *Sink) place(l *lane, r *sink.Record, ack sink.Ack) *lane {
 	if l == nil {
-		return false
+		if s.closed {
+			return nil
+		}
+		if l = s.laneFor(r.Key); l == nil {
+			return nil
+		}
 	}
 	size := recordbatch.RecordSize(r.Key, r.Value, r.Headers)
 	if l.full(size) {
@@ -113,7 +122,10 @@ func (s *Sink) place(r *sink.Record, ack sink.Ack) bool {
 			l.sealAndSend()
 		}
 	}
-	return s.put(l, r, size, ack, 1)
+	if !s.put(l, r, size, ack, 1) {
+		return nil
+	}
+	return l
 }
 
 // laneFor picks the partition: as the Java client does for a key. nil: the partitions are not known, or

@@ -101,6 +101,9 @@ func New(cfg Config, deps Deps) (*Sink, error) {
 		clock:  thawClock{epoch: time.Now()},
 		expiry: 24 * time.Hour, state: errors.New("connecting"), started: time.Now(),
 	}
+	if cfg.Codec == recordbatch.None {
+		s.pool.SumEarly()
+	}
 	if deps.OpenSpool != nil {
 		s.replay.pool = recordbatch.NewPool(cfg.ReplayBytes)
 		s.spooler.holding = true

@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -41,6 +42,47 @@ func TestKeysGoWhereTheJavaClientPutsThem(t *testing.T) {
 	for _, r := range consume(t, c, "t", 500) {
 		if want := p.Partition(&kgo.Record{Key: r.Key}, 7); int(r.Partition) != want {
 			t.Fatalf("key %s in partition %d, want %d", r.Key, r.Partition, want)
+		}
+	}
+}
+
+// Records with the key of the one before take a shorter way; a batch that is full in their midst, keyless
+// records and empty keys between them must not lead them astray.
+func TestRunsOfOneKeyGoWhereEachWouldGo(t *testing.T) {
+	const n = 600
+	c := cluster(t, 7)
+	s := start(t, c, func(cfg *Config, _ *Deps) { cfg.BatchBytes = recordbatch.ChunkSize })
+	var recs []sink.Record
+	for run := 0; len(recs) < n; run++ {
+		key := fmt.Appendf(nil, "key-%d", run%11)
+		switch run % 5 {
+		case 2:
+			key = nil
+		case 3:
+			key = []byte{}
+		}
+		for range 1 + run%9 {
+			value := fmt.Appendf(make([]byte, 0, 2000), "%06d", len(recs))
+			recs = append(recs, sink.Record{Key: bytes.Clone(key), Value: value[:cap(value)], Timestamp: 1})
+		}
+	}
+	recs = recs[:n]
+	for i := 0; i < n; i += 60 {
+		if _, err := s.Append(patient(t), recs[i:i+60], nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	closeSink(t, s)
+	p := kgo.StickyKeyPartitioner(nil).ForTopic("t")
+	last := map[int32]string{}
+	for _, r := range consume(t, c, "t", n) {
+		if r.Key != nil && int(r.Partition) != p.Partition(&kgo.Record{Key: r.Key}, 7) {
+			t.Fatalf("key %q in partition %d", r.Key, r.Partition)
+		}
+		if at := string(r.Value[:6]); at <= last[r.Partition] {
+			t.Fatalf("record %s behind %s in partition %d", at, last[r.Partition], r.Partition)
+		} else {
+			last[r.Partition] = at
 		}
 	}
 }

@@ -30,6 +30,7 @@ type Batch struct {
 	loaded   bool // by TryLoad
 	released bool
 	stamp    stamp
+	sum      sum
 	rawBytes int // records before compression; 0: not known
 
 	privateChunks int // bound of a private batch
@@ -88,6 +89,9 @@ func (b *Batch) tryAppendSlow(ts int64, key, value []byte, headers []sink.Header
 	b.maxTS = max(b.maxTS, ts)
 	last := len(b.chunks) - 1
 	b.tail = b.chunks[last][end-last*ChunkSize:]
+	if b.pool != nil && b.pool.sumEarly && last >= earlyChunks {
+		b.sumWhole(last)
+	}
 	return true
 }
 

@@ -62,7 +62,7 @@ func (b *Batch) Compress(c Codec, s *Scratch) error {
 	w := cursor{chunks: b.chunks, off: Overhead}
 	w.write(s.dst)
 	b.codec = c
-	b.stamp = stamp{}
+	b.stamp, b.sum = stamp{}, sum{}
 	b.shrink(Overhead + len(s.dst))
 	return nil
 }

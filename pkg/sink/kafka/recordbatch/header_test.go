@@ -11,9 +11,15 @@ import (
 
 func TestStamp(t *testing.T) {
 	p := NewPool(32 * ChunkSize)
-	for _, size := range []int{100, ChunkSize, 100_000} {
+	for _, size := range []int{100, ChunkSize, 100_000, -100, -ChunkSize, -100_000, -16 * ChunkSize} { // negative: summed early
+		if p.sumEarly = size < 0; p.sumEarly {
+			size = -size
+		}
 		b := p.NewBatch(8)
 		recs := fill(t, b, size)
+		if early := b.sum.end > 0; early != (p.sumEarly && size > earlyChunks*ChunkSize) {
+			t.Fatalf("%d bytes, summed early up to %d", size, b.sum.end)
+		}
 		if _, _, _, ok := b.Stamped(); ok {
 			t.Fatal("stamped before Stamp")
 		}
@@ -47,6 +53,24 @@ func TestStamp(t *testing.T) {
 			t.Fatal("the same stamp gives other bytes")
 		}
 		b.Release()
+	}
+}
+
+func TestJoinedCRCs(t *testing.T) {
+	buf := make([]byte, 300_000)
+	for i := range buf {
+		buf[i] = byte(i * i >> 3)
+	}
+	for _, end := range []int{0, 1, 7, 40, 4096, 70_001, len(buf)} {
+		want := crc32.Checksum(buf[:end], castagnoli)
+		for _, cut := range []int{0, 1, 3, 40, 4095, 65_536, end} {
+			if cut > end {
+				continue
+			}
+			if got := joined(crc32.Checksum(buf[:cut], castagnoli), crc32.Checksum(buf[cut:end], castagnoli), end-cut); got != want {
+				t.Errorf("%d bytes cut at %d: %08x, want %08x", end, cut, got, want)
+			}
+		}
 	}
 }
 

@@ -22,7 +22,8 @@ type chunk [ChunkSize]byte
 // Memory is allocated a slab at a time when it is first needed and never given back; the chunk that
 // was returned last is lent first, because it is most likely still in the CPU's cache.
 type Pool struct {
-	total int // bound, in chunks
+	total    int  // bound, in chunks
+	sumEarly bool // set before the first batch
 
 	mu        sync.Mutex
 	allocated int      // chunks that exist, <= total
@@ -35,6 +36,10 @@ type Pool struct {
 func NewPool(maxBytes int64) *Pool {
 	return &Pool{total: int(max(1, maxBytes/ChunkSize))}
 }
+
+// SumEarly makes batches take the CRC of a chunk when it is full: for a pool whose batches are not
+// compressed. It must be called before the first NewBatch.
+func (p *Pool) SumEarly() { p.sumEarly = true }
 
 // Free is the number of chunks that can still be lent, those never allocated included.
 func (p *Pool) Free() int { return p.total - p.InUse() }
