@@ -113,8 +113,8 @@ func TestValidate(t *testing.T) {
 		{"--spool-max=10MiB --spool-dir=/d", ""},
 		{"--spool-max=9MiB", ""}, // no spool
 		{"--spool-max=1MiB --spool-dir=/d --max-body=400KiB", ""},
-		{"--spool-max=34MiB --spool-dir=/d --max-body=1GiB", "--spool-max=34MiB: must be at least 35MiB, to hold the largest event of " +
-			"--max-body=16MiB with a key of that size; or 0 to derive it"}, // lowered by the budget
+		{"--spool-max=18MiB --spool-dir=/d --max-body=1GiB", "--spool-max=18MiB: must be at least 19MiB, to hold the largest event of " +
+			"--max-body=8MiB with a key of that size; or 0 to derive it"}, // lowered by the budget
 		{"--spool-full=panic", "--spool-full=panic: must be one of block, drop-oldest, drop-newest"},
 
 		{"--max-body=0", "--max-body=0: must be at least 1B, for example 4MiB"},
