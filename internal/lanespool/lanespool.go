@@ -59,6 +59,16 @@ func (s *Spool) Append(frames []kafka.SpoolWrite) (n int, err error) {
 	return n, translate(err)
 }
 
+// Sending implements kafka.Spool.
+func (s *Spool) Sending(frames []kafka.SpoolSent) error {
+	var buf [16]spool.Sent
+	sent := buf[:0]
+	for _, f := range frames {
+		sent = append(sent, spool.Sent{Queue: f.Queue.(*queue).Queue, Pos: spool.Pos(f.Pos), Stamp: spool.Stamp(f.Stamp)})
+	}
+	return s.Spool.Sending(sent)
+}
+
 // Sync implements kafka.Spool.
 func (s *Spool) Sync(first, last uint64) error {
 	return s.Spool.Sync(spool.Pos(first), spool.Pos(last))
@@ -95,10 +105,6 @@ func (q *queue) PeekAfter(pos uint64, buf []byte) (kafka.SpoolFrame, error) {
 		SpoolMeta: kafka.SpoolMeta{Events: int(f.Events), Records: int(f.Records), FirstTimestamp: f.FirstTimestamp},
 		Pos:       uint64(at), Wire: f.Batch, Buf: f.Batch[:cap(f.Batch)],
 	}, nil
-}
-
-func (q *queue) Sending(pos uint64, st kafka.SpoolStamp) error {
-	return q.Queue.Sending(spool.Pos(pos), spool.Stamp(st))
 }
 
 func (q *queue) DoneSoon(pos uint64) error { return q.Queue.DoneSoon(spool.Pos(pos)) }

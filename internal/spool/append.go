@@ -21,8 +21,12 @@ type Meta struct {
 // reserve is what Append leaves of MaxBytes to frames that replace others.
 func (c *Config) reserve() int64 { return min(c.MaxBytes/8, 2<<20) }
 
-// freeStep is how many bytes are written before the free space is asked for again.
-const freeStep = 1 << 20
+// The free space is asked for again when so many bytes were written, or, where there is plenty, a part of it.
+const (
+	freeStep     = 1 << 20
+	freePart     = 16
+	mostFreeStep = 16 << 20
+)
 
 // writer is the state of whoever appends; Spool.writing guards it.
 type writer struct {
@@ -273,7 +277,7 @@ func (s *Spool) place(size, reserve int64) (p place, err error) {
 	return p, nil
 }
 
-// checkFree asks the file system for the free space, once per freeStep.
+// checkFree asks the file system for the free space, not before each write.
 func (s *Spool) checkFree(need int64) error {
 	if s.allowance >= need {
 		return nil
@@ -286,7 +290,8 @@ func (s *Spool) checkFree(need int64) error {
 		s.allowance = 0
 		return fmt.Errorf("%w: %d bytes free on the file system, %d of them are left to others (--spool-keep-free)", ErrFull, free, s.cfg.KeepFree)
 	}
-	s.allowance = min(free-s.cfg.KeepFree, max(freeStep, need))
+	surplus := free - s.cfg.KeepFree
+	s.allowance = min(surplus, max(freeStep, need, min(surplus/freePart, mostFreeStep)))
 	return nil
 }
 

@@ -33,18 +33,25 @@ type Stamp struct {
 // cursor is one partition's progress. It lives in a slot of the cursor file: two copies of one sector
 // each, written in turn, so a write that is cut short leaves the former one. Guarded by cursors.mu.
 type cursor struct {
-	slot    int // noSlot: none yet
+	slot int // noSlot: none yet
+	progress
+	former  progress // what the newer copy in the file says
+	damaged bool     // a copy could not be read when the file was loaded
+	behind  bool     // what is in the file is older
+}
+
+// progress is what a copy of a slot says.
+type progress struct {
 	seq     uint64
 	done    Pos // frames up to here are done
 	doubt   Pos // 0: none
 	stamp   Stamp
-	suspect Pos  // see Queue.Suspect; 0: none
-	damaged bool // a copy could not be read when the file was loaded
-	behind  bool // what is in the file is older
+	suspect Pos // see Queue.Suspect; 0: none
 }
 
-func (c *cursor) put(p *[cursorCopyBytes]byte, topic string, id int32) {
-	clear(p[:])
+func (c *progress) put(p []byte, topic string, id int32) {
+	p = p[:cursorCopyBytes]
+	clear(p)
 	le := binary.LittleEndian
 	copy(p[:], slotMagic)
 	le.PutUint64(p[8:], c.seq)
@@ -71,7 +78,7 @@ func (c *cursor) parse(p []byte) (topic []byte, id int32, ok bool) {
 	if n > maxTopicBytes {
 		return nil, 0, false
 	}
-	*c = cursor{
+	c.progress = progress{
 		seq: le.Uint64(p[8:]), done: Pos(le.Uint64(p[16:])), doubt: Pos(le.Uint64(p[24:])),
 		stamp: Stamp{
 			ProducerID: int64(le.Uint64(p[32:])), FirstSent: int64(le.Uint64(p[40:])),
@@ -99,6 +106,9 @@ type cursors struct {
 	stale  bool // another run of the machine left it without the closing mark
 	buf    [cursorCopyBytes]byte
 	vec    [1][]byte
+
+	sending []*Queue
+	slotBuf []byte
 }
 
 func slotOffset(slot int, seq uint64) int64 {
@@ -163,9 +173,38 @@ func (s *Spool) WriteCursors() error {
 	return errors.Join(errs...)
 }
 
+// writeAllLocked writes the cursors of queues. Slots that follow each other are written together, with the
+// copies that stand between: the same bytes as are there.
+func (c *cursors) writeAllLocked(queues []*Queue) error {
+	if len(queues) > 1 {
+		slices.SortFunc(queues, func(a, b *Queue) int { return a.cursor.slot - b.cursor.slot })
+	}
+	var errs error
+	for len(queues) > 0 {
+		n := 1
+		for first := queues[0].cursor.slot; first != noSlot && n < min(len(queues), maxSlots) && queues[n].cursor.slot == first+n; {
+			n++
+		}
+		if err := c.writeSlotsLocked(queues[:n]); err != nil {
+			errs = errors.Join(errs, err)
+		}
+		queues = queues[n:]
+	}
+	return errs
+}
+
+// maxSlots is how many slots one write has at most.
+const maxSlots = 32
+
 // writeLocked writes q's cursor over the older copy. A copy that was perhaps damaged by a write that
 // failed is the one that the next write goes to, so the other one stays good.
 func (c *cursors) writeLocked(q *Queue) error {
+	one := [1]*Queue{q}
+	return c.writeSlotsLocked(one[:])
+}
+
+// writeSlotsLocked writes cursors whose slots follow each other, or one.
+func (c *cursors) writeSlotsLocked(queues []*Queue) error {
 	if c.closed {
 		return ErrClosed
 	}
@@ -173,20 +212,52 @@ func (c *cursors) writeLocked(q *Queue) error {
 		c.failed++
 		return err
 	}
-	if q.cursor.slot == noSlot {
-		q.cursor.slot = c.slots
+	first := queues[0]
+	if first.cursor.slot == noSlot {
+		first.cursor.slot = c.slots
 		c.slots++
 	}
-	q.cursor.seq++
-	q.cursor.put(&c.buf, q.topic, q.partition)
-	c.vec[0] = c.buf[:]
-	if err := c.file.WriteVec(c.vec[:], slotOffset(q.cursor.slot, q.cursor.seq)); err != nil {
-		q.cursor.seq--
+	for _, q := range queues {
+		q.cursor.seq++
+	}
+	off := slotOffset(first.cursor.slot, first.cursor.seq)
+	if len(queues) == 1 {
+		first.cursor.put(c.buf[:], first.topic, first.partition)
+		c.vec[0] = c.buf[:]
+	} else {
+		off = slotOffset(first.cursor.slot, 0)
+		c.vec[0] = c.laySlots(queues)
+	}
+	if err := c.file.WriteVec(c.vec[:], off); err != nil {
+		for _, q := range queues {
+			q.cursor.seq--
+		}
 		c.failed++
 		return err
 	}
-	q.cursor.behind = false
+	for _, q := range queues {
+		q.cursor.behind = false
+		q.cursor.former = q.cursor.progress
+	}
 	return nil
+}
+
+// laySlots puts both copies of each slot one after the other: the new one, and the one that stays.
+func (c *cursors) laySlots(queues []*Queue) []byte {
+	if c.slotBuf == nil {
+		c.slotBuf = make([]byte, maxSlots*slotBytes)
+	}
+	for i, q := range queues {
+		slot := c.slotBuf[i*slotBytes:][:slotBytes]
+		at := int(q.cursor.seq&1) * cursorCopyBytes
+		q.cursor.put(slot[at:], q.topic, q.partition)
+		if other := slot[cursorCopyBytes-at:]; q.cursor.former.seq != 0 {
+			q.cursor.former.put(other, q.topic, q.partition)
+		} else {
+			clear(other[:cursorCopyBytes])
+		}
+	}
+	return c.slotBuf[:len(queues)*slotBytes]
 }
 
 // beginLocked makes the file if need be, and takes the closing mark from it before anything else is
@@ -272,11 +343,27 @@ func (c *cursors) stats() (lost, failed int64) {
 // the batch in doubt. It is one write into the page cache; an error means that after a kill the frame
 // would be taken for one that was never sent.
 func (q *Queue) Sending(pos Pos, st Stamp) error {
-	c := &q.s.cursors
+	return q.s.Sending([]Sent{{q, pos, st}})
+}
+
+// Sent is a frame and the stamp that it goes out under.
+type Sent struct {
+	Queue *Queue
+	Pos   Pos
+	Stamp Stamp
+}
+
+// Sending is Queue.Sending for frames of several queues, with as few writes as their slots allow.
+func (s *Spool) Sending(frames []Sent) error {
+	c := &s.cursors
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	q.cursor.doubt, q.cursor.stamp = pos, st
-	return c.writeLocked(q)
+	c.sending = c.sending[:0]
+	for _, f := range frames {
+		f.Queue.cursor.doubt, f.Queue.cursor.stamp = f.Pos, f.Stamp
+		c.sending = append(c.sending, f.Queue)
+	}
+	return c.writeAllLocked(c.sending)
 }
 
 // Doubt is the frame that was being sent when the process ended, or that Sending named since, and has

@@ -106,6 +106,7 @@ func (s *Spool) readCursorFile(file File) (clean bool, err error) {
 		q := s.Queue(string(topic), id)
 		if q.cursor.slot == noSlot || c.seq > q.cursor.seq {
 			q.cursor = c
+			q.cursor.former = c.progress
 		}
 		s.nextSegment = max(s.nextSegment, c.done.Segment()+1, c.doubt.Segment()+1)
 	})

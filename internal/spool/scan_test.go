@@ -31,9 +31,9 @@ func TestFormat(t *testing.T) {
 	segment := appendFrame(newSegmentBytes(0x1122334455667788), 0x1122334455667788, "topic", 3,
 		Meta{Events: 5, Records: 6, FirstTimestamp: 7, WrittenAt: 8}, []byte("batch"))
 	var slot [cursorCopyBytes]byte
-	c := cursor{seq: 2, done: makePos(7, 64), doubt: makePos(7, 138), suspect: makePos(7, 200),
+	c := progress{seq: 2, done: makePos(7, 64), doubt: makePos(7, 138), suspect: makePos(7, 200),
 		stamp: Stamp{ProducerID: 9, Epoch: 10, BaseSequence: 11, FirstSent: 12}}
-	c.put(&slot, "topic", 3)
+	c.put(slot[:], "topic", 3)
 	var head [cursorHeaderBytes]byte
 	putCursorHeader(&head, cursorHeader{version: Version, state: stateClosed, boot: "boot"})
 	for name, x := range map[string]struct {
@@ -131,13 +131,13 @@ func FuzzScan(f *testing.F) {
 // FuzzCursors: whatever the bytes, reading the cursor file ends and yields only what is under a checksum.
 func FuzzCursors(f *testing.F) {
 	var slot [cursorCopyBytes]byte
-	c := cursor{seq: 1, done: 5}
-	c.put(&slot, "topic", 3)
+	c := progress{seq: 1, done: 5}
+	c.put(slot[:], "topic", 3)
 	f.Add(append(make([]byte, cursorHeaderBytes), slot[:]...))
 	f.Fuzz(func(t *testing.T, p []byte) {
 		_, err := readCursors(bytes.NewReader(p), int64(len(p)), func(topic []byte, id int32, c cursor) {
 			var out [cursorCopyBytes]byte
-			c.put(&out, string(topic), id)
+			c.put(out[:], string(topic), id)
 			if len(topic) > maxTopicBytes {
 				t.Fatalf("topic of %d bytes", len(topic))
 			}

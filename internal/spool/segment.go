@@ -19,9 +19,10 @@ type segment struct {
 	live    int   // frames that are not done
 	dead    int64 // bytes of frames that are done and were not given back
 	refs    int   // reads and syncs under way
+	syncs   int   // of them, syncs
 	broken  bool  // a sync failed: what is not durable never is
 	keep    bool  // has damaged bytes without a copy: goes to quarantine as a whole
-	reuse   bool  // its file becomes the spare one
+	reuse   File  // its file, which becomes the spare one; nil: it does not
 	gone    bool  // no longer in Spool.segments; closed with the last ref
 }
 
@@ -72,7 +73,7 @@ func (s *Spool) dropLocked(dst []*segment, g *segment) []*segment {
 	}
 	s.used -= g.charged
 	if s.worthKeepingLocked(g) {
-		g.reuse, s.spareWanted = true, false
+		g.reuse, g.file, s.spareWanted = g.file, nil, false
 	} else {
 		s.closeIfUnused(g)
 	}
@@ -85,7 +86,7 @@ func (s *Spool) bury(g *segment) {
 	switch {
 	case g.keep:
 		s.quarantineFile(g.name, g.charged)
-	case g.reuse:
+	case g.reuse != nil:
 		s.keepSpare(g)
 	default:
 		s.removeFile(g.name)

@@ -12,13 +12,14 @@ type spareFile struct {
 // worthKeepingLocked says whether the file of g, which is gone, is to become the spare one. One is
 // enough: a segment that ends while all goes well is done before the next one ends.
 func (s *Spool) worthKeepingLocked(g *segment) bool {
-	return s.spareWanted && !s.closed && g.refs == 0 && g.file != nil && !g.keep && !g.broken &&
+	// A sync that is under way does not mind.
+	return s.spareWanted && !s.closed && g.refs == g.syncs && g.file != nil && !g.keep && !g.broken &&
 		g.charged == g.length && g.length >= s.cfg.SegmentBytes/2 && g.length <= s.cfg.SegmentBytes+emptySegment
 }
 
 // keepSpare makes the file of g the spare one.
 func (s *Spool) keepSpare(g *segment) {
-	f := &spareFile{name: g.name + freeSuffix, file: g.file, length: g.length}
+	f := &spareFile{name: g.name + freeSuffix, file: g.reuse, length: g.length}
 	if err := s.fs.Rename(s.path(g.name), s.path(f.name)); err != nil {
 		_ = f.file.Close()
 		s.removeFile(g.name)

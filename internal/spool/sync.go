@@ -53,6 +53,7 @@ func (s *Spool) verdictLocked(first, last Pos) error {
 // syncTarget is one segment in a round, and how much of it the round covers.
 type syncTarget struct {
 	g    *segment
+	file File // g may be done meanwhile, and its file another segment's
 	size int64
 	err  error
 }
@@ -70,12 +71,13 @@ func (s *Spool) syncGroup(g *group) {
 			continue
 		}
 		u.refs++
-		targets = append(targets, syncTarget{g: u, size: u.size})
+		u.syncs++
+		targets = append(targets, syncTarget{g: u, file: u.file, size: u.size})
 	}
 	s.mu.Unlock()
 
 	for i := range targets {
-		targets[i].err = targets[i].g.file.Sync()
+		targets[i].err = targets[i].file.Sync()
 	}
 	var dirErr error
 	if dir {
@@ -100,6 +102,7 @@ func (s *Spool) syncGroup(g *group) {
 // syncedLocked takes one segment's result into account.
 func (s *Spool) syncedLocked(t *syncTarget) {
 	g := t.g
+	g.syncs--
 	defer s.unref(g)
 	if g.gone {
 		return // all its frames are done: nobody needs them

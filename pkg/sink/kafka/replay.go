@@ -65,17 +65,27 @@ func (w *worker) load(e *entry) error {
 	return nil
 }
 
-// noteSending writes down what a kill from here on must not undo: a batch's stamp, before it is sent for the
-// first time or under another one; or, before a batch without a frame, that the frame before it is done.
-func (w *worker) noteSending(e *entry) {
-	b := e.batch
+// noteSending writes down what a kill from here on must not undo: the stamps of batches, before they are sent
+// for the first time or under another one; and, before a batch without a frame, that the frame before it is
+// done.
+func (w *worker) noteSending() {
 	var err error
-	if e.settle {
-		err = e.lane.disk.q.WriteCursor()
-	} else {
-		err = e.lane.disk.q.Sending(b.pos, SpoolStamp{
-			ProducerID: b.producer.id, Epoch: b.producer.epoch, BaseSequence: b.seq, FirstSent: b.sent.UnixMilli(),
-		})
+	w.notes = w.notes[:0]
+	for i := range w.entries {
+		e := &w.entries[i]
+		b := e.batch
+		switch {
+		case e.failed != nil:
+		case e.settle:
+			err = errors.Join(err, e.lane.disk.q.WriteCursor())
+		case e.note:
+			w.notes = append(w.notes, SpoolSent{e.lane.disk.q, b.pos, SpoolStamp{
+				ProducerID: b.producer.id, Epoch: b.producer.epoch, BaseSequence: b.seq, FirstSent: b.sent.UnixMilli(),
+			}})
+		}
+	}
+	if len(w.notes) > 0 {
+		err = errors.Join(err, w.s.spooler.sp.Sending(w.notes))
 	}
 	if err != nil {
 		w.s.mu.Lock()

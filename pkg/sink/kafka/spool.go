@@ -17,6 +17,8 @@ type Spool interface {
 	// are there; an error says why the next one is not: one that wraps ErrSpoolFull, that there is no room, any
 	// other, that the disk failed.
 	Append(frames []SpoolWrite) (n int, err error)
+	// Sending notes the stamps of frames before their first send. An error: perhaps not of all of them.
+	Sending(frames []SpoolSent) error
 	// Sync makes the frames at first to last outlive the machine.
 	Sync(first, last uint64) error
 	// SetAside keeps an event whole that no topic takes; durable when it returns.
@@ -41,8 +43,6 @@ type SpoolQueue interface {
 	// PeekAfter reads the oldest frame behind pos that is not done, into buf if that is large enough. One that
 	// is damaged is passed over and counted in Stats.
 	PeekAfter(pos uint64, buf []byte) (SpoolFrame, error)
-	// Sending notes the stamp of the frame at pos before its first send.
-	Sending(pos uint64, st SpoolStamp) error
 	// Done ends the frames up to and including pos.
 	Done(pos uint64) error
 	// DoneSoon is Done for a frame that was acknowledged. It need not be written down before the queue's next
@@ -91,6 +91,13 @@ type SpoolStamp struct {
 	Epoch        int16
 	BaseSequence int32
 	FirstSent    int64 // ms since the Unix epoch
+}
+
+// SpoolSent is a frame and the stamp that it goes out under.
+type SpoolSent struct {
+	Queue SpoolQueue
+	Pos   uint64
+	Stamp SpoolStamp
 }
 
 // SpoolStats are counts of events.

@@ -22,6 +22,7 @@ type worker struct {
 	bytes   int
 	loads   int    // entries read from the spool
 	buf     []byte // a frame as it was read
+	notes   []SpoolSent
 	req     *rawproduce.Request
 	out     []settled
 }
@@ -173,12 +174,10 @@ func (w *worker) prepare() {
 		if e.stamp || e.load {
 			e.batch.rb.Stamp(e.batch.producer.id, e.batch.producer.epoch, e.batch.seq)
 		}
-		if e.note || e.settle {
-			w.noteSending(e)
-		}
 		w.s.wireBytes.Add(int64(e.batch.rb.Size()))
 	}
 	if w.s.deps.OpenSpool != nil {
+		w.noteSending()
 		w.prepared()
 	}
 	w.s.requests.Add(1)
