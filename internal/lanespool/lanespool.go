@@ -48,7 +48,7 @@ func (s *Spool) Append(frames []kafka.SpoolWrite) (n int, err error) {
 	for i := range frames {
 		w := &frames[i]
 		s.frames = append(s.frames, spool.Write{
-			Queue: w.Queue.(*queue).Queue, Meta: meta(w.SpoolMeta), Batch: w.Wire, InDoubt: w.InDoubt, Stamp: spool.Stamp(w.Stamp),
+			Queue: w.Queue.(*queue).Queue, Meta: meta(w.SpoolMeta), Batch: w.Wire, Summed: true, Checksum: w.Checksum, InDoubt: w.InDoubt, Stamp: spool.Stamp(w.Stamp),
 		})
 	}
 	n, err = s.Spool.Append(s.frames)

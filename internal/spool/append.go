@@ -43,6 +43,9 @@ type Write struct {
 	Queue *Queue
 	Meta
 	Batch [][]byte // one after the other; not retained
+	// Checksum is the batch's CRC-32C if Summed; else Append computes it.
+	Checksum uint32
+	Summed   bool
 	// InDoubt: the batch was sent already, under Stamp, and has no answer yet. The cursor names the frame
 	// before it is written, so that no kill finds the one without the other: a cursor that names a frame
 	// which is not there means nothing. No frame of the queue may stand before it.
@@ -53,7 +56,6 @@ type Write struct {
 
 	size int64 // of the frame
 	n    int   // of the batch
-	crc  uint32
 }
 
 // maxTogether bounds what goes into one write: a short one is to be lost when it fails.
@@ -90,10 +92,15 @@ func (q *Queue) Append(m Meta, batch ...[]byte) (Pos, error) {
 
 // measure is the work on a frame that needs no lock.
 func (w *Write) measure() {
-	w.Pos, w.n, w.crc = 0, 0, 0
+	w.Pos, w.n = 0, 0
 	for _, p := range w.Batch {
 		w.n += len(p)
-		w.crc = updateChecksum(w.crc, p)
+	}
+	if !w.Summed {
+		w.Checksum, w.Summed = 0, true
+		for _, p := range w.Batch {
+			w.Checksum = updateChecksum(w.Checksum, p)
+		}
 	}
 	w.size = int64(w.headBytes()) + int64(w.n)
 }
@@ -190,7 +197,7 @@ func (s *Spool) lay(frames []Write, g *segment) [][]byte {
 			w.WrittenAt = now
 		}
 		h := frameHeader{
-			salt: g.salt, offset: uint32(at), batchLen: uint32(w.n), batchCRC: w.crc, kind: kindFrame,
+			salt: g.salt, offset: uint32(at), batchLen: uint32(w.n), batchCRC: w.Checksum, kind: kindFrame,
 			topicLen: uint8(len(q.topic)), partition: q.partition, topicCRC: q.topicCRC, Meta: w.Meta,
 		}
 		head := s.heads[len(s.heads):][:w.headBytes()]

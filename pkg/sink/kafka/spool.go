@@ -70,7 +70,8 @@ type SpoolMeta struct {
 type SpoolWrite struct {
 	Queue SpoolQueue
 	SpoolMeta
-	Wire [][]byte // the batch in pieces; not retained
+	Wire     [][]byte // the batch in pieces; not retained
+	Checksum uint32   // CRC-32C of it
 	// InDoubt: it was sent, under Stamp, and has no answer. It is the queue's oldest.
 	InDoubt bool
 	Stamp   SpoolStamp

@@ -374,6 +374,7 @@ func (s *Sink) prepareFrames(work []*batch) (n int) {
 			Queue:     b.lane.disk.q,
 			SpoolMeta: SpoolMeta{Events: b.events, Records: b.rb.Count(), FirstTimestamp: b.rb.FirstTimestamp()},
 			Wire:      p.wire[at:],
+			Checksum:  b.rb.WireChecksum(),
 		}
 		if b.attempts > 0 {
 			w.InDoubt = true

@@ -177,7 +177,7 @@ func (s *Sink) placeFrame(t *topic, partition int32, f *SpoolFrame, g *group) er
 		lot.rb.SealUnstamped()
 		m := SpoolMeta{Events: min(events, lot.rb.Count()), Records: lot.rb.Count(), FirstTimestamp: lot.rb.FirstTimestamp(), Replaces: f.Pos}
 		events -= m.Events
-		frame := [1]SpoolWrite{{Queue: lot.lane.disk.q, SpoolMeta: m, Wire: lot.rb.Parts(nil)}}
+		frame := [1]SpoolWrite{{Queue: lot.lane.disk.q, SpoolMeta: m, Wire: lot.rb.Parts(nil), Checksum: lot.rb.WireChecksum()}}
 		_, err := s.spooler.sp.Append(frame[:])
 		pos := frame[0].Pos
 		s.mu.Lock()

@@ -115,3 +115,27 @@ func TestGoldenBytes(t *testing.T) {
 		t.Fatalf("got\n% x\nwant\n% x", got, want)
 	}
 }
+
+// TestWireChecksum: it is that of the bytes as they are, and the stamp after it is right.
+func TestWireChecksum(t *testing.T) {
+	for _, size := range []int{100, ChunkSize - 1, 2 * ChunkSize, 5*ChunkSize - 3, 5 * ChunkSize, 9*ChunkSize + 77} {
+		for _, codec := range []Codec{None, Snappy} {
+			b := NewPrivateBatch(size)
+			recs := fill(t, b, size)
+			if err := b.Compress(codec, new(Scratch)); err != nil {
+				t.Fatal(err)
+			}
+			b.SealUnstamped()
+			for range 2 {
+				if got, want := b.WireChecksum(), crc32.Checksum(bytes.Join(b.Parts(nil), nil), castagnoli); got != want {
+					t.Errorf("%d bytes, %v: %08x, want %08x", size, codec, got, want)
+				}
+			}
+			b.Stamp(7, 1, 3)
+			checkWire(t, b, recs)
+			if got, want := b.WireChecksum(), crc32.Checksum(bytes.Join(b.Parts(nil), nil), castagnoli); got != want {
+				t.Errorf("%d bytes, %v, stamped: %08x, want %08x", size, codec, got, want)
+			}
+		}
+	}
+}

@@ -26,6 +26,24 @@ func (b *Batch) sumWhole(n int) {
 	}
 }
 
+// WireChecksum is the CRC-32C of the wire form after SealUnstamped. What of it is over records a later Stamp
+// does not compute again.
+func (b *Batch) WireChecksum() uint32 {
+	crc, i := crc32.Update(0, castagnoli, b.chunks[0][:Overhead]), 0
+	if last := len(b.chunks) - 1; last >= earlyChunks {
+		b.sumWhole(last)
+		crc = joined(crc, b.sum.crc, b.sum.end-Overhead)
+		i = last
+	} else {
+		crc = crc32.Update(crc, castagnoli, b.part(0)[Overhead:])
+		i = 1
+	}
+	for ; i < len(b.chunks); i++ {
+		crc = crc32.Update(crc, castagnoli, b.part(i))
+	}
+	return crc
+}
+
 // joined is the CRC of two pieces one behind the other, from the CRC of each and the second's length: the
 // first is multiplied by x^(8n), modulo the polynomial.
 func joined(first, second uint32, n int) uint32 {
