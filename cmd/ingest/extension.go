@@ -99,7 +99,7 @@ func (e *extension) run(ctx, hurry context.Context, api string, stdout io.Writer
 	if e.cfg.TelemetryPath == config.RandomPath {
 		e.cfg.TelemetryPath = "/" + strings.ToLower(rand.Text())
 	}
-	out, more := e.newSink(stdout)
+	out, seen := e.newSink(stdout)
 	p, err := e.listen(ctx, out)
 	if err != nil {
 		e.log.Error("no telemetry is taken and the extension is not registered: free a port of --listen and restart the instance", "error", err)
@@ -109,7 +109,7 @@ func (e *extension) run(ctx, hurry context.Context, api string, stdout io.Writer
 	}
 	e.join(ctx, api, p.Addr())
 	close(e.hold)
-	stopAdmin, err := startAdmin(e.cfg, p, more, e.log)
+	stopAdmin, err := startAdmin(e.cfg, p, seen, e.log)
 	if err != nil {
 		e.log.Error("no admin address, everything else works: choose another --admin", "error", err)
 		stopAdmin = func() {}
@@ -132,16 +132,16 @@ func (e *extension) run(ctx, hurry context.Context, api string, stdout io.Writer
 }
 
 // newSink makes the sink, or the one that drops everything.
-func (e *extension) newSink(stdout io.Writer) (sink.Sink, registerMetrics) {
+func (e *extension) newSink(stdout io.Writer) (sink.Sink, *view) {
 	if e.bad == nil {
-		out, more, err := newSink(e.cfg, e.budget, e.log, stdout, e.hold)
+		out, seen, err := newSink(e.cfg, e.budget, e.log, stdout, e.hold)
 		if err == nil {
-			return out, more
+			return out, seen
 		}
 		e.bad = err
 		e.log.Error("bad settings: the function runs on, its telemetry is dropped and counted", "problem", err)
 	}
-	return discard.New(droppedBadConfig, fmt.Errorf("bad settings: %w", e.bad)), noMetrics
+	return discard.New(droppedBadConfig, fmt.Errorf("bad settings: %w", e.bad)), nil
 }
 
 // listen binds the first free address and starts the pipeline.

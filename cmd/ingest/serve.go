@@ -20,7 +20,7 @@ import (
 // back to front: sink, pipeline, admin; and stopped the other way, but the admin address, which answers
 // to the end.
 func serve(ctx, hurry context.Context, cfg *config.Config, budget config.Budget, log *slog.Logger, stdout, stderr io.Writer) int {
-	out, more, err := newSink(cfg, budget, log, stdout, nil)
+	out, seen, err := newSink(cfg, budget, log, stdout, nil)
 	if err != nil {
 		log.Error("cannot start", "error", err)
 		return exitUsage
@@ -31,7 +31,7 @@ func serve(ctx, hurry context.Context, cfg *config.Config, budget config.Budget,
 		closeWithin(out, time.Second)
 		return exitFailed
 	}
-	stopAdmin, err := startAdmin(cfg, p, more, log)
+	stopAdmin, err := startAdmin(cfg, p, seen, log)
 	if err != nil {
 		log.Error("cannot start", "error", err)
 		_ = p.Stop(hurry)
@@ -85,18 +85,20 @@ func listenOnFirst(cfg *config.Config, budget config.Budget, deps pipeline.Deps)
 	return nil, err
 }
 
-// startAdmin serves /ledger, /metrics, /healthz and /readyz until the function it returns is called. more
-// adds the sink's own metrics.
-func startAdmin(cfg *config.Config, p *pipeline.Pipeline, more registerMetrics, log *slog.Logger) (stop func(), err error) {
+// startAdmin serves /ledger, /metrics, /healthz and /readyz until the function it returns is called. seen
+// is what the sink shows; nil: nothing of its own.
+func startAdmin(cfg *config.Config, p *pipeline.Pipeline, seen *view, log *slog.Logger) (stop func(), err error) {
 	if cfg.Admin == config.Off {
 		return func() {}, nil
 	}
 	m := metrics.New(p.Source())
 	p.Register(m)
-	more(m)
-	a := admin.New(admin.Config{Addr: cfg.Admin, Pprof: cfg.Pprof}, admin.Deps{
-		Ledger: p.Ledger, Metrics: m.Write, Ready: p.Ready, Log: log,
-	})
+	deps := admin.Deps{Ledger: p.Ledger, Metrics: m.Write, Ready: p.Ready, Log: log}
+	if seen != nil {
+		seen.register(m)
+		deps.State = seen.state
+	}
+	a := admin.New(admin.Config{Addr: cfg.Admin, Pprof: cfg.Pprof}, deps)
 	if err := a.Listen(); err != nil {
 		return nil, err
 	}

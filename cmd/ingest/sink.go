@@ -17,17 +17,18 @@ import (
 	"functiongraph-ingest/pkg/sink/ndjson"
 )
 
-// registerMetrics adds a sink's own metrics.
-type registerMetrics func(*metrics.Metrics)
+// view is what there is to see of a sink beyond what all have. nil: nothing.
+type view struct {
+	register func(*metrics.Metrics)
+	state    func() string // a line for /readyz; "": nothing to say
+}
 
-func noMetrics(*metrics.Metrics) {}
-
-// newSink makes the sink that --sink names, and returns how to add its own metrics. It does not look at
+// newSink makes the sink that --sink names. It does not look at
 // Kafka before hold is closed; nil: at once.
-func newSink(cfg *config.Config, budget config.Budget, log *slog.Logger, stdout io.Writer, hold <-chan struct{}) (sink.Sink, registerMetrics, error) {
+func newSink(cfg *config.Config, budget config.Budget, log *slog.Logger, stdout io.Writer, hold <-chan struct{}) (sink.Sink, *view, error) {
 	if cfg.Sink == config.SinkNDJSON {
 		s, err := newNDJSON(cfg.Output, stdout)
-		return s, noMetrics, err
+		return s, nil, err
 	}
 	var d *disk
 	if cfg.Spools() {
@@ -37,12 +38,18 @@ func newSink(cfg *config.Config, budget config.Budget, log *slog.Logger, stdout 
 	if err != nil {
 		return nil, nil, err
 	}
-	return s, func(m *metrics.Metrics) {
-		registerKafka(m, s)
-		if d != nil {
-			d.register(m, s)
+	v := &view{register: func(m *metrics.Metrics) { registerKafka(m, s) }}
+	if d != nil {
+		v.register = func(m *metrics.Metrics) { registerKafka(m, s); d.register(m, s) }
+		v.state = func() string {
+			k := s.Metrics()
+			if k.SpoolState == kafka.SpoolIdle {
+				return ""
+			}
+			return fmt.Sprintf("spool: %s, %d events", k.SpoolState, s.Stats().Spooled)
 		}
-	}, nil
+	}
+	return s, v, nil
 }
 
 // newNDJSON writes lines to a file, which is made or continued, or to stdout.

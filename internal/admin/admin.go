@@ -27,7 +27,8 @@ type Config struct {
 type Deps struct {
 	Ledger  func() ledger.Ledger
 	Metrics func(io.Writer) error
-	Ready   func() error // nil: ready; else the reason why not
+	Ready   func() error  // nil: ready; else the reason why not
+	State   func() string // a line more about it; "": nothing to say. May be nil
 	Log     *slog.Logger
 }
 
@@ -122,11 +123,16 @@ func handler(cfg Config, deps Deps) http.Handler {
 		answer(w, http.StatusOK, plain, "alive\n")
 	})
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		status, text := http.StatusOK, "ready\n"
 		if err := deps.Ready(); err != nil {
-			answer(w, http.StatusServiceUnavailable, plain, "not ready: "+err.Error()+"\n")
-			return
+			status, text = http.StatusServiceUnavailable, "not ready: "+err.Error()+"\n"
 		}
-		answer(w, http.StatusOK, plain, "ready\n")
+		if deps.State != nil {
+			if line := deps.State(); line != "" {
+				text += line + "\n"
+			}
+		}
+		answer(w, status, plain, text)
 	})
 	if cfg.Pprof {
 		mux.HandleFunc("GET /debug/pprof/", pprof.Index)

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -225,4 +226,17 @@ func TestShutdownWaitsWithinItsTime(t *testing.T) {
 	}
 	close(release)
 	<-asked
+}
+
+// TestState: what the sink says about itself stands below the verdict, whatever that is.
+func TestState(t *testing.T) {
+	for line, want := range map[string]string{"": "ready\n", "spool: overflow, 7 events": "ready\nspool: overflow, 7 events\n"} {
+		d := deps(func() error { return nil })
+		d.State = func() string { return line }
+		rec := httptest.NewRecorder()
+		New(Config{}, d).http.Handler.ServeHTTP(rec, httptest.NewRequest("GET", "/readyz", nil))
+		if rec.Body.String() != want {
+			t.Errorf("%q, want %q", rec.Body, want)
+		}
+	}
 }
