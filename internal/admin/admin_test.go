@@ -234,7 +234,7 @@ func TestState(t *testing.T) {
 		d := deps(func() error { return nil })
 		d.State = func() string { return line }
 		rec := httptest.NewRecorder()
-		New(Config{}, d).http.Handler.ServeHTTP(rec, httptest.NewRequest("GET", "/readyz", nil))
+		handler(Config{}, d).ServeHTTP(rec, httptest.NewRequest("GET", "/readyz", nil))
 		if rec.Body.String() != want {
 			t.Errorf("%q, want %q", rec.Body, want)
 		}
