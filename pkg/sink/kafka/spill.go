@@ -165,6 +165,10 @@ func (s *Sink) noteState() (at time.Time) {
 	case SpoolIdle:
 		s.log.Info("the spool is empty: everything fits into memory again", args...)
 	case SpoolOverflow:
+		if p.spilledAt.IsZero() {
+			s.log.Info("what an earlier process left in the spool is sent first", args...)
+			break
+		}
 		s.log.Warn("Kafka is behind: what does not fit into memory goes to the spool", args...)
 	case SpoolIsFull:
 		s.log.Error("the spool is full (--spool-max, --spool-keep-free)", append(args, "error", p.err, "policy", s.cfg.SpoolFull.String())...)
