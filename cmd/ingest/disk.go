@@ -72,7 +72,12 @@ func (d *disk) open() (kafka.Spool, error) {
 	if cfg.KeepFree == 0 {
 		cfg.KeepFree = free / 2
 	}
-	cfg.MaxBytes = max(cfg.MaxBytes, d.room)
+	if cfg.MaxBytes < d.room {
+		if d.cfg.MaxBytes != 0 {
+			d.log.Warn("--spool-max is too small for the largest event and is raised", "set", config.Bytes(d.cfg.MaxBytes).String(), "to", config.Bytes(d.room).String())
+		}
+		cfg.MaxBytes = d.room
+	}
 	s, err := lanespool.Open(cfg, spool.Deps{Logger: d.log})
 	if err != nil {
 		return nil, err

@@ -60,6 +60,9 @@ func (c *command) parse(args []string, host Host, stdout io.Writer, lookup func(
 			values[len(values)-1].addTo(flags)
 		}
 	}
+	if name := swallowed(args, flags); name != "" {
+		return nil, fmt.Errorf("--%s: needs a value; one that begins with dashes goes behind =", name)
+	}
 	if err := flags.Parse(args); err != nil {
 		return nil, flagError(err, flags)
 	}

@@ -59,7 +59,7 @@ type Config struct {
 	Ack             string        `name:"ack" env:"INGEST_ACK" default:"${ack}" oneof:"accept,disk,kafka" group:"intake" help:"When a delivery is answered: accept (taken into memory), disk (every event is durable in --spool-dir), kafka (every event is acknowledged by Kafka)."`
 	AckTimeout      time.Duration `name:"ack-timeout" env:"INGEST_ACK_TIMEOUT" default:"30s" group:"intake" help:"Longest wait for the ack, then 504: outcome unknown, delivery goes on."`
 	MaxBody         Bytes         `name:"max-body" env:"INGEST_MAX_BODY" default:"4MiB" group:"intake" help:"Largest body, else 413; lowered with a warning when --memory-limit leaves less."`
-	AdmitWait       time.Duration `name:"admit-wait" env:"INGEST_ADMIT_WAIT" default:"100ms" group:"intake" help:"Longest wait of a delivery for room in memory, then 503; up to 30 times as long, 3s at most, while more are refused than taken."`
+	AdmitWait       time.Duration `name:"admit-wait" env:"INGEST_ADMIT_WAIT" default:"100ms" group:"intake" help:"Longest wait of a delivery for room in memory, then 503; up to 30 times as long, 3s at most, while more than a fifth are refused."`
 	MaxConns        int           `name:"max-conns" env:"INGEST_MAX_CONNS" default:"0" doc:"0: as many as an eighth of --memory-limit holds, and 1,024 from 64MiB up" group:"intake" help:"Most open connections; 0: as many as an eighth of --memory-limit holds, and 1,024 from 64MiB up."`
 	ReadTimeout     time.Duration `name:"read-timeout" env:"INGEST_READ_TIMEOUT" default:"30s" group:"intake" help:"Longest time to read one request."`
 	IdleTimeout     time.Duration `name:"idle-timeout" env:"INGEST_IDLE_TIMEOUT" default:"5m" group:"intake" help:"Longest time a connection stays open without a request."`

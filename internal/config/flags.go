@@ -198,7 +198,10 @@ func flagError(err error, flags *pflag.FlagSet) error {
 	var unknown *pflag.NotExistError
 	var missing *pflag.ValueRequiredError
 	var bad *pflag.InvalidValueError
+	var syntax *pflag.InvalidSyntaxError
 	switch {
+	case errors.As(err, &syntax): // not its text: that is the whole argument, which may hold a password
+		return errors.New("a flag begins with one or two dashes and a letter")
 	case errors.As(err, &unknown) && unknown.GetSpecifiedShortnames() != "":
 		return fmt.Errorf("unknown flag -%s", unknown.GetSpecifiedName())
 	case errors.As(err, &unknown):
@@ -249,4 +252,27 @@ func distance(a, b string) int {
 		}
 	}
 	return row[len(b)]
+}
+
+// swallowed is the first flag that would take another flag as its value, as in --topic $EMPTY --tls. pflag lets it.
+func swallowed(args []string, flags *pflag.FlagSet) string {
+	isFlag := func(arg string) (f *pflag.Flag, hasValue bool) {
+		name, long := strings.CutPrefix(arg, "--")
+		name, _, hasValue = strings.Cut(name, "=")
+		if !long || name == "" {
+			return nil, false
+		}
+		return flags.Lookup(name), hasValue
+	}
+	for i := 0; i+1 < len(args) && args[i] != "--"; i++ {
+		f, hasValue := isFlag(args[i])
+		if f == nil || hasValue || f.NoOptDefVal != "" {
+			continue
+		}
+		if next, _ := isFlag(args[i+1]); next != nil {
+			return f.Name
+		}
+		i++ // its value
+	}
+	return ""
 }

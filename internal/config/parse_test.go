@@ -178,6 +178,8 @@ func TestUsageErrors(t *testing.T) {
 		{"frob", "unexpected argument frob (see ingest --help)"},
 		{"serve x", "unexpected argument x (see ingest serve --help)"},
 		{"serve --lingr=3", `unknown flag --lingr, did you mean "--linger"? (see ingest serve --help)`},
+		{"serve --sasl-password --tls", "--sasl-password: needs a value; one that begins with dashes goes behind = (see ingest serve --help)"},
+		{"serve --topic --brokers=a:1", "--topic: needs a value; one that begins with dashes goes behind = (see ingest serve --help)"},
 		{"serve --topic", "--topic: needs a value (see ingest serve --help)"},
 		{"serve --topic-partitions=x", `--topic-partitions: expected a whole number but got "x" (see ingest serve --help)`},
 		{"serve --strict=perhaps", `--strict: expected true, 1, yes, false, 0 or no but got "perhaps" (see ingest serve --help)`},

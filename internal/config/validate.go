@@ -158,7 +158,8 @@ func (c *Config) checkMemory(p *Problems) {
 		p.add("memory-limit", c.MemoryLimit, "too small: "+err.Error())
 		return
 	}
-	if least := LeastSpool(b.MaxBody); c.Spools() && !c.replays && c.SpoolMax != 0 && c.SpoolMax < least {
+	// An extension raises it instead (cmd/ingest/disk.go): it must not drop everything for that.
+	if least := LeastSpool(b.MaxBody); c.Spools() && !c.replays && c.command != Extension && c.SpoolMax != 0 && c.SpoolMax < least {
 		p.add("spool-max", c.SpoolMax, fmt.Sprintf("must be at least %s, to hold the largest event of --max-body=%s with a key of that size; or 0 to derive it",
 			least, b.MaxBody))
 	}

@@ -13,12 +13,13 @@ import (
 type phase uint64
 
 const (
-	idle    phase = iota // between requests
-	reading              // a header or a body
-	waiting              // for an ack
-	writing              // an answer, and discarding what is left of a small refused body
-	closing              // lingering, see linger.go
-	asleep               // idle for long: nothing but the socket is held, see doze.go
+	idle     phase = iota // between requests
+	reading               // a header or a body
+	waiting               // for an ack
+	writing               // an answer
+	closing               // lingering, see linger.go
+	asleep                // idle for long: nothing but the socket is held, see doze.go
+	dropping              // what is left of a small refused body, after its answer, see skip.go
 )
 
 // The state word: deadline in ticks, phase, and whether the deadline fired.
@@ -101,16 +102,18 @@ func (c *conn) expireLocked(now uint64) {
 	}
 }
 
-// abort ends the wait for an ack. Under the registry's mutex, as closeIdle and kill.
+// abort ends the wait for an ack, and a request that is still being read: nobody takes it any more. Under the registry's mutex, as closeIdle and kill.
 func (c *conn) abort() {
-	if w := c.state.Load(); phaseOf(w) == waiting {
+	switch w := c.state.Load(); phaseOf(w) {
+	case waiting, reading:
 		c.fireLocked(w)
 	}
 }
 
-// closeIdle ends a connection between two requests.
+// closeIdle ends a connection that nobody waits for: between two requests, or behind the answer to a refused one.
 func (c *conn) closeIdle() {
-	if w := c.state.Load(); phaseOf(w) == idle || phaseOf(w) == asleep {
+	switch w := c.state.Load(); phaseOf(w) {
+	case idle, asleep, dropping:
 		c.fireLocked(w)
 	}
 }
@@ -142,7 +145,7 @@ func (c *conn) Close() error {
 	if c.dozes() {
 		return nil
 	}
-	if c.linger {
+	if c.linger && !c.srv.aborted.Load() { // at the very end nobody waits for a client that does not read
 		c.lingering()
 	}
 	return c.Conn.Close()

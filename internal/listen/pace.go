@@ -16,7 +16,7 @@ import (
 // Patience is how many times --admit-wait a body waits for its room. Who waits costs nothing: the body is in the
 // kernels' buffers and nobody reads it. Clients that are refused come back, if they are polite after Retry-After,
 // and that is ten times longer than the wait that would have saved the way. Patience grows while refusals are more
-// than a quarter of what is admitted, which they cost a tenth of, and is gone when nothing is admitted: then waiting
+// than a quarter of what is admitted (one costs an eighth of serving 500 events), and is gone when nothing is admitted: then waiting
 // is in vain, and the refusal comes as soon as it may.
 const (
 	minRetryAfter = 1

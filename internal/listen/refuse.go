@@ -64,7 +64,7 @@ func newTexts(cfg *Config, gate *ring.Gate) texts {
 	set := func(r reason, format string, args ...any) {
 		t.byReason[r] = fmt.Appendf(nil, format+"\n", args...)
 	}
-	set(reasonFull, "full: bodies in flight hold all of the %d bytes or %d places there are for them, and none came free within %v. "+
+	set(reasonFull, "full: bodies in flight hold all of the %d bytes or %d places there are for them, and none came free within %v, or longer in a crowd. "+
 		"Nothing of this body was taken. More memory: --memory-limit; more patience: --admit-wait", bytes, items, cfg.AdmitWait)
 	set(reasonNoRoomToGrow, "full: this chunked body has outgrown what was free of the %d bytes for bodies in flight. "+
 		"Nothing of it was taken. A body with Content-Length waits for its room (--admit-wait); more memory: --memory-limit", bytes)

@@ -67,6 +67,9 @@ func (c *conn) readRest(p []byte) (int, error) {
 		return 0, nil
 	}
 	if r.dropped == 0 {
+		if phaseOf(c.state.Load()) == writing { // the answer is out: Shutdown need not wait for the rest
+			c.rest(dropping, c.srv.limits.read)
+		}
 		n, err := c.drop(r.left)
 		if err != nil {
 			return 0, err

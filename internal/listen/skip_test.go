@@ -2,6 +2,7 @@ package listen
 
 import (
 	"bytes"
+	"context"
 	"io"
 	"strings"
 	"testing"
@@ -107,7 +108,7 @@ func TestSkipEnds(t *testing.T) {
 		if way == "goes away" {
 			_ = cl.Close()
 		} else {
-			until(t, "the rest is waited for", func() bool { return r.inPhase(writing) == 1 })
+			until(t, "the rest is waited for", func() bool { return r.inPhase(dropping) == 1 })
 			r.pass(r.srv.limits.read + 1)
 		}
 		until(t, way, func() bool { return r.srv.Stats().OpenConns == 0 })
@@ -124,4 +125,35 @@ func TestInvocationTooLongCloses(t *testing.T) {
 		t.Errorf("%d, close %v", got.status, got.close)
 	}
 	cl.closed()
+}
+
+// TestShutdownDoesNotWaitForTheSkip: who was refused has its answer; the rest of its body holds nobody up.
+func TestShutdownDoesNotWaitForTheSkip(t *testing.T) {
+	r := start(t, withConfig(func(c *Config) { c.AdmitWait, c.ReadTimeout = 0, time.Hour }))
+	cl := r.dial()
+	request := post("/nowhere", strings.Repeat("x", 100_000))
+	cl.send(request[:50_000])
+	if got := cl.reply(); got.status != 404 || got.close {
+		t.Fatalf("%d, close %v", got.status, got.close)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if err := r.srv.Shutdown(ctx); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestAbortEndsReading: at the end of a stop nobody takes a body any more, so it is not waited for.
+func TestAbortEndsReading(t *testing.T) {
+	r := start(t, withConfig(func(c *Config) { c.ReadTimeout = time.Hour }))
+	cl := r.dial()
+	cl.send(post("/", strings.Repeat("x", 100_000))[:50_000])
+	until(t, "the body is read", func() bool { return r.inPhase(reading) == 1 })
+	r.srv.Drain()
+	r.srv.Abort()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if err := r.srv.Shutdown(ctx); err != nil {
+		t.Error(err)
+	}
 }

@@ -26,6 +26,10 @@ var runtimeCounters, runtimeGauges = [...][2]string{
 	{"/gc/gomemlimit:bytes", "go_memlimit_bytes"},
 	{"/sched/gomaxprocs:threads", "go_gomaxprocs"},
 	{"/sched/goroutines:goroutines", "go_goroutines"},
+	// The names of Prometheus' own client, as far as dashboards use them.
+	{"/memory/classes/heap/objects:bytes", "go_memstats_alloc_bytes"},
+	{"/memory/classes/total:bytes", "go_memstats_sys_bytes"},
+	{"/gc/heap/goal:bytes", "go_memstats_next_gc_bytes"},
 }
 
 // process writes what the bench, the promises of the settings and an operator need to know of the process.
@@ -49,10 +53,10 @@ func (p *process) write(w io.Writer) {
 	samples := p.samples // a copy: two scrapes may run at the same time
 	rtm.Read(samples[:])
 	for i := range samples {
-		n := int64(0)
-		if samples[i].Value.Kind() == rtm.KindUint64 { // else this version of Go does not know it
-			n = int64(samples[i].Value.Uint64())
+		if samples[i].Value.Kind() != rtm.KindUint64 {
+			continue // this version of Go does not know it
 		}
+		n := int64(samples[i].Value.Uint64())
 		if i < len(runtimeCounters) {
 			counter(w, runtimeCounters[i][1], n)
 		} else {
@@ -66,6 +70,7 @@ func (p *process) write(w io.Writer) {
 			fmt.Fprintf(w, "%s %.6f\n", name, cpu.Seconds())
 		}
 	}
+	vm.WriteFDMetrics(w) // process_open_fds, process_max_fds: a crowd of connections may run out of them
 	gauge(w, "process_start_time_seconds", p.started.Unix())
 	writeMemory(w)
 	vm.WriteMetadataIfNeeded(w, "go_info", "gauge")

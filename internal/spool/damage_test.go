@@ -242,3 +242,56 @@ func TestOtherVersion(t *testing.T) {
 		}
 	}
 }
+
+// TestCutInGroup: a kill within the write of many frames, at any page, damages nothing.
+func TestCutInGroup(t *testing.T) {
+	m := newModel(t, 9, spool.Config{SegmentBytes: 64 << 10, MaxBytes: 1 << 20})
+	m.mustOpen()
+	for m.reused() == "" {
+		m.append(0)
+		for len(m.frames[0]) > 1 {
+			m.done(0)
+			m.frames[0] = m.frames[0][1:]
+		}
+	}
+	m.append(1)
+	name := m.reused()
+	before := m.fs.Kill().Bytes(name)
+	var w []spool.Write
+	for i := range 60 {
+		w = append(w, spool.Write{Queue: m.s.Queue("t", int32(i)), Meta: spool.Meta{Events: 1}, Batch: [][]byte{make([]byte, 260+i)}})
+	}
+	if n, err := m.s.Append(w); n != 60 || err != nil {
+		t.Fatal(n, err)
+	}
+	after := m.fs.Kill().Bytes(name)
+	if len(after) != len(before) || w[59].Pos.Segment() != w[0].Pos.Segment() {
+		t.Fatal("not in the reused file")
+	}
+	bad, cuts := 0, 0
+	// Every place of the cut in its page: as if the group began elsewhere.
+	for cut := (int(w[0].Pos.Offset())/4096 + 1) * 4096; cut < int(w[59].Pos.Offset())+400; cut += 4096 {
+		fs := m.fs.Kill()
+		fs.Edit(name, func(p []byte) []byte {
+			copy(p, after[:cut])
+			copy(p[cut:], before[cut:])
+			return p
+		})
+		s, err := spool.Open(m.cfg, spool.Deps{FS: fs, Boot: "boot 0"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		cuts++
+		if st := s.Stats(); st.QuarantinedEvents != 0 || st.Quarantined != 0 {
+			bad++
+			for _, x := range w {
+				if d := int64(cut) - x.Pos.Offset(); d >= 0 && d < 64 {
+					t.Logf("cut at %d, %d bytes within the header at %v: %d event counted as damaged, %d bytes in quarantine", cut, d, x.Pos, st.QuarantinedEvents, st.QuarantineBytes)
+				}
+			}
+		}
+	}
+	if bad > 0 {
+		t.Errorf("%d of %d kills within the write count damage", bad, cuts)
+	}
+}

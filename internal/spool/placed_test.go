@@ -78,3 +78,64 @@ func events(s *spool.Spool, partition int32) (n int64) {
 		pos = at
 	}
 }
+
+// TestVoidStaysVoid: what was void once does not count when the frame that it was to replace is done at last.
+func TestVoidStaysVoid(t *testing.T) {
+	m := newModel(t, 1, spool.Config{MaxBytes: 1 << 20, SegmentBytes: 64 << 10})
+	m.mustOpen()
+	lobby := m.s.Queue("t", -1)
+	var src []spool.Pos
+	for range 2 {
+		pos, err := lobby.Append(spool.Meta{Events: 10, Records: 10}, make([]byte, 1500))
+		if err != nil {
+			t.Fatal(err)
+		}
+		src = append(src, pos)
+	}
+	place := func(s *spool.Spool, source spool.Pos) {
+		w := []spool.Write{{Queue: s.Queue("t", 0), Meta: spool.Meta{Events: 10, Replaces: source}, Batch: [][]byte{make([]byte, 700)}}}
+		if _, err := s.Append(w); err != nil {
+			t.Fatal(err)
+		}
+	}
+	place(m.s, src[0]) // process 1 is killed before Done
+	fs2 := m.fs.Kill()
+	s2, err := spool.Open(m.cfg, spool.Deps{FS: fs2, Boot: "boot"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	place(s2, src[0])
+	if err := s2.Queue("t", -1).Done(src[0]); err != nil {
+		t.Fatal(err)
+	}
+	fs3 := fs2.Kill() // process 2 is killed before the second frame of the lobby is placed
+	s3, err := spool.Open(m.cfg, spool.Deps{FS: fs3, Boot: "boot"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if l, p := events(s3, -1), events(s3, 0); l != 10 || p != 10 {
+		t.Errorf("process 3: lobby %d, placed %d events, want 10 and 10", l, p)
+	}
+}
+
+// TestVoidHasNoPlace: a queue with nothing but void frames is empty.
+func TestVoidHasNoPlace(t *testing.T) {
+	m := newModel(t, 1, spool.Config{MaxBytes: 1 << 20, SegmentBytes: 64 << 10})
+	m.mustOpen()
+	pos, err := m.s.Queue("t", -1).Append(spool.Meta{Events: 10}, make([]byte, 1500))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := []spool.Write{{Queue: m.s.Queue("t", 0), Meta: spool.Meta{Events: 10, Replaces: pos}, Batch: [][]byte{make([]byte, 700)}}}
+	if _, err := m.s.Append(w); err != nil {
+		t.Fatal(err)
+	}
+	s, err := spool.Open(m.cfg, spool.Deps{FS: m.fs.Kill(), Boot: "boot"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	q := s.Queue("t", 0)
+	if n, _, _ := q.Len(); n != 0 || q.Tail() != 0 {
+		t.Errorf("%d frames, and the newest is %v", n, q.Tail())
+	}
+}

@@ -197,7 +197,9 @@ func (q *Queue) afterLocked(pos Pos) (found entry, ok bool) {
 // newestLocked is the position of the newest frame; 0 when there is none.
 func (q *Queue) newestLocked() (pos Pos) {
 	q.index.each(func(e *entry) bool {
-		pos = e.pos
+		if e.size > 0 {
+			pos = e.pos
+		}
 		return true
 	})
 	return pos

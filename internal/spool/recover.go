@@ -94,15 +94,39 @@ func (s *Spool) dropVoid() {
 	for _, q := range s.order {
 		q.index.each(func(e *entry) bool {
 			if void[e.pos] && e.size > 0 {
+				s.blank(s.segments[e.pos.Segment()], e)
 				done = q.forgetLocked(done, e)
 			}
 			return true
 		})
 	}
+	for _, g := range s.segments {
+		if g.blanked {
+			_ = g.file.Sync() // else a loss of power could bring them back; the queue is suspect then
+		}
+	}
 	for _, g := range done {
 		s.bury(g)
 	}
 	s.log.Info("frames of partitions that were not known are placed again: that was not finished", "frames", len(void))
+}
+
+// blank makes a frame that is void a gap. When what it was to replace is done one day, because it was placed
+// again, nothing else would tell it from a frame that counts.
+func (s *Spool) blank(g *segment, e *entry) {
+	var head [frameHeaderBytes]byte
+	off := e.pos.Offset()
+	h := frameHeader{salt: g.salt, offset: uint32(off), batchLen: e.size - frameHeaderBytes, kind: kindGap}
+	h.put(head[:])
+	if err := g.file.WriteVec([][]byte{head[:]}, off); err != nil {
+		s.log.Warn("a frame that is void cannot be taken out; its events may come twice", "segment", g.name, "offset", off, "error", err)
+		return
+	}
+	g.blanked = true
+	if n := gapInterior(off, off+int64(e.size)); n > 0 && g.file.PunchHole(holeStart(off), n) == nil {
+		g.charged -= n
+		s.used -= n
+	}
 }
 
 // removeSpares removes files that waited for another segment: all that is in them is done.

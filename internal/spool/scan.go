@@ -184,19 +184,19 @@ func (sc *scanner) torn(head []byte) bool {
 	return head[0] == 0 && sc.zeros(sc.off) || sc.cutInHeader(head)
 }
 
-// cutInHeader says that a kill cut the write of a frame within its header: the kernel copies page by page, so up
-// to the page's end there is the new header, and behind it still the end mark that it was written over. Of the
-// mark there must be enough to tell the two apart: the time at the end is not zero in a frame.
+// cutInHeader says that a kill cut a write within the header of a frame or of the end mark: the kernel copies page
+// by page, so up to the page's end there is the new header, and behind it what was there before: the end mark that
+// the first frame is written over, or, of a frame behind it, what the file had in it under another salt. A write that
+// was not cut has a good end mark behind it.
 func (sc *scanner) cutInHeader(head []byte) bool {
-	const page, timestamp = 4096, 8
+	const page, offset = 4096, 16
 	k := int(page - sc.off%page)
-	if k > frameHeaderBytes-timestamp {
+	if k >= frameHeaderBytes {
 		return false
 	}
-	var mark [markBytes]byte
-	putMark(mark[:], sc.salt, sc.off)
 	n := min(k, searchBytes)
-	return bytes.Equal(head[:n], sc.key[:n]) && bytes.Equal(head[k:], mark[k:]) && sc.search(sc.off+1) == sc.size
+	return bytes.Equal(head[:n], sc.key[:n]) &&
+		(k < offset+4 || binary.LittleEndian.Uint32(head[offset:]) == uint32(sc.off)) && sc.search(sc.off+1) == sc.size
 }
 
 // begun reports whether there is anything in the segment that carries its salt.

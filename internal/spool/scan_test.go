@@ -152,7 +152,7 @@ func FuzzCursors(f *testing.F) {
 func TestCutInHeader(t *testing.T) {
 	const salt = 0x1122334455667788
 	m := Meta{Events: 1, Records: 2, FirstTimestamp: 1_700_000_000_000, WrittenAt: 1_700_000_000_000}
-	for _, part := range []int{1, 3, 12, 13, 40, 56} { // bytes of the header before the page's end
+	for _, part := range []int{1, 3, 12, 13, 40, 56, 57, 63} { // bytes of the header before the page's end
 		segment := newSegmentBytes(salt)
 		room := 4096 - part - len(segment) - frameHeaderBytes - len("topic")
 		segment = appendFrame(segment, salt, "topic", 3, m, make([]byte, room))

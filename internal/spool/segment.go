@@ -22,6 +22,7 @@ type segment struct {
 	syncs   int   // of them, syncs
 	broken  bool  // a sync failed: what is not durable never is
 	keep    bool  // has damaged bytes without a copy: goes to quarantine as a whole
+	blanked bool  // Open made gaps of void frames in it
 	reuse   File  // its file, which becomes the spare one; nil: it does not
 	gone    bool  // no longer in Spool.segments; closed with the last ref
 }

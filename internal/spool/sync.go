@@ -87,7 +87,7 @@ func (s *Spool) syncGroup(g *group) {
 	s.mu.Lock()
 	for i := range targets {
 		t := &targets[i]
-		if dir && dirErr != nil && t.err == nil && t.g.synced == 0 {
+		if dir && dirErr != nil && t.err == nil && t.g.synced == 0 && !t.g.gone {
 			t.err = dirErr // the file may be without a name
 		}
 		s.syncedLocked(t)
@@ -103,17 +103,32 @@ func (s *Spool) syncGroup(g *group) {
 func (s *Spool) syncedLocked(t *syncTarget) {
 	g := t.g
 	g.syncs--
-	defer s.unref(g)
-	if g.gone {
-		return // all its frames are done: nobody needs them
-	}
+	defer s.unref(t.g)
 	if t.err == nil {
-		g.synced = t.size
+		if !g.gone {
+			g.synced = t.size
+		}
 		return
+	}
+	if g.gone { // all its frames are done: nobody needs them
+		if g = s.heirLocked(t); g == nil {
+			return
+		}
 	}
 	from := max(g.synced, segmentHeaderBytes)
 	s.failed = append(s.failed, span{makePos(g.number, from), makePos(g.number, 1<<32-1)})
 	g.broken = true // Append goes on elsewhere
 	s.unsynced = slices.DeleteFunc(s.unsynced, func(u *segment) bool { return u == g })
 	s.latchLocked(fmt.Errorf("%w: %w", ErrWrite, t.err))
+}
+
+// heirLocked is the segment that has the file of one that is gone; nil: none. The kernel tells a failure only once,
+// and what it could not write may be the heir's.
+func (s *Spool) heirLocked(t *syncTarget) *segment {
+	for _, g := range s.segments {
+		if g.file == t.file {
+			return g
+		}
+	}
+	return nil
 }

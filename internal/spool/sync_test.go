@@ -1,6 +1,9 @@
 package spool_test
 
 import (
+	"math/rand/v2"
+	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -115,4 +118,74 @@ func TestConcurrent(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// TestSyncErrorOfReusedFile: an fdatasync that fails when its segment is done already, and the file another one's,
+// tells of that one's frames.
+func TestSyncErrorOfReusedFile(t *testing.T) {
+	t.Run("control", func(t *testing.T) { syncReused(t, false) })
+	t.Run("fails", func(t *testing.T) { syncReused(t, true) })
+}
+
+func syncReused(t *testing.T, fails bool) {
+	synctest.Test(t, func(t *testing.T) {
+		fs := &slowSync{FS: spooltest.New(1 << 30), release: make(chan struct{}, 100)}
+		fs.release <- struct{}{} // the cursor file's mark
+		s, err := spool.Open(spool.Config{Dir: dir, SegmentBytes: 4096, MaxBytes: 1 << 20}, spool.Deps{FS: fs, Boot: "b"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		q := s.Queue("t", 0)
+		add := func() spool.Pos {
+			pos, err := q.Append(spool.Meta{Events: 1}, make([]byte, 1200))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return pos
+		}
+		var last spool.Pos
+		for range 3 {
+			last = add()
+		}
+		first := make(chan error, 1)
+		go func() { first <- s.Sync(last, last) }()
+		synctest.Wait() // fdatasync of segment 1 is under way
+		p := add()      // segment 2
+		if p.Segment() != 2 {
+			t.Fatal(p)
+		}
+		if err := q.Done(last); err != nil { // segment 1's file is the spare one
+			t.Fatal(err)
+		}
+		for p.Segment() == 2 {
+			p = add()
+		}
+		// The disk fails while that fdatasync works: the kernel tells this call, once.
+		fs.SetFault(func(op spooltest.Op, name string) error {
+			if fails && op == spooltest.OpSync && strings.HasSuffix(filepath.Base(name), ".seg") {
+				return spool.ErrWrite
+			}
+			return nil
+		})
+		fs.release <- struct{}{}
+		<-first // all of its frames are done: whatever it says
+		fs.SetFault(nil)
+		for range 50 {
+			fs.release <- struct{}{}
+		}
+		err = s.Sync(p, p)
+		if fails != (err != nil) {
+			t.Errorf("Sync of the frames behind: %v", err)
+		}
+		for seed := range uint64(20) {
+			s2, e := spool.Open(spool.Config{Dir: dir, SegmentBytes: 4096, MaxBytes: 1 << 20}, spool.Deps{FS: fs.FS.Crash(rand.New(rand.NewPCG(seed, 1))), Boot: "c"})
+			if e != nil {
+				t.Fatal(e)
+			}
+			if f, at, e := s2.Queue("t", 0).PeekAfter(p-1, nil); err == nil && (e != nil || at != p) {
+				t.Errorf("Sync of %v said nil, and after a loss of power it is not there: %v %v %v", p, f.Meta, at, e)
+				break
+			}
+		}
+	})
 }

@@ -52,6 +52,9 @@ type spooler struct {
 	wire    [][]byte // of the frames
 	work    []*batch
 	lanes   []*lane
+
+	placing      placing
+	placingFails time.Time // since when placing has failed
 }
 
 // SpoolState says what the spool is doing.
@@ -123,8 +126,8 @@ func (s *Sink) runSpooler() {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for s.ctx.Err() == nil {
-		s.placeStrays()
-		at := s.commit()
+		at := s.placeStrays()
+		at = soonest(at, s.commit())
 		if s.spill() {
 			s.endFrames()
 			continue
@@ -232,6 +235,9 @@ func (s *Sink) takeOver(sp Spool) {
 		}
 	}
 	p.holding = true // until placeStrays has looked
+	if s.owes() {
+		s.stir() // the steward may rest: it did not know of what is in there
+	}
 	s.madeRoom()
 	s.checkDrained() // for whoever closes meanwhile
 }

@@ -2,7 +2,9 @@ package kafka
 
 import (
 	"errors"
+	"fmt"
 	"io"
+	"time"
 
 	"functiongraph-ingest/pkg/sink"
 	"functiongraph-ingest/pkg/sink/kafka/recordbatch"
@@ -15,22 +17,24 @@ const lobbyPartition = -1
 // was made anew with fewer. Their records are placed by key, in new frames, before anything of the
 // topic is sent.
 
-// placeStrays places what must be placed, once the topics' partitions are known, and lets the lanes go.
-func (s *Sink) placeStrays() {
+// placeStrays places what must be placed, once the topics' partitions are known, and lets the lanes go. It returns
+// when to try again.
+func (s *Sink) placeStrays() (at time.Time) {
 	p := &s.spooler
 	s.mu.Lock()
 	if !p.holding {
 		s.mu.Unlock()
-		return
+		return at
 	}
 	if len(s.main.lanes) == 0 {
 		s.mu.Unlock()
-		return // there is nothing to let go either; apply wakes us
+		return at // there is nothing to let go either; apply wakes us
 	}
 	if l := s.main.lobby; l != nil {
 		l.shed()
 	}
 	s.mu.Unlock()
+	failed := false
 	for _, q := range p.sp.Queues() {
 		t := &s.main
 		if q.Topic() == s.dead.name {
@@ -53,14 +57,19 @@ func (s *Sink) placeStrays() {
 			s.mu.Lock()
 			s.alarm("stray", "frames of partitions that are no more cannot be placed now", "topic", t.name, "partition", q.Partition(), "error", err)
 			s.mu.Unlock()
-			if isFull(err) {
-				return
+			if s.placesAgain(err) {
+				return time.Now().Add(spoolRetry) // nothing is sent until then, so nobody else would wake us
 			}
+			failed = true
 		}
 	}
 	s.mu.Lock()
+	p.placing = placing{}
 	if l := s.main.lobby; l != nil {
-		l.checkDisk()
+		if l.checkDisk(); l.disk.any && failed { // its frames wait for the next start, and the end does not for them
+			l.disk.any = false
+			p.overflowing--
+		}
 		s.emptyLobby(l)
 		s.main.lobby = nil
 	}
@@ -69,6 +78,35 @@ func (s *Sink) placeStrays() {
 	s.checkDrained()
 	s.mu.Unlock()
 	s.endFrames()
+	return at
+}
+
+// errNotDurable: frames were placed, and the disk did not confirm it.
+var errNotDurable = errors.New("what was placed is not durable")
+
+// placingPatience is how long a disk that fails holds everything up while frames must be placed.
+const placingPatience = 10 * time.Second
+
+// placesAgain says whether placing is tried again after err. Else the rest of it waits for the next start, and what
+// was placed of a frame comes twice then.
+func (s *Sink) placesAgain(err error) bool {
+	p := &s.spooler
+	if isFull(err) {
+		return true
+	}
+	if errors.Is(err, errNotDurable) {
+		return false // it was placed whole: once more would double it
+	}
+	if p.placingFails.IsZero() {
+		p.placingFails = time.Now()
+	}
+	if time.Since(p.placingFails) < placingPatience {
+		return true
+	}
+	s.mu.Lock()
+	s.possibleDuplicates.Add(int64(p.placing.placed))
+	s.mu.Unlock()
+	return false
 }
 
 // emptyLobby moves what the lobby still has in memory to the lanes. s.mu is held.
@@ -116,16 +154,21 @@ func (s *Sink) placeQueue(t *topic, q SpoolQueue) error {
 	var done, last uint64 // of the queue: noted, and placed
 	var g group           // what was written since done
 	bytes := 0
+	events := 0 // that were placed since done
 	settle := func() error {
 		if last == done {
 			return nil
 		}
 		if s.cfg.Settle == SettleOnDisk && g.last != 0 {
 			if err := s.spooler.sp.Sync(g.first, g.last); err != nil {
-				return err
+				// The frames stay, for the case that the machine goes down; what replaces them is sent.
+				s.mu.Lock()
+				s.possibleDuplicates.Add(int64(events))
+				s.mu.Unlock()
+				return fmt.Errorf("%w: %w", errNotDurable, err)
 			}
 		}
-		done, g, bytes = last, group{}, 0
+		done, g, bytes, events = last, group{}, 0, 0
 		return q.Done(last)
 	}
 	for {
@@ -143,6 +186,8 @@ func (s *Sink) placeQueue(t *topic, q SpoolQueue) error {
 		s.mu.Lock()
 		if f.Pos == doubt || f.Pos <= suspect {
 			s.possibleDuplicates.Add(int64(f.Events)) // in the log of a partition that may be gone
+		} else {
+			events += f.Events
 		}
 		s.mu.Unlock()
 		last = f.Pos
@@ -154,58 +199,74 @@ func (s *Sink) placeQueue(t *topic, q SpoolQueue) error {
 	}
 }
 
+// placing is a frame of which a part was placed, for when the disk failed in between.
+type placing struct {
+	pos    uint64 // 0: none
+	lots   []*lot // the rest
+	placed int    // events
+	parent *batch // who waits for it; nil: nobody
+}
+
 // placeFrame writes the records of a frame to the queues of the partitions where they belong. Those who wait
-// for it wait for the new frames, which become part of g.
+// for it wait for the new frames, which become part of g. After an error the next call goes on where it was.
 func (s *Sink) placeFrame(t *topic, partition int32, f *SpoolFrame, g *group) error {
-	s.mu.Lock()
-	lots, err := s.regroup(t, func(yield func(int64, []byte, []byte, []sink.Header) bool) error {
-		return recordbatch.Decode(f.Wire, recordbatch.MaxRecordsBytes, yield)
-	})
-	var parent *batch
-	if l := t.lobby; l != nil && partition == lobbyPartition && len(l.disk.spilled) > 0 && l.disk.spilled[0].pos == f.Pos {
-		parent = pop(&l.disk.spilled)
-		parent.pos, parent.events = 0, 0
-	}
-	s.mu.Unlock()
-	if err != nil {
-		return err
-	}
-	events := f.Events
-	var scratch recordbatch.Scratch
-	for _, lot := range lots {
-		_ = lot.rb.Compress(s.cfg.Codec, &scratch) // else it goes uncompressed
-		lot.rb.SealUnstamped()
-		m := SpoolMeta{Events: min(events, lot.rb.Count()), Records: lot.rb.Count(), FirstTimestamp: lot.rb.FirstTimestamp(), Replaces: f.Pos}
-		events -= m.Events
-		frame := [1]SpoolWrite{{Queue: lot.lane.disk.q, SpoolMeta: m, Wire: lot.rb.Parts(nil), Checksum: lot.rb.WireChecksum()}}
-		_, err := s.spooler.sp.Append(frame[:])
-		pos := frame[0].Pos
-		s.mu.Lock()
-		if err != nil {
-			// The whole frame is placed again: what was placed by now may come twice.
-			s.possibleDuplicates.Add(int64(f.Events - events - m.Events))
-			if parent != nil {
-				parent.pos = f.Pos
-				t.lobby.disk.spilled = append([]*batch{parent}, t.lobby.disk.spilled...)
-			}
-			s.mu.Unlock()
+	p := &s.spooler.placing
+	if p.pos != f.Pos {
+		if err := s.beginPlacing(t, partition, f); err != nil {
 			return err
 		}
+	}
+	var scratch recordbatch.Scratch
+	for ; len(p.lots) > 0; p.lots = p.lots[1:] {
+		lot := p.lots[0]
+		if !lot.ready {
+			lot.ready = true
+			_ = lot.rb.Compress(s.cfg.Codec, &scratch) // else it goes uncompressed
+			lot.rb.SealUnstamped()
+		}
+		m := SpoolMeta{Events: min(f.Events-p.placed, lot.rb.Count()), Records: lot.rb.Count(), FirstTimestamp: lot.rb.FirstTimestamp(), Replaces: f.Pos}
+		frame := [1]SpoolWrite{{Queue: lot.lane.disk.q, SpoolMeta: m, Wire: lot.rb.Parts(nil), Checksum: lot.rb.WireChecksum()}}
+		if _, err := s.spooler.sp.Append(frame[:]); err != nil {
+			return err
+		}
+		p.placed += m.Events
+		pos := frame[0].Pos
 		g.add(pos)
+		s.mu.Lock()
 		lot.rb.Release()
 		lot.lane.extendDisk(pos)
-		if parent != nil {
+		if p.parent != nil {
 			nb := s.newBatch(lot.lane)
-			nb.pos, nb.events, nb.parent = pos, m.Events, parent
-			parent.parts++
+			nb.pos, nb.events, nb.parent = pos, m.Events, p.parent
+			p.parent.parts++
 			lot.lane.rememberSpilled(nb)
 		}
 		s.mu.Unlock()
 	}
-	if parent != nil {
+	if p.parent != nil {
 		s.mu.Lock()
-		s.later(s.finish(parent, 0, nil)) // its own part: the others remain
+		s.later(s.finish(p.parent, 0, nil)) // its own part: the others remain
 		s.mu.Unlock()
+	}
+	*p = placing{}
+	return nil
+}
+
+// beginPlacing reads a frame and sorts its records.
+func (s *Sink) beginPlacing(t *topic, partition int32, f *SpoolFrame) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	lots, err := s.regroup(t, func(yield func(int64, []byte, []byte, []sink.Header) bool) error {
+		return recordbatch.Decode(f.Wire, recordbatch.MaxRecordsBytes, yield)
+	})
+	if err != nil {
+		return err
+	}
+	p := &s.spooler.placing
+	*p = placing{pos: f.Pos, lots: lots}
+	if l := t.lobby; l != nil && partition == lobbyPartition && len(l.disk.spilled) > 0 && l.disk.spilled[0].pos == f.Pos {
+		p.parent = pop(&l.disk.spilled)
+		p.parent.pos, p.parent.events = 0, 0
 	}
 	return nil
 }
@@ -215,6 +276,7 @@ type lot struct {
 	lane  *lane
 	rb    *recordbatch.Batch
 	bytes int
+	ready bool // its bytes are final
 }
 
 // regroup sorts the records of a batch by the lanes of t where they belong, in order. s.mu is held.

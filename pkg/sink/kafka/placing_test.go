@@ -1,0 +1,155 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync/atomic"
+	"testing"
+)
+
+// frailSpool fails when frames are placed, or made durable.
+type frailSpool struct {
+	Spool
+	syncs atomic.Int32 // so many fail
+	skip  atomic.Int32 // appends of placed frames until the first that fails
+	fails atomic.Int32
+	with  error
+}
+
+func (b *frailSpool) Sync(first, last uint64) error {
+	if b.syncs.Add(-1) >= 0 {
+		return errDisk
+	}
+	return b.Spool.Sync(first, last)
+}
+
+func (b *frailSpool) Append(f []SpoolWrite) (int, error) {
+	if f[0].Replaces != 0 && b.skip.Add(-1) < 0 && b.fails.Add(-1) >= 0 {
+		return 0, b.with
+	}
+	return b.Spool.Append(f)
+}
+
+// lobbyOf leaves events of unknown partitions in a spool directory.
+func lobbyOf(t *testing.T, settle Settle, events int) (dir string) {
+	t.Helper()
+	dir = t.TempDir()
+	s, _ := spooling(t, cluster(t, 4), dir, func(cfg *Config, d *Deps) {
+		cfg.Settle = settle
+		d.Dial = func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("no network") }
+	})
+	appendAll(t, s, events, 37, nil)
+	_ = s.Close(ended())
+	if st := s.Stats(); st.Spooled != int64(events) {
+		t.Fatalf("%+v", st)
+	}
+	return dir
+}
+
+// TestPlacingGoesOn: a disk that is full or fails while frames are placed is tried again, where it was: nothing is
+// lost, doubled or left, and the ledger is right.
+func TestPlacingGoesOn(t *testing.T) {
+	const events = 3000
+	for _, with := range []error{fmt.Errorf("%w: test", ErrSpoolFull), errDisk} {
+		for _, skip := range []int32{0, 2, 5} {
+			for _, settle := range []Settle{SettleAtOnce, SettleOnDisk} {
+				t.Run(fmt.Sprint(with, " ", skip, " ", settle), func(t *testing.T) {
+					t.Parallel()
+					dir := lobbyOf(t, settle, events)
+					s, _ := spooling(t, cluster(t, 4), dir, func(cfg *Config, d *Deps) {
+						cfg.Settle = settle
+						open := d.OpenSpool
+						d.OpenSpool = func() (Spool, error) {
+							sp, err := open()
+							if err != nil {
+								return nil, err
+							}
+							b := &frailSpool{Spool: sp, with: with}
+							b.skip.Store(skip)
+							b.fails.Store(2)
+							return b, nil
+						}
+					})
+					waitFor(t, func() bool { return s.Stats().Delivered >= events })
+					if st := closeSink(t, s); st.Delivered != events || st.Spooled != 0 || st.PossibleDuplicates != 0 {
+						t.Errorf("%+v", st)
+					}
+				})
+			}
+		}
+	}
+}
+
+// TestPlacedNotDurable: when the disk does not confirm what was placed, the frames stay for the case that the
+// machine goes down; that they come twice otherwise is counted.
+func TestPlacedNotDurable(t *testing.T) {
+	const events = 3000
+	dir := lobbyOf(t, SettleOnDisk, events)
+	c := cluster(t, 4)
+	frail := true
+	again := func() (delivered, possible int64) {
+		s, _ := spooling(t, c, dir, func(cfg *Config, d *Deps) {
+			cfg.Settle = SettleOnDisk
+			open := d.OpenSpool
+			d.OpenSpool = func() (Spool, error) {
+				sp, err := open()
+				if err != nil {
+					return nil, err
+				}
+				b := &frailSpool{Spool: sp}
+				if frail {
+					b.syncs.Store(1)
+				}
+				return b, nil
+			}
+		})
+		waitFor(t, func() bool { return !s.held() && s.Ready() == nil })
+		waitFor(t, func() bool {
+			st := s.Stats()
+			return st.Delivered >= events && (frail || st.Spooled == 0)
+		})
+		_ = s.Close(patient(t))
+		st := s.Stats()
+		return st.Delivered, st.PossibleDuplicates
+	}
+	first, possible := again()
+	frail = false
+	second, more := again()
+	if twice := first + second - events; twice != possible+more || twice == 0 {
+		t.Errorf("%d events twice, %d counted", twice, possible+more)
+	}
+}
+
+// TestSpoolThatOpensLate: the steward does not rest when there is something in the spool.
+func TestSpoolThatOpensLate(t *testing.T) {
+	dir := lobbyOf(t, SettleOnKafka, 100)
+	n := &line{}
+	n.down.Store(true)
+	release := make(chan struct{})
+	s, _ := spooling(t, cluster(t, 4), dir, func(_ *Config, d *Deps) {
+		d.Dial = n.dial
+		open := d.OpenSpool
+		d.OpenSpool = func() (Spool, error) {
+			<-release
+			return open()
+		}
+	})
+	waitFor(t, s.resting.Load)
+	close(release)
+	waitFor(t, func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.spooler.sp == nil {
+			return false
+		}
+		if s.resting.Load() {
+			t.Error("it rests though there is something to deliver")
+		}
+		return true
+	})
+	n.mend()
+	waitFor(t, func() bool { return s.Stats().Delivered == 100 })
+	closeSink(t, s)
+}
