@@ -57,7 +57,8 @@ func shortDisk(policy string) []mode {
 func (tr *trial) lossReports(r *result, policy string) {
 	tr.Helper()
 	if r.Dropped["spool_full"] == 0 {
-		if policy != "block" {
+		// Where clients wait for the disk there may be fewer events under way than memory holds.
+		if policy == "drop-oldest" || policy == "drop-newest" && tr.mode != disk {
 			tr.Error("nothing was dropped: the disk was not full")
 		}
 		return
