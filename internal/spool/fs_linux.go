@@ -17,7 +17,7 @@ const maxVec = 64
 func (f *osFile) WriteVec(bufs [][]byte, off int64) error {
 	for len(bufs) > 0 {
 		group := bufs[:min(maxVec, len(bufs))]
-		n, err := unix.Pwritev(f.fd, group, off)
+		n, err := f.pwritev(group, off)
 		switch {
 		case errors.Is(err, unix.EINTR):
 			continue
@@ -39,7 +39,7 @@ func (f *osFile) WriteVec(bufs [][]byte, off int64) error {
 // Sync implements File.
 func (f *osFile) Sync() error {
 	for {
-		err := unix.Fdatasync(f.fd)
+		err := f.fdatasync()
 		if err == nil {
 			return nil
 		}
@@ -82,6 +82,12 @@ func (OS) Lock(name string) (io.Closer, error) {
 	_ = f.Truncate(0)
 	_, _ = f.WriteAt(fmt.Appendf(nil, "%d\n", os.Getpid()), 0)
 	return f, nil
+}
+
+// inMemory says that a file is in a file system without a disk below it.
+func inMemory(fd int) bool {
+	var st unix.Statfs_t
+	return unix.Fstatfs(fd, &st) == nil && (uint32(st.Type) == unix.TMPFS_MAGIC || uint32(st.Type) == unix.RAMFS_MAGIC)
 }
 
 // bootID identifies the run of the machine.

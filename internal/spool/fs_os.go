@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"sync/atomic"
 )
 
 // OS is the operating system's file system.
@@ -30,7 +31,8 @@ func openFile(name string, flag int) (File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &osFile{File: f, fd: int(f.Fd())}, nil
+	fd := int(f.Fd())
+	return &osFile{File: f, fd: fd, memory: inMemory(fd)}, nil
 }
 
 // List implements FS.
@@ -71,7 +73,9 @@ func (OS) SyncDir(dir string) error {
 // osFile is a file with its descriptor at hand: (*os.File).Fd changes the file's mode at each call.
 type osFile struct {
 	*os.File
-	fd int
+	fd     int
+	memory bool          // there is no disk below
+	calls  atomic.Uint32 // of pwritev
 }
 
 // Size implements File.

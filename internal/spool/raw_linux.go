@@ -1,0 +1,63 @@
+//go:build linux && !race
+
+package spool
+
+import (
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// On a file system in memory a write only copies and a sync does nothing. The runtime need not be told of such
+// calls: each one that it is told of wakes its monitor thread when the process was idle, and that costs more CPU
+// than the copying (ADR 24 has the same for sockets). A call over mostRaw bytes, and every nthOrdinary one, stays
+// ordinary, so that the monitor does its work.
+const (
+	mostRaw     = 256 << 10
+	nthOrdinary = 32
+)
+
+// pwritev writes at most maxVec buffers.
+func (f *osFile) pwritev(bufs [][]byte, off int64) (int, error) {
+	if !f.raw(bufs) {
+		return unix.Pwritev(f.fd, bufs, off)
+	}
+	var iov [maxVec]unix.Iovec
+	n := 0
+	for _, b := range bufs {
+		if len(b) > 0 {
+			iov[n].Base = &b[0]
+			iov[n].SetLen(len(b))
+			n++
+		}
+	}
+	// The upper half of the offset is a word of its own where words have 32 bits, and not looked at elsewhere.
+	wrote, _, errno := syscall.RawSyscall6(unix.SYS_PWRITEV, uintptr(f.fd), uintptr(unsafe.Pointer(&iov[0])), uintptr(n),
+		uintptr(off), uintptr(uint64(off)>>32), 0)
+	if errno != 0 {
+		return 0, errno
+	}
+	return int(wrote), nil
+}
+
+func (f *osFile) raw(bufs [][]byte) bool {
+	if !f.memory || f.calls.Add(1)%nthOrdinary == 0 {
+		return false
+	}
+	size := 0
+	for _, b := range bufs {
+		size += len(b)
+	}
+	return size <= mostRaw
+}
+
+func (f *osFile) fdatasync() error {
+	if !f.memory {
+		return unix.Fdatasync(f.fd)
+	}
+	if _, _, errno := syscall.RawSyscall(unix.SYS_FDATASYNC, uintptr(f.fd), 0, 0); errno != 0 {
+		return errno
+	}
+	return nil
+}

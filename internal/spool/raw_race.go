@@ -1,0 +1,11 @@
+//go:build linux && race
+
+package spool
+
+import "golang.org/x/sys/unix"
+
+// The race detector must see the calls.
+
+func (f *osFile) pwritev(bufs [][]byte, off int64) (int, error) { return unix.Pwritev(f.fd, bufs, off) }
+
+func (f *osFile) fdatasync() error { return unix.Fdatasync(f.fd) }
