@@ -90,7 +90,7 @@ demo: ## live demonstration for DURATION (15s): the package in a simulated Funct
 fgsim: ## bin/fgsim, the FunctionGraph simulator
 	$(GO) build -trimpath -o bin/fgsim ./cmd/fgsim
 
-bench: ## the whole report, about 15 minutes: throughput, latency, overload, outage, ...; into REPORT (bin/report)
+bench: ## the whole report, about 11 minutes: throughput, latency, overload, outage, ...; into REPORT (bin/report)
 	$(SUITE) -out $(REPORT)
 
 bench-quick: ## a look in ten seconds, without Java
