@@ -41,6 +41,11 @@ func lobbyOf(t *testing.T, settle Settle, events int) (dir string) {
 		d.Dial = func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("no network") }
 	})
 	appendAll(t, s, events, 37, nil)
+	waitFor(t, func() bool { // what ends before its spool is open has nowhere to put them
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.spooler.sp != nil
+	})
 	_ = s.Close(ended())
 	if st := s.Stats(); st.Spooled != int64(events) {
 		t.Fatalf("%+v", st)
