@@ -240,6 +240,7 @@ func (s *Sink) endFrames() {
 			s.spooler.behindSince = time.Now()
 			wake(s.spooler.kick)
 		}
+		s.spooler.ends++
 		s.roomOnDisk()
 		s.checkDrained()
 		s.mu.Unlock()

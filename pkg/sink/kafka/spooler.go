@@ -20,6 +20,7 @@ type spooler struct {
 	err     error // why the last frame could not be written; nil: it can be
 	retryAt time.Time
 	fullAt  time.Time // when it was last found full, and frames ended since
+	ends    int       // how often frames ended
 
 	dirty   []*lane // SettleOnDisk: have batches without a frame
 	groups  []group // written, not yet durable
@@ -324,6 +325,9 @@ func (l *lane) claim(dst []*batch) []*batch {
 // write gives the claimed batches frames, in order, up to the first error; what is left is not claimed any
 // more. With SettleOnDisk those who wait for the batches now wait for the group. The lock is free.
 func (s *Sink) write(work []*batch) (g group, err error) {
+	s.mu.Lock()
+	ends := s.spooler.ends
+	s.mu.Unlock()
 	for i := 0; i < len(work); {
 		k, n := len(work)-i, 0
 		if err == nil {
@@ -352,7 +356,11 @@ func (s *Sink) write(work []*batch) (g group, err error) {
 		i += k
 	}
 	s.mu.Lock()
-	s.wrote(err)
+	if isFull(err) && ends != s.spooler.ends {
+		wake(s.spooler.kick) // frames have ended meanwhile: that it was full means nothing any more
+	} else {
+		s.wrote(err)
+	}
 	s.mu.Unlock()
 	return g, err
 }
