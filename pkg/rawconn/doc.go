@@ -8,7 +8,7 @@
 // small request: a quarter of all CPU time at 100,000 events per second.
 //
 // A read or a write of a socket that does not block never stays in the kernel. All that takes time in it is
-// copying, so it is only done for at most [most] bytes, about 10 us; everything larger is left to package net,
+// copying, so it is only done for at most [most] bytes; everything larger is left to package net,
 // and so is every [nth] call: the monitor also preempts goroutines that run for more than 10 ms and polls the
 // network when nobody else does, so under load it must be awake.
 //

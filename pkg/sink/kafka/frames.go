@@ -1,0 +1,189 @@
+package kafka
+
+import (
+	"errors"
+	"time"
+)
+
+// unframed is the lane's first batch without a frame, nil when all have one or it cannot have one now.
+// s.mu is held.
+func (l *lane) unframed() *batch {
+	d := &l.disk
+	if b := l.doubt; b != nil && b.pos == 0 && b.root == nil {
+		if b.writing || l.busy && !b.final || d.any {
+			return nil // its bytes are not final yet; or frames that go after it are there already
+		}
+		return b
+	}
+	for _, b := range l.parts {
+		if b.pos == 0 && b.root == nil {
+			return notWriting(b)
+		}
+	}
+	for d.framed < len(l.queue) && (l.queue[d.framed].root != nil || l.queue[d.framed].pos != 0) {
+		d.framed++ // root: another batch's frame stands for it
+	}
+	if d.framed < len(l.queue) {
+		return notWriting(l.queue[d.framed])
+	}
+	return nil
+}
+
+func notWriting(b *batch) *batch {
+	if b.writing {
+		return nil
+	}
+	return b
+}
+
+// claim takes the lane's batches without a frame, in order, for writing. s.mu is held.
+func (l *lane) claim(dst []*batch) []*batch {
+	b := l.unframed()
+	if b == nil {
+		return dst
+	}
+	add := func(b *batch) {
+		if b.pos == 0 && b.root == nil {
+			b.writing = true
+			dst = append(dst, b)
+		}
+	}
+	if b == l.doubt {
+		add(b)
+	}
+	for _, b := range l.parts {
+		add(b)
+	}
+	for _, b := range l.queue[l.disk.framed:] {
+		add(b)
+	}
+	return dst
+}
+
+// write gives the claimed batches frames, in order, up to the first error; what is left is not claimed any
+// more. With SettleOnDisk those who wait for the batches now wait for the group. The lock is free.
+func (s *Sink) write(work []*batch) (g group, err error) {
+	s.mu.Lock()
+	ends := s.spooler.ends
+	s.mu.Unlock()
+	for i := 0; i < len(work); {
+		k, n := len(work)-i, 0
+		if err == nil {
+			k = s.prepareFrames(work[i:])
+			n, err = s.spooler.sp.Append(s.spooler.frames)
+			if errors.Is(err, ErrSpoolFull) && s.cfg.SpoolFull == SpoolFullDropOldest && s.dropOldest() {
+				k, err = n, nil
+			}
+		}
+		s.mu.Lock()
+		for j, b := range work[i : i+k] {
+			b.writing = false
+			if j < n {
+				s.framed(b, s.spooler.frames[j].Pos, &g)
+			}
+			l := b.lane
+			if b.answered {
+				s.settleAnswered(b)
+			}
+			l.freed()
+		}
+		s.mu.Unlock()
+		clear(work[i : i+k])
+		clear(s.spooler.frames)
+		clear(s.spooler.wire)
+		i += k
+	}
+	s.mu.Lock()
+	if isFull(err) && ends != s.spooler.ends {
+		wake(s.spooler.kick) // frames have ended meanwhile: that it was full means nothing any more
+	} else {
+		s.wrote(err)
+	}
+	s.mu.Unlock()
+	return g, err
+}
+
+// maxFramesBytes bounds what is written before those who wait for it hear of it, but for one frame.
+const maxFramesBytes = 1 << 20
+
+// prepareFrames makes the frames of the first of work, and returns of how many. They are ours while they are
+// claimed.
+func (s *Sink) prepareFrames(work []*batch) (n int) {
+	p := &s.spooler
+	p.frames, p.wire = p.frames[:0], p.wire[:0]
+	bytes := 0
+	for _, b := range work {
+		if bytes += b.rb.Size(); n > 0 && bytes > maxFramesBytes {
+			break
+		}
+		s.compress(b, &p.scratch)
+		if !b.final {
+			b.rb.SealUnstamped()
+		}
+		at := len(p.wire)
+		p.wire = b.rb.Parts(p.wire)
+		w := SpoolWrite{
+			Queue:     b.lane.disk.q,
+			SpoolMeta: SpoolMeta{Events: b.events, Records: b.rb.Count(), FirstTimestamp: b.rb.FirstTimestamp()},
+			Wire:      p.wire[at:],
+			Checksum:  b.rb.WireChecksum(),
+		}
+		if b.attempts > 0 {
+			w.InDoubt = true
+			w.Stamp = SpoolStamp{ProducerID: b.producer.id, Epoch: b.producer.epoch, BaseSequence: b.seq, FirstSent: b.sent.UnixMilli()}
+		}
+		p.frames = append(p.frames, w)
+		n++
+	}
+	return n
+}
+
+// framed notes that b has a frame. s.mu is held.
+func (s *Sink) framed(b *batch, pos uint64, g *group) {
+	b.pos = pos
+	s.spilledFrames.Add(1)
+	l := b.lane
+	if f := l.disk.framed; f < len(l.queue) && l.queue[f] == b {
+		l.disk.framed++
+	}
+	g.add(pos)
+	if s.cfg.Settle == SettleOnDisk {
+		if p := &s.spooler; g.acks == nil && len(p.acks) > 0 {
+			g.acks = p.acks[len(p.acks)-1]
+			p.acks = p.acks[:len(p.acks)-1]
+		}
+		for _, a := range b.acks {
+			g.acks = append(g.acks, settled{ack: a})
+		}
+		clear(b.acks)
+		b.acks = b.acks[:0]
+	}
+}
+
+// wrote notes how the last write ended. s.mu is held.
+func (s *Sink) wrote(err error) {
+	p := &s.spooler
+	was := p.err
+	if p.err = err; err == nil {
+		if was != nil {
+			s.madeRoom() // those who wait may press again
+		}
+		return
+	}
+	p.retryAt = time.Now().Add(spoolRetry)
+	if s.cfg.Settle == SettleOnDisk {
+		for _, b := range s.brokers { // batches go without frames now
+			b.signal()
+		}
+	}
+	s.madeRoom() // whoever would rather drop than wait
+}
+
+// settleAnswered ends a batch whose answer came while it was written. s.mu is held.
+func (s *Sink) settleAnswered(b *batch) {
+	l := b.lane
+	l.disk.closing = false
+	s.unload(l.topic, b)
+	s.later(s.finish(b, 0, nil))
+	s.checkDrained()
+}
