@@ -108,7 +108,8 @@ func (l *lane) mayPass() bool {
 	case b.writing, l.disk.apart != nil && b.root != l.disk.apart:
 		return false
 	case b.pos == 0 && b.root == nil && s.framesFirst():
-		return b.attempts > 0 // one that was sent before its frame could be written goes on
+		// One that was sent before its frame could be written goes on.
+		return b.attempts > 0 || s.workersCommit() && !l.disk.any
 	}
 	return true
 }

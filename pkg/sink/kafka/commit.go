@@ -1,6 +1,9 @@
 package kafka
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // group is batches that were written together, and who waits for them to be durable.
 type group struct {
@@ -31,15 +34,16 @@ func (s *Sink) commit() (at time.Time) {
 	}
 	due := s.closed
 	for _, l := range p.dirty {
-		if l.unframed() != nil {
-			due = true
-		} else if l.open != nil {
-			t := l.open.opened.Add(l.commitLinger())
+		if t, ok := l.frameAt(); ok {
 			due = due || !t.After(now)
 			at = soonest(at, t)
 		}
 	}
 	if !due {
+		if at.IsZero() && s.workersCommit() { // they took it all; there will be more
+			p.forgetClean()
+			at = now.Add(s.workersTime())
+		}
 		s.mu.Unlock()
 		return at
 	}
@@ -67,12 +71,36 @@ func (s *Sink) commit() (at time.Time) {
 	return time.Time{}
 }
 
-// commitLinger is how long an open batch may grow before it gets its frame. A lane sends one batch in each
+// workersCommit says that workers give the batches that they take their frames: the disk answers at once, so this
+// costs neither another goroutine's wake-up nor batches that are smaller than without a spool. The spooler then
+// only sees to what no worker takes in time. s.mu is held.
+func (s *Sink) workersCommit() bool { return s.spooler.fastDisk && s.framesFirst() }
+
+// workersTime is how long the spooler leaves a batch to the workers, with workersCommit.
+func (s *Sink) workersTime() time.Duration { return 4 * max(s.cfg.Linger, time.Millisecond) }
+
+// frameAt is when the spooler gives the lane's oldest batch without a frame one; false: there is none that can have one
+// now. s.mu is held.
+func (l *lane) frameAt() (at time.Time, ok bool) {
+	b := l.unframed()
+	switch {
+	case b == nil && l.open == nil:
+		return at, false
+	case b == nil:
+		b = l.open
+	case b.attempts > 0 || l.stuck() || !l.topic.sink.workersCommit():
+		return at, true
+	}
+	return b.opened.Add(l.commitLinger()), true
+}
+
+// commitLinger is how long a batch may wait until the spooler gives it its frame. A lane sends one batch in each
 // request, and a request costs more than a frame: while one is under way the next batch had better grow, as
 // it does without a spool, and more so when there is a backlog or nothing can be sent.
 func (l *lane) commitLinger() time.Duration {
 	const most = 20 * time.Millisecond
-	linger := l.topic.sink.cfg.Linger
+	s := l.topic.sink
+	linger := s.cfg.Linger
 	if l.stuck() || l.disk.any {
 		return max(linger, most)
 	}
@@ -80,7 +108,19 @@ func (l *lane) commitLinger() time.Duration {
 	if l.busy {
 		n++
 	}
-	return max(linger, min(linger*time.Duration(n*n), most))
+	grown := max(linger, min(linger*time.Duration(n*n), most))
+	if s.workersCommit() {
+		return max(grown, s.workersTime())
+	}
+	return grown
+}
+
+// forgetClean takes the lanes out of dirty that have nothing without a frame any more. s.mu is held.
+func (p *spooler) forgetClean() {
+	p.dirty = slices.DeleteFunc(p.dirty, func(l *lane) bool {
+		l.disk.dirty = l.awaitsFrame()
+		return !l.disk.dirty
+	})
 }
 
 // awaitsFrame says that the lane has something without a frame, or will have when it is sealed.
@@ -141,28 +181,60 @@ func (s *Sink) sync() bool {
 	if len(groups) == 0 {
 		return false
 	}
-	start := time.Now()
-	for _, g := range groups {
-		err := p.sp.Sync(g.first, g.last)
-		s.syncs.Add(1)
-		if err == nil {
-			tell(g.acks)
-			continue
-		}
-		s.mu.Lock()
-		s.alarm("sync", "the disk did not confirm what was written; its clients get no 200 for that", "error", err)
-		s.mu.Unlock()
+	for i := range groups {
+		s.confirm(&groups[i])
 	}
-	took := time.Since(start)
-	s.syncNanos.Add(int64(took))
 	s.mu.Lock()
-	p.syncing, p.fastDisk = false, took < fastSync
-	for _, g := range groups {
-		clear(g.acks) // told, or left to their own timeout when the disk did not confirm
-		if len(p.acks) < 4 && cap(g.acks) <= 1024 {
-			p.acks = append(p.acks, g.acks[:0])
+	p.syncing = false
+	s.mu.Unlock()
+	return true
+}
+
+// confirm makes a group durable and tells who waits for it; nobody when the disk does not confirm: they are left
+// to their own timeout. The lock is free.
+func (s *Sink) confirm(g *group) {
+	p := &s.spooler
+	start := time.Now()
+	err := p.sp.Sync(g.first, g.last)
+	took := time.Since(start)
+	if err == nil {
+		tell(g.acks)
+	}
+	s.syncs.Add(1)
+	s.syncNanos.Add(int64(took))
+	clear(g.acks)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err != nil {
+		s.alarm("sync", "the disk did not confirm what was written; its clients get no 200 for that", "error", err)
+	}
+	p.fastDisk = took < fastSync
+	if len(p.acks) < 4 && cap(g.acks) <= 1024 {
+		p.acks = append(p.acks, g.acks[:0])
+	}
+}
+
+// commit gives the batches of the request that have no frame one, with workersCommit, and makes it durable. What
+// the disk does not take goes without.
+func (w *worker) commit() {
+	s := w.s
+	work := w.work[:0]
+	s.mu.Lock()
+	if s.workersCommit() {
+		for i := range w.entries {
+			e := &w.entries[i]
+			// Not one that was sent before: the spooler sees to those.
+			if b := e.batch; e.failed == nil && b.attempts == 1 && b.pos == 0 && b.root == nil {
+				b.writing = true
+				work = append(work, b)
+			}
 		}
 	}
 	s.mu.Unlock()
-	return true
+	if w.work = work; len(work) == 0 {
+		return
+	}
+	if g, _ := s.write(work); g.last != 0 {
+		s.confirm(&g)
+	}
 }

@@ -63,6 +63,8 @@ func (l *lane) claim(dst []*batch) []*batch {
 // write gives the claimed batches frames, in order, up to the first error; what is left is not claimed any
 // more. With SettleOnDisk those who wait for the batches now wait for the group. The lock is free.
 func (s *Sink) write(work []*batch) (g group, err error) {
+	s.spooler.writing.Lock()
+	defer s.spooler.writing.Unlock()
 	s.mu.Lock()
 	ends := s.spooler.ends
 	s.mu.Unlock()
@@ -128,7 +130,7 @@ func (s *Sink) prepareFrames(work []*batch) (n int) {
 			Wire:      p.wire[at:],
 			Checksum:  b.rb.WireChecksum(),
 		}
-		if b.attempts > 0 {
+		if b.final {
 			w.InDoubt = true
 			w.Stamp = SpoolStamp{ProducerID: b.producer.id, Epoch: b.producer.epoch, BaseSequence: b.seq, FirstSent: b.sent.UnixMilli()}
 		}

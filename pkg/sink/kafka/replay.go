@@ -75,10 +75,13 @@ func (w *worker) noteSending() {
 		e := &w.entries[i]
 		b := e.batch
 		switch {
-		case e.failed != nil:
-		case e.settle:
-			err = errors.Join(err, e.lane.disk.q.WriteCursor())
-		case e.note:
+		case e.failed != nil || !e.stamp:
+		case b.pos == 0:
+			// What the broker knows of the last frame's stamp ends with a batch that the spool does not know.
+			if e.behind {
+				err = errors.Join(err, e.lane.disk.q.WriteCursor())
+			}
+		default:
 			w.notes = append(w.notes, SpoolSent{e.lane.disk.q, b.pos, SpoolStamp{
 				ProducerID: b.producer.id, Epoch: b.producer.epoch, BaseSequence: b.seq, FirstSent: b.sent.UnixMilli(),
 			}})
@@ -98,6 +101,7 @@ func (w *worker) noteSending() {
 func (w *worker) prepared() {
 	s := w.s
 	kept := w.entries[:0]
+	unframed := false
 	// Asked before the lock: the spool may be writing.
 	for i := range w.entries {
 		e := &w.entries[i]
@@ -119,6 +123,7 @@ func (w *worker) prepared() {
 		if e.suspect {
 			s.suspect(e.batch)
 		}
+		unframed = unframed || e.batch.pos == 0 && e.batch.root == nil
 		kept = append(kept, *e)
 	}
 	clear(w.entries[len(kept):])
@@ -126,7 +131,7 @@ func (w *worker) prepared() {
 	if len(kept) == 0 {
 		w.bytes, w.loads = 0, 0
 	}
-	if p := &s.spooler; p.pressed || len(p.dirty) > 0 {
+	if p := &s.spooler; p.pressed || unframed && len(p.dirty) > 0 {
 		wake(p.kick) // it may have waited for final bytes
 	}
 	s.mu.Unlock()

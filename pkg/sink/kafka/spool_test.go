@@ -304,31 +304,38 @@ func TestFullDiskBlocks(t *testing.T) {
 // A disk that fails, and works again later, costs nothing but the promise that it keeps.
 func TestDiskFailsForAWhile(t *testing.T) {
 	for _, settle := range []Settle{SettleOnDisk, SettleAtOnce} {
-		t.Run(fmt.Sprint(settle), func(t *testing.T) {
-			c := cluster(t, 2)
-			disk := NewTestDisk(t)
-			s, n := spooling(t, c, "", func(cfg *Config, d *Deps) { cfg.Settle, d.OpenSpool = settle, disk.Open })
-			waitFor(t, func() bool { return s.Ready() == nil })
-			disk.Limit(0)
-			var ack ackCount
-			want := appendAll(t, s, 3000, 7, &ack) // by way of Kafka alone
-			waitFor(t, func() bool { return s.Stats().Delivered == 3000 })
-			ack.check(t, 0)
-			disk.Limit(1 << 40)
-			n.cut()
-			for k, v := range appendAll(t, s, 5000, 7, &ack) {
-				want[k] = append(want[k], v...)
-			}
-			n.mend()
-			waitFor(t, func() bool { return s.Stats().Delivered == 8000 })
-			st := closeSink(t, s)
-			balance(t, st, 8000)
-			if len(st.Dropped) != 0 || s.Metrics().ReplayedFrames == 0 {
-				t.Errorf("stats %+v, %d frames replayed", st, s.Metrics().ReplayedFrames)
-			}
-			ack.check(t, 0)
-			checkKeyed(t, consume(t, c, "t", 8000), want)
-		})
+		for _, slow := range []bool{false, true} {
+			t.Run(fmt.Sprint(settle, " slow ", slow), func(t *testing.T) {
+				c := cluster(t, 2)
+				disk := NewTestDisk(t)
+				s, n := spooling(t, c, "", func(cfg *Config, d *Deps) {
+					cfg.Settle, d.OpenSpool = settle, disk.Open
+					if slow {
+						d.OpenSpool = slowly(disk.Open)
+					}
+				})
+				waitFor(t, func() bool { return s.Ready() == nil })
+				disk.Limit(0)
+				var ack ackCount
+				want := appendAll(t, s, 3000, 7, &ack) // by way of Kafka alone
+				waitFor(t, func() bool { return s.Stats().Delivered == 3000 })
+				ack.check(t, 0)
+				disk.Limit(1 << 40)
+				n.cut()
+				for k, v := range appendAll(t, s, 5000, 7, &ack) {
+					want[k] = append(want[k], v...)
+				}
+				n.mend()
+				waitFor(t, func() bool { return s.Stats().Delivered == 8000 })
+				st := closeSink(t, s)
+				balance(t, st, 8000)
+				if len(st.Dropped) != 0 || s.Metrics().ReplayedFrames == 0 {
+					t.Errorf("stats %+v, %d frames replayed", st, s.Metrics().ReplayedFrames)
+				}
+				ack.check(t, 0)
+				checkKeyed(t, consume(t, c, "t", 8000), want)
+			})
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"errors"
+	"sync"
 	"time"
 
 	"functiongraph-ingest/pkg/sink/kafka/recordbatch"
@@ -25,7 +26,7 @@ type spooler struct {
 	dirty   []*lane // SettleOnDisk: have batches without a frame
 	groups  []group // written, not yet durable
 	syncing bool
-	// fastDisk: the last fdatasync took less than fastSync.
+	// fastDisk: the last fdatasync took less than fastSync. Workers then commit what they send by themselves.
 	fastDisk bool
 	acks     [][]settled // to be used by the next groups
 
@@ -47,12 +48,15 @@ type spooler struct {
 	kick     chan struct{} // wakes the spooler
 	syncKick chan struct{} // wakes the one who waits for the disk
 
-	// The spooler's own.
+	// writing is held by who writes frames, and guards what follows.
+	writing sync.Mutex
 	scratch recordbatch.Scratch
 	frames  []SpoolWrite
 	wire    [][]byte // of the frames
-	work    []*batch
-	lanes   []*lane
+
+	// The spooler's own.
+	work  []*batch
+	lanes []*lane
 
 	placing      placing
 	placingFails time.Time // since when placing has failed
@@ -112,7 +116,7 @@ func (l *lane) wantFrame() {
 	if p.syncing {
 		return // whoever waits for the disk wakes the spooler
 	}
-	if b := l.open; p.asleep && b != nil && len(l.queue) == l.disk.framed && !p.wakeAt.IsZero() && !b.opened.Add(l.commitLinger()).Before(p.wakeAt) {
+	if at, ok := l.frameAt(); p.asleep && ok && !p.wakeAt.IsZero() && !at.Before(p.wakeAt) {
 		return // it wakes in time by itself
 	}
 	wake(p.kick)

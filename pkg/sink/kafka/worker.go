@@ -20,8 +20,9 @@ type worker struct {
 	entries []entry
 	readers []*recordbatch.Reader // of requests that were answered: nobody reads them any more
 	bytes   int
-	loads   int    // entries read from the spool
-	buf     []byte // a frame as it was read
+	loads   int      // entries read from the spool
+	buf     []byte   // a frame as it was read
+	work    []*batch // of commit
 	notes   []SpoolSent
 	req     *rawproduce.Request
 	out     []settled
@@ -33,8 +34,7 @@ type entry struct {
 	batch   *batch
 	stamp   bool // it needs its stamp; else it carries it already
 	load    bool // its memory must be read from its frame
-	note    bool // the spool must know the stamp before it is sent
-	settle  bool // the spool must have written down that the lane's last frame is done
+	behind  bool // the spool may not have written down yet that the lane's last frame is done
 	failed  error
 	suspect bool // the last process may have delivered it
 	reader  *recordbatch.Reader
@@ -133,9 +133,7 @@ func (w *worker) add(l *lane) bool {
 		if s.unsafe {
 			b.producer, b.seq = producer{id: -1, epoch: -1}, -1
 		}
-		e.stamp, e.note = true, b.pos != 0
-		// What the broker knows of the last frame's stamp ends with a batch that the spool does not know.
-		e.settle, l.disk.behind = l.disk.behind && b.pos == 0, false
+		e.stamp, e.behind, l.disk.behind = true, l.disk.behind, false
 	}
 	if b.sent.IsZero() {
 		b.sent = time.Now()
@@ -171,12 +169,22 @@ func (w *worker) prepare() {
 			}
 		}
 		w.s.compress(e.batch, &w.scratch)
+	}
+	withSpool := w.s.deps.OpenSpool != nil
+	if withSpool {
+		w.commit()
+	}
+	for i := range w.entries {
+		e := &w.entries[i]
+		if e.failed != nil {
+			continue
+		}
 		if e.stamp || e.load {
 			e.batch.rb.Stamp(e.batch.producer.id, e.batch.producer.epoch, e.batch.seq)
 		}
 		w.s.wireBytes.Add(int64(e.batch.rb.Size()))
 	}
-	if w.s.deps.OpenSpool != nil {
+	if withSpool {
 		w.noteSending()
 		w.prepared()
 	}

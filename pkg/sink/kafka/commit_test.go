@@ -1,0 +1,93 @@
+package kafka
+
+import (
+	"fmt"
+	"testing"
+	"time"
+)
+
+// slowly makes a spool's disk one that takes its time to confirm.
+func slowly(open func() (Spool, error)) func() (Spool, error) {
+	return func() (Spool, error) {
+		sp, err := open()
+		if err != nil {
+			return nil, err
+		}
+		return slowDisk{sp}, nil
+	}
+}
+
+type slowDisk struct{ Spool }
+
+func (d slowDisk) Sync(first, last uint64) error {
+	time.Sleep(2 * fastSync)
+	return d.Spool.Sync(first, last)
+}
+
+// committed counts the frames that were written for batches which a worker had taken already.
+type committed struct {
+	Spool
+	s               **Sink
+	byWorker, byAll int // guarded by spooler.writing
+}
+
+func (c *committed) Append(frames []SpoolWrite) (int, error) {
+	s := *c.s
+	s.mu.Lock()
+	for _, f := range frames {
+		c.byAll++
+		for l := range s.lanes() {
+			if b := l.doubt; l.disk.q == f.Queue && l.busy && b.writing && !f.InDoubt {
+				c.byWorker++
+			}
+		}
+	}
+	s.mu.Unlock()
+	return c.Spool.Append(frames)
+}
+
+// Where the disk confirms at once workers write the frames of what they send, one group for each request; else the spooler
+// does, before they take it.
+func TestWorkersCommitOnAFastDisk(t *testing.T) {
+	for _, slow := range []bool{false, true} {
+		t.Run(fmt.Sprint("slow ", slow), func(t *testing.T) {
+			c := cluster(t, 4)
+			var s *Sink
+			count := &committed{s: &s}
+			opened := make(chan struct{}) // s is set
+			s, _ = spooling(t, c, "", func(cfg *Config, d *Deps) {
+				open := NewTestDisk(t).Open
+				if slow {
+					open = slowly(open)
+				}
+				cfg.Settle = SettleOnDisk
+				d.OpenSpool = func() (Spool, error) {
+					<-opened
+					sp, err := open()
+					count.Spool = sp
+					return count, err
+				}
+			})
+			close(opened)
+			var ack ackCount
+			want := map[string][]string{}
+			for i := range 50 {
+				for k, v := range appendAll(t, s, 20, 7+i%2, &ack) {
+					want[k] = append(want[k], v...)
+				}
+				waitFor(t, func() bool { ack.mu.Lock(); defer ack.mu.Unlock(); return ack.held == ack.done })
+			}
+			st := closeSink(t, s)
+			balance(t, st, 1000)
+			ack.check(t, 0)
+			checkKeyed(t, consume(t, c, "t", 1000), want)
+			switch {
+			case slow && count.byWorker != 0:
+				t.Errorf("%d of %d frames were written by workers", count.byWorker, count.byAll)
+			case !slow && count.byWorker < count.byAll/2:
+				t.Errorf("only %d of %d frames were written by workers", count.byWorker, count.byAll)
+			}
+			t.Logf("%d of %d frames by workers", count.byWorker, count.byAll)
+		})
+	}
+}
