@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"functiongraph-ingest/bench/suite"
@@ -17,13 +18,14 @@ type trial struct {
 	Commit  string `json:"commit"`
 	Trial   string `json:"trial"` // length of one
 
-	Sustained  float64 `json:"sustainedEventsPerSecond"`
-	P99        float64 `json:"p99MillisAtHalf"`
-	CostMicros float64 `json:"cpuMicrosPerEventAtHalf"`
-	Goodput    float64 `json:"goodputAtTwice"` // as a share of Sustained
-	RefusedP99 float64 `json:"refusedP99MillisAtTwice"`
-	PeakRSS    int64   `json:"peakRSSBytes"`
-	Problem    string  `json:"problem,omitempty"`
+	Runs       []float64 `json:"sustainedByRun,omitempty"` // when there were several; what follows are medians then
+	Sustained  float64   `json:"sustainedEventsPerSecond"`
+	P99        float64   `json:"p99MillisAtHalf"`
+	CostMicros float64   `json:"cpuMicrosPerEventAtHalf"`
+	Goodput    float64   `json:"goodputAtTwice"` // as a share of Sustained
+	RefusedP99 float64   `json:"refusedP99MillisAtTwice"`
+	PeakRSS    int64     `json:"peakRSSBytes"`
+	Problem    string    `json:"problem,omitempty"`
 }
 
 func newTrial(p *profile, s *setting, value string, rows []*suite.Row) *trial {
@@ -84,6 +86,74 @@ func knee(trials []*trial) *trial {
 	return best
 }
 
+// mostRuns is how often a value is measured at most.
+const mostRuns = 3
+
+// sweep measures all values, and then, as long as another one than the default would be recommended, those two
+// again in turn: a single run that was disturbed recommends nothing.
+func (s *setting) sweep(measure func(value string) (*trial, error)) (trials []*trial, err error) {
+	runs := map[string][]*trial{}
+	again := func(value string) error {
+		t, err := measure(value)
+		if err == nil {
+			runs[value] = append(runs[value], t)
+		}
+		return err
+	}
+	for _, v := range s.values {
+		if err := again(v); err != nil {
+			return nil, err
+		}
+	}
+	for {
+		trials = trials[:0]
+		for _, v := range s.values {
+			trials = append(trials, together(runs[v]))
+		}
+		best := knee(trials)
+		if best == nil || best.Default || trades(s.flag) || len(runs[best.Value]) == mostRuns {
+			return trials, nil
+		}
+		for _, v := range []string{s.initial, best.Value} {
+			if len(runs[v]) < mostRuns {
+				if err := again(v); err != nil {
+					return nil, err
+				}
+			}
+		}
+	}
+}
+
+// together is one value's runs: the medians, the highest memory, any problem.
+func together(runs []*trial) *trial {
+	t := *runs[0]
+	if len(runs) == 1 {
+		return &t
+	}
+	median := func(of func(*trial) float64) float64 {
+		var all []float64
+		for _, r := range runs {
+			all = append(all, of(r))
+		}
+		slices.Sort(all)
+		return (all[(len(all)-1)/2] + all[len(all)/2]) / 2
+	}
+	t.Runs = nil
+	for _, r := range runs {
+		t.Runs = append(t.Runs, r.Sustained)
+		t.PeakRSS = max(t.PeakRSS, r.PeakRSS)
+		if r.Problem != "" {
+			t.Problem = r.Problem
+		}
+	}
+	t.Sustained = median(func(t *trial) float64 { return t.Sustained })
+	t.P99 = median(func(t *trial) float64 { return t.P99 })
+	t.CostMicros = median(func(t *trial) float64 { return t.CostMicros })
+	t.Goodput = median(func(t *trial) float64 { return t.Goodput })
+	t.RefusedP99 = median(func(t *trial) float64 { return t.RefusedP99 })
+	return &t
+}
+
 // trades says that a setting buys something that is not in the table, so the table has no knee: codecs save network and
 // disk.
 func trades(flag string) bool { return flag == "codec" }
@@ -124,6 +194,9 @@ func writeTables(w io.Writer, all []*trial) error {
 
 func (t *trial) write(b *strings.Builder, chosen bool) {
 	value := t.Value
+	if n := len(t.Runs); n > 0 {
+		value += fmt.Sprintf(", %d runs", n)
+	}
 	if t.Default {
 		value += " (default)"
 	}

@@ -98,18 +98,22 @@ func sweep(ctx context.Context, r *suite.Runner, e *evidence, where, only string
 			if !listed(only, s.flag) || !s.fits(&p) {
 				continue
 			}
-			for _, v := range s.values {
-				result, err := r.Run(ctx, scenario(&p, s.flag, v, each))
+			measure := func(value string) (*trial, error) {
+				result, err := r.Run(ctx, scenario(&p, s.flag, value, each))
 				if ctx.Err() != nil {
-					return ctx.Err()
+					return nil, ctx.Err()
 				}
 				if err != nil { // a value that this profile refuses is a finding too
 					fmt.Fprintln(out, err)
-					e.Trials = append(e.Trials, (&trial{Profile: p.Name, Flag: s.flag, Value: v, Default: v == s.initial, Problem: firstLine(err)}).of(e))
-					continue
+					return (&trial{Profile: p.Name, Flag: s.flag, Value: value, Default: value == s.initial, Problem: firstLine(err)}).of(e), nil
 				}
-				e.Trials = append(e.Trials, newTrial(&p, &s, v, result.Rows).of(e))
+				return newTrial(&p, &s, value, result.Rows).of(e), nil
 			}
+			trials, err := s.sweep(measure)
+			if err != nil {
+				return err
+			}
+			e.Trials = append(e.Trials, trials...)
 		}
 	}
 	if len(e.Trials) == 0 {

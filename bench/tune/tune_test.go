@@ -32,6 +32,34 @@ func TestKnee(t *testing.T) {
 	}
 }
 
+// A value that won once, because the default was disturbed, is measured again beside it; one that wins each time is
+// recommended.
+func TestWhoWinsOnceIsMeasuredAgain(t *testing.T) {
+	s := setting{flag: "x", values: []string{"1", "2", "3"}, initial: "2"}
+	for want, runs := range map[string]map[string][]float64{
+		"2": {"1": {50}, "2": {60, 100, 98}, "3": {97, 99, 96}},
+		"3": {"1": {50}, "2": {60, 61, 59}, "3": {97, 99, 96}},
+	} {
+		trials, err := s.sweep(func(v string) (*trial, error) {
+			if len(runs[v]) == 0 {
+				t.Fatalf("%s is measured too often", v)
+			}
+			r := &trial{Value: v, Default: v == s.initial, Sustained: runs[v][0]}
+			runs[v] = runs[v][1:]
+			return r, nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := knee(trials).Value; got != want {
+			t.Errorf("%s is recommended, want %s", got, want)
+		}
+		if len(trials) != 3 || trials[0].Runs != nil || len(trials[2].Runs) < 2 {
+			t.Errorf("%+v", trials[2])
+		}
+	}
+}
+
 func TestSettingsNameTheirDefault(t *testing.T) {
 	for _, s := range settings() {
 		n := 0
