@@ -4,7 +4,6 @@ import (
 	"errors"
 	"io/fs"
 	"os"
-	"sync/atomic"
 )
 
 // OS is the operating system's file system.
@@ -74,8 +73,7 @@ func (OS) SyncDir(dir string) error {
 type osFile struct {
 	*os.File
 	fd     int
-	memory bool          // there is no disk below
-	calls  atomic.Uint32 // of pwritev
+	memory bool // there is no disk below
 }
 
 // Size implements File.

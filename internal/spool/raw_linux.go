@@ -11,12 +11,9 @@ import (
 
 // On a file system in memory a write only copies and a sync does nothing. The runtime need not be told of such
 // calls: each one that it is told of wakes its monitor thread when the process was idle, and that costs more CPU
-// than the copying (ADR 24 has the same for sockets). A call over mostRaw bytes, and every nthOrdinary one, stays
-// ordinary, so that the monitor does its work.
-const (
-	mostRaw     = 256 << 10
-	nthOrdinary = 32
-)
+// than the copying (ADR 24 has the same for sockets). Calls over mostRaw bytes, which only a frame of more than that
+// makes, stay ordinary. The monitor need not be woken from here: the sockets do that now and then.
+const mostRaw = maxTogether + 64<<10 // with heads
 
 // pwritev writes at most maxVec buffers.
 func (f *osFile) pwritev(bufs [][]byte, off int64) (int, error) {
@@ -42,7 +39,7 @@ func (f *osFile) pwritev(bufs [][]byte, off int64) (int, error) {
 }
 
 func (f *osFile) raw(bufs [][]byte) bool {
-	if !f.memory || f.calls.Add(1)%nthOrdinary == 0 {
+	if !f.memory {
 		return false
 	}
 	size := 0

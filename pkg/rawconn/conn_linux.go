@@ -32,7 +32,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 	if t.ordinary(c.raw, p) {
 		return c.TCPConn.Read(p)
 	}
-	t.rest, t.done, t.errno = p, 0, 0
+	t.rest, t.done, t.errno = p[:min(len(p), most)], 0, 0
 	err := c.raw.Read(t.step)
 	t.rest = nil
 	if err == nil && t.errno == 0 && t.done == 0 {
@@ -74,13 +74,13 @@ type transfer struct {
 	rest  []byte                // of the caller's, during a call
 	done  int                   // bytes
 	errno syscall.Errno
-	calls uint8
+	calls uint
 }
 
 // ordinary says that this call is better made by package net.
 func (t *transfer) ordinary(raw syscall.RawConn, p []byte) bool {
 	t.calls++
-	return raw == nil || len(p) == 0 || len(p) > most || t.calls%nth == 0
+	return raw == nil || len(p) == 0 || t.calls%nth == 0
 }
 
 func (t *transfer) read(fd uintptr) bool {
@@ -102,7 +102,7 @@ func (t *transfer) read(fd uintptr) bool {
 
 func (t *transfer) write(fd uintptr) bool {
 	for len(t.rest) > 0 {
-		n, _, errno := syscall.RawSyscall(syscall.SYS_WRITE, fd, uintptr(unsafe.Pointer(&t.rest[0])), uintptr(len(t.rest)))
+		n, _, errno := syscall.RawSyscall(syscall.SYS_WRITE, fd, uintptr(unsafe.Pointer(&t.rest[0])), uintptr(min(len(t.rest), most)))
 		switch errno {
 		case 0:
 			t.done += int(n)

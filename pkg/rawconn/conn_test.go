@@ -46,7 +46,7 @@ func TestEcho(t *testing.T) {
 	go func() { _, _ = io.Copy(peer, peer); _ = peer.CloseWrite() }() // ends with the connection
 	var want bytes.Buffer
 	sizes := []int{1, 100, 64 << 10, 64<<10 + 1, 300 << 10}
-	for i := range 80 { // more than the calls between two ordinary ones
+	for i := range 300 { // more than the calls between two ordinary ones
 		sizes = append(sizes, 1+i*i)
 	}
 	for i, n := range sizes {

@@ -8,9 +8,9 @@
 // small request: a quarter of all CPU time at 100,000 events per second.
 //
 // A read or a write of a socket that does not block never stays in the kernel. All that takes time in it is
-// copying, so it is only done for at most [most] bytes; everything larger is left to package net,
-// and so is every [nth] call: the monitor also preempts goroutines that run for more than 10 ms and polls the
-// network when nobody else does, so under load it must be awake.
+// copying, so one call copies at most [most] bytes. Every [nth] call is left to package net: the monitor also
+// preempts goroutines that run for more than 10 ms and polls the network when nobody else does, so under load it must
+// be awake.
 //
 // Deadlines, Close and waiting for readiness are the net package's: the calls are made through
 // [syscall.RawConn]. The race detector learns of happens-before edges between processes' sockets from the
@@ -18,6 +18,6 @@
 package rawconn
 
 const (
-	most = 64 << 10 // bytes in one call
-	nth  = 32       // of the calls in one direction of a connection
+	most = 256 << 10 // bytes in one call
+	nth  = 256       // of the calls in one direction of a connection
 )
