@@ -77,7 +77,7 @@ func (s *Sink) commit() (at time.Time) {
 func (s *Sink) workersCommit() bool { return s.spooler.fastDisk && s.framesFirst() }
 
 // workersTime is how long the spooler leaves a batch to the workers, with workersCommit.
-func (s *Sink) workersTime() time.Duration { return 4 * max(s.cfg.Linger, time.Millisecond) }
+func (s *Sink) workersTime() time.Duration { return max(2*s.cfg.Linger, 10*time.Millisecond) }
 
 // frameAt is when the spooler gives the lane's oldest batch without a frame one; false: there is none that can have one
 // now. s.mu is held.
