@@ -58,12 +58,19 @@ func (r *Runner) Run(ctx context.Context, s *Scenario) (*Result, error) {
 		return nil, err
 	}
 	out := &Result{Scenario: s}
-	for round := 1; round <= s.Rounds; round++ {
+	for round := 1 - s.WarmRounds; round <= s.Rounds; round++ {
 		for i := range s.Targets {
-			rows, err := r.round(ctx, s, &s.Targets[i], round)
+			t := &s.Targets[i]
+			if round%2 == 0 {
+				t = &s.Targets[len(s.Targets)-1-i] // what goes first meets a colder broker
+			}
+			rows, err := r.round(ctx, s, t, round)
+			if round < 1 {
+				rows = slices.DeleteFunc(rows, func(w *Row) bool { return w.Problem == "" })
+			}
 			out.Rows = append(out.Rows, rows...)
 			if err != nil {
-				return out, fmt.Errorf("%s: %s, round %d: %w", s.Name, s.Targets[i].Name, round, err)
+				return out, fmt.Errorf("%s: %s, round %d: %w", s.Name, t.Name, round, err)
 			}
 		}
 	}

@@ -25,6 +25,8 @@ type Scenario struct {
 	CPU     float64  `yaml:"cpu" json:"cpu"`         // cores that a target may use; 0: all
 
 	Rounds int `yaml:"rounds" json:"rounds"` // 1
+	// WarmRounds come first and do not count, but for their problems: a new broker gets faster for a minute.
+	WarmRounds int `yaml:"warmRounds" json:"warmRounds"`
 	// Shared runs all loads of a round against one process, one after the other. Otherwise each load has a
 	// new process and a new topic.
 	Shared   bool     `yaml:"shared" json:"shared"`
