@@ -58,8 +58,8 @@ func (l *lane) freed() {
 	} else if l.open != nil {
 		l.begun()
 	}
-	if l.open != nil {
-		l.wantFrame() // it need not wait for the request any more
+	if l.open != nil || len(l.queue) > l.disk.framed {
+		l.wantFrame() // it need not wait for what was in its way
 	}
 }
 

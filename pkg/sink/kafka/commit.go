@@ -40,8 +40,7 @@ func (s *Sink) commit() (at time.Time) {
 		}
 	}
 	if !due {
-		if at.IsZero() && s.workersCommit() { // they took it all; there will be more
-			p.forgetClean()
+		if at.IsZero() && s.workersCommit() && p.forgetClean() { // they took it; there will be more
 			at = now.Add(s.workersTime())
 		}
 		s.mu.Unlock()
@@ -115,12 +114,15 @@ func (l *lane) commitLinger() time.Duration {
 	return grown
 }
 
-// forgetClean takes the lanes out of dirty that have nothing without a frame any more. s.mu is held.
-func (p *spooler) forgetClean() {
+// forgetClean takes the lanes out of dirty that have nothing without a frame any more; false: there were none.
+// s.mu is held.
+func (p *spooler) forgetClean() bool {
+	n := len(p.dirty)
 	p.dirty = slices.DeleteFunc(p.dirty, func(l *lane) bool {
 		l.disk.dirty = l.awaitsFrame()
 		return !l.disk.dirty
 	})
+	return len(p.dirty) < n
 }
 
 // awaitsFrame says that the lane has something without a frame, or will have when it is sealed.
@@ -165,8 +167,12 @@ func (s *Sink) runSyncer() {
 // syncHere is the syncer's work done by the spooler, while the disk answers faster than a goroutine is woken:
 // memory file systems, controllers with a battery. It is true when there was something.
 func (s *Sink) syncHere() bool {
+	p := &s.spooler
 	s.mu.Lock()
-	fast := s.spooler.fastDisk
+	fast := p.fastDisk
+	if !fast && len(p.groups) > 0 {
+		wake(p.syncKick) // it was fast when submit left them to us
+	}
 	s.mu.Unlock()
 	return fast && s.sync()
 }
@@ -224,7 +230,7 @@ func (w *worker) commit() {
 		for i := range w.entries {
 			e := &w.entries[i]
 			// Not one that was sent before: the spooler sees to those.
-			if b := e.batch; e.failed == nil && b.attempts == 1 && b.pos == 0 && b.root == nil {
+			if b := e.batch; e.failed == nil && b.attempts == 1 && b.pos == 0 && b.root == nil && !e.lane.disk.any {
 				b.writing = true
 				work = append(work, b)
 			}

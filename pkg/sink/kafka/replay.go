@@ -151,6 +151,7 @@ func (w *worker) unread(e *entry) {
 		b.sent = time.Time{}
 	}
 	l.busy = false
+	l.disk.behind = l.disk.behind || e.behind // it was not written down
 	l.retryAt = time.Now().Add(s.cfg.RetryMin)
 	if errors.Is(e.failed, errFrameLost) {
 		l.doubt = nil

@@ -226,7 +226,10 @@ func (s *Sink) placeFrame(t *topic, partition int32, f *SpoolFrame, g *group) er
 		}
 		m := SpoolMeta{Events: min(f.Events-p.placed, lot.rb.Count()), Records: lot.rb.Count(), FirstTimestamp: lot.rb.FirstTimestamp(), Replaces: f.Pos}
 		frame := [1]SpoolWrite{{Queue: lot.lane.disk.q, SpoolMeta: m, Wire: lot.rb.Parts(nil), Checksum: lot.rb.WireChecksum()}}
-		if _, err := s.spooler.sp.Append(frame[:]); err != nil {
+		s.spooler.writing.Lock()
+		_, err := s.spooler.sp.Append(frame[:])
+		s.spooler.writing.Unlock()
+		if err != nil {
 			return err
 		}
 		p.placed += m.Events
