@@ -77,19 +77,17 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	e.Machine.Note = *note
 	r := &suite.Runner{Binary: binary, Progress: func(line string) { fmt.Fprintln(out, line) }}
 	defer func() { _ = r.Close() }()
-	if err := sweep(ctx, r, e, *where, *only, *each, out); err != nil {
+	save := func() error { // after each setting: a sweep takes hours
+		all := *e
+		return errors.Join(all.merge(*jsonFile), all.write(*jsonFile), all.document(*doc))
+	}
+	if err := sweep(ctx, r, e, *where, *only, *each, out, save); err != nil {
 		return err
 	}
-	if err := e.merge(*jsonFile); err != nil {
-		return err
-	}
-	if err := writeTables(out, e.Trials); err != nil {
-		return err
-	}
-	return errors.Join(e.write(*jsonFile), e.document(*doc))
+	return writeTables(out, e.Trials)
 }
 
-func sweep(ctx context.Context, r *suite.Runner, e *evidence, where, only string, each time.Duration, out io.Writer) error {
+func sweep(ctx context.Context, r *suite.Runner, e *evidence, where, only string, each time.Duration, out io.Writer, save func() error) error {
 	for _, p := range profiles() {
 		if !listed(where, p.Name) {
 			continue
@@ -114,6 +112,9 @@ func sweep(ctx context.Context, r *suite.Runner, e *evidence, where, only string
 				return err
 			}
 			e.Trials = append(e.Trials, trials...)
+			if err := save(); err != nil {
+				return err
+			}
 		}
 	}
 	if len(e.Trials) == 0 {
