@@ -187,22 +187,23 @@ func (s *Sink) sync() bool {
 	if len(groups) == 0 {
 		return false
 	}
+	var took time.Duration // of all: the first one's may cover the others
 	for i := range groups {
-		s.confirm(&groups[i])
+		took += s.confirm(&groups[i])
 	}
 	s.mu.Lock()
-	p.syncing = false
+	p.syncing, p.fastDisk = false, took < fastSync
 	s.mu.Unlock()
 	return true
 }
 
-// confirm makes a group durable and tells who waits for it; nobody when the disk does not confirm: they are left
-// to their own timeout. The lock is free.
-func (s *Sink) confirm(g *group) {
+// confirm makes a group durable, which took so long, and tells who waits for it; nobody when the disk does not
+// confirm: they are left to their own timeout. The lock is free.
+func (s *Sink) confirm(g *group) (took time.Duration) {
 	p := &s.spooler
 	start := time.Now()
 	err := p.sp.Sync(g.first, g.last)
-	took := time.Since(start)
+	took = time.Since(start)
 	if err == nil {
 		tell(g.acks)
 	}
@@ -214,10 +215,10 @@ func (s *Sink) confirm(g *group) {
 	if err != nil {
 		s.alarm("sync", "the disk did not confirm what was written; its clients get no 200 for that", "error", err)
 	}
-	p.fastDisk = took < fastSync
 	if len(p.acks) < 4 && cap(g.acks) <= 1024 {
 		p.acks = append(p.acks, g.acks[:0])
 	}
+	return took
 }
 
 // commit gives the batches of the request that have no frame one, with workersCommit, and makes it durable. What
@@ -240,7 +241,9 @@ func (w *worker) commit() {
 	if w.work = work; len(work) == 0 {
 		return
 	}
-	if g, _ := s.write(work); g.last != 0 {
-		s.confirm(&g)
+	if g, _ := s.write(work); g.last != 0 && s.confirm(&g) >= fastSync {
+		s.mu.Lock()
+		s.spooler.fastDisk = false
+		s.mu.Unlock()
 	}
 }
