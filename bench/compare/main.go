@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 )
@@ -48,7 +49,7 @@ func run(ctx context.Context, args []string, out io.Writer) (err error) {
 	flags.StringVar(&s.bench, "bench", "Decode/(heavy|small)/64K/(strict|lenient)|WithWork|Append|Stamp|Compress", "benchmarks, a regular expression")
 	flags.StringVar(&s.benchtime, "benchtime", "200ms", "time of one benchmark in one round")
 	flags.StringVar(&s.scenarios, "suite", "", "run these scenarios of the suite instead, separated by blanks")
-	flags.StringVar(&s.keep, "keep", "", "folder for base.txt and new.txt; empty: they are not kept")
+	flags.StringVar(&s.keep, "keep", "", "folder for base.txt and new.txt, or suite.txt; empty: they are not kept")
 	flags.IntVar(&s.rounds, "rounds", 8, "rounds; benchstat wants 6 at least")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -66,6 +67,9 @@ func run(ctx context.Context, args []string, out io.Writer) (err error) {
 		err = errors.Join(err, do(context.WithoutCancel(ctx), ".", "git", "worktree", "remove", "--force", tree))
 	}()
 	sides := []*side{{name: "base", tree: tree}, {name: "new", tree: "."}}
+	if s.scenarios != "" {
+		return programs(ctx, s, sides, dir, out)
+	}
 	if err := alternate(ctx, s, sides, dir, out); err != nil {
 		return err
 	}
@@ -90,6 +94,36 @@ func alternate(ctx context.Context, s *settings, sides []*side, dir string, out 
 	return nil
 }
 
+// programs measures both programs in one run of this tree's suite: against the same broker, in turn.
+func programs(ctx context.Context, s *settings, sides []*side, dir string, out io.Writer) error {
+	suite := filepath.Join(dir, "suite")
+	if err := do(ctx, ".", "go", "build", "-o", suite, "./bench/suite/cmd/suite"); err != nil {
+		return err
+	}
+	var bins []string
+	for _, x := range sides {
+		bins = append(bins, filepath.Join(dir, x.name+"-ingest"))
+		if err := do(ctx, x.tree, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", bins[len(bins)-1], "./cmd/ingest"); err != nil {
+			return err
+		}
+	}
+	args := append([]string{"-benchfmt", "-rounds", strconv.Itoa(s.rounds), "-against", bins[0], "-binary", bins[1]}, strings.Fields(s.scenarios)...)
+	cmd := exec.CommandContext(ctx, suite, args...)
+	cmd.Stderr = os.Stderr
+	results, err := cmd.Output()
+	if err != nil {
+		return err
+	}
+	if s.keep != "" {
+		dir = s.keep
+	}
+	file := filepath.Join(dir, "suite.txt")
+	if err := os.WriteFile(file, results, 0o644); err != nil {
+		return err
+	}
+	return stat(ctx, out, "-col", "/target", file)
+}
+
 // side is one of the two commits.
 type side struct {
 	name, tree string
@@ -99,19 +133,6 @@ type side struct {
 
 // build makes what is run in each round.
 func (x *side) build(ctx context.Context, s *settings, dir string) error {
-	if s.scenarios != "" {
-		bin, suite := filepath.Join(dir, x.name+"-ingest"), filepath.Join(dir, "suite")
-		if err := do(ctx, x.tree, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", bin, "./cmd/ingest"); err != nil {
-			return err
-		}
-		// Both are measured by this tree's suite.
-		if err := do(ctx, ".", "go", "build", "-o", suite, "./bench/suite/cmd/suite"); err != nil {
-			return err
-		}
-		args := append([]string{"-benchfmt", "-rounds", "1", "-binary", bin}, strings.Fields(s.scenarios)...)
-		x.commands = append(x.commands, exec.CommandContext(ctx, suite, args...))
-		return nil
-	}
 	for i, p := range strings.Fields(s.packages) {
 		bin := filepath.Join(dir, fmt.Sprintf("%s-%d.test", x.name, i))
 		if err := do(ctx, x.tree, "go", "test", "-c", "-o", bin, p); err != nil {
@@ -138,12 +159,12 @@ func (x *side) run(ctx context.Context) error {
 	return nil
 }
 
-// judge runs benchstat.
+// judge lets benchstat compare the two sides.
 func judge(ctx context.Context, s *settings, sides []*side, dir string, out io.Writer) error {
 	if s.keep != "" {
 		dir = s.keep
 	}
-	args := []string{"run", benchstat}
+	var args []string
 	for _, x := range sides {
 		file := filepath.Join(dir, x.name+".txt")
 		if err := os.WriteFile(file, x.results.Bytes(), 0o644); err != nil {
@@ -151,7 +172,12 @@ func judge(ctx context.Context, s *settings, sides []*side, dir string, out io.W
 		}
 		args = append(args, x.name+"="+file)
 	}
-	cmd := exec.CommandContext(ctx, "go", args...)
+	return stat(ctx, out, args...)
+}
+
+// stat runs benchstat.
+func stat(ctx context.Context, out io.Writer, args ...string) error {
+	cmd := exec.CommandContext(ctx, "go", append([]string{"run", benchstat}, args...)...)
 	cmd.Stdout, cmd.Stderr = out, os.Stderr
 	return cmd.Run()
 }

@@ -47,12 +47,12 @@ func (r *Report) Markdown(w io.Writer) error {
 	return err
 }
 
-// Benchmarks writes one line per row in Go's benchmark format, which benchstat reads.
+// Benchmarks writes one line per row in Go's benchmark format, which benchstat reads; -col /target compares targets.
 func (r *Report) Benchmarks(w io.Writer) error {
 	var b strings.Builder
 	for _, s := range r.Results {
 		for _, row := range s.Rows {
-			name := strings.NewReplacer(" ", "_", ",", "").Replace(s.Scenario.Name + "/" + row.Target + "/" + row.Load)
+			name := strings.NewReplacer(" ", "_", ",", "").Replace(s.Scenario.Name + "/target=" + row.Target + "/" + row.Load)
 			fmt.Fprintf(&b, "BenchmarkSuite/%s 1 %.0f events/s %.4f cpu-us/event %.3f p99-ms %.1f peak-MB\n",
 				name, row.EventsPerSec, ratio(1e6, row.EventsPerCPU), row.P99, float64(row.PeakRSS)/1e6)
 		}

@@ -50,6 +50,8 @@ type Target struct {
 	// (a TCP address that reads everything and acknowledges nothing) and "{dir}" (a folder of its own) are
 	// replaced in it.
 	Command []string `yaml:"command" json:"command,omitempty"`
+	// Binary is another build of ingest; empty: the one that the suite measures.
+	Binary string `yaml:"binary" json:"binary,omitempty"`
 	// Args are further arguments of ingest serve.
 	Args []string `yaml:"args" json:"args,omitempty"`
 	Env  []string `yaml:"env" json:"env,omitempty"`
@@ -202,4 +204,25 @@ func (l *Load) complete(s *Scenario, first bool) error {
 		}
 	}
 	return nil
+}
+
+// Against puts another build of ingest beside each target that is ingest, and leaves out all others. The names
+// begin with "base" and "new".
+func (s *Scenario) Against(binary string) {
+	var targets []Target
+	for _, t := range s.Targets {
+		if len(t.Command) > 0 {
+			continue
+		}
+		name := ""
+		if t.Name != "ingest" {
+			name = " " + t.Name
+		}
+		base := t
+		base.Name, base.Binary = "base"+name, binary
+		t.Name = "new" + name
+		targets = append(targets, base, t)
+	}
+	s.Targets = targets
+	s.WarmRounds = max(s.WarmRounds, 1)
 }

@@ -26,6 +26,22 @@ func TestBundledScenarios(t *testing.T) {
 	}
 }
 
+// TestAgainst: two builds of ingest side by side, and no program of others.
+func TestAgainst(t *testing.T) {
+	s, err := Parse([]byte("name: x\nloads: [{}]\ntargets: [{name: ingest, args: [a]}, {name: p, command: [p], ready: 'tcp:{listen}'}, {name: second}]"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Against("old")
+	var got []string
+	for _, x := range s.Targets {
+		got = append(got, fmt.Sprintf("%s %q %d", x.Name, x.Binary, len(x.Args)))
+	}
+	if want := `base "old" 1, new "" 1, base second "old" 0, new second "" 0`; strings.Join(got, ", ") != want || s.WarmRounds != 1 {
+		t.Errorf("%q, %d rounds to warm up", got, s.WarmRounds)
+	}
+}
+
 func TestScenariosThatMakeNoSense(t *testing.T) {
 	for text, want := range map[string]string{
 		"name: x\nlods: []":                                                   "unknown field",

@@ -48,6 +48,9 @@ func launch(ctx context.Context, t *Target, binary, brokers, topic string, cores
 	if p.dir, err = os.MkdirTemp("", "ingest-bench-"); err != nil {
 		return nil, err
 	}
+	if t.Binary != "" {
+		binary = t.Binary
+	}
 	o := proc.Options{Bin: binary, Env: t.Env}
 	if p.ours() {
 		o = proc.Serve(binary, brokers, topic, slices.Concat(more, t.Args)...)

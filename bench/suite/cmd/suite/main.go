@@ -32,11 +32,11 @@ func main() {
 }
 
 type settings struct {
-	out, binary, note, profiles string
-	scale                       float64
-	rounds                      int
-	benchfmt                    bool
-	names, args                 []string
+	out, binary, against, note, profiles string
+	scale                                float64
+	rounds                               int
+	benchfmt                             bool
+	names, args                          []string
 }
 
 func parse(args []string) (*settings, error) {
@@ -44,6 +44,7 @@ func parse(args []string) (*settings, error) {
 	flags := flag.NewFlagSet("suite", flag.ContinueOnError)
 	flags.StringVar(&s.out, "out", "", "folder for the report; empty: only print the tables")
 	flags.StringVar(&s.binary, "binary", "", "measure this ingest instead of building one")
+	flags.StringVar(&s.against, "against", "", "measure this other build of ingest as well, in turn (targets \"base\" and \"new\"), after a round that warms the broker")
 	flags.StringVar(&s.note, "note", "", "a sentence for the head of the report")
 	flags.StringVar(&s.profiles, "cpuprofile", "", "folder for a CPU profile of ingest per load")
 	flags.Float64Var(&s.scale, "scale", 1, "make warming up and measuring so many times as long; faults are left as they are")
@@ -87,6 +88,9 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		}
 		if s.rounds > 0 {
 			sc.Rounds = s.rounds
+		}
+		if s.against != "" {
+			sc.Against(s.against)
 		}
 		scenarios = append(scenarios, sc)
 	}
