@@ -160,7 +160,11 @@ func (r *Runner) session(ctx context.Context, s *Scenario, t *Target, round int,
 
 func (r *Runner) tell(s *Scenario, w *Row) {
 	if r.Progress != nil {
-		r.Progress(fmt.Sprintf("%-12s %-12s %-22s %s", s.Name, w.Target, w.Load, w.line()))
+		note := ""
+		if w.Round < 1 {
+			note = "  (to warm up: does not count)"
+		}
+		r.Progress(fmt.Sprintf("%-12s %-12s %-22s %s%s", s.Name, w.Target, w.Load, w.line(), note))
 	}
 }
 

@@ -207,8 +207,8 @@ func (l *Load) complete(s *Scenario, first bool) error {
 }
 
 // Against puts another build of ingest beside each target that is ingest, and leaves out all others. The names
-// begin with "base" and "new".
-func (s *Scenario) Against(binary string) {
+// begin with "base" and "new". An error: there is none that is ingest.
+func (s *Scenario) Against(binary string) error {
 	var targets []Target
 	for _, t := range s.Targets {
 		if len(t.Command) > 0 {
@@ -223,6 +223,10 @@ func (s *Scenario) Against(binary string) {
 		t.Name = "new" + name
 		targets = append(targets, base, t)
 	}
+	if len(targets) == 0 {
+		return fmt.Errorf("%s: no target is ingest: nothing to compare", s.Name)
+	}
 	s.Targets = targets
 	s.WarmRounds = max(s.WarmRounds, 1)
+	return nil
 }

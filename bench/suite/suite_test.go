@@ -32,13 +32,19 @@ func TestAgainst(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.Against("old")
+	if err := s.Against("old"); err != nil {
+		t.Fatal(err)
+	}
 	var got []string
 	for _, x := range s.Targets {
 		got = append(got, fmt.Sprintf("%s %q %d", x.Name, x.Binary, len(x.Args)))
 	}
 	if want := `base "old" 1, new "" 1, base second "old" 0, new second "" 0`; strings.Join(got, ", ") != want || s.WarmRounds != 1 {
 		t.Errorf("%q, %d rounds to warm up", got, s.WarmRounds)
+	}
+	s.Targets = []Target{{Name: "p", Command: []string{"p"}}}
+	if s.Against("old") == nil {
+		t.Error("nothing is compared, silently")
 	}
 }
 

@@ -53,7 +53,7 @@ func newTrial(p *profile, s *setting, value string, rows []*suite.Row) *trial {
 	return t
 }
 
-// noise: what differs by less is the same. It is about what two runs of one value differ by.
+// noise: what differs by less is the same. Two runs of one value may differ by more, hence sweep.
 const noise = 0.10
 
 // knee chooses among the values of one setting in one profile. The default stays unless another value sustains

@@ -192,7 +192,7 @@ func (s *Sink) sync() bool {
 		took += s.confirm(&groups[i])
 	}
 	s.mu.Lock()
-	p.syncing, p.fastDisk = false, took < fastSync
+	p.syncing, p.fastDisk = false, took < s.deps.fastSync
 	s.mu.Unlock()
 	return true
 }
@@ -241,7 +241,7 @@ func (w *worker) commit() {
 	if w.work = work; len(work) == 0 {
 		return
 	}
-	if g, _ := s.write(work); g.last != 0 && s.confirm(&g) >= fastSync {
+	if g, _ := s.write(work); g.last != 0 && s.confirm(&g) >= s.deps.fastSync {
 		s.mu.Lock()
 		s.spooler.fastDisk = false
 		s.mu.Unlock()

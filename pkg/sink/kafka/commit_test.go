@@ -6,22 +6,12 @@ import (
 	"time"
 )
 
-// slowly makes a spool's disk one that takes its time to confirm.
-func slowly(open func() (Spool, error)) func() (Spool, error) {
-	return func() (Spool, error) {
-		sp, err := open()
-		if err != nil {
-			return nil, err
-		}
-		return slowDisk{sp}, nil
+// speed is Deps.fastSync for a disk that is slow, or fast, whatever the machine does.
+func speed(slow bool) time.Duration {
+	if slow {
+		return -1
 	}
-}
-
-type slowDisk struct{ Spool }
-
-func (d slowDisk) Sync(first, last uint64) error {
-	time.Sleep(2 * fastSync)
-	return d.Spool.Sync(first, last)
+	return time.Hour
 }
 
 // committed counts the frames that were written for batches which a worker had taken already.
@@ -46,8 +36,8 @@ func (c *committed) Append(frames []SpoolWrite) (int, error) {
 	return c.Spool.Append(frames)
 }
 
-// Where the disk confirms at once workers write the frames of what they send, one group for each request; else the spooler
-// does, before they take it.
+// Where the disk confirms at once workers write the frames of what they send; else the spooler does, before they
+// take it.
 func TestWorkersCommitOnAFastDisk(t *testing.T) {
 	for _, slow := range []bool{false, true} {
 		t.Run(fmt.Sprint("slow ", slow), func(t *testing.T) {
@@ -57,10 +47,7 @@ func TestWorkersCommitOnAFastDisk(t *testing.T) {
 			opened := make(chan struct{}) // s is set
 			s, _ = spooling(t, c, "", func(cfg *Config, d *Deps) {
 				open := NewTestDisk(t).Open
-				if slow {
-					open = slowly(open)
-				}
-				cfg.Settle = SettleOnDisk
+				cfg.Settle, d.fastSync = SettleOnDisk, speed(slow)
 				d.OpenSpool = func() (Spool, error) {
 					<-opened
 					sp, err := open()
@@ -95,7 +82,9 @@ func TestWorkersCommitOnAFastDisk(t *testing.T) {
 // Frames that the spooler left to itself to confirm are confirmed all the same when the disk becomes slow in between.
 func TestDiskBecomesSlowBetweenSubmitAndSync(t *testing.T) {
 	c := cluster(t, 1)
-	s, _ := spooling(t, c, "", func(cfg *Config, d *Deps) { cfg.Settle, d.OpenSpool = SettleOnDisk, NewTestDisk(t).Open })
+	s, _ := spooling(t, c, "", func(cfg *Config, d *Deps) {
+		cfg.Settle, d.OpenSpool, d.fastSync = SettleOnDisk, NewTestDisk(t).Open, speed(true)
+	})
 	waitFor(t, func() bool { return s.Ready() == nil && !s.held() })
 	var ack ackCount
 	waitFor(t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return s.spooler.asleep })

@@ -93,6 +93,8 @@ type Deps struct {
 	// called from a goroutine of the sink, and again each second while it fails. The sink closes what it
 	// returns. Nothing is sent before it has returned, but for an error.
 	OpenSpool func() (Spool, error)
+
+	fastSync time.Duration // tests: in place of the constant; negative: no disk is fast
 }
 
 const (

@@ -73,9 +73,7 @@ func (k *killings) run() {
 			cfg.Settle, cfg.Codec = k.settle, []recordbatch.Codec{recordbatch.None, recordbatch.Snappy}[k.rng.IntN(2)]
 			cfg.RequestTimeout, cfg.MetadataTTL = 250*time.Millisecond, 100*time.Millisecond
 			d.Dial, d.OpenSpool, d.Logger = n.dial, k.disk.Open, nil
-			if k.slow {
-				d.OpenSpool = slowly(d.OpenSpool)
-			}
+			d.fastSync = speed(k.slow)
 		})
 		var killed atomic.Bool
 		var mu sync.Mutex

@@ -8,8 +8,8 @@ import (
 )
 
 // batch is one record batch on its way, with those who wait for it. All fields are guarded by Sink.mu,
-// but rb belongs to the worker that carries the batch while its lane is busy. The spooler reads rb too,
-// while writing is set: then it does not change and is not released.
+// but rb belongs to the worker that carries the batch while its lane is busy. Whoever writes its
+// frame, the spooler or that worker, reads rb while writing is set: then it does not change and is not released.
 type batch struct {
 	lane   *lane
 	rb     *recordbatch.Batch // nil: it is on disk only
@@ -32,7 +32,7 @@ type batch struct {
 	held     int64     // its part of topic.held
 
 	pos      uint64 // of its frame in the spool; 0: it has none
-	writing  bool   // the spooler reads it
+	writing  bool   // its frame is being written
 	answered bool   // it was acknowledged while writing; the spooler settles it
 	loaded   bool   // rb was read from its frame, and goes when the request ends
 	dropped  bool   // given up, not sent

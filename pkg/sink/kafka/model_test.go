@@ -75,9 +75,7 @@ func newModel(t *testing.T, seed uint64) *model {
 		if seed >= 4 {
 			cfg.Settle = []Settle{SettleOnKafka, SettleOnDisk, SettleAtOnce}[seed%3]
 			d.OpenSpool = OpenTestSpool(t, t.TempDir(), 64<<20)
-			if rng.IntN(2) == 0 {
-				d.OpenSpool = NewTestDisk(t).Open // confirms at once
-			}
+			d.fastSync = speed(rng.IntN(2) == 0)
 		}
 	})
 	return m

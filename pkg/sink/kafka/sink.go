@@ -88,6 +88,9 @@ func New(cfg Config, deps Deps) (*Sink, error) {
 	if deps.Logger == nil {
 		deps.Logger = slog.New(slog.DiscardHandler)
 	}
+	if deps.fastSync == 0 {
+		deps.fastSync = fastSync
+	}
 	cl, err := newClient(&cfg, &deps)
 	if err != nil {
 		return nil, err

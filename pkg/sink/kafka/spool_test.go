@@ -309,10 +309,7 @@ func TestDiskFailsForAWhile(t *testing.T) {
 				c := cluster(t, 2)
 				disk := NewTestDisk(t)
 				s, n := spooling(t, c, "", func(cfg *Config, d *Deps) {
-					cfg.Settle, d.OpenSpool = settle, disk.Open
-					if slow {
-						d.OpenSpool = slowly(disk.Open)
-					}
+					cfg.Settle, d.OpenSpool, d.fastSync = settle, disk.Open, speed(slow)
 				})
 				waitFor(t, func() bool { return s.Ready() == nil })
 				disk.Limit(0)

@@ -12,7 +12,7 @@ import (
 // disk to have them. All fields but the last ones are guarded by Sink.mu.
 //
 // It has two reasons to write. Commit (SettleOnDisk): every batch gets a frame before it is sent, and those
-// who wait for it are told when the frame is durable. Spill: an appender has found no room for longer than
+// who wait for it are told when the frame is durable; on a fast disk workers do that for what they send. Spill: an appender has found no room for longer than
 // its patience; batches get frames and their memory goes, from the lanes that cannot send first.
 type spooler struct {
 	sp      Spool // nil: none, or not open yet
@@ -85,10 +85,10 @@ const (
 	patienceNobodyWaits = 20 * time.Millisecond
 	patienceForKafka    = 250 * time.Millisecond
 	patienceOverflowing = 10 * time.Millisecond // with SettleOnKafka: once it has begun
+	// fastSync: a disk that answers sooner is not worth another goroutine's wake-up.
+	fastSync = 100 * time.Microsecond
 	// calmAfter is how long nothing has gone to disk, and nothing is left there, until the overflow is said to
 	// be over.
-	// fastSync: a disk that answers sooner is not worth another goroutine's wake-up.
-	fastSync  = 100 * time.Microsecond
 	calmAfter = 5 * time.Second
 )
 

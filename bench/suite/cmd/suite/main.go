@@ -90,7 +90,9 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 			sc.Rounds = s.rounds
 		}
 		if s.against != "" {
-			sc.Against(s.against)
+			if err := sc.Against(s.against); err != nil {
+				return err
+			}
 		}
 		scenarios = append(scenarios, sc)
 	}
