@@ -42,6 +42,12 @@ func (r *Report) Markdown(w io.Writer) error {
 		for _, row := range rows {
 			fmt.Fprintf(&b, "| %s |\n", strings.Join(row, " | "))
 		}
+		for i, p := range s.Pairs() {
+			if i == 0 {
+				b.WriteString("\n")
+			}
+			fmt.Fprintf(&b, "- %s\n", p)
+		}
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
@@ -75,6 +81,7 @@ type section struct {
 	Name, Title, Text, How string
 	Head                   []string
 	Rows                   [][]string
+	Pairs                  []Pairs
 	Charts                 []template.HTML
 }
 
@@ -82,7 +89,7 @@ func (r *Report) view() *view {
 	v := &view{Machine: r.Machine, Problems: r.Problems(), LeftOut: r.LeftOut}
 	for _, s := range r.Results {
 		head, rows := s.table()
-		x := section{Name: s.Scenario.Name, Title: s.Scenario.Title, Text: s.Scenario.Text, How: s.Scenario.how(), Head: head, Rows: rows}
+		x := section{Name: s.Scenario.Name, Title: s.Scenario.Title, Text: s.Scenario.Text, How: s.Scenario.how(), Head: head, Rows: rows, Pairs: s.Pairs()}
 		for _, c := range s.Charts() {
 			x.Charts = append(x.Charts, template.HTML(c.SVG())) //nolint:gosec // made here, and escaped there
 		}
@@ -105,7 +112,11 @@ func (s *Scenario) how() string {
 	if most != least {
 		measured += " to " + most.String()
 	}
-	text := fmt.Sprintf("%s; %d round(s); %s measured per load, after a warm-up", kafka, s.Rounds, measured)
+	rounds := fmt.Sprintf("%d round(s)", s.Rounds)
+	if s.Interleaved {
+		rounds += " of all targets in turn, which run side by side"
+	}
+	text := fmt.Sprintf("%s; %s; %s measured per load, after a warm-up", kafka, rounds, measured)
 	if s.CPU > 0 {
 		text += fmt.Sprintf("; at most %g of a core for the program", s.CPU)
 	}
@@ -167,6 +178,7 @@ th:first-child,td:first-child{text-align:left;padding-left:0}
 <table><tr>{{range .Head}}<th>{{.}}</th>{{end}}</tr>
 {{range .Rows}}<tr>{{range .}}<td>{{.}}</td>{{end}}</tr>
 {{end}}</table>
-<div class="charts">{{range .Charts}}{{.}}{{end}}</div>
+{{with .Pairs}}<ul>{{range .}}<li>{{.}}</li>{{end}}</ul>
+{{end}}<div class="charts">{{range .Charts}}{{.}}{{end}}</div>
 {{end}}</body></html>
 `))

@@ -58,23 +58,37 @@ func (r *Runner) Run(ctx context.Context, s *Scenario) (*Result, error) {
 		return nil, err
 	}
 	out := &Result{Scenario: s}
+	if s.Interleaved {
+		return out, r.interleaved(ctx, out)
+	}
 	for round := 1 - s.WarmRounds; round <= s.Rounds; round++ {
 		for i := range s.Targets {
-			t := &s.Targets[i]
-			if round%2 == 0 {
-				t = &s.Targets[len(s.Targets)-1-i] // what goes first meets a colder broker
-			}
+			t := &s.Targets[s.turn(round, i)]
 			rows, err := r.round(ctx, s, t, round)
-			if round < 1 {
-				rows = slices.DeleteFunc(rows, func(w *Row) bool { return w.Problem == "" })
-			}
-			out.Rows = append(out.Rows, rows...)
+			out.keep(rows...)
 			if err != nil {
 				return out, fmt.Errorf("%s: %s, round %d: %w", s.Name, t.Name, round, err)
 			}
 		}
 	}
 	return out, nil
+}
+
+// turn is the target that is i-th in a round: what goes first meets a colder broker.
+func (s *Scenario) turn(round, i int) int {
+	if round%2 == 0 {
+		return len(s.Targets) - 1 - i
+	}
+	return i
+}
+
+// keep adds rows; of rounds that only warm up, those with a problem.
+func (r *Result) keep(rows ...*Row) {
+	for _, w := range rows {
+		if w.Round > 0 || w.Problem != "" {
+			r.Rows = append(r.Rows, w)
+		}
+	}
 }
 
 func (r *Runner) start(ctx context.Context, k Kafka) (err error) {
@@ -110,52 +124,118 @@ func (r *Runner) round(ctx context.Context, s *Scenario, t *Target, round int) (
 	return rows, nil
 }
 
-// session runs loads against one process and then checks what is in the topic. first is what the scenario's
-// first load reached; 0 when it is one of these.
-func (r *Runner) session(ctx context.Context, s *Scenario, t *Target, round int, loads []Load, first float64) (rows []*Row, err error) {
+// session is one process, its topic, and what it is answerable for.
+type session struct {
+	p     *process
+	topic string
+	a     account
+}
+
+// open makes topics and starts a process.
+func (r *Runner) open(ctx context.Context, s *Scenario, t *Target, l *Load) (_ *session, err error) {
 	r.topics++
-	topic := fmt.Sprintf("bench-%d", r.topics)
-	if err := r.broker.CreateTopic(topic, loads[0].Partitions, topicConfigs()); err != nil {
+	x := &session{topic: fmt.Sprintf("bench-%d", r.topics)}
+	if err := r.broker.CreateTopic(x.topic, l.Partitions, topicConfigs()); err != nil {
 		return nil, err
 	}
-	if err := r.broker.CreateTopic(topic+".dlq", 1, topicConfigs()); err != nil {
+	if err := r.broker.CreateTopic(x.topic+".dlq", 1, topicConfigs()); err != nil {
 		return nil, err
 	}
-	args := slices.Concat(s.Args, loads[0].Args, r.Args)
+	args := slices.Concat(s.Args, l.Args, r.Args)
 	if r.Profiles != "" {
 		args = append(args, "--pprof")
 	}
-	p, err := launch(ctx, t, r.Binary, r.broker.Bootstrap(), topic, s.CPU, args...)
+	x.p, err = launch(ctx, t, r.Binary, r.broker.Bootstrap(), x.topic, s.CPU, args...)
+	return x, err
+}
+
+// run measures one load. first is what the scenario's first load reached.
+func (r *Runner) run(ctx context.Context, s *Scenario, x *session, l Load, round int, first float64) (row *Row, err error) {
+	if r.Adjust != nil {
+		l = r.Adjust(l)
+	}
+	if l.Search != nil {
+		row, err = r.search(ctx, x.p, &l, round, &x.a)
+	} else if row, err = r.load(ctx, x.p, &l, round, first); err == nil {
+		x.a.add(row)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w; %s said:\n%s", l.Name, err, x.p.target.Name, tail(x.p.Stderr()))
+	}
+	r.tell(s, row)
+	return row, nil
+}
+
+// end stops the process and checks what is in the topic. last is its last row and gets the problem that was found.
+func (r *Runner) end(ctx context.Context, s *Scenario, x *session, last *Row) error {
+	problem, err := r.settle(ctx, x.p, x.topic, &x.a)
+	if problem != "" && last.Problem == "" {
+		last.Problem = problem
+		r.tell(s, last)
+	}
+	return err
+}
+
+// session runs loads against one process and then checks what is in the topic. first is what the scenario's
+// first load reached; 0 when it is one of these.
+func (r *Runner) session(ctx context.Context, s *Scenario, t *Target, round int, loads []Load, first float64) (rows []*Row, err error) {
+	x, err := r.open(ctx, s, t, &loads[0])
 	if err != nil {
 		return nil, err
 	}
-	defer p.close()
-	var a account
+	defer x.p.close()
 	for _, l := range loads {
-		if r.Adjust != nil {
-			l = r.Adjust(l)
-		}
-		var row *Row
-		if l.Search != nil {
-			row, err = r.search(ctx, p, &l, round, &a)
-		} else if row, err = r.load(ctx, p, &l, round, first); err == nil {
-			a.add(row)
-		}
+		row, err := r.run(ctx, s, x, l, round, first)
 		if err != nil {
-			return rows, fmt.Errorf("%s: %w; %s said:\n%s", l.Name, err, t.Name, tail(p.Stderr()))
+			return rows, err
 		}
 		rows = append(rows, row)
 		if first == 0 {
 			first = row.EventsPerSec
 		}
-		r.tell(s, row)
 	}
-	problem, err := r.settle(ctx, p, topic, &a)
-	if last := rows[len(rows)-1]; problem != "" && last.Problem == "" {
-		last.Problem = problem
-		r.tell(s, last)
+	return rows, r.end(ctx, s, x, rows[len(rows)-1])
+}
+
+// interleaved runs all rounds of a load against processes that live side by side.
+func (r *Runner) interleaved(ctx context.Context, out *Result) error {
+	for _, l := range out.Scenario.Loads {
+		if err := r.beside(ctx, out, l); err != nil {
+			return fmt.Errorf("%s: %w", out.Scenario.Name, err)
+		}
 	}
-	return rows, err
+	return nil
+}
+
+func (r *Runner) beside(ctx context.Context, out *Result, l Load) error {
+	s := out.Scenario
+	open := make([]*session, len(s.Targets))
+	for i := range s.Targets {
+		x, err := r.open(ctx, s, &s.Targets[i], &l)
+		if err != nil {
+			return err
+		}
+		defer x.p.close()
+		open[i] = x
+	}
+	last := make([]*Row, len(s.Targets))
+	for round := 1 - s.WarmRounds; round <= s.Rounds; round++ {
+		for i := range s.Targets {
+			i = s.turn(round, i)
+			row, err := r.run(ctx, s, open[i], l, round, 0)
+			if err != nil {
+				return err
+			}
+			out.keep(row)
+			last[i] = row
+		}
+	}
+	for i, x := range open {
+		if err := r.end(ctx, s, x, last[i]); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (r *Runner) tell(s *Scenario, w *Row) {

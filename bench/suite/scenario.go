@@ -6,6 +6,7 @@ package suite
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/goccy/go-yaml"
@@ -29,7 +30,12 @@ type Scenario struct {
 	WarmRounds int `yaml:"warmRounds" json:"warmRounds"`
 	// Shared runs all loads of a round against one process, one after the other. Otherwise each load has a
 	// new process and a new topic.
-	Shared   bool     `yaml:"shared" json:"shared"`
+	Shared bool `yaml:"shared" json:"shared"`
+	// Interleaved keeps the processes of all targets running through all rounds of a load; the load goes to them
+	// in turn. Rounds can then be short and many, what the machine does to one it does to its neighbour as well,
+	// and the summary has the ratio of their costs, pair by pair.
+	Interleaved bool `yaml:"interleaved" json:"interleaved,omitempty"`
+
 	WarmUp   Duration `yaml:"warmUp" json:"warmUp"`     // before each load, with its own load; 2s
 	Duration Duration `yaml:"duration" json:"duration"` // that is measured of each load; 6s
 	Loads    []Load   `yaml:"loads" json:"loads"`
@@ -159,6 +165,9 @@ func (s *Scenario) complete() error {
 		if t.Name == "" || len(t.Command) > 0 && t.Ready == "" {
 			return errors.New("a target needs a name, and a command needs a ready probe")
 		}
+	}
+	if s.Interleaved && (s.Shared || slices.ContainsFunc(s.Loads, func(l Load) bool { return l.Share > 0 || l.Search != nil })) {
+		return errors.New("loads that are interleaved are not shared, no search, and no share of the first one")
 	}
 	for i := range s.Loads {
 		if err := s.Loads[i].complete(s, i == 0); err != nil {

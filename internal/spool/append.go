@@ -21,7 +21,7 @@ type Meta struct {
 // reserve is what Append leaves of MaxBytes to frames that replace others.
 func (c *Config) reserve() int64 { return min(c.MaxBytes/8, 2<<20) }
 
-// The free space is asked for again when so many bytes were written, or, where there is plenty, a part of it.
+// The free space is asked for again when files have grown by so many bytes, or, where there is plenty, a part of it.
 const (
 	freeStep     = 1 << 20
 	freePart     = 16
@@ -34,7 +34,7 @@ type writer struct {
 	heads       []byte
 	mark        [markBytes]byte
 	vec         [][]byte
-	allowance   int64     // bytes that may be written before the free space is asked for again
+	allowance   int64     // bytes that files may grow by before the free space is asked for again
 	retryAt     time.Time // when latched: not before this
 }
 
@@ -168,13 +168,12 @@ func (s *Spool) append(frames []Write) error {
 	if err != nil {
 		return s.writeFailed(g, err)
 	}
-	s.allowance -= size
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i := range frames {
 		s.writtenLocked(&frames[i], g)
 	}
-	g.grownLocked(s, g.size+markBytes)
+	s.allowance -= g.grownLocked(s, g.size+markBytes)
 	if s.latched != nil {
 		s.latched = nil
 		s.log.Info("the spool can be written again", "segment", g.name)
@@ -243,8 +242,12 @@ func (s *Spool) writable(size, reserve int64) (*segment, error) {
 	if p.segment != nil {
 		return p.segment, nil
 	}
+	spare := s.takeSpare() // first: then the file of the segment that ends can be the next spare one
 	s.endActive()
-	g, err := s.newSegment()
+	if spare == nil {
+		spare = s.takeSpare()
+	}
+	g, err := s.newSegment(spare)
 	if err != nil {
 		return nil, s.latch(err)
 	}

@@ -7,7 +7,12 @@ import (
 )
 
 // OS is the operating system's file system.
-type OS struct{}
+type OS struct {
+	memory bool // there is no disk below: set by in
+}
+
+// in is the file system for what is in dir.
+func (OS) in(dir string) OS { return OS{memory: dirInMemory(dir)} }
 
 // MkdirAll implements FS.
 func (OS) MkdirAll(dir string) error { return os.MkdirAll(dir, 0o700) }
@@ -58,10 +63,18 @@ func (OS) List(dir string) ([]FileInfo, error) {
 func (OS) Remove(name string) error { return os.Remove(name) }
 
 // Rename implements FS.
-func (OS) Rename(from, to string) error { return os.Rename(from, to) }
+func (o OS) Rename(from, to string) error {
+	if o.memory {
+		return renameRaw(from, to)
+	}
+	return os.Rename(from, to)
+}
 
 // SyncDir implements FS.
-func (OS) SyncDir(dir string) error {
+func (o OS) SyncDir(dir string) error {
+	if o.memory {
+		return nil // nothing outlives the machine
+	}
 	d, err := os.Open(dir)
 	if err != nil {
 		return err

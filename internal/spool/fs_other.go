@@ -28,7 +28,11 @@ func (OS) Lock(name string) (io.Closer, error) {
 	return f, nil
 }
 
-// bootID is not known here: a kill and a loss of power look the same.
 func inMemory(int) bool { return false }
 
+func dirInMemory(string) bool { return false }
+
+func renameRaw(from, to string) error { return os.Rename(from, to) }
+
+// bootID is not known here: a kill and a loss of power look the same.
 func bootID() string { return "unknown" }

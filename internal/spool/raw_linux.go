@@ -3,6 +3,7 @@
 package spool
 
 import (
+	"os"
 	"syscall"
 	"unsafe"
 
@@ -55,6 +56,24 @@ func (f *osFile) fdatasync() error {
 	}
 	if _, _, errno := syscall.RawSyscall(unix.SYS_FDATASYNC, uintptr(f.fd), 0, 0); errno != 0 {
 		return errno
+	}
+	return nil
+}
+
+// renameRaw is os.Rename for plain files.
+func renameRaw(from, to string) error {
+	old, err := unix.BytePtrFromString(from)
+	if err != nil {
+		return err
+	}
+	name, err := unix.BytePtrFromString(to)
+	if err != nil {
+		return err
+	}
+	at := unix.AT_FDCWD
+	_, _, errno := syscall.RawSyscall6(unix.SYS_RENAMEAT2, uintptr(at), uintptr(unsafe.Pointer(old)), uintptr(at), uintptr(unsafe.Pointer(name)), 0, 0)
+	if errno != 0 {
+		return &os.LinkError{Op: "rename", Old: from, New: to, Err: errno}
 	}
 	return nil
 }

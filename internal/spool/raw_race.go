@@ -2,10 +2,16 @@
 
 package spool
 
-import "golang.org/x/sys/unix"
+import (
+	"os"
+
+	"golang.org/x/sys/unix"
+)
 
 // The race detector must see the calls.
 
 func (f *osFile) pwritev(bufs [][]byte, off int64) (int, error) { return unix.Pwritev(f.fd, bufs, off) }
+
+func renameRaw(from, to string) error { return os.Rename(from, to) }
 
 func (f *osFile) fdatasync() error { return unix.Fdatasync(f.fd) }

@@ -43,13 +43,13 @@ func (s *Spool) closeIfUnused(g *segment) {
 	}
 }
 
-// grownLocked notes that the file is at least length bytes long.
-func (g *segment) grownLocked(s *Spool, length int64) {
-	if grown := length - g.length; grown > 0 {
-		g.length += grown
-		g.charged += grown
-		s.used += grown
-	}
+// grownLocked notes that the file is at least length bytes long, and returns by how much it has grown.
+func (g *segment) grownLocked(s *Spool, length int64) int64 {
+	grown := max(length-g.length, 0)
+	g.length += grown
+	g.charged += grown
+	s.used += grown
+	return grown
 }
 
 // retireLocked ends the active segment; it is returned, to be buried, when all its frames are done.
@@ -100,12 +100,12 @@ func (s *Spool) removeFile(name string) {
 	}
 }
 
-// newSegment begins the next segment and makes it the active one. s.writing is held.
-func (s *Spool) newSegment() (*segment, error) {
+// newSegment begins the next segment and makes it the active one. spare is its file; nil: a new one. s.writing is held.
+func (s *Spool) newSegment(spare *spareFile) (*segment, error) {
 	g := &segment{number: s.nextSegment, salt: newSalt()}
 	g.name = segmentName(g.number, g.salt)
 	s.nextSegment++
-	if err := s.openSegment(g); err != nil {
+	if err := s.openSegment(g, spare); err != nil {
 		return nil, err
 	}
 	s.mu.Lock()
@@ -119,8 +119,7 @@ func (s *Spool) newSegment() (*segment, error) {
 }
 
 // openSegment gives g its file: the spare one under a new name, or a new one.
-func (s *Spool) openSegment(g *segment) error {
-	spare := s.takeSpare()
+func (s *Spool) openSegment(g *segment, spare *spareFile) error {
 	if spare == nil {
 		file, err := s.fs.Create(s.path(g.name))
 		if err != nil {

@@ -158,6 +158,9 @@ func Open(cfg Config, deps Deps) (*Spool, error) {
 	if err := s.fs.MkdirAll(cfg.Dir); err != nil {
 		return nil, fmt.Errorf("spool: %w", err)
 	}
+	if o, ok := s.fs.(OS); ok {
+		s.fs = o.in(cfg.Dir)
+	}
 	lock, err := s.fs.Lock(s.path(lockName))
 	if err != nil {
 		return nil, err

@@ -90,7 +90,7 @@ func (b *Batch) tryAppendSlow(ts int64, key, value []byte, headers []sink.Header
 	last := len(b.chunks) - 1
 	b.tail = b.chunks[last][end-last*ChunkSize:]
 	if b.pool != nil && b.pool.sumEarly && last >= earlyChunks {
-		b.sumWhole(last)
+		b.sumTo(last * ChunkSize)
 	}
 	return true
 }

@@ -103,17 +103,13 @@ func (b *Batch) putHeader() {
 
 // checksum is the CRC-32C from the attributes to the end.
 func (b *Batch) checksum() uint32 {
-	crc, i := uint32(0), 0
-	if n := b.sum.end; n == 0 {
-		crc = crc32.Update(0, castagnoli, b.part(0)[offAttributes:])
-		i = 1
-	} else {
-		crc = crc32.Update(0, castagnoli, b.chunks[0][offAttributes:Overhead])
-		crc = joined(crc, b.sum.crc, n-Overhead)
-		i = n / ChunkSize
+	if b.sum.end > 0 {
+		b.sumTo(b.size)
+		return b.sum.behind(crc32.Update(0, castagnoli, b.chunks[0][offAttributes:Overhead]))
 	}
-	for ; i < len(b.chunks); i++ {
-		crc = crc32.Update(crc, castagnoli, b.part(i))
+	crc := crc32.Update(0, castagnoli, b.part(0)[offAttributes:])
+	for i := range b.chunks[1:] {
+		crc = crc32.Update(crc, castagnoli, b.part(i+1))
 	}
 	return crc
 }

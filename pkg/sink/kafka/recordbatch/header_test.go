@@ -67,7 +67,8 @@ func TestJoinedCRCs(t *testing.T) {
 			if cut > end {
 				continue
 			}
-			if got := joined(crc32.Checksum(buf[:cut], castagnoli), crc32.Checksum(buf[cut:end], castagnoli), end-cut); got != want {
+			s := sum{crc: crc32.Checksum(buf[cut:end], castagnoli), end: Overhead + end - cut}
+			if got := s.behind(crc32.Checksum(buf[:cut], castagnoli)); got != want {
 				t.Errorf("%d bytes cut at %d: %08x, want %08x", end, cut, got, want)
 			}
 		}

@@ -1,0 +1,84 @@
+package suite
+
+import (
+	"fmt"
+	"slices"
+)
+
+// leastPairs is how many pairs an interval of 95 % takes: with five, all lie on one side of the median in 6 % of the cases.
+const leastPairs = 6
+
+// Pairs compares what an event costs with two targets that were measured in turn. Each pair is two neighbours in
+// time, so that what changes slowly on a noisy machine changes both.
+type Pairs struct {
+	Load   string
+	Target string
+	Base   string // the scenario's first target
+	// More is the additional CPU time per event, as a share of the base's: the median of the pairs.
+	More float64
+	// Low and High are the interval that has the true median with 95 % certainty, whatever the distribution.
+	Low, High float64
+	N         int
+}
+
+// Pairs compares each target with the first one. Only interleaved scenarios have pairs.
+func (r *Result) Pairs() (list []Pairs) {
+	s := r.Scenario
+	if !s.Interleaved {
+		return nil
+	}
+	for _, t := range s.Targets[1:] {
+		for _, l := range s.Loads {
+			ratios := r.ratios(l.Name, s.Targets[0].Name, t.Name)
+			if len(ratios) < leastPairs {
+				continue
+			}
+			low, high := interval(ratios)
+			list = append(list, Pairs{l.Name, t.Name, s.Targets[0].Name, median(ratios) - 1, low - 1, high - 1, len(ratios)})
+		}
+	}
+	return list
+}
+
+// ratios are the costs of an event with a target, each divided by that with base in the same round.
+func (r *Result) ratios(load, base, target string) (list []float64) {
+	cost := map[int]float64{}
+	for _, w := range r.Rows {
+		if w.Load == load && w.Target == base && w.Round > 0 && w.EventsPerCPU > 0 {
+			cost[w.Round] = 1 / w.EventsPerCPU
+		}
+	}
+	for _, w := range r.Rows {
+		if c := cost[w.Round]; w.Load == load && w.Target == target && c > 0 && w.EventsPerCPU > 0 {
+			list = append(list, 1/w.EventsPerCPU/c)
+		}
+	}
+	return list
+}
+
+// interval is the sign test's: the k-th value from either end, with the greatest k whose two tails of a fair
+// coin's distribution hold no more than 5 %.
+func interval(values []float64) (low, high float64) {
+	slices.Sort(values)
+	n := len(values)
+	p, tail := 1.0, 0.0 // of i heads in n throws, and of at most i
+	for range n {
+		p /= 2
+	}
+	k := 0
+	for i := 0; i < n/2; i++ {
+		if tail += p; 2*tail > 0.05 {
+			break
+		}
+		k = i + 1
+		p = p * float64(n-i) / float64(i+1)
+	}
+	k = max(k, 1)
+	return values[k-1], values[n-k]
+}
+
+// String is one line of a report.
+func (p Pairs) String() string {
+	return fmt.Sprintf("%s: %s costs %+.1f %% CPU per event beside %s (95 %%: %+.1f to %+.1f; %d pairs)",
+		p.Load, p.Target, 100*p.More, p.Base, 100*p.Low, 100*p.High, p.N)
+}
