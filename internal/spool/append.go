@@ -174,6 +174,9 @@ func (s *Spool) append(frames []Write) error {
 		s.writtenLocked(&frames[i], g)
 	}
 	s.allowance -= g.grownLocked(s, g.size+markBytes)
+	if s.memory {
+		s.durable = s.tail
+	}
 	if s.latched != nil {
 		s.latched = nil
 		s.log.Info("the spool can be written again", "segment", g.name)

@@ -10,10 +10,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// On a file system in memory a write only copies and a sync does nothing. The runtime need not be told of such
-// calls: each one that it is told of wakes its monitor thread when the process was idle, and that costs more CPU
-// than the copying (ADR 24 has the same for sockets). Calls over mostRaw bytes, which only a frame of more than that
-// makes, stay ordinary. The monitor need not be woken from here: the sockets do that now and then.
+// On a file system in memory a write only copies. The runtime need not be told of such calls: each one that it is
+// told of wakes its monitor thread when the process was idle, and that costs more CPU than the copying (ADR 24 has
+// the same for sockets). Writes over mostRaw bytes, which only a frame of more than that makes, stay ordinary. The
+// monitor need not be woken from here: the sockets do that now and then.
 const mostRaw = maxTogether + 64<<10 // with heads
 
 // pwritev writes at most maxVec buffers.
@@ -48,16 +48,6 @@ func (f *osFile) raw(bufs [][]byte) bool {
 		size += len(b)
 	}
 	return size <= mostRaw
-}
-
-func (f *osFile) fdatasync() error {
-	if !f.memory {
-		return unix.Fdatasync(f.fd)
-	}
-	if _, _, errno := syscall.RawSyscall(unix.SYS_FDATASYNC, uintptr(f.fd), 0, 0); errno != 0 {
-		return errno
-	}
-	return nil
 }
 
 // renameRaw is os.Rename for plain files.

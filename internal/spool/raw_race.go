@@ -13,5 +13,3 @@ import (
 func (f *osFile) pwritev(bufs [][]byte, off int64) (int, error) { return unix.Pwritev(f.fd, bufs, off) }
 
 func renameRaw(from, to string) error { return os.Rename(from, to) }
-
-func (f *osFile) fdatasync() error { return unix.Fdatasync(f.fd) }

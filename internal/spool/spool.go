@@ -97,12 +97,14 @@ func (d Deps) withDefaults() Deps {
 // Locks, in the order in which they are taken: writing → mu. Neither mu nor cursors.mu is held during a
 // write, read or sync of a segment, so a queue is read and advanced while the disk is slow.
 type Spool struct {
-	cfg   Config
-	fs    FS
-	log   *slog.Logger
-	now   func() time.Time
-	lock  io.Closer
-	aside aside
+	cfg Config
+	fs  FS
+	// memory: there is no disk below fs, so what is written is as durable as it gets.
+	memory bool
+	log    *slog.Logger
+	now    func() time.Time
+	lock   io.Closer
+	aside  aside
 
 	cursors cursors
 
@@ -159,7 +161,8 @@ func Open(cfg Config, deps Deps) (*Spool, error) {
 		return nil, fmt.Errorf("spool: %w", err)
 	}
 	if o, ok := s.fs.(OS); ok {
-		s.fs = o.in(cfg.Dir)
+		o = o.in(cfg.Dir)
+		s.fs, s.memory = o, o.memory
 	}
 	lock, err := s.fs.Lock(s.path(lockName))
 	if err != nil {
