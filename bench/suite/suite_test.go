@@ -61,6 +61,8 @@ func TestScenariosThatMakeNoSense(t *testing.T) {
 		"name: x\nkafka: {embedded: true}\nloads: [{faults: [{kind: kill}]}]": "cannot be made",
 		"name: x\nloads: [{}]\ntargets: [{name: p, command: [p]}]":            "ready probe",
 		"name: x\nloads: [{faults: [{kind: kill, broker: 1}]}]":               "cannot be made",
+		"name: x\ninterleaved: true\nloads: [{}, {share: 1}]":                 "interleaved",
+		"name: x\ninterleaved: true\nshared: true\nloads: [{}]":               "interleaved",
 	} {
 		if _, err := Parse([]byte(text)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want %q", text, err, want)
