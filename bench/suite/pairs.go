@@ -16,7 +16,8 @@ type Pairs struct {
 	Base   string // the scenario's first target
 	// More is the additional CPU time per event, as a share of the base's: the median of the pairs.
 	More float64
-	// Low and High are the interval that has the true median with 95 % certainty, whatever the distribution.
+	// Low and High are the interval that has the true median with 95 % certainty, whatever the distribution: that of
+	// these two processes. What a process keeps for life, as where its memory lies, is in all of its pairs.
 	Low, High float64
 	N         int
 }
