@@ -57,7 +57,7 @@ func (r *Result) ratios(load, base, target string) (list []float64) {
 	return list
 }
 
-// interval is the sign test's: the k-th value from either end, with the greatest k whose two tails of a fair
+// interval is the sign test's, of leastPairs values or more: the k-th value from either end, with the greatest k whose two tails of a fair
 // coin's distribution hold no more than 5 %.
 func interval(values []float64) (low, high float64) {
 	slices.Sort(values)
@@ -74,7 +74,6 @@ func interval(values []float64) (low, high float64) {
 		k = i + 1
 		p = p * float64(n-i) / float64(i+1)
 	}
-	k = max(k, 1)
 	return values[k-1], values[n-k]
 }
 

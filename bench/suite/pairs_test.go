@@ -5,8 +5,6 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
-
-	"functiongraph-ingest/test/proc"
 )
 
 // TestPairs finds a difference that is smaller than what the machine does to both of a pair.
@@ -66,12 +64,7 @@ loads: [{profile: "1", conns: 4}]
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &Runner{Binary: proc.Build(t)}
-	defer func() { _ = r.Close() }()
-	result, err := r.Run(t.Context(), s)
-	if err != nil {
-		t.Fatal(err)
-	}
+	result := runs(t, s)
 	order := ""
 	for _, w := range result.Rows {
 		order += w.Target[:1]

@@ -208,12 +208,7 @@ loads:
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &Runner{Binary: proc.Build(t)}
-	defer func() { _ = r.Close() }()
-	result, err := r.Run(t.Context(), s)
-	if err != nil {
-		t.Fatal(err)
-	}
+	result := runs(t, s)
 	var order []string
 	for _, w := range result.Rows {
 		order = append(order, fmt.Sprint(w.Round, " ", w.Target))
@@ -230,6 +225,18 @@ loads:
 	if len(problems) != 2 || !strings.Contains(problems[0], "liar") || !strings.Contains(problems[1], "liar") || !strings.Contains(problems[0], "lost") {
 		t.Errorf("problems %v", problems)
 	}
+}
+
+// runs is what a scenario gives with ingest as it is.
+func runs(t *testing.T, s *Scenario) *Result {
+	t.Helper()
+	r := &Runner{Binary: proc.Build(t)}
+	defer func() { _ = r.Close() }()
+	result, err := r.Run(t.Context(), s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return result
 }
 
 func TestFormats(t *testing.T) {

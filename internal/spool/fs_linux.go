@@ -87,19 +87,10 @@ func (OS) Lock(name string) (io.Closer, error) {
 	return f, nil
 }
 
-// inMemory says that a file is in a file system without a disk below it.
-func inMemory(fd int) bool {
+// inMemory says that dir is in a file system without a disk below it.
+func inMemory(dir string) bool {
 	var st unix.Statfs_t
-	return unix.Fstatfs(fd, &st) == nil && ofMemory(&st)
-}
-
-func dirInMemory(dir string) bool {
-	var st unix.Statfs_t
-	return unix.Statfs(dir, &st) == nil && ofMemory(&st)
-}
-
-func ofMemory(st *unix.Statfs_t) bool {
-	return uint32(st.Type) == unix.TMPFS_MAGIC || uint32(st.Type) == unix.RAMFS_MAGIC
+	return unix.Statfs(dir, &st) == nil && (uint32(st.Type) == unix.TMPFS_MAGIC || uint32(st.Type) == unix.RAMFS_MAGIC)
 }
 
 // bootID identifies the run of the machine.

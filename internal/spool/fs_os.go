@@ -8,35 +8,35 @@ import (
 
 // OS is the operating system's file system.
 type OS struct {
-	memory bool // there is no disk below: set by in
+	// memory: there is no disk below, so a write is as durable as it gets, and no call blocks. Set by in.
+	memory bool
 }
 
 // in is the file system for what is in dir.
-func (OS) in(dir string) OS { return OS{memory: dirInMemory(dir)} }
+func (OS) in(dir string) OS { return OS{memory: inMemory(dir)} }
 
 // MkdirAll implements FS.
 func (OS) MkdirAll(dir string) error { return os.MkdirAll(dir, 0o700) }
 
 // Create implements FS.
-func (OS) Create(name string) (File, error) {
-	return openFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL)
+func (o OS) Create(name string) (File, error) {
+	return o.open(name, os.O_RDWR|os.O_CREATE|os.O_EXCL)
 }
 
 // Open implements FS.
-func (OS) Open(name string, readOnly bool) (File, error) {
+func (o OS) Open(name string, readOnly bool) (File, error) {
 	if readOnly {
-		return openFile(name, os.O_RDONLY)
+		return o.open(name, os.O_RDONLY)
 	}
-	return openFile(name, os.O_RDWR)
+	return o.open(name, os.O_RDWR)
 }
 
-func openFile(name string, flag int) (File, error) {
+func (o OS) open(name string, flag int) (File, error) {
 	f, err := os.OpenFile(name, flag, 0o600)
 	if err != nil {
 		return nil, err
 	}
-	fd := int(f.Fd())
-	return &osFile{File: f, fd: fd, memory: inMemory(fd)}, nil
+	return &osFile{File: f, fd: int(f.Fd()), memory: o.memory}, nil
 }
 
 // List implements FS.

@@ -28,9 +28,7 @@ func (OS) Lock(name string) (io.Closer, error) {
 	return f, nil
 }
 
-func inMemory(int) bool { return false }
-
-func dirInMemory(string) bool { return false }
+func inMemory(string) bool { return false }
 
 func renameRaw(from, to string) error { return os.Rename(from, to) }
 

@@ -56,13 +56,31 @@ func TestKill(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("no flock")
 	}
-	dir := filepath.Join(t.TempDir(), "made", "by", "open")
-	for round := range 5 {
-		killChild(t, dir, 100+round*37)
-		if t.Failed() {
-			return
+	onDisks(t, func(t *testing.T, dir string) {
+		dir = filepath.Join(dir, "made", "by", "open")
+		for round := range 5 {
+			killChild(t, dir, 100+round*37)
+			if t.Failed() {
+				return
+			}
 		}
+	})
+}
+
+// onDisks runs a test where the tests' files are, and in a file system in memory, which has system calls of its own.
+func onDisks(t *testing.T, test func(t *testing.T, dir string)) {
+	t.Run("disk", func(t *testing.T) { test(t, t.TempDir()) })
+	if runtime.GOOS != "linux" {
+		return
 	}
+	t.Run("memory", func(t *testing.T) {
+		dir, err := os.MkdirTemp("/dev/shm", "ingest-spool-")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = os.RemoveAll(dir) })
+		test(t, dir)
+	})
 }
 
 func killChild(t *testing.T, dir string, frames int) {
@@ -159,8 +177,9 @@ func TestTwoOpens(t *testing.T) {
 
 // TestRealFiles: reclaim, vectors longer than one system call takes, and what is left after everything
 // is done.
-func TestRealFiles(t *testing.T) {
-	dir := t.TempDir()
+func TestRealFiles(t *testing.T) { onDisks(t, realFiles) }
+
+func realFiles(t *testing.T, dir string) {
 	s, err := spool.Open(spool.Config{Dir: dir, MaxBytes: 4 << 20, SegmentBytes: 512 << 10}, spool.Deps{})
 	if err != nil {
 		t.Fatal(err)

@@ -12,7 +12,8 @@ type sum struct {
 	power uint32 // what a CRC in front of them is multiplied by; 0: not known
 }
 
-// earlyChunks is from how many full chunks on a batch is summed early.
+// earlyChunks is from how many full chunks on a batch is summed early: to join the sum costs half of what the CRC of
+// a chunk in the cache does (280 against 510 ns), so there must be a few for it to pay.
 const earlyChunks = 4
 
 // sumTo takes the records up to the wire offset end in.
