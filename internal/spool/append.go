@@ -2,6 +2,7 @@ package spool
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -130,7 +131,7 @@ func (s *Spool) together(frames []Write) (n int) {
 		size += w.size
 		grown := max(g.size+size+markBytes-g.length, 0)
 		if w.InDoubt || w.Replaces != 0 || size > maxTogether || g.size+size > s.cfg.SegmentBytes ||
-			used+grown > s.cfg.MaxBytes-s.cfg.reserve() || s.stats.frames+n >= s.cfg.MaxFrames || s.allowance < size+emptySegment {
+			used+grown > s.cfg.MaxBytes-s.cfg.reserve() || s.stats.frames+n >= s.cfg.MaxFrames || s.allowance < grown {
 			break
 		}
 		n++
@@ -234,12 +235,14 @@ func (s *Spool) writable(size, reserve int64) (*segment, error) {
 		return nil, err
 	}
 	if p.used+p.need > s.cfg.MaxBytes-reserve {
-		if !s.reclaim(size + emptySegment) {
-			return nil, fmt.Errorf("%w: %d of %d bytes in use (--spool-max)", ErrFull, p.used, s.cfg.MaxBytes)
-		}
+		err = fmt.Errorf("%w: %d of %d bytes in use (--spool-max)", ErrFull, p.used, s.cfg.MaxBytes)
+	} else {
+		err = s.checkFree(p.need)
+	}
+	if errors.Is(err, ErrFull) && s.reclaim(size+emptySegment) {
 		return s.writable(size, reserve) // ends: there is less to reclaim each time
 	}
-	if err := s.checkFree(size + emptySegment); err != nil {
+	if err != nil {
 		return nil, err
 	}
 	if p.segment != nil {
@@ -290,7 +293,8 @@ func (s *Spool) place(size, reserve int64) (p place, err error) {
 	return p, nil
 }
 
-// checkFree asks the file system for the free space, not before each write.
+// checkFree asks the file system whether files may grow by need bytes, not before each write. What goes into blocks that a
+// file has may always be written.
 func (s *Spool) checkFree(need int64) error {
 	if s.allowance >= need {
 		return nil

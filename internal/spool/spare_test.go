@@ -1,6 +1,7 @@
 package spool_test
 
 import (
+	"errors"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -39,5 +40,38 @@ func TestFilesAreReused(t *testing.T) {
 	}
 	if last.Segment() < 1000 || ops[spooltest.OpCreate] > 2 || ops[spooltest.OpRemove] > 0 || ops[spooltest.OpFree] > 1 {
 		t.Errorf("%d segments: %v", last.Segment(), ops)
+	}
+}
+
+// TestReuseOnFullDisk: when others have filled the disk, frames still go into the blocks that the spool's own files have.
+func TestReuseOnFullDisk(t *testing.T) {
+	m := newModel(t, 1, spool.Config{SegmentBytes: 64 << 10, MaxBytes: 1 << 20, KeepFree: 1 << 20})
+	m.fs.SetBudget(16 << 20)
+	m.mustOpen()
+	q := m.queue(0)
+	if _, err := q.Append(spool.Meta{Events: 1}, make([]byte, 60_000)); err != nil {
+		t.Fatal(err)
+	}
+	m.fs.SetBudget(0)
+	if _, err := fill(q, 1000); err == nil {
+		t.Fatal("the disk did not become full")
+	}
+	for _, positions := m.contents(0); len(positions) > 0; positions = positions[1:] {
+		if err := q.Done(positions[0]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	m.now = m.now.Add(spool.RetryEvery)
+	for range 1000 {
+		pos, err := q.Append(spool.Meta{Events: 1}, make([]byte, 10_000))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := q.Done(pos); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := fill(q, 10_000); !errors.Is(err, spool.ErrFull) {
+		t.Errorf("err = %v", err)
 	}
 }
