@@ -146,7 +146,7 @@ func (e *extension) newSink(stdout io.Writer) (sink.Sink, *view) {
 
 // listen binds the first free address and starts the pipeline.
 func (e *extension) listen(ctx context.Context, out sink.Sink) (*pipeline.Pipeline, error) {
-	deps := pipeline.Deps{Sink: out, Logger: e.log, Invocations: invocation.New()}
+	deps := pipeline.Deps{Sink: out, Logger: e.log, Invocations: invocation.New(), Stir: govern(ctx).Stir}
 	if !e.cfg.OwnLogs {
 		deps.OwnLog = e.own
 	}

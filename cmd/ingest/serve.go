@@ -25,7 +25,7 @@ func serve(ctx, hurry context.Context, cfg *config.Config, budget config.Budget,
 		log.Error("cannot start", "error", err)
 		return exitUsage
 	}
-	p, err := listenOnFirst(cfg, budget, pipeline.Deps{Sink: out, Logger: log})
+	p, err := listenOnFirst(cfg, budget, pipeline.Deps{Sink: out, Logger: log, Stir: govern(ctx).Stir})
 	if err != nil {
 		log.Error("cannot start", "error", err)
 		closeWithin(out, time.Second)

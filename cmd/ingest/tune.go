@@ -1,12 +1,14 @@
 package main
 
 import (
+	"context"
 	"log/slog"
 	"os"
 	"runtime"
 	"runtime/debug"
 
 	"functiongraph-ingest/internal/config"
+	"functiongraph-ingest/internal/procs"
 )
 
 // tune sets up the Go runtime. Both variables of the runtime itself win when the operator has set them.
@@ -20,4 +22,15 @@ func tune(log *slog.Logger, budget config.Budget, host config.Host) {
 		runtime.GOMAXPROCS(1)
 	}
 	log.Debug("runtime", "gomaxprocs", runtime.GOMAXPROCS(0), "gomemlimit", debug.SetMemoryLimit(-1))
+}
+
+// govern starts who sets GOMAXPROCS as the load needs it, until ctx ends; nil when the operator has set it. Its Stir
+// must be called when bodies come.
+func govern(ctx context.Context) *procs.Governor {
+	if os.Getenv("GOMAXPROCS") != "" {
+		return nil
+	}
+	g := procs.New(runtime.GOMAXPROCS(0))
+	go g.Run(ctx)
+	return g
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"functiongraph-ingest/internal/ledger"
+	"functiongraph-ingest/internal/procs"
 )
 
 // scrape is one parsed answer; the key of a sample is its name with labels.
@@ -151,7 +152,7 @@ func TestProcessMetrics(t *testing.T) {
 	if _, ok := s.samples["ingest_process_gc_cycles_total"]; !ok {
 		t.Error("no GC cycles")
 	}
-	if CPUTime() > 0 && s.samples["ingest_process_cpu_seconds_total"] <= 0 {
+	if procs.CPUTime() > 0 && s.samples["ingest_process_cpu_seconds_total"] <= 0 {
 		t.Error("no CPU time")
 	}
 }

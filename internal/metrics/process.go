@@ -8,6 +8,8 @@ import (
 	"time"
 
 	vm "github.com/VictoriaMetrics/metrics"
+
+	"functiongraph-ingest/internal/procs"
 )
 
 // What is read of the runtime at each scrape, and how it is called. None of it stops the world, as
@@ -64,7 +66,7 @@ func (p *process) write(w io.Writer) {
 		}
 	}
 	gauge(w, "ingest_process_goroutines_count", int64(runtime.NumGoroutine()))
-	if cpu := cpuTime(); cpu > 0 {
+	if cpu := procs.CPUTime(); cpu > 0 {
 		for _, name := range []string{"ingest_process_cpu_seconds_total", "process_cpu_seconds_total"} {
 			vm.WriteMetadataIfNeeded(w, name, "counter")
 			fmt.Fprintf(w, "%s %.6f\n", name, cpu.Seconds())
@@ -76,7 +78,3 @@ func (p *process) write(w io.Writer) {
 	vm.WriteMetadataIfNeeded(w, "go_info", "gauge")
 	fmt.Fprintf(w, "go_info{version=%q} 1\n", runtime.Version())
 }
-
-// CPUTime is the CPU time of this process so far, user and system, in microseconds' resolution. It is 0
-// where the system does not tell.
-func CPUTime() time.Duration { return cpuTime() }

@@ -35,6 +35,9 @@ func (p *Pipeline) decode() {
 		if err != nil {
 			return
 		}
+		if p.stir != nil {
+			p.stir()
+		}
 		for i, b := range bodies[:n] {
 			bodies[i] = nil
 			dec.body(b)

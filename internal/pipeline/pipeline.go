@@ -54,6 +54,8 @@ type Deps struct {
 	// OwnLog recognises events that hold nothing but this process's own log lines. They are left out and
 	// counted. nil: there are none.
 	OwnLog *ownlog.Log
+	// Stir is called when bodies have come. nil: nobody waits for them.
+	Stir func()
 }
 
 // Pipeline is all parts together. Use [New], then [Pipeline.Start], then [Pipeline.Stop].
@@ -64,6 +66,7 @@ type Pipeline struct {
 
 	invocations *invocation.Tracker
 	ownLog      *ownlog.Log
+	stir        func()
 
 	gate   *ring.Gate
 	bodies *body.Pool
@@ -92,7 +95,7 @@ func New(cfg Config, deps Deps) *Pipeline {
 	cfg.Decoders = max(1, cfg.Decoders)
 	p := &Pipeline{
 		cfg: cfg, log: deps.Logger, sink: deps.Sink, serving: make(chan error, 1),
-		invocations: deps.Invocations, ownLog: deps.OwnLog,
+		invocations: deps.Invocations, ownLog: deps.OwnLog, stir: deps.Stir,
 	}
 	var onInvoke func([]byte)
 	if p.invocations != nil {

@@ -1,13 +1,14 @@
 //go:build unix
 
-package metrics
+package procs
 
 import (
 	"syscall"
 	"time"
 )
 
-func cpuTime() time.Duration {
+// CPUTime is what the process has used up, in user mode and in the kernel; 0: not known.
+func CPUTime() time.Duration {
 	var u syscall.Rusage
 	if syscall.Getrusage(syscall.RUSAGE_SELF, &u) != nil {
 		return 0
