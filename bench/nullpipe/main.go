@@ -1,19 +1,23 @@
 // Command nullpipe is the floor that the pipeline is compared with: it reads bodies with the HTTP library of
 // ingest, copies each once into a batch, takes a CRC-32C of every batch, and writes it to a TCP address.
-// It parses nothing, and answers when the body is in the batch.
+// It parses nothing, and answers when the body is in the batch. It has as many processors as its load needs, as ingest has.
 package main
 
 import (
+	"context"
 	"encoding/binary"
 	"flag"
 	"fmt"
 	"hash/crc32"
 	"net"
 	"os"
+	"runtime"
 	"sync"
 	"time"
 
 	"github.com/valyala/fasthttp"
+
+	"functiongraph-ingest/internal/procs"
 )
 
 const (
@@ -37,7 +41,8 @@ func run(listen, to string) error {
 	if err != nil {
 		return err
 	}
-	p := &pipe{out: c, failed: make(chan error, 1)}
+	p := &pipe{out: c, failed: make(chan error, 1), procs: procs.New(runtime.GOMAXPROCS(0))}
+	go p.procs.Run(context.Background())
 	p.room.L = &p.mu
 	go p.write()
 	s := &fasthttp.Server{Handler: p.handle, MaxRequestBodySize: maxBody, NoDefaultServerHeader: true}
@@ -52,9 +57,11 @@ type pipe struct {
 	open   []byte
 	out    net.Conn
 	failed chan error
+	procs  *procs.Governor
 }
 
 func (p *pipe) handle(ctx *fasthttp.RequestCtx) {
+	p.procs.Stir()
 	body := ctx.Request.Body()
 	p.mu.Lock()
 	for len(p.open) > 0 && len(p.open)+len(body) > batchBytes {
