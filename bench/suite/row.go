@@ -30,6 +30,7 @@ type Row struct {
 	Refused    int64   `json:"refused"` // bodies answered otherwise than 200
 	RefusedP99 float64 `json:"refusedP99Millis,omitempty"`
 	NoReply    int64   `json:"withoutAnswer"`
+	Failure    string  `json:"failure,omitempty"` // of one of those without an answer
 	Waited     float64 `json:"waitedForConnection,omitempty"` // share of the bodies
 	Unsent     int64   `json:"unsent,omitempty"`
 
@@ -70,6 +71,9 @@ func (r *Row) fill(phases []load.Result, measured int, before, after reading) {
 	r.P50, r.P99 = millis(m.Latency.Quantile(0.5)), millis(m.Latency.Quantile(0.99))
 	r.P999, r.Max = millis(m.Latency.Quantile(0.999)), millis(m.Latency.Max())
 	r.Refused, r.NoReply = m.Answers()-m.Status[200], m.NoReply+m.Refused
+	if r.NoReply > 0 && m.LastError != nil {
+		r.Failure = m.LastError.Error()
+	}
 	r.RefusedP99 = millis(m.Refusal.Quantile(0.99))
 	r.Waited = ratio(float64(m.Waited), float64(m.Waited)+float64(m.Late.Count()))
 	r.LateP99 = millis(m.Late.Quantile(0.99))

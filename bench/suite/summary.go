@@ -46,12 +46,13 @@ func summary(rows []*Row) *Row {
 		}
 		*f(&s) = median(values)
 	}
-	s.PeakRSS, s.Refused, s.NoReply, s.Acked, s.Problem = 0, 0, 0, 0, ""
+	s.PeakRSS, s.Refused, s.NoReply, s.Acked, s.Failure, s.Problem = 0, 0, 0, 0, "", ""
 	for _, w := range rows {
 		s.PeakRSS = max(s.PeakRSS, w.PeakRSS)
 		s.Refused += w.Refused
 		s.NoReply += w.NoReply
 		s.Acked += w.Acked
+		or(&s.Failure, w.Failure)
 		or(&s.Problem, w.Problem)
 	}
 	return &s
@@ -103,7 +104,7 @@ func (w *Row) cells(several bool) []string {
 		refused = thousands(float64(w.Refused)) + ", " + digits(w.RefusedP99)
 	}
 	if w.NoReply > 0 {
-		refused += fmt.Sprintf("; %d without answer", w.NoReply)
+		refused += fmt.Sprintf("; %d without answer, %s", w.NoReply, w.Failure)
 	}
 	return []string{
 		name, offered, thousands(w.EventsPerSec), thousands(w.EventsPerCPU), fmt.Sprintf("%.2f", w.Cores),
@@ -117,7 +118,7 @@ func (w *Row) line() string {
 	text := fmt.Sprintf("%9s events/s  %9s per CPU-s  p50 %s  p99 %s ms  %3.0f MB", thousands(w.EventsPerSec), thousands(w.EventsPerCPU),
 		digits(w.P50), digits(w.P99), float64(w.PeakRSS)/1e6)
 	if w.Refused+w.NoReply > 0 {
-		text += fmt.Sprintf("  refused %d, without answer %d", w.Refused, w.NoReply)
+		text += fmt.Sprintf("  refused %d, without answer %d %s", w.Refused, w.NoReply, w.Failure)
 	}
 	if w.Problem != "" {
 		text += "  WRONG: " + w.Problem
