@@ -30,7 +30,7 @@ type Row struct {
 	Refused    int64   `json:"refused"` // bodies answered otherwise than 200
 	RefusedP99 float64 `json:"refusedP99Millis,omitempty"`
 	NoReply    int64   `json:"withoutAnswer"`
-	Failure    string  `json:"failure,omitempty"` // of one of those without an answer
+	Failure    string  `json:"failure,omitempty"`             // of one of those without an answer
 	Waited     float64 `json:"waitedForConnection,omitempty"` // share of the bodies
 	Unsent     int64   `json:"unsent,omitempty"`
 
