@@ -235,15 +235,17 @@ func (s *Spool) writable(size, reserve int64) (*segment, error) {
 		return nil, err
 	}
 	if p.used+p.need > s.cfg.MaxBytes-reserve {
-		err = fmt.Errorf("%w: %d of %d bytes in use (--spool-max)", ErrFull, p.used, s.cfg.MaxBytes)
-	} else {
-		err = s.checkFree(p.need)
-	}
-	if errors.Is(err, ErrFull) && s.reclaim(size+emptySegment) {
+		if !s.reclaim(size + emptySegment) {
+			return nil, fmt.Errorf("%w: %d of %d bytes in use (--spool-max)", ErrFull, p.used, s.cfg.MaxBytes)
+		}
 		return s.writable(size, reserve) // ends: there is less to reclaim each time
 	}
-	if err != nil {
-		return nil, err
+	if err := s.checkFree(p.need); err != nil {
+		// Others have filled the disk: blocks that were given back would go to them. But a dead segment's file can be used again.
+		if !errors.Is(err, ErrFull) || !s.retireDead() {
+			return nil, err
+		}
+		return s.writable(size, reserve) // ends: there is no active segment now
 	}
 	if p.segment != nil {
 		return p.segment, nil

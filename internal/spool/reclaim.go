@@ -27,15 +27,10 @@ func (s *Spool) reclaim(need int64) bool {
 	if s.dropSpare(s.takeSpare()) {
 		return true
 	}
-	s.mu.Lock()
-	if a := s.active; a != nil && a.live == 0 && a.size > segmentHeaderBytes {
-		done := s.retireLocked(a)
-		s.mu.Unlock()
-		for _, g := range done {
-			s.bury(g)
-		}
+	if s.retireDead() {
 		return true
 	}
+	s.mu.Lock()
 	var candidates []*segment
 	for _, g := range s.segments {
 		if g != s.active && g.dead >= diskBlock && !g.keep {
@@ -118,4 +113,20 @@ func (s *Spool) gapsLocked(g *segment) []gap {
 		gaps = append(gaps, gap{from, g.size})
 	}
 	return gaps
+}
+
+// retireDead ends the active segment if all its frames are done; its file may become the spare one. s.writing is held.
+func (s *Spool) retireDead() bool {
+	s.mu.Lock()
+	a := s.active
+	if a == nil || a.live > 0 || a.size <= segmentHeaderBytes {
+		s.mu.Unlock()
+		return false
+	}
+	done := s.retireLocked(a)
+	s.mu.Unlock()
+	for _, g := range done {
+		s.bury(g)
+	}
+	return true
 }
