@@ -25,7 +25,9 @@ func serve(ctx, hurry context.Context, cfg *config.Config, budget config.Budget,
 		log.Error("cannot start", "error", err)
 		return exitUsage
 	}
-	p, err := listenOnFirst(cfg, budget, pipeline.Deps{Sink: out, Logger: log, Stir: govern(ctx).Stir})
+	governed, release := context.WithCancel(ctx)
+	defer release()
+	p, err := listenOnFirst(cfg, budget, pipeline.Deps{Sink: out, Logger: log, Stir: govern(governed).Stir})
 	if err != nil {
 		log.Error("cannot start", "error", err)
 		closeWithin(out, time.Second)
@@ -48,6 +50,7 @@ func serve(ctx, hurry context.Context, cfg *config.Config, budget config.Budget,
 		log.Error("the listener ended", "error", err)
 		code = exitFailed
 	}
+	release() // all processors for the stop, whatever its reason
 	if err := p.Stop(hurry); err != nil {
 		log.Warn("stopped", "error", err)
 	}

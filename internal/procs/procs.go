@@ -92,7 +92,7 @@ type scale struct {
 	busiest   float64 // of them, in cores
 }
 
-// next takes how many cores were in use since the last tick. idle: nothing will change while nothing comes.
+// next takes how many cores were in use since the last tick. idle: nobody need look until bodies come.
 func (s *scale) next(cores float64) (idle bool) {
 	s.ticks++
 	s.busiest = max(s.busiest, cores)
@@ -111,6 +111,9 @@ func (s *scale) next(cores float64) (idle bool) {
 }
 
 func (s *scale) set(procs int) {
-	s.now = min(max(procs, 1), s.most)
-	s.hot, s.ticks, s.busiest = 0, 0, 0
+	procs = min(max(procs, 1), s.most)
+	if procs != s.now {
+		s.now, s.hot = procs, 0
+	}
+	s.ticks, s.busiest = 0, 0
 }

@@ -49,17 +49,21 @@ func TestScale(t *testing.T) {
 
 // TestSteady: no steady load makes the number go to and fro, though what is in use is more with more processors.
 func TestSteady(t *testing.T) {
-	for cores := 0.0; cores < 8; cores += 0.01 {
+	for cores := 0.0; cores < 16; cores += 0.01 {
 		s, changes := New(8).scale, 0
+		load := cores
+		if cores >= 8 { // again, from all processors
+			s.now, load = s.most, cores-8
+		}
 		for range 2000 {
 			was := s.now
-			s.next(min(cores*(1+0.4*(1-1/float64(s.now))), float64(s.now)))
+			s.next(min(load*(1+0.4*(1-1/float64(s.now))), float64(s.now)))
 			if s.now != was {
 				changes++
 			}
 		}
 		if changes > int(math.Log2(8))+1 {
-			t.Errorf("%.2f cores: %d changes", cores, changes)
+			t.Errorf("%.2f cores: %d changes", load, changes)
 		}
 	}
 }
@@ -120,7 +124,12 @@ func TestRun(t *testing.T) {
 			}
 			offered.Store(10)
 		}
-		cancel()
+		time.Sleep(3 * coolTicks * tick)
+		synctest.Wait()
+		if n := procs.Load(); n != 1 {
+			t.Fatalf("%d processors before the end", n)
+		}
+		cancel() // while it rests
 		governor.Wait()
 		if n := procs.Load(); n != most {
 			t.Errorf("%d processors in the end", n)
