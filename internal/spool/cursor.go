@@ -5,7 +5,6 @@ import (
 	"errors"
 	"path/filepath"
 	"slices"
-	"sync"
 )
 
 const (
@@ -96,7 +95,7 @@ type cursors struct {
 
 	boot string
 
-	mu     sync.Mutex
+	mu     slot
 	file   File // nil: it could not be made; the next write tries again
 	slots  int
 	lost   int64

@@ -4,7 +4,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"strings"
-	"sync"
 	"sync/atomic"
 )
 
@@ -12,7 +11,7 @@ const asideSuffix = ".json"
 
 // aside is the folder of events that no topic takes.
 type aside struct {
-	mu    sync.Mutex // one file at a time
+	mu    slot // one file at a time
 	sizes map[string]int64
 	files atomic.Int64
 	bytes atomic.Int64

@@ -108,7 +108,7 @@ type Spool struct {
 
 	cursors cursors
 
-	writing sync.Mutex // whoever appends; guards writer
+	writing slot // whoever appends; guards writer
 	writer
 
 	mu        sync.Mutex
@@ -153,8 +153,8 @@ type span struct{ first, last Pos }
 func Open(cfg Config, deps Deps) (*Spool, error) {
 	cfg, deps = cfg.withDefaults(), deps.withDefaults()
 	s := &Spool{
-		cursors: cursors{boot: deps.Boot[:min(len(deps.Boot), maxBootBytes)]},
-		cfg:     cfg, fs: deps.FS, log: deps.Logger, now: deps.Now,
+		cursors: cursors{boot: deps.Boot[:min(len(deps.Boot), maxBootBytes)], mu: newSlot()}, writing: newSlot(), aside: aside{mu: newSlot()},
+		cfg: cfg, fs: deps.FS, log: deps.Logger, now: deps.Now,
 		queues: map[partition]*Queue{}, segments: map[uint32]*segment{}, spareWanted: true,
 	}
 	if err := s.fs.MkdirAll(cfg.Dir); err != nil {

@@ -2,7 +2,6 @@ package kafka
 
 import (
 	"math/rand/v2"
-	"sync"
 	"time"
 )
 
@@ -13,7 +12,7 @@ type broker struct {
 	lanes []*lane       // that it leads; guarded by Sink.mu like all below
 	next  int           // lane to start the next collection at, so that a full request is fair
 	wake  chan struct{} // "look again"
-	turn  sync.Mutex    // held by the worker that collects or waits for something to collect
+	turn  slot          // held by the worker that collects or waits for something to collect
 
 	parked bool      // the worker whose turn it is sleeps
 	wakeAt time.Time // when it wakes by itself; zero: only when signalled
@@ -23,7 +22,7 @@ type broker struct {
 func (s *Sink) broker(id int32) *broker {
 	b := s.brokers[id]
 	if b == nil {
-		b = &broker{s: s, id: id, wake: make(chan struct{}, 1)}
+		b = &broker{s: s, id: id, wake: make(chan struct{}, 1), turn: newSlot()}
 		s.brokers[id] = b
 		for range requestsPerBroker {
 			w := newWorker(b)

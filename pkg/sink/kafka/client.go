@@ -25,17 +25,38 @@ import (
 // context is dead.
 type client struct {
 	addr      net.Addr
-	transport *kafkago.Transport
+	transport Transport
 	api       kafkago.Client
 	topics    []string
 	timeout   time.Duration
 }
 
+// Transport carries single requests to the cluster's brokers: it picks the broker, and answers metadata
+// requests from what it has cached since it was made or since its idle connections were closed.
+// *kafkago.Transport is the one over the network; a simulation of a cluster is another.
+type Transport interface {
+	kafkago.RoundTripper
+	// CloseIdleConnections drops the cached metadata too. Requests under way are not harmed.
+	CloseIdleConnections()
+}
+
 func newClient(c *Config, d *Deps) (*client, error) {
-	mech, err := mechanism(c.SASL)
-	if err != nil {
-		return nil, err
+	newTransport := d.NewTransport
+	if newTransport == nil {
+		mech, err := mechanism(c.SASL)
+		if err != nil {
+			return nil, err
+		}
+		newTransport = func() Transport { return overNetwork(c, d, mech) }
 	}
+	cl := &client{addr: kafkago.TCP(c.Brokers...), topics: []string{c.Topic, c.DeadLetterTopic}, timeout: c.RequestTimeout}
+	cl.transport = newTransport()
+	cl.api = kafkago.Client{Addr: cl.addr, Transport: cl.transport, Timeout: c.RequestTimeout}
+	return cl, nil
+}
+
+// overNetwork is a transport with connections of its own.
+func overNetwork(c *Config, d *Deps, mech sasl.Mechanism) *kafkago.Transport {
 	dial := d.Dial
 	if dial == nil {
 		// An instance that was frozen wakes up with dead connections: find out within 30 s even when
@@ -44,15 +65,12 @@ func newClient(c *Config, d *Deps) (*client, error) {
 			Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 3,
 		}}).DialContext
 	}
-	cl := &client{addr: kafkago.TCP(c.Brokers...), topics: []string{c.Topic, c.DeadLetterTopic}, timeout: c.RequestTimeout}
-	cl.transport = &kafkago.Transport{
+	return &kafkago.Transport{
 		Dial: dial, DialTimeout: c.RequestTimeout, IdleTimeout: 5 * time.Minute, ClientID: c.ClientID,
-		MetadataTTL:    c.MetadataTTL, // kafka-go polls at random intervals below this
-		MetadataTopics: cl.topics,     // else it asks for every topic of the cluster
+		MetadataTTL:    c.MetadataTTL,                        // kafka-go polls at random intervals below this
+		MetadataTopics: []string{c.Topic, c.DeadLetterTopic}, // else it asks for every topic of the cluster
 		TLS:            c.TLS, SASL: mech,
 	}
-	cl.api = kafkago.Client{Addr: cl.addr, Transport: cl.transport, Timeout: c.RequestTimeout}
-	return cl, nil
 }
 
 func mechanism(s SASL) (sasl.Mechanism, error) {

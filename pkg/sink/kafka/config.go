@@ -83,6 +83,9 @@ type Deps struct {
 	Logger *slog.Logger
 	// Dial replaces the TCP dialler (tests cut connections with it).
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+	// NewTransport replaces kafka-go's Transport over TCP: a simulation puts a modelled cluster here. TLS, SASL and
+	// Dial do not matter then.
+	NewTransport func() Transport
 	// Hold, when not nil, keeps the sink from looking at the cluster before it is closed: in a function's cold
 	// start others come first. Records are taken all the same, as far as there is room.
 	Hold <-chan struct{}

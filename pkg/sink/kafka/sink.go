@@ -109,7 +109,7 @@ func New(cfg Config, deps Deps) (*Sink, error) {
 	}
 	if deps.OpenSpool != nil {
 		s.replay.pool = recordbatch.NewPool(cfg.ReplayBytes)
-		s.spooler.holding = true
+		s.spooler.holding, s.spooler.writing = true, newSlot()
 		s.spooler.kick, s.spooler.syncKick = make(chan struct{}, 1), make(chan struct{}, 1)
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())

@@ -2,7 +2,6 @@ package kafka
 
 import (
 	"errors"
-	"sync"
 	"time"
 
 	"functiongraph-ingest/pkg/sink/kafka/recordbatch"
@@ -49,7 +48,7 @@ type spooler struct {
 	syncKick chan struct{} // wakes the one who waits for the disk
 
 	// writing is held by who writes frames, and guards what follows.
-	writing sync.Mutex
+	writing slot
 	scratch recordbatch.Scratch
 	frames  []SpoolWrite
 	wire    [][]byte // of the frames
