@@ -131,22 +131,32 @@ type leaders struct {
 	brokers []int32
 }
 
+// layout is what one metadata answer tells about the cluster.
+type layout struct {
+	clusterID string             // "" from brokers that have none (before Kafka 0.10.1)
+	topics    map[string]leaders // of our topics, by name
+}
+
 // metadata reads the cluster's state from kafka-go's cache, so it agrees with how kafka-go routes.
-func (c *client) metadata(ctx context.Context) (map[string]leaders, error) {
+func (c *client) metadata(ctx context.Context) (layout, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	m, err := c.api.Metadata(ctx, &kafkago.MetadataRequest{Topics: c.topics})
 	if err != nil {
-		return nil, err
+		return layout{}, err
 	}
 	known := make(map[int]bool, len(m.Brokers))
 	for _, b := range m.Brokers {
 		known[b.ID] = true
 	}
-	out := make(map[string]leaders, len(m.Topics))
+	out := layout{clusterID: m.ClusterID, topics: make(map[string]leaders, len(m.Topics))}
 	for _, t := range m.Topics {
 		l := leaders{err: t.Error}
 		for _, p := range t.Partitions {
+			// An answer lists every partition of a topic. An index outside of the list is no partition.
+			if p.ID < 0 || p.ID >= len(t.Partitions) {
+				return layout{}, fmt.Errorf("the answer names partition %d of topic %q and lists %d partitions: no Kafka broker answers so", p.ID, t.Name, len(t.Partitions))
+			}
 			for len(l.brokers) <= p.ID {
 				l.brokers = append(l.brokers, -1)
 			}
@@ -155,7 +165,7 @@ func (c *client) metadata(ctx context.Context) (map[string]leaders, error) {
 				l.brokers[p.ID] = int32(p.Leader.ID)
 			}
 		}
-		out[t.Name] = l
+		out.topics[t.Name] = l
 	}
 	return out, nil
 }

@@ -99,7 +99,7 @@ func (s *Sink) steward() {
 
 // tend does one round; an error says that something is still missing.
 func (s *Sink) tend() error {
-	md, err := s.client.metadata(s.ctx)
+	now, err := s.client.metadata(s.ctx)
 	if err != nil {
 		err = fmt.Errorf("no broker of %v answers: %w", s.cfg.Brokers, err)
 		s.setState(err)
@@ -109,8 +109,8 @@ func (s *Sink) tend() error {
 		return err
 	}
 	s.mu.Lock()
-	s.apply(&s.main, md[s.main.name])
-	if l := md[s.dead.name]; l.err == nil || s.want.deadTopic {
+	s.apply(&s.main, now.topics[s.main.name])
+	if l := now.topics[s.dead.name]; l.err == nil || s.want.deadTopic {
 		s.apply(&s.dead, l)
 	}
 	mainErr, deadErr := s.main.err, s.dead.err
