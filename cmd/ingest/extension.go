@@ -58,9 +58,7 @@ func beside(ctx, hurry context.Context, cfg *config.Config, problem error, api s
 	host := config.ReadHost()
 	e := &extension{cfg: cfg, bad: problem, own: ownlog.New(stderr, nil), hold: make(chan struct{})}
 	if e.bad == nil {
-		if e.bad = cfg.Validate(); e.bad == nil {
-			e.budget, e.bad = cfg.Budget()
-		}
+		e.budget, e.bad = plan(cfg)
 	}
 	if e.bad != nil {
 		e.fallBack(host)

@@ -75,10 +75,7 @@ func check(inv *config.Invocation, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, "ingest: "+err.Error())
 		return exitFailed
 	}
-	if err := inv.Config.Validate(); err != nil {
-		return complain(stderr, err)
-	}
-	budget, err := inv.Config.Budget()
+	budget, err := plan(inv.Config)
 	if err != nil {
 		return complain(stderr, err)
 	}

@@ -5,6 +5,7 @@ import (
 	"io"
 	"log/slog"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"functiongraph-ingest/internal/config"
@@ -23,10 +24,7 @@ func start(cfg *config.Config, stdout, stderr io.Writer) int {
 
 // prepare checks the settings and sets up logging and the Go runtime. An error is about the settings.
 func prepare(cfg *config.Config, stderr io.Writer) (config.Budget, *slog.Logger, error) {
-	if err := cfg.Validate(); err != nil {
-		return config.Budget{}, nil, err
-	}
-	budget, err := cfg.Budget()
+	budget, err := plan(cfg)
 	if err != nil {
 		return config.Budget{}, nil, err
 	}
@@ -52,4 +50,27 @@ func signals() (stop, hurry context.Context, end func()) {
 		})
 	})
 	return first, hurry, endFirst
+}
+
+// plan finds everything that is wrong with the settings, what only the parts know included, and splits the memory.
+// Nothing is started. All commands ask it, so that ingest check refuses exactly what ingest serve would.
+func plan(cfg *config.Config) (config.Budget, error) {
+	if err := cfg.Validate(); err != nil {
+		return config.Budget{}, err
+	}
+	budget, err := cfg.Budget()
+	if err != nil {
+		return config.Budget{}, err
+	}
+	if cfg.Sink != config.SinkKafka {
+		return budget, nil
+	}
+	k, err := kafkaConfig(cfg, budget)
+	if err == nil {
+		err = k.Validate()
+	}
+	if err != nil {
+		return config.Budget{}, config.Problems(strings.Split(err.Error(), "\n"))
+	}
+	return budget, nil
 }

@@ -72,20 +72,25 @@ func listenOnFirst(cfg *config.Config, budget config.Budget, deps pipeline.Deps)
 	var p *pipeline.Pipeline
 	var err error
 	for _, addr := range cfg.ListenAddresses() {
-		p = pipeline.New(pipeline.Config{
-			Listen: listen.Config{
-				Addr: addr, MaxBodyBytes: int64(budget.MaxBody), MaxConns: budget.MaxConns,
-				AdmitWait: cfg.AdmitWait, AckTimeout: cfg.AckTimeout, ReadTimeout: cfg.ReadTimeout, IdleTimeout: cfg.IdleTimeout,
-				WaitForAck: cfg.Ack != config.AckAccept, Events: deps.Invocations == nil, TelemetryPath: cfg.TelemetryPath,
-			},
-			GateBytes: int64(budget.Gate), RingItems: cfg.RingItems, Decoders: cfg.Decoders, Lenient: !cfg.Strict,
-			ShutdownTimeout: cfg.ShutdownTimeout,
-		}, deps)
+		p = pipeline.New(pipelineConfig(cfg, budget, addr, deps.Invocations != nil), deps)
 		if err = p.Start(); err == nil {
 			return p, nil
 		}
 	}
 	return nil, err
+}
+
+// pipelineConfig is the pipeline's part of the settings.
+func pipelineConfig(cfg *config.Config, budget config.Budget, addr string, besideFunction bool) pipeline.Config {
+	return pipeline.Config{
+		Listen: listen.Config{
+			Addr: addr, MaxBodyBytes: int64(budget.MaxBody), MaxConns: budget.MaxConns,
+			AdmitWait: cfg.AdmitWait, AckTimeout: cfg.AckTimeout, ReadTimeout: cfg.ReadTimeout, IdleTimeout: cfg.IdleTimeout,
+			WaitForAck: cfg.Ack != config.AckAccept, Events: !besideFunction, TelemetryPath: cfg.TelemetryPath,
+		},
+		GateBytes: int64(budget.Gate), RingItems: cfg.RingItems, Decoders: cfg.Decoders, Lenient: !cfg.Strict,
+		ShutdownTimeout: cfg.ShutdownTimeout,
+	}
 }
 
 // startAdmin serves /ledger, /metrics, /healthz and /readyz until the function it returns is called. seen

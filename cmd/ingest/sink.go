@@ -66,13 +66,26 @@ func newNDJSON(output string, stdout io.Writer) (sink.Sink, error) {
 
 // newKafka makes the Kafka sink; with a disk if that is not nil.
 func newKafka(cfg *config.Config, budget config.Budget, log *slog.Logger, hold <-chan struct{}, d *disk) (*kafka.Sink, error) {
-	codec, err := recordbatch.ParseCodec(cfg.Codec)
+	k, err := kafkaConfig(cfg, budget)
 	if err != nil {
 		return nil, err
 	}
+	deps := kafka.Deps{Logger: log, Hold: hold}
+	if d != nil {
+		deps.OpenSpool = d.open
+	}
+	return kafka.New(k, deps)
+}
+
+// kafkaConfig is the Kafka sink's part of the settings. It reads the certificates.
+func kafkaConfig(cfg *config.Config, budget config.Budget) (kafka.Config, error) {
+	codec, err := recordbatch.ParseCodec(cfg.Codec)
+	if err != nil {
+		return kafka.Config{}, err
+	}
 	tlsConfig, err := newTLS(cfg)
 	if err != nil {
-		return nil, err
+		return kafka.Config{}, err
 	}
 	// Events larger than a batch have memory of their own. It comes out of the same budget.
 	oversize := min(budget.MaxBody, budget.Buffers/4)
@@ -81,7 +94,7 @@ func newKafka(cfg *config.Config, budget config.Budget, log *slog.Logger, hold <
 		Brokers: cfg.Brokers, Topic: cfg.Topic, DeadLetterTopic: cfg.DeadLetterTopic, ClientID: cfg.ClientID,
 		CreateTopic: cfg.CreateTopic, TopicPartitions: cfg.TopicPartitions,
 		Codec: codec, Linger: cfg.Linger, BatchBytes: int(cfg.BatchBytes), BufferBytes: int64(budget.Buffers - oversize),
-		OversizeBytes: int64(oversize), Instance: cfg.Instance,
+		OversizeBytes: int64(oversize), ReplayBytes: int64(budget.Spool / 2), Instance: cfg.Instance,
 		PreferIdempotence: cfg.Idempotence == config.IdempotencePrefer,
 		RequestTimeout:    cfg.RequestTimeout, MetadataTTL: cfg.MetadataTTL, TLS: tlsConfig,
 	}
@@ -91,12 +104,7 @@ func newKafka(cfg *config.Config, budget config.Budget, log *slog.Logger, hold <
 	if cfg.SASLMechanism != config.Off {
 		k.SASL = kafka.SASL{Mechanism: cfg.SASLMechanism, User: cfg.SASLUser, Password: cfg.SASLPassword.Reveal()}
 	}
-	deps := kafka.Deps{Logger: log, Hold: hold}
-	if d != nil {
-		deps.OpenSpool = d.open
-		k.ReplayBytes = int64(budget.Spool / 2)
-	}
-	return kafka.New(k, deps)
+	return k, nil
 }
 
 // newTLS reads the certificates; nil without --tls.

@@ -34,6 +34,10 @@ const (
 	garbageShare = 16
 	// spoolShare: a spool gets one part in spoolShare. A frame on disk costs 16 bytes.
 	spoolShare = 16
+	// ringSlot is a slot of the ring: a position and a pointer. What --ring-items takes beyond roomForRing is its own;
+	// the ring has a power of two of slots.
+	ringSlot    = 16
+	roomForRing = 64 * KiB
 	// bodiesInGate is how many of the largest bodies the gate should hold, so that one big delivery does
 	// not keep all others waiting.
 	bodiesInGate = 4
@@ -62,7 +66,7 @@ type Budget struct {
 // Budget splits --memory-limit. The result is an error when there is no room for bodies at all.
 //
 //	limit        32MiB  48MiB  64MiB  96MiB  256MiB
-//	runtime      14     14     18     20     30      14, from 64MiB up limit / 16 more for garbage
+//	runtime      14     14     18     20     30      14, from 64MiB up limit / 16 more for garbage; a long ring
 //	connections   4      6     12     12     32      limit / 8, from 64MiB up at least 1,024 connections
 //	buffers       8     12     16     16     16      --buffer-bytes, less while the gate is short
 //	gate          6     16     18     48     178     the rest
@@ -93,6 +97,7 @@ func (c *Config) split(limit Bytes) Budget {
 		b.Conns = max(b.Conns, crowd*connBytes)
 		b.Runtime += limit / garbageShare
 	}
+	b.Runtime += max(0, powerOfTwoAround(Bytes(c.RingItems))*ringSlot-roomForRing)
 	b.MaxConns = max(1, int(b.Conns/connBytes))
 	if c.MaxConns > 0 {
 		b.MaxConns = c.MaxConns

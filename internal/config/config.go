@@ -47,9 +47,10 @@ const Off = "off"
 //
 // The tags are the contract: name is the flag and the YAML key, env the variable, ${…} a default that
 // differs between commands (see defaults.go), oneof the only values allowed, doc the words for a default
-// that is not a constant. placeholder stands for the value in the help.
+// that is not a constant. placeholder stands for the value in the help. min and max are the bounds of a number,
+// size or duration, both allowed, and also is a value beyond them. names says that the value names a file or a dir.
 type Config struct {
-	ConfigFile string `name:"config" env:"INGEST_CONFIG" placeholder:"FILE" doc:"none" group:"general" help:"YAML file with settings; its keys are the names of the flags."`
+	ConfigFile string `name:"config" env:"INGEST_CONFIG" placeholder:"FILE" doc:"none" names:"file" group:"general" help:"YAML file with settings; its keys are the names of the flags."`
 	LogLevel   string `name:"log-level" env:"INGEST_LOG_LEVEL" default:"info" oneof:"debug,info,warn,error" group:"general" help:"What is logged to stderr: debug, info, warn, error."`
 	Admin      string `name:"admin" env:"INGEST_ADMIN" default:"${admin}" group:"general" help:"Address of /ledger, /metrics, /healthz and /readyz; off for none."`
 	Pprof      bool   `name:"pprof" env:"INGEST_PPROF" default:"false" group:"general" help:"Serve /debug/pprof on the admin address."`
@@ -57,31 +58,31 @@ type Config struct {
 
 	Listen          string        `name:"listen" env:"INGEST_LISTEN" default:"${listen}" group:"intake" help:"Address that takes telemetry; with a range of ports (host:8081-8090) the first free one."`
 	Ack             string        `name:"ack" env:"INGEST_ACK" default:"${ack}" oneof:"accept,disk,kafka" group:"intake" help:"When a delivery is answered: accept (taken into memory), disk (every event is durable in --spool-dir), kafka (every event is acknowledged by Kafka)."`
-	AckTimeout      time.Duration `name:"ack-timeout" env:"INGEST_ACK_TIMEOUT" default:"30s" group:"intake" help:"Longest wait for the ack, then 504: outcome unknown, delivery goes on."`
-	MaxBody         Bytes         `name:"max-body" env:"INGEST_MAX_BODY" default:"4MiB" group:"intake" help:"Largest body, else 413; lowered with a warning when --memory-limit leaves less."`
-	AdmitWait       time.Duration `name:"admit-wait" env:"INGEST_ADMIT_WAIT" default:"100ms" group:"intake" help:"Longest wait of a delivery for room in memory, then 503; up to 30 times as long, 3s at most, while more than a fifth are refused."`
-	MaxConns        int           `name:"max-conns" env:"INGEST_MAX_CONNS" default:"0" doc:"0: as many as an eighth of --memory-limit holds, and 1,024 from 64MiB up" group:"intake" help:"Most open connections; 0: as many as an eighth of --memory-limit holds, and 1,024 from 64MiB up."`
-	ReadTimeout     time.Duration `name:"read-timeout" env:"INGEST_READ_TIMEOUT" default:"30s" group:"intake" help:"Longest time to read one request."`
-	IdleTimeout     time.Duration `name:"idle-timeout" env:"INGEST_IDLE_TIMEOUT" default:"5m" group:"intake" help:"Longest time a connection stays open without a request."`
+	AckTimeout      time.Duration `name:"ack-timeout" env:"INGEST_ACK_TIMEOUT" default:"30s" min:"100ms" max:"24h" group:"intake" help:"Longest wait for the ack, then 504: outcome unknown, delivery goes on."`
+	MaxBody         Bytes         `name:"max-body" env:"INGEST_MAX_BODY" default:"4MiB" min:"2B" max:"1GiB" group:"intake" help:"Largest body, else 413; lowered with a warning when --memory-limit leaves less."`
+	AdmitWait       time.Duration `name:"admit-wait" env:"INGEST_ADMIT_WAIT" default:"100ms" min:"0" max:"24h" group:"intake" help:"Longest wait of a delivery for room in memory, then 503; up to 30 times as long, 3s at most, while more than a fifth are refused."`
+	MaxConns        int           `name:"max-conns" env:"INGEST_MAX_CONNS" default:"0" doc:"0: as many as an eighth of --memory-limit holds, and 1,024 from 64MiB up" min:"1" max:"1048576" also:"0" group:"intake" help:"Most open connections; 0: as many as an eighth of --memory-limit holds, and 1,024 from 64MiB up."`
+	ReadTimeout     time.Duration `name:"read-timeout" env:"INGEST_READ_TIMEOUT" default:"30s" min:"100ms" max:"24h" group:"intake" help:"Longest time to read one request."`
+	IdleTimeout     time.Duration `name:"idle-timeout" env:"INGEST_IDLE_TIMEOUT" default:"5m" min:"100ms" max:"24h" group:"intake" help:"Longest time a connection stays open without a request."`
 	Strict          bool          `name:"strict" env:"INGEST_STRICT" default:"true" negatable:"yes" group:"intake" help:"Events that are not valid JSON in UTF-8 are dead letters."`
-	Decoders        int           `name:"decoders" env:"INGEST_DECODERS" default:"1" group:"intake" help:"Goroutines that decode; one parses faster than anything around it."`
-	RingItems       int           `name:"ring-items" env:"INGEST_RING_ITEMS" default:"1024" group:"intake" help:"Bodies that may wait for a decoder."`
-	ShutdownTimeout time.Duration `name:"shutdown-timeout" env:"INGEST_SHUTDOWN_TIMEOUT" default:"${shutdown_timeout}" group:"intake" help:"Longest time to deliver what was accepted after SIGTERM."`
+	Decoders        int           `name:"decoders" env:"INGEST_DECODERS" default:"1" min:"1" max:"256" group:"intake" help:"Goroutines that decode; one parses faster than anything around it."`
+	RingItems       int           `name:"ring-items" env:"INGEST_RING_ITEMS" default:"1024" min:"1" max:"524288" group:"intake" help:"Bodies that may wait for a decoder."`
+	ShutdownTimeout time.Duration `name:"shutdown-timeout" env:"INGEST_SHUTDOWN_TIMEOUT" default:"${shutdown_timeout}" min:"10ms" max:"24h" group:"intake" help:"Longest time to deliver what was accepted after SIGTERM."`
 
 	Sink            string        `name:"sink" env:"INGEST_SINK" default:"kafka" oneof:"kafka,ndjson" group:"delivery" help:"Where events go: kafka, or ndjson (lines in --output)."`
-	Output          string        `name:"output" env:"INGEST_OUTPUT" default:"-" group:"delivery" help:"File of --sink=ndjson; - for stdout."`
+	Output          string        `name:"output" env:"INGEST_OUTPUT" default:"-" names:"file" group:"delivery" help:"File of --sink=ndjson; - for stdout."`
 	Brokers         []string      `name:"brokers" env:"INGEST_BROKERS" placeholder:"HOST:PORT" doc:"required" group:"delivery" help:"Kafka brokers to start from, separated by commas. Required."`
 	Topic           string        `name:"topic" env:"INGEST_TOPIC" placeholder:"TOPIC" doc:"required" group:"delivery" help:"Topic of the events. Required."`
 	DeadLetterTopic string        `name:"dead-letter-topic" env:"INGEST_DEAD_LETTER_TOPIC" placeholder:"TOPIC.dlq" doc:"<topic>.dlq" group:"delivery" help:"Topic of what is not a good event; default: the topic with .dlq at its end."`
 	CreateTopic     bool          `name:"create-topic" env:"INGEST_CREATE_TOPIC" default:"false" group:"delivery" help:"Create the topic when it is missing."`
-	TopicPartitions int           `name:"topic-partitions" env:"INGEST_TOPIC_PARTITIONS" default:"-1" group:"delivery" help:"Partitions of a topic that is created; -1: the broker's default."`
+	TopicPartitions int           `name:"topic-partitions" env:"INGEST_TOPIC_PARTITIONS" default:"-1" min:"1" max:"1000000" also:"-1" group:"delivery" help:"Partitions of a topic that is created; -1: the broker's default."`
 	Keyless         string        `name:"keyless" env:"INGEST_KEYLESS" default:"${keyless}" oneof:"sticky,instance" group:"delivery" help:"Partition of events without a traceId: sticky (one per batch), instance (one for this instance)."`
 	Idempotence     string        `name:"idempotence" env:"INGEST_IDEMPOTENCE" default:"require" oneof:"require,prefer" group:"delivery" help:"require: nothing is sent without a producer id; prefer: sent without when the broker refuses one."`
 	Codec           string        `name:"codec" env:"INGEST_CODEC" default:"snappy" oneof:"none,snappy,lz4,zstd,gzip" group:"delivery" help:"Compression of batches: none, snappy, lz4, zstd, gzip."`
-	Linger          time.Duration `name:"linger" type:"auto" env:"INGEST_LINGER" default:"auto" doc:"20ms with --ack=accept, 1ms otherwise" group:"delivery" help:"Longest time a batch waits for more events; auto: 20ms with --ack=accept, 1ms otherwise."`
-	BatchBytes      Bytes         `name:"batch-bytes" env:"INGEST_BATCH_BYTES" default:"256KiB" group:"delivery" help:"Size at which a batch is sent without waiting."`
-	RequestTimeout  time.Duration `name:"request-timeout" env:"INGEST_REQUEST_TIMEOUT" default:"5s" group:"delivery" help:"Longest wait for a broker's answer to one request."`
-	MetadataTTL     time.Duration `name:"metadata-ttl" env:"INGEST_METADATA_TTL" default:"60s" group:"delivery" help:"Age at which partitions and leaders are asked for again."`
+	Linger          time.Duration `name:"linger" type:"auto" env:"INGEST_LINGER" default:"auto" doc:"20ms with --ack=accept, 1ms otherwise" min:"0" max:"1h" group:"delivery" help:"Longest time a batch waits for more events; auto: 20ms with --ack=accept, 1ms otherwise."`
+	BatchBytes      Bytes         `name:"batch-bytes" env:"INGEST_BATCH_BYTES" default:"256KiB" min:"16KiB" max:"1MiB" group:"delivery" help:"Size at which a batch is sent without waiting."`
+	RequestTimeout  time.Duration `name:"request-timeout" env:"INGEST_REQUEST_TIMEOUT" default:"5s" min:"100ms" max:"24h" group:"delivery" help:"Longest wait for a broker's answer to one request."`
+	MetadataTTL     time.Duration `name:"metadata-ttl" env:"INGEST_METADATA_TTL" default:"60s" min:"1s" max:"24h" group:"delivery" help:"Age at which partitions and leaders are asked for again."`
 	ClientID        string        `name:"client-id" env:"INGEST_CLIENT_ID" default:"ingest" group:"delivery" help:"Name given to the brokers."`
 
 	ExtensionName  string   `name:"extension-name" env:"INGEST_EXTENSION_NAME" default:"extensionIngest.sh" group:"extension" help:"Full file name of the script in the package's folder extension/ that starts this process."`
@@ -89,22 +90,22 @@ type Config struct {
 	TelemetryPath  string   `name:"telemetry-path" env:"INGEST_TELEMETRY_PATH" default:"/" placeholder:"/PATH" group:"extension" help:"Path that telemetry is posted to, and no other; random: one that nobody can guess, so that other code in the instance cannot feed events."`
 	OwnLogs        bool     `name:"own-logs" env:"INGEST_OWN_LOGS" default:"false" group:"extension" help:"Deliver also the lines of this process's own log, which come back as extension events."`
 
-	MemoryLimit Bytes  `name:"memory-limit" env:"INGEST_MEMORY_LIMIT" default:"${memory_limit}" doc:"64MiB (serve), a quarter of the cgroup's memory within 32MiB-64MiB (extension)" group:"memory" help:"Memory of the whole process (RSS), kept within 8 MiB."`
-	BufferBytes Bytes  `name:"buffer-bytes" env:"INGEST_BUFFER_BYTES" default:"16MiB" group:"memory" help:"Most memory of batches, open and in flight; less when --memory-limit is small."`
-	SpoolDir    string `name:"spool-dir" env:"INGEST_SPOOL_DIR" default:"${spool_dir}" group:"memory" help:"Directory for what must outlive an outage or the process; created when missing; off for none."`
-	SpoolMax    Bytes  `name:"spool-max" env:"INGEST_SPOOL_MAX" default:"0" doc:"0: a quarter of what is free at the start, at most 1GiB" group:"memory" help:"Most bytes in --spool-dir; 0: a quarter of what is free at the start, at most 1GiB."`
-	SpoolKeep   Bytes  `name:"spool-keep-free" env:"INGEST_SPOOL_KEEP_FREE" default:"0" doc:"0: half of what is free at the start" group:"memory" help:"What the spool leaves free on its file system for others; 0: half of what is free at the start."`
+	MemoryLimit Bytes  `name:"memory-limit" env:"INGEST_MEMORY_LIMIT" default:"${memory_limit}" doc:"64MiB (serve), a quarter of the cgroup's memory within 32MiB-64MiB (extension)" min:"1MiB" max:"1024GiB" group:"memory" help:"Memory of the whole process (RSS), kept within 8 MiB."`
+	BufferBytes Bytes  `name:"buffer-bytes" env:"INGEST_BUFFER_BYTES" default:"16MiB" min:"64KiB" max:"1024GiB" group:"memory" help:"Most memory of batches, open and in flight; less when --memory-limit is small."`
+	SpoolDir    string `name:"spool-dir" env:"INGEST_SPOOL_DIR" default:"${spool_dir}" names:"dir" group:"memory" help:"Directory for what must outlive an outage or the process; created when missing; off for none."`
+	SpoolMax    Bytes  `name:"spool-max" env:"INGEST_SPOOL_MAX" default:"0" doc:"0: a quarter of what is free at the start, at most 1GiB" min:"1MiB" max:"65536GiB" also:"0" group:"memory" help:"Most bytes in --spool-dir; 0: a quarter of what is free at the start, at most 1GiB."`
+	SpoolKeep   Bytes  `name:"spool-keep-free" env:"INGEST_SPOOL_KEEP_FREE" default:"0" doc:"0: half of what is free at the start" min:"0" max:"65536GiB" group:"memory" help:"What the spool leaves free on its file system for others; 0: half of what is free at the start."`
 	SpoolFull   string `name:"spool-full" env:"INGEST_SPOOL_FULL" default:"block" oneof:"block,drop-oldest,drop-newest" group:"memory" help:"When memory and spool are full: block (deliveries wait, then 503), drop-oldest, drop-newest; what is dropped is counted and reported to the dead-letter topic."`
 
 	TLS              bool   `name:"tls" env:"INGEST_TLS" default:"false" group:"security" help:"Talk TLS to the brokers."`
-	TLSCA            string `name:"tls-ca" env:"INGEST_TLS_CA" placeholder:"FILE" doc:"the system's" group:"security" help:"Certificates of the authorities that are trusted; default: the system's."`
-	TLSCert          string `name:"tls-cert" env:"INGEST_TLS_CERT" placeholder:"FILE" doc:"none" group:"security" help:"Certificate of this client."`
-	TLSKey           string `name:"tls-key" env:"INGEST_TLS_KEY" placeholder:"FILE" doc:"none" group:"security" help:"Private key of --tls-cert."`
+	TLSCA            string `name:"tls-ca" env:"INGEST_TLS_CA" placeholder:"FILE" doc:"the system's" names:"file" group:"security" help:"Certificates of the authorities that are trusted; default: the system's."`
+	TLSCert          string `name:"tls-cert" env:"INGEST_TLS_CERT" placeholder:"FILE" doc:"none" names:"file" group:"security" help:"Certificate of this client."`
+	TLSKey           string `name:"tls-key" env:"INGEST_TLS_KEY" placeholder:"FILE" doc:"none" names:"file" group:"security" help:"Private key of --tls-cert."`
 	SASL             Secret `name:"sasl" env:"INGEST_SASL" placeholder:"USER:PASSWORD" doc:"none" group:"security" help:"Login in one setting, by SCRAM-SHA-512 unless --sasl-mechanism says another; on the command line others can see it."`
 	SASLMechanism    string `name:"sasl-mechanism" env:"INGEST_SASL_MECHANISM" default:"off" oneof:"off,PLAIN,SCRAM-SHA-256,SCRAM-SHA-512" group:"security" help:"How to log in to the brokers: off, PLAIN, SCRAM-SHA-256, SCRAM-SHA-512."`
 	SASLUser         string `name:"sasl-user" env:"INGEST_SASL_USER" placeholder:"NAME" doc:"none" group:"security" help:"User of --sasl-mechanism."`
 	SASLPassword     Secret `name:"sasl-password" env:"INGEST_SASL_PASSWORD" placeholder:"SECRET" doc:"none" group:"security" help:"Password of --sasl-user; on the command line others can see it."`
-	SASLPasswordFile string `name:"sasl-password-file" env:"INGEST_SASL_PASSWORD_FILE" placeholder:"FILE" doc:"none" group:"security" help:"File that holds the password."`
+	SASLPasswordFile string `name:"sasl-password-file" env:"INGEST_SASL_PASSWORD_FILE" placeholder:"FILE" doc:"none" names:"file" group:"security" help:"File that holds the password."`
 
 	command   Command
 	replays   bool     // spool replay: no bodies come, and the spool makes room for what is in it

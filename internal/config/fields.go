@@ -10,6 +10,8 @@ import (
 // field is one setting, read from its tags.
 type field struct {
 	name, env, def, doc, group, help, placeholder string
+	min, max, also                                string   // bounds, both allowed, and a value beyond them; "": none
+	names                                         string   // what the value names: "file", "dir" or ""
 	negatable                                     bool     // there is also --no-name
 	auto                                          bool     // the duration may be auto
 	oneof                                         []string // nil: any value
@@ -28,6 +30,7 @@ func (c *Config) fields() []field {
 		f := field{
 			name: tag.Get("name"), env: tag.Get("env"), def: tag.Get("default"), doc: tag.Get("doc"),
 			group: tag.Get("group"), help: tag.Get("help"), placeholder: tag.Get("placeholder"), value: v.Field(i),
+			min: tag.Get("min"), max: tag.Get("max"), also: tag.Get("also"), names: tag.Get("names"),
 			negatable: tag.Get("negatable") != "", auto: tag.Get("type") == "auto",
 		}
 		if words := tag.Get("oneof"); words != "" {
@@ -62,4 +65,21 @@ func durationText(d time.Duration) string {
 		s = s[:len(s)-2]
 	}
 	return s
+}
+
+// defaultOf is the default with those of a command.
+func (f *field) defaultOf(defaults map[string]string) string {
+	name, varies := strings.CutPrefix(f.def, "${")
+	if !varies {
+		return f.def
+	}
+	return defaults[strings.TrimSuffix(name, "}")]
+}
+
+// words is the help with the bounds in it.
+func (f *field) words() string {
+	if f.min == "" {
+		return f.help
+	}
+	return fmt.Sprintf("%s From %s to %s.", f.help, f.min, f.max)
 }

@@ -141,7 +141,7 @@ func (v *value) addTo(flags *pflag.FlagSet) {
 			f.NoOptDefVal = "true"
 		}
 	}
-	add(v, v.name, v.help)
+	add(v, v.name, v.words())
 	if v.negatable {
 		add(negation{v}, "no-"+v.name, "The opposite of --"+v.name+".")
 	}
@@ -179,10 +179,7 @@ func fromFile(values []*value, file map[string]yamlValue, path string) error {
 // setDefaults gives every setting the default of a command.
 func setDefaults(values []*value, flags *pflag.FlagSet, defaults map[string]string) {
 	for _, v := range values {
-		text := v.def
-		if name, varies := strings.CutPrefix(text, "${"); varies {
-			text = defaults[strings.TrimSuffix(name, "}")]
-		}
+		text := v.defaultOf(defaults)
 		flags.Lookup(v.name).DefValue = text
 		if v.given || text == "" {
 			continue

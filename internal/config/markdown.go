@@ -25,7 +25,7 @@ default. Sizes take B, KiB, MiB, GiB, KB, MB and GB; durations look like 250ms, 
 			group = f.group
 			fmt.Fprintf(&b, "\n## %s\n\n| flag | environment | default | meaning |\n|---|---|---|---|\n", groupTitle(group))
 		}
-		fmt.Fprintf(&b, "| `--%s` | `%s` | %s | %s |\n", f.name, f.env, f.defaultWords(serve, extension), f.help)
+		fmt.Fprintf(&b, "| `--%s` | `%s` | %s | %s |\n", f.name, f.env, f.defaultWords(serve, extension), f.words())
 	}
 	return b.String()
 }

@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 )
 
 // docs/settings.md is made from the declaration. To make it again see its head.
@@ -33,6 +34,23 @@ func TestNames(t *testing.T) {
 			t.Errorf("--%s is declared twice", f.name)
 		}
 		seen[f.name] = true
+	}
+}
+
+// Every number, size and duration has bounds, and its default lies within.
+func TestEverySettingThatCanBeOutOfBoundsHasBounds(t *testing.T) {
+	var c Config
+	for _, f := range c.fields() {
+		switch f.value.Interface().(type) {
+		case int, Bytes, time.Duration:
+			if f.min == "" || f.max == "" || f.bound(f.min) > f.bound(f.max) {
+				t.Errorf("--%s: bounds %q to %q", f.name, f.min, f.max)
+			}
+		default:
+			if f.min+f.max+f.also != "" {
+				t.Errorf("--%s is no number and has bounds", f.name)
+			}
+		}
 	}
 }
 

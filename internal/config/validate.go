@@ -34,13 +34,21 @@ func (c *Config) Validate() error {
 	p := Problems(slices.Clone(c.underived))
 	c.checkWords(&p)
 	c.checkAddresses(&p)
-	c.checkTimes(&p)
-	c.checkCounts(&p)
+	beyond := c.checkBounds(&p)
+	// What follows from a setting that is beyond its bounds would only repeat it.
+	good := func(settings ...string) bool {
+		return !slices.ContainsFunc(settings, func(name string) bool { return slices.Contains(beyond, name) })
+	}
 	c.checkKafka(&p)
 	c.checkSecurity(&p)
 	c.checkExtension(&p)
 	c.checkSpool(&p)
-	c.checkMemory(&p)
+	if good("linger", "ack-timeout") {
+		c.checkTimes(&p)
+	}
+	if good("max-body", "batch-bytes", "buffer-bytes", "max-conns", "ring-items", "memory-limit") {
+		c.checkMemory(&p)
+	}
 	if len(p) == 0 {
 		return nil
 	}
@@ -56,53 +64,12 @@ func (c *Config) checkWords(p *Problems) {
 	}
 }
 
+// checkTimes looks at durations that do not go together.
 func (c *Config) checkTimes(p *Problems) {
-	positive := func(name string, d time.Duration) {
-		if d <= 0 {
-			p.add(name, d, "must be longer than 0, for example 5s")
-		}
-	}
-	positive("ack-timeout", c.AckTimeout)
-	positive("read-timeout", c.ReadTimeout)
-	positive("idle-timeout", c.IdleTimeout)
-	positive("shutdown-timeout", c.ShutdownTimeout)
-	positive("request-timeout", c.RequestTimeout)
-	positive("metadata-ttl", c.MetadataTTL)
-	if c.AdmitWait < 0 {
-		p.add("admit-wait", c.AdmitWait, "must not be negative; 0 refuses at once when there is no room")
-	}
-	switch {
-	case c.Linger < 0:
-		p.add("linger", c.Linger, "must not be negative; 0 sends at once")
-	case c.Linger >= c.AckTimeout && c.Ack != AckAccept && c.AckTimeout > 0:
+	if c.Linger >= c.AckTimeout && c.Ack != AckAccept {
 		p.add("linger", c.Linger, "must be shorter than --ack-timeout="+durationText(c.AckTimeout)+", or every delivery times out")
 	}
 }
-
-// mostConns, mostDecoders and mostRingItems are far above what makes sense: they catch slips of the hand.
-const (
-	mostConns     = 1 << 20
-	mostDecoders  = 256
-	mostRingItems = 1 << 24
-)
-
-func (c *Config) checkCounts(p *Problems) {
-	if c.MaxConns < 0 || c.MaxConns > mostConns {
-		p.add("max-conns", c.MaxConns, fmt.Sprintf("must be from 1 to %d, or 0 to derive it from --memory-limit", mostConns))
-	}
-	if c.Decoders < 1 || c.Decoders > mostDecoders {
-		p.add("decoders", c.Decoders, fmt.Sprintf("must be from 1 to %d", mostDecoders))
-	}
-	if c.RingItems < 1 || c.RingItems > mostRingItems {
-		p.add("ring-items", c.RingItems, fmt.Sprintf("must be from 1 to %d", mostRingItems))
-	}
-	if c.TopicPartitions < 1 && c.TopicPartitions != -1 {
-		p.add("topic-partitions", c.TopicPartitions, "must be at least 1, or -1 for the broker's default")
-	}
-}
-
-// leastSpool holds a few segments, so that space is given back while it is in use.
-const leastSpool = MiB
 
 func (c *Config) checkSpool(p *Problems) {
 	if c.SpoolDir == "" {
@@ -110,9 +77,6 @@ func (c *Config) checkSpool(p *Problems) {
 	}
 	if !c.Spools() && c.Ack == AckDisk {
 		p.add("ack", c.Ack, "needs --spool-dir and --sink=kafka; or use kafka or accept")
-	}
-	if c.SpoolMax != 0 && c.SpoolMax < max(leastSpool, 2*c.BatchBytes) {
-		p.add("spool-max", c.SpoolMax, fmt.Sprintf("must be at least %s and two batches of --batch-bytes=%s, or 0 to derive it", leastSpool, c.BatchBytes))
 	}
 }
 
@@ -128,29 +92,11 @@ func LeastSpool(maxBody Bytes) Bytes {
 // Spools says that there is a disk queue.
 func (c *Config) Spools() bool { return c.SpoolDir != Off && c.Sink == SinkKafka }
 
-// The bounds of --batch-bytes. A batch of less than 4 KiB costs a request for a handful of events; more
-// than 64 MiB no broker takes.
-const (
-	leastBatch = 4 * KiB
-	mostBatch  = 64 * MiB
-)
-
+// checkMemory looks at sizes that do not go together; each is within its bounds.
 func (c *Config) checkMemory(p *Problems) {
-	good := true
-	if c.MaxBody < 1 {
-		p.add("max-body", c.MaxBody, "must be at least 1B, for example 4MiB")
-		good = false
-	}
-	if c.BatchBytes < leastBatch || c.BatchBytes > mostBatch {
-		p.add("batch-bytes", c.BatchBytes, fmt.Sprintf("must be from %s to %s", leastBatch, mostBatch))
-		good = false
-	}
 	if c.BufferBytes < batchesInBuffers*c.BatchBytes {
 		p.add("buffer-bytes", c.BufferBytes, fmt.Sprintf("must hold at least %d batches of --batch-bytes=%s, that is %s",
 			batchesInBuffers, c.BatchBytes, batchesInBuffers*c.BatchBytes))
-		good = false
-	}
-	if !good {
 		return // the sums would only repeat it
 	}
 	b, err := c.Budget()
@@ -158,8 +104,15 @@ func (c *Config) checkMemory(p *Problems) {
 		p.add("memory-limit", c.MemoryLimit, "too small: "+err.Error())
 		return
 	}
+	if c.SpoolMax < MiB || !c.Spools() { // 0, or reported already
+		return
+	}
+	if least := 2 * c.BatchBytes; c.SpoolMax < least {
+		p.add("spool-max", c.SpoolMax, fmt.Sprintf("must be at least two batches of --batch-bytes=%s, or 0 to derive it", c.BatchBytes))
+		return
+	}
 	// An extension raises it instead (cmd/ingest/disk.go): it must not drop everything for that.
-	if least := LeastSpool(b.MaxBody); c.Spools() && !c.replays && c.command != Extension && c.SpoolMax != 0 && c.SpoolMax < least {
+	if least := LeastSpool(b.MaxBody); !c.replays && c.command != Extension && c.SpoolMax < least {
 		p.add("spool-max", c.SpoolMax, fmt.Sprintf("must be at least %s, to hold the largest event of --max-body=%s with a key of that size; or 0 to derive it",
 			least, b.MaxBody))
 	}

@@ -54,21 +54,21 @@ func TestValidate(t *testing.T) {
 		{"--admin=127.0.0.1:8080", "--admin=127.0.0.1:8080: must differ from --listen"},
 		{"--admin=off --pprof", "--pprof=true: is served on the admin address: needs --admin"},
 
-		{"--ack-timeout=0", "--ack-timeout=0s: must be longer than 0, for example 5s"},
-		{"--read-timeout=-1s", "--read-timeout=-1s: must be longer than 0, for example 5s"},
-		{"--idle-timeout=0", "--idle-timeout=0s: must be longer than 0, for example 5s"},
-		{"--shutdown-timeout=0", "--shutdown-timeout=0s: must be longer than 0, for example 5s"},
-		{"--request-timeout=0", "--request-timeout=0s: must be longer than 0, for example 5s"},
-		{"--metadata-ttl=0", "--metadata-ttl=0s: must be longer than 0, for example 5s"},
-		{"--admit-wait=-1ms", "--admit-wait=-1ms: must not be negative; 0 refuses at once when there is no room"},
-		{"--linger=-1ms", "--linger=-1ms: must not be negative; 0 sends at once"},
+		{"--ack-timeout=0", "--ack-timeout=0s: must be from 100ms to 24h"},
+		{"--read-timeout=-1s", "--read-timeout=-1s: must be from 100ms to 24h"},
+		{"--idle-timeout=0", "--idle-timeout=0s: must be from 100ms to 24h"},
+		{"--shutdown-timeout=0", "--shutdown-timeout=0s: must be from 10ms to 24h"},
+		{"--request-timeout=0", "--request-timeout=0s: must be from 100ms to 24h"},
+		{"--metadata-ttl=0", "--metadata-ttl=0s: must be from 1s to 24h"},
+		{"--admit-wait=-1ms", "--admit-wait=-1ms: must be from 0 to 24h"},
+		{"--linger=-1ms", "--linger=-1ms: must be from 0 to 1h"},
 		{"--linger=2s --ack-timeout=1s", "--linger=2s: must be shorter than --ack-timeout=1s, or every delivery times out"},
 		{"--linger=2s --ack-timeout=1s --ack=accept", ""},
 
-		{"--max-conns=-1", "--max-conns=-1: must be from 1 to 1048576, or 0 to derive it from --memory-limit"},
+		{"--max-conns=-1", "--max-conns=-1: must be from 1 to 1048576, or 0: as many as an eighth of --memory-limit holds, and 1,024 from 64MiB up"},
 		{"--decoders=0", "--decoders=0: must be from 1 to 256"},
-		{"--ring-items=0", "--ring-items=0: must be from 1 to 16777216"},
-		{"--topic-partitions=0", "--topic-partitions=0: must be at least 1, or -1 for the broker's default"},
+		{"--ring-items=0", "--ring-items=0: must be from 1 to 524288"},
+		{"--topic-partitions=0", "--topic-partitions=0: must be from 1 to 1000000, or -1"},
 
 		{"--brokers=", "--brokers: required: the Kafka brokers, for example 10.0.0.1:9092,10.0.0.2:9092"},
 		{"--brokers=a:1,b", "--brokers=b: " + brokerRule},
@@ -107,19 +107,20 @@ func TestValidate(t *testing.T) {
 		{"--sasl=u:p --sasl-mechanism=PLAIN --sasl-user=u --sasl-password=p", "--sasl: give either it or --sasl-user with a password, not both"},
 
 		{"--spool-dir=", "--spool-dir: must be a directory, or off"},
-		{"--spool-max=100KiB", "--spool-max=100KiB: must be at least 1MiB and two batches of --batch-bytes=256KiB, or 0 to derive it"},
+		{"--spool-max=100KiB", "--spool-max=100KiB: must be from 1MiB to 65536GiB, or 0: a quarter of what is free at the start, at most 1GiB"},
 		{"--spool-max=9MiB --spool-dir=/d", "--spool-max=9MiB: must be at least 10MiB, to hold the largest event of --max-body=4MiB " +
 			"with a key of that size; or 0 to derive it"},
 		{"--spool-max=10MiB --spool-dir=/d", ""},
 		{"--spool-max=9MiB", ""}, // no spool
 		{"--spool-max=1MiB --spool-dir=/d --max-body=400KiB", ""},
+		{"--spool-max=1MiB --spool-dir=/d --max-body=100KiB --batch-bytes=1MiB", "--spool-max=1MiB: must be at least two batches of --batch-bytes=1MiB, or 0 to derive it"},
 		{"--spool-max=18MiB --spool-dir=/d --max-body=1GiB", "--spool-max=18MiB: must be at least 19MiB, to hold the largest event of " +
 			"--max-body=8MiB with a key of that size; or 0 to derive it"}, // lowered by the budget
 		{"--spool-full=panic", "--spool-full=panic: must be one of block, drop-oldest, drop-newest"},
 
-		{"--max-body=0", "--max-body=0: must be at least 1B, for example 4MiB"},
-		{"--batch-bytes=1KiB", "--batch-bytes=1KiB: must be from 4KiB to 64MiB"},
-		{"--batch-bytes=65MiB --buffer-bytes=1GiB", "--batch-bytes=65MiB: must be from 4KiB to 64MiB"},
+		{"--max-body=0", "--max-body=0: must be from 2B to 1GiB"},
+		{"--batch-bytes=1KiB", "--batch-bytes=1KiB: must be from 16KiB to 1MiB"},
+		{"--batch-bytes=65MiB --buffer-bytes=1GiB", "--batch-bytes=65MiB: must be from 16KiB to 1MiB"},
 		{"--buffer-bytes=1023KiB", "--buffer-bytes=1023KiB: must hold at least 4 batches of --batch-bytes=256KiB, that is 1MiB"},
 		{"--memory-limit=24MiB", "--memory-limit=24MiB: too small: connections 3MiB + runtime 14MiB + buffers 6MiB leave less than 2MiB " +
 			"for bodies; at least 26MiB is needed with these --max-conns, --buffer-bytes and --batch-bytes"},

@@ -80,11 +80,20 @@ func mechanism(s SASL) (sasl.Mechanism, error) {
 	case "PLAIN":
 		return plain.Mechanism{Username: s.User, Password: s.Password}, nil
 	case "SCRAM-SHA-256":
-		return scram.Mechanism(scram.SHA256, s.User, s.Password)
+		return scramMechanism(scram.SHA256, s)
 	case "SCRAM-SHA-512":
-		return scram.Mechanism(scram.SHA512, s.User, s.Password)
+		return scramMechanism(scram.SHA512, s)
 	}
 	return nil, fmt.Errorf("kafka: SASL mechanism %q is not one of PLAIN, SCRAM-SHA-256, SCRAM-SHA-512", s.Mechanism)
+}
+
+// scramMechanism leaves the library's error out: it names the character, which may be one of the password.
+func scramMechanism(algo scram.Algorithm, s SASL) (sasl.Mechanism, error) {
+	m, err := scram.Mechanism(algo, s.User, s.Password)
+	if err != nil {
+		return nil, errors.New("kafka: the SASL user or password has a character that SCRAM does not allow, for example a control character")
+	}
+	return m, nil
 }
 
 // produce sends one request and returns its answer. Every partition in it must have the same leader.

@@ -114,6 +114,12 @@ const (
 	maxRefusals = 5
 )
 
+// The bounds of Config.BatchBytes: a chunk of the pool, and what kafka-go may copy for one request.
+const (
+	MinBatchBytes = recordbatch.ChunkSize
+	MaxBatchBytes = maxRequestBytes
+)
+
 func (c *Config) setDefaults() {
 	def(&c.DeadLetterTopic, c.Topic+".dlq")
 	def(&c.ClientID, "ingest")
@@ -139,6 +145,13 @@ func def[T comparable](p *T, v T) {
 	}
 }
 
+// Validate finds everything that New would refuse, without starting anything. Fields that New gives a default may
+// be zero. No message has a password in it.
+func (c Config) Validate() error {
+	c.setDefaults()
+	return c.validate()
+}
+
 func (c *Config) validate() error {
 	var errs []error
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
@@ -151,14 +164,17 @@ func (c *Config) validate() error {
 	if c.Topic == c.DeadLetterTopic {
 		bad("kafka: the dead-letter topic must differ from the topic %q", c.Topic)
 	}
-	if c.BatchBytes < recordbatch.ChunkSize || c.BatchBytes > maxRequestBytes {
-		bad("kafka: batch bytes %d must lie between %d and %d", c.BatchBytes, recordbatch.ChunkSize, maxRequestBytes)
+	if c.BatchBytes < MinBatchBytes || c.BatchBytes > MaxBatchBytes {
+		bad("kafka: batch bytes %d must lie between %d and %d", c.BatchBytes, MinBatchBytes, MaxBatchBytes)
 	}
 	if c.BufferBytes < 2*int64(c.BatchBytes) {
 		bad("kafka: buffer bytes %d must hold at least two batches of %d", c.BufferBytes, c.BatchBytes)
 	}
 	if c.Keyless == KeylessInstance && c.Instance == "" {
 		bad("kafka: keyless=instance needs an instance name")
+	}
+	if _, err := mechanism(c.SASL); err != nil {
+		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
 }
