@@ -77,7 +77,7 @@ func TestEndpoints(t *testing.T) {
 	ready := func() error { return nil }
 	notReady := func() error { return errors.New("topic events has no leader") }
 	const golden = `{"admitted":3,"recovered":0,"delivered":3,"deadLettered":0,"setAside":0,"spooled":0,"inFlight":0,"dropped":{},` +
-		`"possibleDuplicates":0,"duplicatesSuppressed":0,"idempotent":true,"ownLines":0,"bodies":{"admitted":0,"refused":{}}}` + "\n"
+		`"possibleDuplicates":0,"duplicatesSuppressed":0,"idempotent":true,"ownLines":0,"waiting":{"bodies":0,"bytes":0},"bodies":{"admitted":0,"refused":{}}}` + "\n"
 	for _, tt := range []struct {
 		name, method, path string
 		ready              func() error

@@ -4,7 +4,7 @@
 //
 //	admitted + recovered = delivered + deadLettered + setAside + spooled + inFlight + sum(dropped)
 //
-// is a check and not a tautology. It holds at every moment the pipeline is quiet.
+// is a check and not a tautology. It holds at every instant, also under load and while Kafka is away.
 package ledger
 
 import (
@@ -32,7 +32,15 @@ type Ledger struct {
 	// are no term of the sum: nobody sent them, so they are neither admitted nor lost.
 	OwnLines int64 `json:"ownLines"`
 
-	Bodies Bodies `json:"bodies"`
+	Waiting Waiting `json:"waiting"`
+	Bodies  Bodies  `json:"bodies"`
+}
+
+// Waiting is what was taken from clients and is not decoded to its end: how many events it holds is not known
+// yet. Events of a body that is being decoded may be in the other terms already.
+type Waiting struct {
+	Bodies int64 `json:"bodies"`
+	Bytes  int64 `json:"bytes"`
 }
 
 // Bodies are counts of deliveries (POST requests).
@@ -42,8 +50,7 @@ type Bodies struct {
 }
 
 // Missing is the number of events that came in and are in none of the other terms: above 0 they were
-// lost without being counted, below 0 some were counted twice. While the pipeline works it is not
-// meaningful, because the terms are not read at one instant.
+// lost without being counted, below 0 some were counted twice.
 func (l *Ledger) Missing() int64 {
 	settled := l.Delivered + l.DeadLettered + l.SetAside + l.Dropped.Sum()
 	return l.Admitted + l.Recovered - settled - l.Spooled - l.InFlight

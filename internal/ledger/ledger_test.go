@@ -14,7 +14,7 @@ func TestJSONGolden(t *testing.T) {
 	}{
 		{"empty", Ledger{},
 			`{"admitted":0,"recovered":0,"delivered":0,"deadLettered":0,"setAside":0,"spooled":0,"inFlight":0,"dropped":{},` +
-				`"possibleDuplicates":0,"duplicatesSuppressed":0,"idempotent":false,"ownLines":0,"bodies":{"admitted":0,"refused":{}}}`},
+				`"possibleDuplicates":0,"duplicatesSuppressed":0,"idempotent":false,"ownLines":0,"waiting":{"bodies":0,"bytes":0},"bodies":{"admitted":0,"refused":{}}}`},
 		{"full", Ledger{
 			Admitted: 100, Recovered: 11, Delivered: 70, DeadLettered: 6, SetAside: 5, Spooled: 4, InFlight: 3,
 			Dropped:            Reasons{"too_large": 2, "shutdown": 21},
@@ -22,7 +22,7 @@ func TestJSONGolden(t *testing.T) {
 			Bodies: Bodies{Admitted: 12, Refused: Reasons{"no_room": 2, "body_too_large": 1}},
 		},
 			`{"admitted":100,"recovered":11,"delivered":70,"deadLettered":6,"setAside":5,"spooled":4,"inFlight":3,"dropped":{"shutdown":21,"too_large":2},` +
-				`"possibleDuplicates":8,"duplicatesSuppressed":9,"idempotent":true,"ownLines":4,"bodies":{"admitted":12,"refused":{"body_too_large":1,"no_room":2}}}`},
+				`"possibleDuplicates":8,"duplicatesSuppressed":9,"idempotent":true,"ownLines":4,"waiting":{"bodies":0,"bytes":0},"bodies":{"admitted":12,"refused":{"body_too_large":1,"no_room":2}}}`},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -75,6 +75,8 @@ func (dec *decoder) body(b *body.Body) {
 	if dec.d.Notes().Any() {
 		p.odd.Add(1)
 	}
+	p.decoded.bodies.Add(1)
+	p.decoded.bytes.Add(int64(len(b.Data)))
 	charge := b.Charge()
 	p.bodies.Put(b)
 	p.gate.Release(1, charge)
@@ -84,13 +86,11 @@ func (dec *decoder) body(b *body.Body) {
 	}
 }
 
-// flush appends the records that wait. Events are admitted before the sink has them, so that the ledger
-// never shows more delivered than admitted.
+// flush appends the records that wait.
 func (dec *decoder) flush(ack sink.Ack) {
 	if dec.n == 0 {
 		return
 	}
-	dec.p.admitted.Add(int64(dec.n))
 	dec.events += dec.n
 	took, err := dec.p.sink.Append(dec.p.hard, dec.recs[:dec.n], ack)
 	if err != nil {
@@ -101,7 +101,6 @@ func (dec *decoder) flush(ack sink.Ack) {
 
 // bad sends a bad region to the dead letters.
 func (dec *decoder) bad(b *body.Body, ack sink.Ack) {
-	dec.p.admitted.Add(1)
 	dec.dead++
 	err := dec.p.sink.DeadLetter(dec.p.hard, &sink.DeadLetter{
 		Raw: dec.e.Raw(), Reason: dec.e.Reason.String(), Offset: int64(dec.e.Offset()), ErrorOffset: int64(dec.e.ErrorOffset()),

@@ -80,12 +80,15 @@ type Pipeline struct {
 	serving  chan error // the listener's end
 	draining atomic.Bool
 
-	admitted atomic.Int64 // events, counted by the decoders
 	dropped  atomic.Int64 // events that the sink did not take because the process ends
+	decoded  waiting      // bodies that are decoded: the others wait
 	odd      atomic.Int64 // bodies of which decode had something to note
 	ownLines atomic.Int64 // events that were left out as our own
 	quiets   atomic.Int64 // flushes because the last invocation ended
 }
+
+// waiting counts bodies and their bytes.
+type waiting struct{ bodies, bytes atomic.Int64 }
 
 // New builds the parts. Nothing runs yet.
 func New(cfg Config, deps Deps) *Pipeline {
@@ -186,17 +189,18 @@ func (p *Pipeline) Ready() error {
 	return p.sink.Ready()
 }
 
-// Ledger is the account of every event. It is exact when the pipeline is quiet.
+// Ledger is the account of every event. It adds up at every instant: an event is admitted when the sink takes
+// it, and until then its body is one of those that wait.
 func (p *Pipeline) Ledger() ledger.Ledger {
-	// The order matters while events flow: read from the end of the way to its start, an event is
-	// rather missing from a later term than counted in none.
 	st := p.sink.Stats()
+	done := ledger.Waiting{Bodies: p.decoded.bodies.Load(), Bytes: p.decoded.bytes.Load()} // before in: never ahead of it
 	in := p.server.Stats()
 	l := ledger.Ledger{
-		Admitted: p.admitted.Load(), Delivered: st.Delivered, DeadLettered: st.DeadLettered, SetAside: st.SetAside,
+		Admitted: st.Admitted, Delivered: st.Delivered, DeadLettered: st.DeadLettered, SetAside: st.SetAside,
 		Recovered: st.Recovered, Spooled: st.Spooled, InFlight: st.InFlight, Dropped: ledger.Reasons(st.Dropped),
 		PossibleDuplicates: st.PossibleDuplicates, DuplicatesSuppressed: st.DuplicatesSuppressed, Idempotent: st.Idempotent,
 		OwnLines: p.ownLines.Load(),
+		Waiting:  ledger.Waiting{Bodies: max(0, in.BodiesAdmitted-done.Bodies), Bytes: max(0, in.Bytes-done.Bytes)},
 		Bodies:   ledger.Bodies{Admitted: in.BodiesAdmitted, Refused: ledger.Reasons(in.Refused)},
 	}
 	if n := p.dropped.Load(); n > 0 {
@@ -204,6 +208,7 @@ func (p *Pipeline) Ledger() ledger.Ledger {
 			l.Dropped = ledger.Reasons{}
 		}
 		l.Dropped[sink.DroppedShutdown] += n
+		l.Admitted += n
 	}
 	return l
 }
@@ -215,7 +220,6 @@ type Gauges struct {
 	GateBytes, GateCap int64
 	GateWaiting        int
 	BodyBytes          int64 // memory of body buffers, lent and idle
-	Admitted           int64 // events
 	OddBodies          int64 // not quite JSON, but nothing was lost by it: see decode.Notes
 	Listen             listen.Stats
 }
@@ -226,7 +230,7 @@ func (p *Pipeline) Gauges() Gauges {
 	_, limit := p.gate.Limits()
 	return Gauges{
 		RingItems: p.ring.Len(), RingCap: p.ring.Cap(), GateItems: items, GateBytes: used, GateCap: limit,
-		GateWaiting: p.gate.Waiting(), BodyBytes: p.bodies.Bytes(), Admitted: p.admitted.Load(),
+		GateWaiting: p.gate.Waiting(), BodyBytes: p.bodies.Bytes(),
 		OddBodies: p.odd.Load(), Listen: p.server.Stats(),
 	}
 }

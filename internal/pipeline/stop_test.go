@@ -74,7 +74,7 @@ func (f *fake) Ready() error { return nil }
 func (f *fake) Stats() sink.Stats {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return sink.Stats{Delivered: f.taken}
+	return sink.Stats{Admitted: f.taken, Delivered: f.taken}
 }
 
 func start(t *testing.T, f *fake, shutdown time.Duration) *Pipeline {

@@ -75,8 +75,7 @@ type Sink interface {
 	// Ready is nil when the sink can deliver now, else the reason why not.
 	Ready() error
 
-	// Stats are counts of events since the start. Each is counted where it happens; once everything
-	// appended is settled, their sum equals the number of records and dead letters taken.
+	// Stats are counts of events since the start, all of one instant: the terms add up at every moment.
 	Stats() Stats
 }
 
@@ -87,9 +86,11 @@ type Waker interface {
 	Wake()
 }
 
-// Stats is a sink's part of the ledger. All values but the last three are counts of events. What was taken
-// and what was recovered is the sum of the others.
+// Stats is a sink's part of the ledger. All values but the last three are counts of events, and
+//
+//	Admitted + Recovered = Delivered + DeadLettered + SetAside + Spooled + InFlight + sum(Dropped)
 type Stats struct {
+	Admitted     int64            // records and dead letters that Append and DeadLetter took, those dropped by them included
 	Delivered    int64            // good events acknowledged by the destination
 	DeadLettered int64            // events acknowledged by the dead-letter destination
 	SetAside     int64            // events kept whole in a file because no topic can take them

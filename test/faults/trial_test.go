@@ -58,6 +58,7 @@ type trial struct {
 // life is one process of ingest, from its start to its end.
 type life struct {
 	*proc.Process
+	books  *sampler
 	killed bool
 	code   int
 	ledger *proc.Ledger       // the last line; nil if it was killed
@@ -174,7 +175,7 @@ func (tr *trial) startUnready() *life {
 }
 
 func (tr *trial) begin(p *proc.Process) *life {
-	l := &life{Process: p}
+	l := &life{Process: p, books: tr.sample(p)}
 	tr.opts.Listen, tr.opts.Admin = l.Listen, l.Admin
 	tr.lives = append(tr.lives, l)
 	return l
@@ -253,8 +254,10 @@ func (tr *trial) look() {
 func (tr *trial) stop() {
 	tr.Helper()
 	l := tr.now()
+	tr.awaitSamples()
 	tr.look()
 	l.code, l.ledger = l.MustStop(tr)
+	l.books.end()
 	l.left = tr.inspect()
 	if l.ledger.Spooled != l.left.events {
 		tr.Errorf("the ledger says %d events are spooled, the directory has %d", l.ledger.Spooled, l.left.events)
@@ -268,6 +271,7 @@ func (tr *trial) kill() {
 	tr.look()
 	must(tr, l.Kill())
 	<-l.Exited()
+	l.books.end()
 	l.killed, l.left = true, tr.inspect()
 }
 

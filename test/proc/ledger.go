@@ -20,7 +20,11 @@ type Ledger struct {
 	DuplicatesSuppressed int64            `json:"duplicatesSuppressed"`
 	Idempotent           bool             `json:"idempotent"`
 	OwnLines             int64            `json:"ownLines"`
-	Bodies               struct {
+	Waiting              struct {
+		Bodies int64 `json:"bodies"`
+		Bytes  int64 `json:"bytes"`
+	} `json:"waiting"`
+	Bodies struct {
 		Admitted int64            `json:"admitted"`
 		Refused  map[string]int64 `json:"refused"`
 	} `json:"bodies"`
@@ -57,7 +61,7 @@ func parseLedger(line []byte) (*Ledger, error) {
 		return nil, fmt.Errorf("ledger %.200q: %w", line, err)
 	}
 	for _, name := range []string{"admitted", "recovered", "delivered", "deadLettered", "setAside", "spooled",
-		"inFlight", "dropped", "possibleDuplicates", "duplicatesSuppressed", "idempotent", "ownLines", "bodies"} {
+		"inFlight", "dropped", "possibleDuplicates", "duplicatesSuppressed", "idempotent", "ownLines", "waiting", "bodies"} {
 		if _, ok := names[name]; !ok {
 			return nil, fmt.Errorf("ledger %.200q has no %q", line, name)
 		}

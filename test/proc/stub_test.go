@@ -23,7 +23,7 @@ func TestMain(m *testing.M) {
 }
 
 const stubLedger = `{"admitted":7,"recovered":1,"delivered":5,"deadLettered":1,"setAside":0,"spooled":0,"inFlight":1,` +
-	`"dropped":{"shutdown":1},"possibleDuplicates":0,"duplicatesSuppressed":2,"idempotent":true,"ownLines":0,` +
+	`"dropped":{"shutdown":1},"possibleDuplicates":0,"duplicatesSuppressed":2,"idempotent":true,"ownLines":0,"waiting":{"bodies":0,"bytes":0},` +
 	`"bodies":{"admitted":3,"refused":{"memory":2,"draining":1}}}`
 
 func stub(args []string) int {

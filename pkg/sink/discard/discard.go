@@ -53,8 +53,9 @@ func (s *Sink) Ready() error { return s.err }
 
 // Stats implements sink.Sink.
 func (s *Sink) Stats() sink.Stats {
-	st := sink.Stats{}
-	if n := s.n.Load(); n > 0 {
+	n := s.n.Load()
+	st := sink.Stats{Admitted: n}
+	if n > 0 {
 		st.Dropped = map[string]int64{s.reason: n}
 	}
 	return st

@@ -25,11 +25,11 @@ func (s *Sink) Append(ctx context.Context, recs []sink.Record, ack sink.Ack) (in
 			l = nil
 		}
 		for l = s.place(l, r, ack); l == nil; l = s.place(nil, r, ack) {
-			s.inFlight.Add(int64(i - counted)) // before the lock goes: they may be delivered while we wait
+			s.count.admit(i - counted) // before the lock goes: they may be delivered while we wait
 			counted = i
 			if s.mustDropNewest() {
 				s.dropNewest(len(r.Value), ack)
-				counted++ // it never was in flight
+				counted++ // dropNewest has counted it
 				break
 			}
 			if err := s.awaitRoom(ctx); err != nil {
@@ -37,7 +37,7 @@ func (s *Sink) Append(ctx context.Context, recs []sink.Record, ack sink.Ack) (in
 			}
 		}
 	}
-	s.inFlight.Add(int64(len(recs) - counted))
+	s.count.admit(len(recs) - counted)
 	return len(recs), nil
 }
 

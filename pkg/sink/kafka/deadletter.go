@@ -44,17 +44,15 @@ func (s *Sink) DeadLetter(ctx context.Context, d *sink.DeadLetter, ack sink.Ack)
 		return sink.ErrClosed
 	}
 	s.stir()
-	s.inFlight.Add(1)
 	lost := 0
 	if truncated {
+		s.count.admit(1)
 		lost = s.settleWhole(kept)
 	}
 	n, err := s.takeDead(ctx, &r, ack, events)
 	lost += n
-	if err != nil && truncated {
-		err = nil // the event itself is settled; only the notice of it is missing
-	} else if err != nil {
-		s.inFlight.Add(-1)
+	if truncated {
+		err = nil // the event itself is settled; at worst the notice of it is missing
 	}
 	s.mu.Unlock()
 	if lost > 0 && ack != nil {
@@ -65,7 +63,7 @@ func (s *Sink) DeadLetter(ctx context.Context, d *sink.DeadLetter, ack sink.Ack)
 }
 
 // takeDead puts a dead letter into its lane, or drops it when nobody can take it, and returns how many
-// events were lost by that. s.mu is held, but not while it waits for room.
+// events were lost by that. Either way they are admitted; with an error they are not. s.mu is held, but not while it waits for room.
 func (s *Sink) takeDead(ctx context.Context, r *sink.Record, ack sink.Ack, events int) (lost int, err error) {
 	size := recordbatch.RecordSize(r.Key, r.Value, r.Headers)
 	s.wantDeadTopic()
@@ -73,16 +71,19 @@ func (s *Sink) takeDead(ctx context.Context, r *sink.Record, ack sink.Ack, event
 		switch {
 		case !s.deadFull():
 			if s.placeDead(r, size, ack, events) {
+				s.count.admit(events)
 				return 0, nil
 			}
 		case s.deadMaySpill():
 			s.spooler.pressed = true // they wait on disk
 			wake(s.spooler.kick)
 		case s.dead.hopeless():
+			s.count.admit(events)
 			s.dropDead(events)
 			return events, nil
 		}
 		if s.mustDropNewest() {
+			s.count.admit(events)
 			s.drop(DroppedSpoolFull, events)
 			s.spooler.loss.add(events, size)
 			return events, nil
@@ -168,8 +169,8 @@ func (s *Sink) setAsideFunc() func(raw []byte, sha256 [32]byte) error {
 // settleWhole counts an event in flight whose whole was set aside, or could not be. s.mu is held.
 func (s *Sink) settleWhole(kept error) (lost int) {
 	if kept == nil {
-		s.setAside.Add(1)
-		s.inFlight.Add(-1)
+		s.count.setAside++
+		s.count.inFlight--
 		return 0
 	}
 	s.alarm("too large", "an event is larger than any topic takes and could not be set aside; dropped", "error", kept)

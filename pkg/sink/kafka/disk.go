@@ -112,16 +112,14 @@ func (l *lane) takeFrame() *batch {
 func (s *Sink) dropMemory(b *batch) {
 	s.unload(b.lane.topic, b)
 	b.loaded = false
-	s.inFlight.Add(-int64(b.events))
-	s.spooled.Add(int64(b.events))
+	s.count.toDisk(b.events)
 }
 
 // keepMemory is its opposite: b has memory again. s.mu is held.
 func (s *Sink) keepMemory(b *batch) {
 	b.loaded = true
 	b.lane.topic.batches++
-	s.spooled.Add(-int64(b.events))
-	s.inFlight.Add(int64(b.events))
+	s.count.toDisk(-b.events)
 }
 
 // shed leaves to the disk what the lane has a frame of and does not need in memory now. s.mu is held.

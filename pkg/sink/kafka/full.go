@@ -38,7 +38,8 @@ func (s *Sink) mustDropNewest() bool {
 
 // dropNewest drops an event that was not taken yet. s.mu is held.
 func (s *Sink) dropNewest(bytes int, ack sink.Ack) {
-	s.dropped[DroppedSpoolFull]++
+	s.count.admit(1)
+	s.drop(DroppedSpoolFull, 1)
 	s.spooler.loss.add(1, bytes)
 	if ack != nil {
 		ack.Hold()
@@ -90,8 +91,8 @@ func (l *lane) dropFrame() {
 		l.renew = true
 		s.wantProducer(l.producer.gen)
 	}
-	s.spooled.Add(-int64(b.events))
-	s.dropped[DroppedSpoolFull] += int64(b.events)
+	s.count.toDisk(-b.events)
+	s.drop(DroppedSpoolFull, b.events)
 	s.spooler.loss.add(b.events, int(size))
 	s.later(s.finish(b, b.events, nil))
 }

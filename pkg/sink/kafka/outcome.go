@@ -75,11 +75,11 @@ func (s *Sink) succeeded(e *entry, p *produce.ResponsePartition, out []settled) 
 		s.duplicatesSuppressed.Add(int64(b.events))
 	}
 	if l.topic.dead {
-		s.deadLettered.Add(int64(b.events))
+		s.count.deadLettered += int64(b.events)
 	} else {
-		s.delivered.Add(int64(b.events))
+		s.count.delivered += int64(b.events)
 	}
-	s.inFlight.Add(-int64(b.events))
+	s.count.inFlight -= int64(b.events)
 	l.seq = int32((uint32(l.seq) + uint32(b.rb.Count())) & 0x7fffffff) // sequences wrap to 0
 	l.doubt, l.failures, l.retryAt = nil, 0, time.Time{}
 	l.topic.refusals = 0

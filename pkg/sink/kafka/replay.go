@@ -145,8 +145,7 @@ func (w *worker) unread(e *entry) {
 	s.alarm("replay", "a frame of the spool cannot be read", "topic", l.topic.name, "partition", l.partition, "error", e.failed)
 	b.loaded = false
 	l.topic.batches--
-	s.inFlight.Add(-int64(b.events))
-	s.spooled.Add(int64(b.events))
+	s.count.toDisk(b.events)
 	if b.attempts--; b.attempts == 0 {
 		b.sent = time.Time{}
 	}

@@ -34,7 +34,7 @@ func (s *Sink) failedPause(n int, err error) (d time.Duration, rest bool) {
 
 // owes says whether anybody waits for the cluster. s.mu is held.
 func (s *Sink) owes() bool {
-	return s.closed || s.waiting > 0 || s.main.batches > 0 || s.dead.batches > 0 || s.spooled.Load() > 0
+	return s.closed || s.waiting > 0 || s.main.batches > 0 || s.dead.batches > 0 || s.count.spooled > 0
 }
 
 // rest sleeps for d without a pool; true: it was stirred.

@@ -19,7 +19,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -42,6 +41,7 @@ type Sink struct {
 	clock  thawClock
 
 	mu       sync.Mutex
+	count    account
 	closed   bool
 	main     topic
 	dead     topic
@@ -52,7 +52,6 @@ type Sink struct {
 	waiting  int           // appenders that wait on room
 	drained  chan struct{} // closed when closed and nothing is unsettled
 	free     []*batch
-	dropped  map[string]int64
 	alarms   map[string]time.Time
 	expiry   time.Duration // how long brokers remember a producer
 	state    error         // what the steward found last; nil: fine
@@ -65,8 +64,6 @@ type Sink struct {
 	unfinished atomic.Bool // endFrames has something to do
 	resting    atomic.Bool // the steward sleeps long because nobody waits: stir ends it
 
-	delivered, deadLettered, setAside, inFlight     atomic.Int64
-	recovered, spooled                              atomic.Int64
 	spilledFrames, replayedFrames, syncs, syncNanos atomic.Int64
 	possibleDuplicates, duplicatesSuppressed        atomic.Int64
 	requests, batches, wireBytes, rawBytes, retries atomic.Int64
@@ -100,7 +97,7 @@ func New(cfg Config, deps Deps) (*Sink, error) {
 		pool:    recordbatch.NewPool(cfg.BufferBytes),
 		brokers: map[int32]*broker{},
 		kick:    make(chan struct{}, 1), room: make(chan struct{}), drained: make(chan struct{}),
-		dropped: map[string]int64{}, alarms: map[string]time.Time{},
+		count: account{dropped: map[string]int64{}}, alarms: map[string]time.Time{},
 		clock:  thawClock{epoch: time.Now()},
 		expiry: 24 * time.Hour, state: errors.New("connecting"), started: time.Now(),
 	}
@@ -243,14 +240,6 @@ func tell(out []settled) {
 	}
 }
 
-// drop counts n events that are in flight as lost.
-func (s *Sink) drop(reason string, n int) {
-	if n > 0 {
-		s.dropped[reason] += int64(n)
-		s.inFlight.Add(-int64(n))
-	}
-}
-
 // checkDrained tells Close that nothing is left. s.mu is held.
 func (s *Sink) checkDrained() {
 	if s.closed && s.main.batches == 0 && s.dead.batches == 0 && s.spooler.overflowing == 0 && !s.holdsFrames() {
@@ -264,7 +253,7 @@ func (s *Sink) checkDrained() {
 
 // holdsFrames says whether the spool holds back what is in it, or may hold. s.mu is held.
 func (s *Sink) holdsFrames() bool {
-	return s.spooler.holding && (s.spooler.sp == nil || s.spooled.Load() > 0)
+	return s.spooler.holding && (s.spooler.sp == nil || s.count.spooled > 0)
 }
 
 // Ready implements sink.Sink: every partition of the topic has a leader and a producer id is held.
@@ -292,28 +281,6 @@ func (s *Sink) readyLocked() error {
 		}
 	}
 	return nil
-}
-
-// Stats implements sink.Sink.
-func (s *Sink) Stats() sink.Stats {
-	s.mu.Lock()
-	dropped := maps.Clone(s.dropped)
-	idempotent := !s.unsafe
-	sp := s.spooler.sp
-	s.mu.Unlock()
-	var lost int64
-	if sp != nil {
-		if lost = sp.Stats().Lost; lost > 0 { // the spool found it, and counts it
-			dropped[DroppedDamaged] += lost
-		}
-	}
-	return sink.Stats{
-		Delivered: s.delivered.Load(), DeadLettered: s.deadLettered.Load(), SetAside: s.setAside.Load(),
-		Recovered: s.recovered.Load(), Spooled: s.spooled.Load() - lost,
-		InFlight: s.inFlight.Load(), Dropped: dropped,
-		PossibleDuplicates: s.possibleDuplicates.Load(), DuplicatesSuppressed: s.duplicatesSuppressed.Load(),
-		Idempotent: idempotent,
-	}
 }
 
 // Metrics are the sink's own figures, all since the start but for the gauges at the end.

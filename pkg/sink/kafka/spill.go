@@ -159,7 +159,7 @@ func (s *Sink) noteState() (at time.Time) {
 	if state == p.state {
 		return at
 	}
-	args := []any{"was", p.state.String(), "spooled", s.spooled.Load(), "kafka", reason(s.readyLocked())}
+	args := []any{"was", p.state.String(), "spooled", s.count.spooled, "kafka", reason(s.readyLocked())}
 	p.state = state
 	switch state {
 	case SpoolIdle:

@@ -225,10 +225,10 @@ func (s *Sink) takeOver(sp Spool) {
 	p := &s.spooler
 	p.sp, p.err = sp, nil
 	st := sp.Stats()
-	s.recovered.Store(st.Recovered)
-	s.spooled.Add(st.Recovered - st.Quarantined)
+	s.count.recovered = st.Recovered
+	s.count.spooled += st.Recovered - st.Quarantined
 	if st.Quarantined > 0 {
-		s.dropped[DroppedDamaged] += st.Quarantined
+		s.count.dropped[DroppedDamaged] += st.Quarantined
 	}
 	for l := range s.lanes() {
 		l.attach(sp)

@@ -143,7 +143,7 @@ func (s *Sink) Ready() error {
 func (s *Sink) Stats() sink.Stats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	st := sink.Stats{Delivered: s.delivered, DeadLettered: s.dead}
+	st := sink.Stats{Admitted: s.delivered + s.dead + s.dropped, Delivered: s.delivered, DeadLettered: s.dead}
 	if s.dropped > 0 {
 		st.Dropped = map[string]int64{"write_error": s.dropped}
 	}
