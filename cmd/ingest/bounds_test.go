@@ -174,7 +174,7 @@ func TestCheckRefusesWhatServeRefuses(t *testing.T) {
 		{"--batch-bytes=8KiB", "--batch-bytes=8KiB: must be from 16KiB to 1MiB"},
 		{"--batch-bytes=2MiB", "--batch-bytes=2MiB: must be from 16KiB to 1MiB"},
 		{"--metadata-ttl=1ns", "--metadata-ttl=1ns: must be from 1s to 24h"},
-		{"--tls --tls-ca=bounds_test.go", "--tls-ca=bounds_test.go holds no certificate in PEM form"},
+		{"--tls --tls-ca=main.go", "--tls-ca=main.go: holds no certificate in PEM form (-----BEGIN CERTIFICATE-----)"},
 		{"--sasl=u:p\aq --sasl-mechanism=SCRAM-SHA-256", "kafka: the SASL user or password has a character that SCRAM does not allow, for example a control character"},
 	} {
 		args := append(strings.Split(tt.args, " "), "--brokers=127.0.0.1:1", "--topic=t")

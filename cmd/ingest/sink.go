@@ -1,8 +1,6 @@
 package main
 
 import (
-	"crypto/tls"
-	"crypto/x509"
 	"fmt"
 	"io"
 	"log/slog"
@@ -11,6 +9,7 @@ import (
 
 	"functiongraph-ingest/internal/config"
 	"functiongraph-ingest/internal/metrics"
+	"functiongraph-ingest/internal/tlsconf"
 	"functiongraph-ingest/pkg/sink"
 	"functiongraph-ingest/pkg/sink/kafka"
 	"functiongraph-ingest/pkg/sink/kafka/recordbatch"
@@ -71,19 +70,22 @@ func newKafka(cfg *config.Config, budget config.Budget, log *slog.Logger, hold <
 		return nil, err
 	}
 	deps := kafka.Deps{Logger: log, Hold: hold}
+	if cfg.TLS {
+		client, err := tlsconf.NewClient(cfg.BrokerTLS())
+		if err != nil {
+			return nil, err
+		}
+		deps.Secure = client.Secure
+	}
 	if d != nil {
 		deps.OpenSpool = d.open
 	}
 	return kafka.New(k, deps)
 }
 
-// kafkaConfig is the Kafka sink's part of the settings. It reads the certificates.
+// kafkaConfig is the Kafka sink's part of the settings.
 func kafkaConfig(cfg *config.Config, budget config.Budget) (kafka.Config, error) {
 	codec, err := recordbatch.ParseCodec(cfg.Codec)
-	if err != nil {
-		return kafka.Config{}, err
-	}
-	tlsConfig, err := newTLS(cfg)
 	if err != nil {
 		return kafka.Config{}, err
 	}
@@ -96,7 +98,7 @@ func kafkaConfig(cfg *config.Config, budget config.Budget) (kafka.Config, error)
 		Codec: codec, Linger: cfg.Linger, BatchBytes: int(cfg.BatchBytes), BufferBytes: int64(budget.Buffers - oversize),
 		OversizeBytes: int64(oversize), ReplayBytes: int64(budget.Spool / 2), Instance: cfg.Instance,
 		PreferIdempotence: cfg.Idempotence == config.IdempotencePrefer,
-		RequestTimeout:    cfg.RequestTimeout, MetadataTTL: cfg.MetadataTTL, TLS: tlsConfig,
+		RequestTimeout:    cfg.RequestTimeout, MetadataTTL: cfg.MetadataTTL,
 	}
 	if cfg.Keyless == config.KeylessInstance {
 		k.Keyless = kafka.KeylessInstance
@@ -105,32 +107,6 @@ func kafkaConfig(cfg *config.Config, budget config.Budget) (kafka.Config, error)
 		k.SASL = kafka.SASL{Mechanism: cfg.SASLMechanism, User: cfg.SASLUser, Password: cfg.SASLPassword.Reveal()}
 	}
 	return k, nil
-}
-
-// newTLS reads the certificates; nil without --tls.
-func newTLS(cfg *config.Config) (*tls.Config, error) {
-	if !cfg.TLS {
-		return nil, nil
-	}
-	c := &tls.Config{MinVersion: tls.VersionTLS12}
-	if cfg.TLSCA != "" {
-		pem, err := os.ReadFile(cfg.TLSCA)
-		if err != nil {
-			return nil, fmt.Errorf("--tls-ca: %w", err)
-		}
-		c.RootCAs = x509.NewCertPool()
-		if !c.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("--tls-ca=%s holds no certificate in PEM form", cfg.TLSCA)
-		}
-	}
-	if cfg.TLSCert != "" {
-		pair, err := tls.LoadX509KeyPair(cfg.TLSCert, cfg.TLSKey)
-		if err != nil {
-			return nil, fmt.Errorf("--tls-cert, --tls-key: %w", err)
-		}
-		c.Certificates = []tls.Certificate{pair}
-	}
-	return c, nil
 }
 
 // registerKafka adds the Kafka sink's own figures.

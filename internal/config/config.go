@@ -97,15 +97,18 @@ type Config struct {
 	SpoolKeep   Bytes  `name:"spool-keep-free" env:"INGEST_SPOOL_KEEP_FREE" default:"0" doc:"0: half of what is free at the start" min:"0" max:"65536GiB" group:"memory" help:"What the spool leaves free on its file system for others; 0: half of what is free at the start."`
 	SpoolFull   string `name:"spool-full" env:"INGEST_SPOOL_FULL" default:"block" oneof:"block,drop-oldest,drop-newest" group:"memory" help:"When memory and spool are full: block (deliveries wait, then 503), drop-oldest, drop-newest; what is dropped is counted and reported to the dead-letter topic."`
 
-	TLS              bool   `name:"tls" env:"INGEST_TLS" default:"false" group:"security" help:"Talk TLS to the brokers."`
-	TLSCA            string `name:"tls-ca" env:"INGEST_TLS_CA" placeholder:"FILE" doc:"the system's" names:"file" group:"security" help:"Certificates of the authorities that are trusted; default: the system's."`
-	TLSCert          string `name:"tls-cert" env:"INGEST_TLS_CERT" placeholder:"FILE" doc:"none" names:"file" group:"security" help:"Certificate of this client."`
-	TLSKey           string `name:"tls-key" env:"INGEST_TLS_KEY" placeholder:"FILE" doc:"none" names:"file" group:"security" help:"Private key of --tls-cert."`
-	SASL             Secret `name:"sasl" env:"INGEST_SASL" placeholder:"USER:PASSWORD" doc:"none" group:"security" help:"Login in one setting, by SCRAM-SHA-512 unless --sasl-mechanism says another; on the command line others can see it."`
-	SASLMechanism    string `name:"sasl-mechanism" env:"INGEST_SASL_MECHANISM" default:"off" oneof:"off,PLAIN,SCRAM-SHA-256,SCRAM-SHA-512" group:"security" help:"How to log in to the brokers: off, PLAIN, SCRAM-SHA-256, SCRAM-SHA-512."`
-	SASLUser         string `name:"sasl-user" env:"INGEST_SASL_USER" placeholder:"NAME" doc:"none" group:"security" help:"User of --sasl-mechanism."`
-	SASLPassword     Secret `name:"sasl-password" env:"INGEST_SASL_PASSWORD" placeholder:"SECRET" doc:"none" group:"security" help:"Password of --sasl-user; on the command line others can see it."`
-	SASLPasswordFile string `name:"sasl-password-file" env:"INGEST_SASL_PASSWORD_FILE" placeholder:"FILE" doc:"none" names:"file" group:"security" help:"File that holds the password."`
+	TLS              bool     `name:"tls" env:"INGEST_TLS" default:"false" group:"security" help:"Talk TLS to the brokers."`
+	TLSCA            []string `name:"tls-ca" env:"INGEST_TLS_CA" placeholder:"FILES" doc:"the system's" names:"file" group:"security" help:"Certificates of the authorities that are trusted, PEM files separated by commas; default: the system's."`
+	TLSVerify        string   `name:"tls-verify" env:"INGEST_TLS_VERIFY" default:"full" oneof:"full,ca" group:"security" help:"What is checked of a broker's certificate: full (authority, dates, usage and name), ca (all except the name, for brokers whose certificate does not have their address; needs --tls-ca)."`
+	TLSServerName    string   `name:"tls-server-name" env:"INGEST_TLS_SERVER_NAME" placeholder:"NAME" doc:"the broker's address" group:"security" help:"Name that is sent to the brokers and looked for in their certificates, in place of the address that was dialled."`
+	TLSCert          []string `name:"tls-cert" env:"INGEST_TLS_CERT" placeholder:"FILES" doc:"none" names:"file" group:"security" help:"Certificate of this client and its chain, PEM files separated by commas; the private key may be in them."`
+	TLSKey           string   `name:"tls-key" env:"INGEST_TLS_KEY" placeholder:"FILE" doc:"none" names:"file" group:"security" help:"Private key of --tls-cert, where it has a file of its own; PEM without a password."`
+	TLSMinVersion    string   `name:"tls-min-version" env:"INGEST_TLS_MIN_VERSION" default:"1.2" oneof:"1.2,1.3" group:"security" help:"Lowest version of TLS: 1.2, 1.3."`
+	SASL             Secret   `name:"sasl" env:"INGEST_SASL" placeholder:"USER:PASSWORD" doc:"none" group:"security" help:"Login in one setting, by SCRAM-SHA-512 unless --sasl-mechanism says another; on the command line others can see it."`
+	SASLMechanism    string   `name:"sasl-mechanism" env:"INGEST_SASL_MECHANISM" default:"off" oneof:"off,PLAIN,SCRAM-SHA-256,SCRAM-SHA-512" group:"security" help:"How to log in to the brokers: off, PLAIN, SCRAM-SHA-256, SCRAM-SHA-512."`
+	SASLUser         string   `name:"sasl-user" env:"INGEST_SASL_USER" placeholder:"NAME" doc:"none" group:"security" help:"User of --sasl-mechanism."`
+	SASLPassword     Secret   `name:"sasl-password" env:"INGEST_SASL_PASSWORD" placeholder:"SECRET" doc:"none" group:"security" help:"Password of --sasl-user; on the command line others can see it."`
+	SASLPasswordFile string   `name:"sasl-password-file" env:"INGEST_SASL_PASSWORD_FILE" placeholder:"FILE" doc:"none" names:"file" group:"security" help:"File that holds the password."`
 
 	command   Command
 	replays   bool     // spool replay: no bodies come, and the spool makes room for what is in it

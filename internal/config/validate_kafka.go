@@ -1,10 +1,12 @@
 package config
 
 import (
+	"errors"
 	"net"
-	"os"
 	"strconv"
 	"strings"
+
+	"functiongraph-ingest/internal/tlsconf"
 )
 
 func (c *Config) checkAddresses(p *Problems) {
@@ -117,22 +119,55 @@ func isTopic(s string) bool {
 }
 
 func (c *Config) checkSecurity(p *Problems) {
-	files := []struct{ name, path string }{{"tls-ca", c.TLSCA}, {"tls-cert", c.TLSCert}, {"tls-key", c.TLSKey}}
-	for _, f := range files {
-		if f.path == "" {
-			continue
+	c.checkTLS(p)
+	c.checkSASL(p)
+}
+
+// BrokerTLS is the settings of connections to brokers. They mean nothing without --tls.
+func (c *Config) BrokerTLS() tlsconf.Settings {
+	return tlsconf.Settings{
+		CA: c.TLSCA, Cert: c.TLSCert, Key: c.TLSKey,
+		Verify: c.TLSVerify, ServerName: c.TLSServerName, MinVersion: c.TLSMinVersion,
+	}
+}
+
+func (c *Config) checkTLS(p *Problems) {
+	ca, cert := strings.Join(c.TLSCA, ","), strings.Join(c.TLSCert, ",")
+	if !c.TLS {
+		for _, s := range []struct{ name, value, none string }{
+			{"tls-ca", ca, ""}, {"tls-verify", c.TLSVerify, tlsconf.VerifyFull}, {"tls-server-name", c.TLSServerName, ""},
+			{"tls-cert", cert, ""}, {"tls-key", c.TLSKey, ""}, {"tls-min-version", c.TLSMinVersion, tlsconf.Version12},
+		} {
+			if s.value != s.none {
+				p.add(s.name, s.value, "needs --tls")
+			}
 		}
-		if !c.TLS {
-			p.add(f.name, f.path, "needs --tls")
-		} else if file, err := os.Open(f.path); err != nil {
-			p.add(f.name, f.path, "must be a file that can be read: "+err.Error())
-		} else {
-			file.Close()
+		return
+	}
+	if c.TLSKey != "" && len(c.TLSCert) == 0 {
+		p.add("tls-key", c.TLSKey, "needs --tls-cert")
+	}
+	for _, s := range []struct {
+		name     string
+		settings tlsconf.Settings
+	}{
+		{"tls-ca", tlsconf.Settings{CA: c.TLSCA}},
+		{"tls-cert", tlsconf.Settings{Cert: c.TLSCert, Key: c.TLSKey}},
+	} {
+		var file *tlsconf.Error
+		if _, err := tlsconf.NewClient(s.settings); errors.As(err, &file) {
+			if file.Path == c.TLSKey {
+				s.name = "tls-key"
+			}
+			p.add(s.name, file.Path, file.Text)
 		}
 	}
-	if (c.TLSCert == "") != (c.TLSKey == "") {
-		p.add("tls-cert", c.TLSCert, "--tls-cert and --tls-key are needed together")
+	if c.TLSVerify == tlsconf.VerifyCA && len(c.TLSCA) == 0 {
+		p.add("tls-verify", c.TLSVerify, "needs --tls-ca: without it any certificate of a public authority would be accepted")
 	}
+}
+
+func (c *Config) checkSASL(p *Problems) {
 	if c.SASLMechanism == Off {
 		if c.SASLUser != "" || c.SASLPassword != "" {
 			p.add("sasl-mechanism", Off, "--sasl-user and --sasl-password need PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512")

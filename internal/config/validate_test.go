@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"functiongraph-ingest/internal/tlsconf/tlstest"
 )
 
 // Every message of Validate, each with the settings that cause it and nothing else wrong.
@@ -21,6 +23,13 @@ func TestValidate(t *testing.T) {
 	const topicRule = "is not a legal topic name: 1 to 249 letters, digits, '.', '_' or '-'"
 	const brokerRule = "must be host:port, for example 10.0.0.1:9092; separate brokers with commas"
 	long := strings.Repeat("x", 247)
+	ca := tlstest.CA(t, "ca")
+	me := ca.Issue(t, "me")
+	for name, text := range map[string][]byte{"ca.pem": ca.CertPEM(), "me.pem": me.CertPEM(), "key.pem": me.KeyPEM(), "me.der": me.Cert.Raw, "ca.jks": []byte("\xfe\xed\xfe\xed\x00\x00\x00\x02")} {
+		if err := os.WriteFile(filepath.Join(dir, name), text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
 	tests := []struct {
 		args string
 		want string // "" is valid; DIR stands for the test's directory
@@ -30,7 +39,9 @@ func TestValidate(t *testing.T) {
 		{"--listen=:0 --admin=:0", ""},
 		{"--listen=[::1]:8080 --brokers=[::1]:9092", ""},
 		{"--sink=ndjson --brokers= --topic=", ""},
-		{"--sasl-mechanism=SCRAM-SHA-512 --sasl-user=u --sasl-password=p --tls --tls-ca=validate_test.go", ""},
+		{"--sasl-mechanism=SCRAM-SHA-512 --sasl-user=u --sasl-password=p --tls --tls-ca=DIR/ca.pem", ""},
+		{"--tls --tls-verify=ca --tls-ca=DIR/ca.pem,DIR/me.pem --tls-min-version=1.3 --tls-cert=DIR/me.pem,DIR/key.pem", ""},
+		{"--tls --tls-server-name=kafka.example --tls-cert=DIR/me.pem --tls-key=DIR/key.pem", ""},
 
 		{"--log-level=loud", "--log-level=loud: must be one of debug, info, warn, error"},
 		{"--ack=maybe", "--ack=maybe: must be one of accept, disk, kafka"},
@@ -84,9 +95,23 @@ func TestValidate(t *testing.T) {
 		{"--sink=ndjson --output=", "--output: required with --sink=ndjson: a file, or - for stdout"},
 
 		{"--tls-ca=x", "--tls-ca=x: needs --tls"},
-		{"--tls --tls-ca=/no/ca", "--tls-ca=/no/ca: must be a file that can be read: open /no/ca: no such file or directory"},
-		{"--tls --tls-cert=validate.go", "--tls-cert=validate.go: --tls-cert and --tls-key are needed together"},
-		{"--tls --tls-key=validate.go", "--tls-cert: --tls-cert and --tls-key are needed together"},
+		{"--tls-verify=ca", "--tls-verify=ca: needs --tls"},
+		{"--tls-server-name=x", "--tls-server-name=x: needs --tls"},
+		{"--tls-min-version=1.3", "--tls-min-version=1.3: needs --tls"},
+		{"--tls-cert=x,y", "--tls-cert=x,y: needs --tls"},
+		{"--tls-key=x", "--tls-key=x: needs --tls"},
+		{"--tls --tls-verify=none", "--tls-verify=none: must be one of full, ca"},
+		{"--tls --tls-verify=ca", "--tls-verify=ca: needs --tls-ca: without it any certificate of a public authority would be accepted"},
+		{"--tls --tls-min-version=1.1", "--tls-min-version=1.1: must be one of 1.2, 1.3"},
+		{"--tls --tls-ca=/no/ca", "--tls-ca=/no/ca: must be a file that can be read: stat /no/ca: no such file or directory"},
+		{"--tls --tls-ca=DIR/ca.pem,DIR/ca.jks", "--tls-ca=DIR/ca.jks: is a Java keystore, not PEM: convert it with keytool -list -rfc -keystore DIR/ca.jks > out.pem"},
+		{"--tls --tls-ca=DIR/me.der", "--tls-ca=DIR/me.der: is a certificate in DER, not PEM: convert it with openssl x509 -inform der -in DIR/me.der -out out.pem"},
+		{"--tls --tls-ca=validate.go", "--tls-ca=validate.go: holds no certificate in PEM form (-----BEGIN CERTIFICATE-----)"},
+		{"--tls --tls-cert=DIR/me.pem", "--tls-cert=DIR/me.pem: holds no private key: name the file that does in --tls-key"},
+		{"--tls --tls-key=DIR/key.pem", "--tls-key=DIR/key.pem: needs --tls-cert"},
+		{"--tls --tls-cert=DIR/ca.pem --tls-key=DIR/key.pem", "--tls-key=DIR/key.pem: holds the private key of another certificate than DIR/ca.pem"},
+		{"--tls --tls-cert=DIR/me.pem --tls-key=DIR/ca.jks", "--tls-key=DIR/ca.jks: is a Java keystore, not PEM: convert it with keytool -importkeystore " +
+			"-srckeystore DIR/ca.jks -destkeystore out.p12 -deststoretype PKCS12 and then openssl pkcs12 -in out.p12 -nodes -out out.pem"},
 		{"--sasl-user=u", "--sasl-mechanism=off: --sasl-user and --sasl-password need PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512"},
 		{"--sasl-mechanism=PLAIN --sasl-password=p", "--sasl-user: required with --sasl-mechanism=PLAIN"},
 		{"--sasl-mechanism=PLAIN --sasl-user=u",

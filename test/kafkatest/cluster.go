@@ -104,7 +104,7 @@ func startOnce(ctx context.Context, o *Options, java, jars string) (_ *Cluster, 
 }
 
 func choosePorts(o *Options) ([]ports, error) {
-	const each = 4
+	const each = 5
 	free, err := freeport.Take(each * o.Brokers)
 	if err != nil {
 		return nil, err
@@ -120,6 +120,9 @@ func choosePorts(o *Options) ([]ports, error) {
 		}
 		if o.SASL {
 			p.sasl = free[each*i+3]
+		}
+		if o.Secure != nil {
+			p.secure = free[each*i+4]
 		}
 		all[i] = p
 	}
@@ -164,6 +167,15 @@ func (c *Cluster) SASL() string {
 	addrs := make([]string, len(c.brokers))
 	for i, b := range c.brokers {
 		addrs[i] = b.sasl
+	}
+	return strings.Join(addrs, ",")
+}
+
+// Secure is the list of the addresses that talk TLS, separated by commas.
+func (c *Cluster) Secure() string {
+	addrs := make([]string, len(c.brokers))
+	for i, b := range c.brokers {
+		addrs[i] = b.secure
 	}
 	return strings.Join(addrs, ",")
 }

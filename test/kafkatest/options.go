@@ -29,6 +29,17 @@ type Options struct {
 	// SASL makes a further listener on every broker, SASL_PLAINTEXT with SCRAM-SHA-256, for clients that
 	// bootstrap at [Cluster.SASL]. Its users are made with [Cluster.SetPassword].
 	SASL bool
+	// Secure makes a further listener on every broker, with TLS, for clients that bootstrap at [Cluster.Secure].
+	// nil: none.
+	Secure *Secure
+}
+
+// Secure describes a listener with TLS. The files are PEM; all brokers read the same ones.
+type Secure struct {
+	KeyStore string // private key of the brokers and their certificates
+	// TrustStore has the authorities of client certificates, which every client must have then; "": none is asked for.
+	TrustStore string
+	Login      bool // SASL_SSL with SCRAM-SHA-512; users are made with [Cluster.SetPassword]
 }
 
 // Option changes Options.
@@ -58,6 +69,9 @@ func WithAdvertise(f func(broker int, target string) (string, error)) Option {
 	return func(o *Options) { o.Advertise = f }
 }
 
+// WithSecure sets Options.Secure.
+func WithSecure(s Secure) Option { return func(o *Options) { o.Secure = &s } }
+
 // WithSASL sets Options.SASL.
 func WithSASL() Option { return func(o *Options) { o.SASL = true } }
 
@@ -75,6 +89,7 @@ const (
 	listenerDirect     = "DIRECT"     // tests, bench, replication
 	listenerProxied    = "PROXIED"    // clients behind Options.Advertise
 	listenerSASL       = "LOGIN"      // clients that log in
+	listenerSecure     = "SECURE"     // clients with TLS
 	listenerController = "CONTROLLER" // KRaft
 )
 
@@ -84,6 +99,7 @@ type ports struct {
 	proxied            string // empty without Options.Advertise
 	advertised         string // what clients of proxied are told
 	sasl               string // empty without Options.SASL
+	secure             string // empty without Options.Secure
 }
 
 // serverProperties is the configuration of broker i (from 0) of a cluster.
@@ -99,6 +115,10 @@ func serverProperties(o *Options, i int, all []ports, logDir string) string {
 		listeners = append(listeners, listenerSASL+"://"+me.sasl)
 		advertised = append(advertised, listenerSASL+"://"+me.sasl)
 	}
+	if me.secure != "" {
+		listeners = append(listeners, listenerSecure+"://"+me.secure)
+		advertised = append(advertised, listenerSecure+"://"+me.secure)
+	}
 	voters := make([]string, len(all))
 	for j, p := range all {
 		voters[j] = fmt.Sprintf("%d@%s", nodeID(j), p.controller)
@@ -112,7 +132,7 @@ func serverProperties(o *Options, i int, all []ports, logDir string) string {
 		"inter.broker.listener.name":     listenerDirect,
 		"listeners":                      strings.Join(listeners, ","),
 		"advertised.listeners":           strings.Join(advertised, ","),
-		"listener.security.protocol.map": listenerDirect + ":PLAINTEXT," + listenerProxied + ":PLAINTEXT," + listenerController + ":PLAINTEXT," + listenerSASL + ":SASL_PLAINTEXT",
+		"listener.security.protocol.map": listenerDirect + ":PLAINTEXT," + listenerProxied + ":PLAINTEXT," + listenerController + ":PLAINTEXT," + listenerSASL + ":SASL_PLAINTEXT," + listenerSecure + ":" + o.Secure.protocol(),
 		"log.dirs":                       logDir,
 		"auto.create.topics.enable":      "false",
 		"default.replication.factor":     replicas,
@@ -137,9 +157,10 @@ func serverProperties(o *Options, i int, all []ports, logDir string) string {
 		"log.cleaner.dedupe.buffer.size": "4194304",
 	}
 	if me.sasl != "" {
-		login := "listener.name." + strings.ToLower(listenerSASL) + "."
-		props[login+"sasl.enabled.mechanisms"] = saslMechanism
-		props[login+strings.ToLower(saslMechanism)+".sasl.jaas.config"] = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
+		addLogin(props, listenerSASL, scramSHA256)
+	}
+	if me.secure != "" {
+		o.Secure.addTo(props)
 	}
 	maps.Copy(props, o.Properties)
 	var b strings.Builder
@@ -147,6 +168,32 @@ func serverProperties(o *Options, i int, all []ports, logDir string) string {
 		fmt.Fprintf(&b, "%s=%s\n", k, props[k])
 	}
 	return b.String()
+}
+
+// addLogin lets the users of [Cluster.SetPassword] in by a listener.
+func addLogin(props map[string]string, listener string, m scram) {
+	prefix := "listener.name." + strings.ToLower(listener) + "."
+	props[prefix+"sasl.enabled.mechanisms"] = m.name
+	props[prefix+strings.ToLower(m.name)+".sasl.jaas.config"] = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
+}
+
+func (s *Secure) protocol() string {
+	if s != nil && s.Login {
+		return "SASL_SSL"
+	}
+	return "SSL"
+}
+
+func (s *Secure) addTo(props map[string]string) {
+	prefix := "listener.name." + strings.ToLower(listenerSecure) + "."
+	props[prefix+"ssl.keystore.type"], props[prefix+"ssl.keystore.location"] = "PEM", s.KeyStore
+	if s.TrustStore != "" {
+		props[prefix+"ssl.truststore.type"], props[prefix+"ssl.truststore.location"] = "PEM", s.TrustStore
+		props[prefix+"ssl.client.auth"] = "required"
+	}
+	if s.Login {
+		addLogin(props, listenerSecure, scramSHA512)
+	}
 }
 
 func nodeID(i int) int { return i + 1 }

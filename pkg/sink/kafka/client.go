@@ -65,13 +65,35 @@ func overNetwork(c *Config, d *Deps, mech sasl.Mechanism) *kafkago.Transport {
 			Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 3,
 		}}).DialContext
 	}
+	if d.Secure != nil {
+		dial = secured(dial, d.Secure)
+	}
 	return &kafkago.Transport{
 		Dial: dial, DialTimeout: c.RequestTimeout, IdleTimeout: 5 * time.Minute, ClientID: c.ClientID,
 		MetadataTTL:    c.MetadataTTL,                        // kafka-go polls at random intervals below this
 		MetadataTopics: []string{c.Topic, c.DeadLetterTopic}, // else it asks for every topic of the cluster
-		TLS:            c.TLS, SASL: mech,
+		SASL:           mech,
 	}
 }
+
+// secured dials and then makes a TLS connection of it. kafka-go could do the second part, but it does not know which
+// address failed, nor how to read its certificates again.
+func secured(dial dialFunc, secure func(context.Context, net.Conn, string) (net.Conn, error)) dialFunc {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		raw, err := dial(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		c, err := secure(ctx, raw, address)
+		if err != nil {
+			_ = raw.Close()
+			return nil, err
+		}
+		return c, nil
+	}
+}
+
+type dialFunc = func(ctx context.Context, network, address string) (net.Conn, error)
 
 func mechanism(s SASL) (sasl.Mechanism, error) {
 	switch s.Mechanism {

@@ -2,7 +2,6 @@ package kafka
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -67,7 +66,6 @@ type Config struct {
 	RetryMax       time.Duration // 1s
 	MetadataTTL    time.Duration // 60s
 
-	TLS  *tls.Config // nil: plaintext
 	SASL SASL
 }
 
@@ -83,7 +81,11 @@ type Deps struct {
 	Logger *slog.Logger
 	// Dial replaces the TCP dialler (tests cut connections with it).
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
-	// NewTransport replaces kafka-go's Transport over TCP: a simulation puts a modelled cluster here. TLS, SASL and
+	// Secure makes a TLS connection of c, which was dialled to the broker at address (host:port), and returns when
+	// the handshake is done; c is closed when it fails. Nil: plaintext. It is called for each connection, so it may
+	// use certificates that were renewed. Its errors are logged: they say what to do.
+	Secure func(ctx context.Context, c net.Conn, address string) (net.Conn, error)
+	// NewTransport replaces kafka-go's Transport over TCP: a simulation puts a modelled cluster here. Secure, SASL and
 	// Dial do not matter then.
 	NewTransport func() Transport
 	// Hold, when not nil, keeps the sink from looking at the cluster before it is closed: in a function's cold

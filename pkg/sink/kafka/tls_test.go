@@ -1,57 +1,39 @@
 package kafka
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
+	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
-	"math/big"
 	"net"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/twmb/franz-go/pkg/kfake"
+
+	"functiongraph-ingest/internal/tlsconf/tlstest"
 )
 
-// selfSigned is a certificate for 127.0.0.1 and the pool that trusts it.
-func selfSigned(t *testing.T) (tls.Certificate, *x509.CertPool) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
+// trusting is Deps.Secure with crypto/tls as it is.
+func trusting(pool *x509.CertPool) func(context.Context, net.Conn, string) (net.Conn, error) {
+	return func(ctx context.Context, c net.Conn, address string) (net.Conn, error) {
+		host, _, _ := net.SplitHostPort(address)
+		t := tls.Client(c, &tls.Config{RootCAs: pool, ServerName: host})
+		return t, t.HandshakeContext(ctx)
 	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "broker"},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pool := x509.NewCertPool()
-	pool.AddCert(cert)
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, pool
 }
 
 func TestTLSWithSCRAM(t *testing.T) {
-	cert, pool := selfSigned(t)
+	ca := tlstest.CA(t, "ca")
+	cert, pool := ca.Issue(t, "broker", tlstest.Hosts("127.0.0.1")).TLS(), ca.Pool()
 	c := cluster(t, 2, kfake.TLS(&tls.Config{Certificates: []tls.Certificate{cert}}),
 		kfake.EnableSASL(), kfake.Superuser("SCRAM-SHA-512", "user", "secret"))
 	login := SASL{"SCRAM-SHA-512", "user", "secret"}
-	s := start(t, c, func(cfg *Config, _ *Deps) { cfg.TLS, cfg.SASL = &tls.Config{RootCAs: pool}, login })
+	s := start(t, c, func(cfg *Config, d *Deps) { d.Secure, cfg.SASL = trusting(pool), login })
 	appendAll(t, s, 100, 10, nil)
 	if st := closeSink(t, s); st.Delivered != 100 {
 		t.Errorf("stats %+v", st)
 	}
-	stranger := start(t, c, func(cfg *Config, _ *Deps) { cfg.TLS, cfg.SASL = &tls.Config{RootCAs: x509.NewCertPool()}, login })
+	stranger := start(t, c, func(cfg *Config, d *Deps) { d.Secure, cfg.SASL = trusting(x509.NewCertPool()), login })
 	waitFor(t, func() bool {
 		err := stranger.Ready()
 		return err != nil && strings.Contains(err.Error(), "certificate")
