@@ -112,15 +112,16 @@ func kafkaConfig(cfg *config.Config, budget config.Budget) (kafka.Config, error)
 // registerKafka adds the Kafka sink's own figures.
 func registerKafka(m *metrics.Metrics, s *kafka.Sink) {
 	for name, f := range map[string]func(kafka.Metrics) int64{
-		"ingest_kafka_requests_total":          func(k kafka.Metrics) int64 { return k.Requests },
-		"ingest_kafka_batches_total":           func(k kafka.Metrics) int64 { return k.Batches },
-		"ingest_kafka_wire_bytes_total":        func(k kafka.Metrics) int64 { return k.WireBytes },
-		"ingest_kafka_raw_bytes_total":         func(k kafka.Metrics) int64 { return k.RawBytes },
-		"ingest_kafka_retries_total":           func(k kafka.Metrics) int64 { return k.Retries },
-		"ingest_kafka_splits_total":            func(k kafka.Metrics) int64 { return k.Splits },
-		"ingest_kafka_producer_renewals_total": func(k kafka.Metrics) int64 { return k.Renewals },
-		"ingest_kafka_refreshes_total":         func(k kafka.Metrics) int64 { return k.Refreshes },
-		"ingest_kafka_thaws_total":             func(k kafka.Metrics) int64 { return k.Thaws },
+		"ingest_kafka_requests_total":            func(k kafka.Metrics) int64 { return k.Requests },
+		"ingest_kafka_batches_total":             func(k kafka.Metrics) int64 { return k.Batches },
+		"ingest_kafka_wire_bytes_total":          func(k kafka.Metrics) int64 { return k.WireBytes },
+		"ingest_kafka_raw_bytes_total":           func(k kafka.Metrics) int64 { return k.RawBytes },
+		"ingest_kafka_retries_total":             func(k kafka.Metrics) int64 { return k.Retries },
+		"ingest_kafka_splits_total":              func(k kafka.Metrics) int64 { return k.Splits },
+		"ingest_kafka_producer_renewals_total":   func(k kafka.Metrics) int64 { return k.Renewals },
+		"ingest_kafka_producer_collisions_total": func(k kafka.Metrics) int64 { return k.Collisions },
+		"ingest_kafka_refreshes_total":           func(k kafka.Metrics) int64 { return k.Refreshes },
+		"ingest_kafka_thaws_total":               func(k kafka.Metrics) int64 { return k.Thaws },
 		"ingest_kafka_request_milliseconds_total": func(k kafka.Metrics) int64 {
 			return int64(k.RequestTime / time.Millisecond)
 		},

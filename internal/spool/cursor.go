@@ -13,7 +13,9 @@ const (
 	cursorCopyBytes   = 512 // a disk writes a sector whole or not at all
 	cursorHeaderBytes = cursorCopyBytes
 	slotBytes         = 2 * cursorCopyBytes
-	slotTopic         = 72 // where the topic starts
+	slotTopic         = 72  // where the topic starts
+	slotCluster       = 384 // where the length of the cluster's id stands, and then the id
+	maxClusterBytes   = 127
 	noSlot            = -1
 	maxBootBytes      = 40
 
@@ -27,6 +29,8 @@ type Stamp struct {
 	Epoch        int16
 	BaseSequence int32
 	FirstSent    int64 // ms since the Unix epoch
+	// Cluster is the id of the cluster that gave ProducerID; "": not known. At most 127 bytes are kept.
+	Cluster string
 }
 
 // cursor is one partition's progress. It lives in a slot of the cursor file: two copies of one sector
@@ -64,6 +68,7 @@ func (c *progress) put(p []byte, topic string, id int32) {
 	le.PutUint32(p[56:], uint32(id))
 	le.PutUint64(p[64:], uint64(c.suspect))
 	copy(p[slotTopic:], topic)
+	p[slotCluster] = byte(copy(p[slotCluster+1:][:maxClusterBytes], c.stamp.Cluster))
 	le.PutUint32(p[4:], checksum(p[8:]))
 }
 
@@ -82,6 +87,7 @@ func (c *cursor) parse(p []byte) (topic []byte, id int32, ok bool) {
 		stamp: Stamp{
 			ProducerID: int64(le.Uint64(p[32:])), FirstSent: int64(le.Uint64(p[40:])),
 			BaseSequence: int32(le.Uint32(p[48:])), Epoch: int16(le.Uint16(p[52:])),
+			Cluster: string(p[slotCluster+1:][:min(int(p[slotCluster]), maxClusterBytes)]),
 		},
 		suspect: Pos(le.Uint64(p[64:])),
 	}

@@ -21,19 +21,16 @@ import (
 // process, so the parts run in this one, with a clock of their own.
 func TestClockSteps(t *testing.T) {
 	k := kafkatest.Start(t)
-	for name, c := range map[string]struct {
-		steps []time.Duration // from the true time, one after the other
-		late  bool            // some are further ahead than the broker takes
-	}{
-		"back and forth by up to an hour": {[]time.Duration{50 * time.Minute, -50 * time.Minute, 0, 30 * time.Minute, -time.Hour, 0}, false},
-		"back by a year, and to 1970":     {[]time.Duration{-365 * 24 * time.Hour, 0, -time.Since(time.Unix(1, 0)), 0}, false},
-		"ahead by a day":                  {[]time.Duration{24 * time.Hour, 0}, true},
+	for name, steps := range map[string][]time.Duration{
+		"back and forth by up to an hour": {50 * time.Minute, -50 * time.Minute, 0, 30 * time.Minute, -time.Hour, 0},
+		"back by a year, and to 1970":     {-365 * 24 * time.Hour, 0, -time.Since(time.Unix(1, 0)), 0},
+		"ahead by a day":                  {24 * time.Hour, 0}, // further than the broker takes
 	} {
-		t.Run(name, func(t *testing.T) { clockSteps(t, k, topicName("clock", name), c.steps, c.late) })
+		t.Run(name, func(t *testing.T) { clockSteps(t, k, topicName("clock", name), steps) })
 	}
 }
 
-func clockSteps(t *testing.T, k *kafkatest.Cluster, topic string, steps []time.Duration, late bool) {
+func clockSteps(t *testing.T, k *kafkatest.Cluster, topic string, steps []time.Duration) {
 	k.Topic(t, topic, 4, nil)
 	var off atomic.Int64
 	now := func() time.Time { return time.Now().Add(time.Duration(off.Load())) }
@@ -72,14 +69,6 @@ func clockSteps(t *testing.T, k *kafkatest.Cluster, topic string, steps []time.D
 	in, out := books.Admitted+books.Recovered, books.Delivered+books.DeadLettered+books.SetAside+books.Spooled+books.InFlight+books.Dropped.Sum()
 	if in != out {
 		t.Errorf("ledger: %d in, %d out", in, out)
-	}
-	if late {
-		dead, err := k.Count(topic + ".dlq")
-		must(t, err)
-		if books.DeadLettered != dead || books.DeadLettered == 0 || int64(report.Lost) != dead || report.Doubled+report.OutOfOrder+report.Damaged != 0 {
-			t.Errorf("%d dead letters in the topic, %d by the ledger: %v", dead, books.DeadLettered, report)
-		}
-		return
 	}
 	if err := report.Err(); err != nil {
 		t.Error(err)

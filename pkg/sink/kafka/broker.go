@@ -86,7 +86,7 @@ func (l *lane) sendable(now time.Time) (ok bool, at time.Time) {
 		return false, time.Time{}
 	}
 	if !s.unsafe {
-		if s.current.gen == 0 || l.renew && s.current.gen <= l.producer.gen {
+		if s.current.gen == 0 || l.needsStamp(l.next()) && !l.stamps.ready(s.current) {
 			return false, time.Time{} // the steward signals when there is a new producer id
 		}
 	}

@@ -36,6 +36,9 @@ const errCorrupt = 2
 // errTimestamp is INVALID_TIMESTAMP: further from the broker's clock than the topic allows.
 const errTimestamp = 32
 
+// errEpoch is INVALID_PRODUCER_EPOCH: the broker knows a newer epoch of the producer id.
+const errEpoch = 47
+
 // errDuplicate is the broker's word for "I have this batch already" (DUPLICATE_SEQUENCE_NUMBER).
 const errDuplicate = 46
 
@@ -71,6 +74,18 @@ func classOf(code int16, corrupt int) (c class, known bool) {
 		return classConfig, true
 	}
 	return classRetry, false
+}
+
+// beforeAppend reports whether Kafka raises a code only before it appends: nothing of this copy of the batch
+// is in the log. Other codes can follow an append, for example NOT_LEADER_OR_FOLLOWER (6) after a
+// leader that resigned, and NOT_ENOUGH_REPLICAS_AFTER_APPEND (20). From Kafka's ReplicaManager.appendRecords
+// and UnifiedLog.append, versions 1.1 to 4.1.
+func beforeAppend(code int16) bool {
+	switch code {
+	case errCorrupt, 10, 17, 18, 19, 29, errTimestamp, 45, errEpoch, 59, 76, 87:
+		return true
+	}
+	return false
 }
 
 // classOfError sorts an error of a whole request: kafka-go's own, the network's, the deadline's.

@@ -223,21 +223,31 @@ func (c *client) createTopic(ctx context.Context, name string, partitions int) e
 
 // producerExpiry asks how long the brokers remember a producer; 0 when they do not tell.
 func (c *client) producerExpiry(ctx context.Context, broker int32) time.Duration {
+	v := c.config(ctx, kafkago.ResourceTypeBroker, strconv.Itoa(int(broker)), "producer.id.expiration.ms")
+	ms, _ := strconv.ParseInt(v, 10, 64)
+	return time.Duration(ms) * time.Millisecond
+}
+
+// topicConfig asks for a topic's setting; "" when the brokers do not tell.
+func (c *client) topicConfig(ctx context.Context, topic, name string) string {
+	return c.config(ctx, kafkago.ResourceTypeTopic, topic, name)
+}
+
+func (c *client) config(ctx context.Context, kind kafkago.ResourceType, resource, name string) string {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	const name = "producer.id.expiration.ms"
 	r, err := c.api.DescribeConfigs(ctx, &kafkago.DescribeConfigsRequest{Resources: []kafkago.DescribeConfigRequestResource{
-		{ResourceType: kafkago.ResourceTypeBroker, ResourceName: strconv.Itoa(int(broker)), ConfigNames: []string{name}},
+		{ResourceType: kind, ResourceName: resource, ConfigNames: []string{name}},
 	}})
 	if err != nil {
-		return 0
+		return ""
 	}
 	for _, res := range r.Resources {
 		for _, e := range res.ConfigEntries {
-			if ms, err := strconv.ParseInt(e.ConfigValue, 10, 64); e.ConfigName == name && err == nil {
-				return time.Duration(ms) * time.Millisecond
+			if e.ConfigName == name {
+				return e.ConfigValue
 			}
 		}
 	}
-	return 0
+	return ""
 }

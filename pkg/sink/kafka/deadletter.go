@@ -17,6 +17,7 @@ const (
 	headerErrorOffset = "ingest-error-offset" // the byte that is wrong
 	headerSize        = "ingest-size"         // of the whole, in bytes
 	headerBodyID      = "ingest-body-id"
+	headerTimestamp   = "ingest-timestamp" // ms since the Unix epoch; on every record whose own time the broker refused
 	headerTruncated   = "ingest-truncated" // the value is only the beginning; the whole was set aside, or dropped
 	headerSHA256      = "ingest-sha256"    // of the whole, hex; set with ingest-truncated
 )

@@ -21,9 +21,14 @@ type diskPart struct {
 	oldStamp SpoolStamp
 }
 
-// inherited is the generation of the last process's producer: it is used for the one batch that was in
+// inherited is the generation of another process's producer: it is used for the one batch that was in
 // doubt and for nothing else.
 const inherited = -1
+
+// spoolStamp is b's stamp as the spool keeps it.
+func (b *batch) spoolStamp() SpoolStamp {
+	return SpoolStamp{ProducerID: b.stamp.id, Epoch: b.stamp.epoch, BaseSequence: b.stamp.seq, FirstSent: b.sent.UnixMilli(), Cluster: b.stamp.cluster}
+}
 
 // attach gives the lane its queue, and takes over what the last process left in it. s.mu is held.
 func (l *lane) attach(sp Spool) {
@@ -94,14 +99,13 @@ func (l *lane) takeFrame() *batch {
 	}
 	b.ready = true
 	if pos == d.old && pos != 0 {
-		// It goes again with its old stamp: the broker knows whether it has it.
-		l.producer = producer{id: d.oldStamp.ProducerID, epoch: d.oldStamp.Epoch, gen: inherited}
-		l.seq = d.oldStamp.BaseSequence
-		b.producer, b.seq = l.producer, l.seq
-		b.attempts, b.unknown = 1, true
-		b.sent = time.UnixMilli(d.oldStamp.FirstSent)
-		if d.oldStamp.ProducerID < 0 {
-			s.suspect(b) // it was sent without a producer id: nobody knows
+		// It goes again with its old stamp: the broker knows whether it has it. Another cluster would take the
+		// stamp for that of a producer of its own.
+		st := d.oldStamp
+		b.attempts, b.maybeWritten, b.sent = 1, true, time.UnixMilli(st.FirstSent)
+		if st.Cluster == "" || s.cluster == "" || st.Cluster == s.cluster {
+			b.stamp = stamp{producer{st.ProducerID, st.Epoch, inherited, st.Cluster}, st.BaseSequence}
+			b.stamped, b.sends = true, 1
 		}
 		d.old = 0
 	}
@@ -247,8 +251,5 @@ func (s *Sink) endFrames() {
 
 func (l *lane) frameEnded() {
 	l.disk.closing = false
-	if l.producer.gen == inherited && l.doubt == nil && len(l.parts) == 0 {
-		l.producer, l.seq = producer{}, 0
-	}
 	l.freed()
 }

@@ -17,7 +17,7 @@ func dump(s *Sink) string {
 		if l.idle() && !l.disk.closing && l.disk.apart == nil {
 			continue
 		}
-		out += fmt.Sprintf("lane dead=%v %d broker %v busy %v any %v end %d framed %d queue %d parts %d open %v dirty %v closing %v apart %v renew %v failures %d doubt %s", l.topic.dead, l.partition, l.broker != nil, l.busy, l.disk.any, l.disk.end, l.disk.framed, len(l.queue), len(l.parts), l.open != nil, l.disk.dirty, l.disk.closing, b(l.disk.apart), l.renew, l.failures, b(l.doubt))
+		out += fmt.Sprintf("lane dead=%v %d broker %v busy %v any %v end %d framed %d queue %d parts %d open %v dirty %v closing %v apart %v stamps %+v failures %d doubt %s", l.topic.dead, l.partition, l.broker != nil, l.busy, l.disk.any, l.disk.end, l.disk.framed, len(l.queue), len(l.parts), l.open != nil, l.disk.dirty, l.disk.closing, b(l.disk.apart), l.stamps, l.failures, b(l.doubt))
 		for _, q := range l.queue {
 			out += " Q" + b(q)
 		}

@@ -132,7 +132,7 @@ func (s *Sink) prepareFrames(work []*batch) (n int) {
 		}
 		if b.final {
 			w.InDoubt = true
-			w.Stamp = SpoolStamp{ProducerID: b.producer.id, Epoch: b.producer.epoch, BaseSequence: b.seq, FirstSent: b.sent.UnixMilli()}
+			w.Stamp = b.spoolStamp()
 		}
 		p.frames = append(p.frames, w)
 		n++

@@ -86,11 +86,7 @@ func (l *lane) dropFrame() {
 	}
 	l.doubt = nil
 	b.dropped = true
-	if b.attempts > 0 {
-		// It may be in the log: its sequence must not be given to another batch, so the lane needs a new id.
-		l.renew = true
-		s.wantProducer(l.producer.gen)
-	}
+	l.abandonStamp(b)
 	s.count.toDisk(-b.events)
 	s.drop(DroppedSpoolFull, b.events)
 	s.spooler.loss.add(b.events, int(size))

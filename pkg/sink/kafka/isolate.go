@@ -11,34 +11,44 @@ import (
 func (e *entry) apart() bool { return e.verdict != classOK }
 
 // isolate takes a refused batch apart: into halves by record count, until a single record is refused,
-// which goes to the dead letters.
+// which goes to the dead letters. Records whose time is refused are sent again without it.
 //
 // A batch that may be in the log all the same (its first answer was lost, and the limit was lowered
 // since) cannot be recognised in halves: it is counted as a possible duplicate.
 func (w *worker) isolate(e *entry) {
-	if e.batch.unknown {
+	if e.batch.maybeWritten {
 		w.s.mu.Lock()
 		w.s.suspect(e.batch)
 		w.s.mu.Unlock()
 	}
-	if e.batch.rb.Count() == 1 {
+	switch b := e.batch; {
+	case e.code == errTimestamp && !b.untimed && (b.rb.Count() == 1 || b.sameTime()):
+		w.replace(e, 2, untimed)
+	case b.rb.Count() == 1:
 		w.bury(e)
-	} else {
-		w.split(e)
+	default:
+		w.replace(e, 1, halves)
 	}
 }
 
-// split replaces a batch by its halves. They take its place in its lane and its sequence, since nothing
-// was appended. Their memory is their own: a sender never waits for a buffer of the pool.
-func (w *worker) split(e *entry) {
+// sameTime reports whether the records of b lie within a second. The broker then refuses the time of nearly
+// all of them or of none.
+func (b *batch) sameTime() bool {
+	d := b.rb.MaxTimestamp() - b.rb.FirstTimestamp()
+	return -1000 <= d && d <= 1000
+}
+
+// replace puts what rebuild makes of a batch's records in its place: halves, or the same without timestamps.
+// Their memory is their own, growth times the batch's at most: a sender never waits for a buffer of the pool.
+func (w *worker) replace(e *entry, growth int, rebuild func(*recordbatch.Batch) ([]*recordbatch.Batch, error)) {
 	s, l, b := w.s, e.lane, e.batch
 	t := l.topic
-	// A batch from the pool needs new memory for its halves; a private one only passes its own on. What it
-	// needs at most is what its records take uncompressed. Halves have a bound of their own and are the
-	// first of their lanes: no split waits for what is behind it.
+	// A batch from the pool needs new memory for its parts; a private one only passes its own on. The maximum
+	// is what its records take uncompressed. Parts have a bound of their own and are the first of their
+	// lanes: no split waits for what is behind it.
 	need := int64(0)
 	if b.private == 0 {
-		need = int64(s.cfg.BatchBytes)
+		need = int64(s.cfg.BatchBytes) * int64(growth)
 	}
 	s.mu.Lock()
 	if need != 0 && t.halves != 0 && t.halves+need > s.cfg.OversizeBytes {
@@ -48,7 +58,7 @@ func (w *worker) split(e *entry) {
 	}
 	t.private, t.halves = t.private+need, t.halves+need
 	s.mu.Unlock()
-	parts, err := halves(b.rb)
+	parts, err := rebuild(b.rb)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	t.private, t.halves = t.private-need, t.halves-need
@@ -58,6 +68,7 @@ func (w *worker) split(e *entry) {
 	}
 	s.splits.Add(1)
 	l.doubt, l.busy, l.failures = nil, false, 0
+	l.abandonStamp(b)
 	root := b.takeApart()
 	if e.verdict == classSplit {
 		// The topic's limit is below our batches: make the next ones smaller.
@@ -68,6 +79,7 @@ func (w *worker) split(e *entry) {
 	for _, rb := range parts {
 		p := s.newBatch(l)
 		p.rb, p.parent, p.half, p.opened, p.root = rb, b, true, b.opened, root
+		p.untimed = b.untimed || len(parts) == 1
 		p.events = min(events, rb.Count()) // all records of a batch count one, or it is a single notice
 		events -= p.events
 		t.adopt(p)
@@ -102,18 +114,13 @@ func (w *worker) bury(e *entry) {
 	}
 	// The batch is ours while its lane is busy: what follows is outside of the lock, it may set aside.
 	r, err := single(b.rb)
-	// A clock that is wrong by more than brokers take must not cost the dead letter as well.
-	untimed := err == nil && e.code == errTimestamp && r.Timestamp != recordbatch.NoTimestamp
-	if untimed {
-		r.Timestamp = recordbatch.NoTimestamp
-	}
-	hopeless := l.topic.dead && !untimed && (b.events == 0 || len(r.Value) <= truncatedBytes)
+	hopeless := l.topic.dead && (b.events == 0 || len(r.Value) <= truncatedBytes)
 	if !l.topic.dead {
 		r.Headers = append(r.Headers,
 			sink.Header{Key: headerReason, Value: []byte(e.reason())},
 			sink.Header{Key: headerSize, Value: strconv.AppendInt(nil, int64(len(r.Value)), 10)})
 	}
-	truncated := err == nil && !hopeless && (l.topic.dead && !untimed || len(r.Value) > maxDeadLetterBytes)
+	truncated := err == nil && !hopeless && (l.topic.dead || len(r.Value) > maxDeadLetterBytes)
 	var kept error
 	if truncated {
 		r.Value, r.Headers, kept = s.truncate(r.Value, r.Headers)
@@ -167,6 +174,7 @@ func (w *worker) mayBury(e *entry) bool {
 func (w *worker) remove(e *entry, lost int) {
 	s, l, b := w.s, e.lane, e.batch
 	l.doubt, l.busy, l.failures = nil, false, 0
+	l.abandonStamp(b)
 	b.events = 0
 	s.unload(l.topic, b)
 	w.out = s.finish(b, lost, w.out)
@@ -203,9 +211,35 @@ func single(rb *recordbatch.Batch) (r sink.Record, err error) {
 	return r, err
 }
 
+// untimed rebuilds the records of a batch in a private one, with the time of each in a header instead.
+func untimed(rb *recordbatch.Batch) ([]*recordbatch.Batch, error) {
+	size := 0
+	var text []byte
+	var headers []sink.Header
+	timeless := func(ts int64, h []sink.Header) []sink.Header {
+		text = strconv.AppendInt(text[:0], ts, 10)
+		headers = append(append(headers[:0], h...), sink.Header{Key: headerTimestamp, Value: text})
+		return headers
+	}
+	if err := rb.Records(func(ts int64, key, value []byte, h []sink.Header) bool {
+		size += recordbatch.RecordSize(key, value, timeless(ts, h))
+		return true
+	}); err != nil {
+		return nil, err
+	}
+	out := recordbatch.NewPrivateBatch(size)
+	err := rb.Records(func(ts int64, key, value []byte, h []sink.Header) bool {
+		if !out.TryAppend(recordbatch.NoTimestamp, key, value, timeless(ts, h)) {
+			panic("kafka: a private batch refused the records it was made for")
+		}
+		return true
+	})
+	return []*recordbatch.Batch{out}, err
+}
+
 // halves rebuilds the records of a batch, which are two at least, in two private batches.
-func halves(rb *recordbatch.Batch) ([2]*recordbatch.Batch, error) {
-	var parts [2]*recordbatch.Batch
+func halves(rb *recordbatch.Batch) ([]*recordbatch.Batch, error) {
+	parts := make([]*recordbatch.Batch, 2)
 	first := (rb.Count() + 1) / 2
 	half := func(i int) int {
 		if i < first {
@@ -220,7 +254,7 @@ func halves(rb *recordbatch.Batch) ([2]*recordbatch.Batch, error) {
 		i++
 		return true
 	}); err != nil {
-		return parts, err
+		return nil, err
 	}
 	for i := range parts {
 		parts[i] = recordbatch.NewPrivateBatch(sizes[i])

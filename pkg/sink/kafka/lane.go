@@ -21,15 +21,21 @@ type batch struct {
 	attempts int       // how often it was sent
 	corrupt  int       // how often the broker called it corrupt
 	sticky   bool      // it took a keyless record: the next one goes to another partition
-	unknown  bool      // a request with it ended without an answer: it may be in the log
-	ready    bool      // compressed: the bytes are final but for the stamp
+	ready    bool      // compressed: the bytes are final except for the stamp
 	counted  bool      // already counted as a possible duplicate
 	final    bool      // compressed and stamped: the bytes that are sent
-	producer producer  // of its stamp
-	seq      int32     // as well
 	private  int64     // bytes of its own memory outside of the pool; 0: pooled
 	half     bool      // it came out of a split
 	held     int64     // its part of topic.held
+
+	stamp   stamp // meaningful while stamped
+	stamped bool
+	sends   int // under this stamp
+	// maybeWritten: an answer was lost, or told of an error that Kafka raises after an append as well. The
+	// batch may be in the log, so its stamp stays with its bytes until the broker says what became of it.
+	maybeWritten bool
+	collided     bool // its first send was answered as a resend: it went again under another id
+	untimed      bool // its records carry no timestamps because the broker refused theirs
 
 	pos      uint64 // of its frame in the spool; 0: it has none
 	writing  bool   // its frame is being written
@@ -62,19 +68,10 @@ type lane struct {
 
 	disk diskPart
 
-	producer producer
-	seq      int32 // of the next new batch
-	renew    bool  // the broker lost or fenced producer: doubt needs a newer one
+	stamps stamps
 
 	failures int
 	retryAt  time.Time
-}
-
-// producer is a producer id in use. gen orders them: 0 is none.
-type producer struct {
-	id    int64
-	epoch int16
-	gen   int
 }
 
 // topic is one topic's lanes.
@@ -97,9 +94,10 @@ type topic struct {
 	err      error // why it cannot be used now
 	unusable bool  // err is not going to go away by itself
 	refusals int   // answers in a row that someone must act
-	// createTime: answers to first sends carry no append time, so an append time in the answer to a
-	// resend tells that the broker had the first copy.
+	// createTime: the topic keeps the records' own timestamps, so the answer to an append carries no append
+	// time. An answer with one then tells that the broker had the batch already.
 	createTime bool
+	described  bool // its settings were asked for
 }
 
 // stuck says that nothing can be sent, or that it failed the last time.
@@ -183,6 +181,29 @@ func (l *lane) take() *batch {
 	l.doubt = pop(&l.queue)
 	l.disk.framed = max(0, l.disk.framed-1)
 	return l.doubt
+}
+
+// wantStamp asks for a newer producer id if the lane needs one for its next stamp. s.mu is held.
+func (l *lane) wantStamp() {
+	if s := l.topic.sink; !l.stamps.ready(s.current) {
+		s.wantProducer()
+	}
+}
+
+// needsStamp reports whether b, or the next frame on disk if b is nil, is given a stamp when it is sent.
+func (l *lane) needsStamp(b *batch) bool {
+	return b == nil || !b.stamped || b.stamp.gen > 0 && !l.stamps.gave(b.stamp)
+}
+
+// abandonStamp takes b's stamp away: b leaves the lane, or its stamp was refused. No other bytes get it.
+// s.mu is held.
+func (l *lane) abandonStamp(b *batch) {
+	if !b.stamped {
+		return
+	}
+	b.stamped = false
+	l.stamps.abandon(b.stamp)
+	l.wantStamp()
 }
 
 func pop(queue *[]*batch) *batch {

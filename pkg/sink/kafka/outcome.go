@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"github.com/segmentio/kafka-go/protocol/produce"
+
+	"functiongraph-ingest/pkg/sink/kafka/recordbatch"
 )
 
 // resolve applies the answer, or the error in place of it, to every batch of the request.
@@ -14,12 +16,13 @@ func (w *worker) resolve(res *produce.Response, err error) {
 		e := &w.entries[i]
 		e.lane.busy = false
 		if err != nil {
-			e.batch.unknown = true
+			e.batch.maybeWritten = true
 			s.failed(e, classOfError(err), 0, err.Error())
 			continue
 		}
 		p := findPartition(res, e.lane.topic.name, e.lane.partition)
 		if p == nil {
+			e.batch.maybeWritten = true
 			s.failed(e, classRetry, 0, "the answer does not name the partition")
 			continue
 		}
@@ -33,6 +36,9 @@ func (w *worker) resolve(res *produce.Response, err error) {
 		if c == classOK {
 			w.out = s.succeeded(e, p, w.out)
 			continue
+		}
+		if !beforeAppend(p.ErrorCode) {
+			e.batch.maybeWritten = true
 		}
 		s.failed(e, c, p.ErrorCode, p.ErrorMessage)
 	}
@@ -69,10 +75,17 @@ func findPartition(res *produce.Response, topic string, partition int32) *produc
 // succeeded settles a batch that is in the log. s.mu is held.
 func (s *Sink) succeeded(e *entry, p *produce.ResponsePartition, out []settled) []settled {
 	l, b := e.lane, e.batch
-	if b.attempts == 1 {
-		l.topic.createTime = p.LogAppendTime < 0
-	} else if p.ErrorCode == errDuplicate || l.topic.createTime && p.LogAppendTime >= 0 {
+	if p.ErrorCode == errDuplicate || l.topic.createTime && p.LogAppendTime >= 0 { // the broker had it
+		if !b.collided && b.collides(p) {
+			s.collision(e)
+			return out
+		}
 		s.duplicatesSuppressed.Add(int64(b.events))
+	}
+	if p.ErrorCode == 0 && p.LogAppendTime < 0 {
+		l.topic.createTime = true
+	} else if b.sends == 1 && b.collided {
+		l.topic.createTime = false // it has another id, so it is no resend: the topic's setting has changed
 	}
 	if l.topic.dead {
 		s.count.deadLettered += int64(b.events)
@@ -80,7 +93,7 @@ func (s *Sink) succeeded(e *entry, p *produce.ResponsePartition, out []settled) 
 		s.count.delivered += int64(b.events)
 	}
 	s.count.inFlight -= int64(b.events)
-	l.seq = int32((uint32(l.seq) + uint32(b.rb.Count())) & 0x7fffffff) // sequences wrap to 0
+	l.stamps.acked(b.stamp, b.rb.Count())
 	l.doubt, l.failures, l.retryAt = nil, 0, time.Time{}
 	l.topic.refusals = 0
 	if b.loaded {
@@ -117,15 +130,14 @@ func (s *Sink) failed(e *entry, c class, code int16, msg string) {
 		return
 	case classRenew:
 		s.renewals.Add(1)
-		if b.attempts > 1 {
-			s.suspect(b) // the first copy may be in the log under the id that is lost
+		if code == errEpoch { // somebody else has a newer epoch of this id
+			l.stamps.forget(b.stamp.gen)
 		}
-		l.renew = true
+		l.abandonStamp(b)
 		if l.failures == 1 {
-			pause = 0 // a new id is all it needs; more in a row are another trouble
+			pause = 0 // a new stamp is all it needs; more in a row are another trouble
 		}
-		s.wantProducer(l.producer.gen)
-		s.alarm("renew", "the broker lost the producer's state; the batch goes again under a new id",
+		s.alarm("renew", "the broker lost the producer's state; the batch is sent again under a new stamp",
 			"topic", l.topic.name, "partition", l.partition, "error", codeName(code), "possibleDuplicates", s.possibleDuplicates.Load())
 	case classConfig:
 		pause = s.cfg.RetryMax
@@ -156,4 +168,30 @@ func (s *Sink) alarm(key, msg string, args ...any) {
 		s.alarms[key] = now
 		s.log.Warn(msg, args...)
 	}
+}
+
+// collides reports whether the answer "I have this batch" is about other bytes than b's: b was sent for the first
+// time under its stamp, or the batch in the log has another time. A broker answers a resend with the maximum
+// timestamp of the batch that it has, as the append time (Kafka's UnifiedLog.append and
+// ProducerAppendInfo.append).
+func (b *batch) collides(p *produce.ResponsePartition) bool {
+	if b.sends == 1 {
+		return true
+	}
+	mine := b.rb.MaxTimestamp()
+	return p.ErrorCode == 0 && mine != recordbatch.NoTimestamp && p.LogAppendTime != mine
+}
+
+// collision takes back the success of a batch that the broker has confused with another producer's: a clone of
+// this process, or a producer of another cluster that took this one's place. The batch is sent once more, under
+// an id of its own; the other producer keeps the old one. s.mu is held.
+func (s *Sink) collision(e *entry) {
+	l, b := e.lane, e.batch
+	s.collisions.Add(1)
+	b.collided = true
+	s.suspect(b) // unless the topic was changed to append times: then it is there
+	l.stamps.forget(b.stamp.gen)
+	l.abandonStamp(b)
+	s.alarm("collision", "the broker takes a batch for another one: another producer has this producer id; the batch is sent again under a new id",
+		"topic", l.topic.name, "partition", l.partition, "producer", b.stamp.id)
 }

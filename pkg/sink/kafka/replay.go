@@ -82,9 +82,7 @@ func (w *worker) noteSending() {
 				err = errors.Join(err, e.lane.disk.q.WriteCursor())
 			}
 		default:
-			w.notes = append(w.notes, SpoolSent{e.lane.disk.q, b.pos, SpoolStamp{
-				ProducerID: b.producer.id, Epoch: b.producer.epoch, BaseSequence: b.seq, FirstSent: b.sent.UnixMilli(),
-			}})
+			w.notes = append(w.notes, SpoolSent{e.lane.disk.q, b.pos, b.spoolStamp()})
 		}
 	}
 	if len(w.notes) > 0 {
@@ -149,15 +147,16 @@ func (w *worker) unread(e *entry) {
 	if b.attempts--; b.attempts == 0 {
 		b.sent = time.Time{}
 	}
+	if b.sends--; b.sends == 0 { // its stamp was not sent
+		b.stamped = false
+		l.stamps.withdraw(b.stamp)
+	}
 	l.busy = false
 	l.disk.behind = l.disk.behind || e.behind // it was not written down
 	l.retryAt = time.Now().Add(s.cfg.RetryMin)
 	if errors.Is(e.failed, errFrameLost) {
 		l.doubt = nil
-		if b.attempts > 0 { // it may be in the log under its sequence
-			l.renew = true
-			s.wantProducer(l.producer.gen)
-		}
+		l.abandonStamp(b)
 		s.lostFrame(b)
 	}
 	l.freed()

@@ -47,6 +47,7 @@ type Sink struct {
 	dead     topic
 	brokers  map[int32]*broker
 	current  producer
+	cluster  string // its id; "": not known yet, or the brokers have none
 	want     wants
 	room     chan struct{} // closed and replaced when an appender may try again
 	waiting  int           // appenders that wait on room
@@ -68,6 +69,7 @@ type Sink struct {
 	possibleDuplicates, duplicatesSuppressed        atomic.Int64
 	requests, batches, wireBytes, rawBytes, retries atomic.Int64
 	splits, renewals, refreshes, requestNanos       atomic.Int64
+	collisions                                      atomic.Int64
 	thaws                                           atomic.Int64
 }
 
@@ -289,7 +291,8 @@ type Metrics struct {
 	WireBytes, RawBytes int64 // of batches, as sent and before compression
 	Retries             int64 // batches sent again
 	Splits              int64 // batches the broker refused whole and that were taken apart
-	Renewals            int64 // producer ids given up
+	Renewals            int64 // stamps that the broker refused: a new epoch or a new producer id
+	Collisions          int64 // first sends that were answered as resends: another producer has the same id
 	Refreshes           int64 // forced looks at the cluster's leaders
 	Thaws               int64 // times the process was found to have stood still, and connections were renewed
 	RequestTime         time.Duration
@@ -312,7 +315,7 @@ func (s *Sink) Metrics() Metrics {
 	s.mu.Unlock()
 	return Metrics{
 		Requests: s.requests.Load(), Batches: s.batches.Load(), WireBytes: s.wireBytes.Load(), RawBytes: s.rawBytes.Load(),
-		Retries: s.retries.Load(), Splits: s.splits.Load(), Renewals: s.renewals.Load(), Refreshes: s.refreshes.Load(), Thaws: s.thaws.Load(),
+		Retries: s.retries.Load(), Splits: s.splits.Load(), Renewals: s.renewals.Load(), Collisions: s.collisions.Load(), Refreshes: s.refreshes.Load(), Thaws: s.thaws.Load(),
 		RequestTime: time.Duration(s.requestNanos.Load()),
 		BufferBytes: int64(s.pool.InUse()) * recordbatch.ChunkSize, BufferLimit: int64(s.pool.Total()) * recordbatch.ChunkSize,
 		PrivateBytes:  private,

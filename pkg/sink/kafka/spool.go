@@ -92,6 +92,9 @@ type SpoolStamp struct {
 	Epoch        int16
 	BaseSequence int32
 	FirstSent    int64 // ms since the Unix epoch
+	// Cluster is the id of the cluster that gave ProducerID; "": not known. On another cluster the stamp means
+	// nothing, or another producer's batch.
+	Cluster string
 }
 
 // SpoolSent is a frame and the stamp that it goes out under.

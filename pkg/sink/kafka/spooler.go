@@ -208,13 +208,13 @@ func (s *Sink) openSpool() bool {
 			return true
 		}
 		s.spooler.err = err
+		goOn := !errors.Is(err, ErrSpoolBusy) || time.Since(s.started) > busyPatience
 		s.alarm("spool open", "the spool cannot be opened; going on without, and trying again", "error", err)
-		// Whoever has it may be about to go. When it stays, it may keep it.
-		if !errors.Is(err, ErrSpoolBusy) || time.Since(s.started) > busyPatience {
-			s.letGo()
-			s.checkDrained()
-		}
 		s.mu.Unlock()
+		// A process that has it may be about to end. When it stays, it may keep the spool.
+		if goOn {
+			s.placeStrays()
+		}
 		s.pause(spoolRetry)
 	}
 	return false

@@ -43,9 +43,9 @@ func (s *Sink) nudge() {
 
 func (s *Sink) wantRefresh() { s.want.refresh = true; s.nudge() }
 
-// wantProducer asks for an id newer than gen. s.mu is held.
-func (s *Sink) wantProducer(gen int) {
-	if s.current.gen <= gen && !s.unsafe {
+// wantProducer asks for a newer producer id. s.mu is held.
+func (s *Sink) wantProducer() {
+	if !s.unsafe {
 		s.want.producer = true
 		s.nudge()
 	}
@@ -109,6 +109,7 @@ func (s *Sink) tend() error {
 		return err
 	}
 	s.mu.Lock()
+	s.setCluster(now.clusterID)
 	s.apply(&s.main, now.topics[s.main.name])
 	if l := now.topics[s.dead.name]; l.err == nil || s.want.deadTopic {
 		s.apply(&s.dead, l)
@@ -156,7 +157,7 @@ func (s *Sink) apply(t *topic, l leaders) {
 			s.madeRoom() // dead letters that wait can be dropped now
 		}
 		// kafka-go refuses every request that names the topic, whatever else is in it.
-		t.leaders = nil
+		t.leaders, t.described = nil, false
 		for _, ln := range t.lanes {
 			s.lead(ln, nil)
 		}
@@ -180,6 +181,36 @@ func (s *Sink) apply(t *topic, l leaders) {
 	t.leaders = l.brokers
 	s.assign(t)
 	s.madeRoom()
+	if !t.described {
+		t.described = true
+		s.tasks.Go(func() { s.learnTimestamps(t) })
+	}
+}
+
+// maxClusterID is how much of a cluster's id is compared: what a spool keeps of it.
+const maxClusterID = 127
+
+// setCluster compares the cluster's id with the one before. The stamps of another cluster mean nothing to this
+// one, or another producer's batches. s.mu is held.
+func (s *Sink) setCluster(id string) {
+	was := s.cluster
+	id = id[:min(len(id), maxClusterID)]
+	if id == "" || id == was {
+		return
+	}
+	if s.cluster = id; was == "" {
+		s.current.cluster = id
+		return
+	}
+	for l := range s.lanes() {
+		l.stamps.forget(s.current.gen)
+		if b := l.doubt; b != nil {
+			b.stamped = false
+		}
+	}
+	s.wantProducer()
+	s.log.Warn("another Kafka cluster answers at the same addresses; batches without an acknowledgement from the old one are sent to it and may be there already",
+		"was", was, "is", id)
 }
 
 // missing asks for a look at the cluster soon, if anybody waits for what topic t has not. s.mu is held.
@@ -259,7 +290,7 @@ func (s *Sink) newProducer() error {
 		s.unsafe = true
 		s.alarm("unsafe", "the cluster refuses producer ids; going on without: events may arrive twice", "error", err)
 	} else {
-		s.current = producer{id: id, epoch: epoch, gen: s.current.gen + 1}
+		s.current = producer{id: id, epoch: epoch, gen: s.current.gen + 1, cluster: s.cluster}
 	}
 	for _, b := range s.brokers {
 		b.signal()
@@ -281,6 +312,16 @@ func (s *Sink) learnExpiry() {
 	if d := s.client.producerExpiry(s.ctx, id); d > 0 {
 		s.mu.Lock()
 		s.expiry = d
+		s.mu.Unlock()
+	}
+}
+
+// learnTimestamps asks whether the topic keeps the records' own timestamps. Where it may not be asked, the first
+// answer to an append tells.
+func (s *Sink) learnTimestamps(t *topic) {
+	if s.client.topicConfig(s.ctx, t.name, "message.timestamp.type") == "CreateTime" {
+		s.mu.Lock()
+		t.createTime = true
 		s.mu.Unlock()
 	}
 }

@@ -18,7 +18,7 @@ const lobbyPartition = -1
 // topic is sent.
 
 // placeStrays places what must be placed, once the topics' partitions are known, and lets the lanes go. It returns
-// when to try again.
+// when to try again. It is also called while the spool cannot be opened, so that events go on without it.
 func (s *Sink) placeStrays() (at time.Time) {
 	p := &s.spooler
 	s.mu.Lock()
@@ -35,7 +35,11 @@ func (s *Sink) placeStrays() (at time.Time) {
 	}
 	s.mu.Unlock()
 	failed := false
-	for _, q := range p.sp.Queues() {
+	var queues []SpoolQueue
+	if p.sp != nil { // else what waits in the lobby is in memory
+		queues = p.sp.Queues()
+	}
+	for _, q := range queues {
 		t := &s.main
 		if q.Topic() == s.dead.name {
 			t = &s.dead

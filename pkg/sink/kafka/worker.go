@@ -125,13 +125,10 @@ func (w *worker) add(l *lane) bool {
 		w.loads++
 		s.keepMemory(b)
 	}
-	if b.attempts == 0 || l.renew {
-		if l.producer.gen == 0 || l.renew {
-			l.producer, l.seq, l.renew = s.current, 0, false
-		}
-		b.producer, b.seq, b.final = l.producer, l.seq, false
-		if s.unsafe {
-			b.producer, b.seq = producer{id: -1, epoch: -1}, -1
+	if l.needsStamp(b) {
+		b.stamp, b.stamped, b.sends, b.final = noProducer, true, 0, false
+		if !s.unsafe {
+			b.stamp = l.stamps.give(s.current)
 		}
 		e.stamp, e.behind, l.disk.behind = true, l.disk.behind, false
 	}
@@ -139,13 +136,14 @@ func (w *worker) add(l *lane) bool {
 		b.sent = time.Now()
 	} else {
 		s.retries.Add(1)
-		if s.unsafe || time.Since(b.sent) > s.expiry {
-			// Nothing tells the broker that it has the batch, or it may have forgotten the producer and
-			// takes what an unknown one sends.
-			s.suspect(b)
-		}
+	}
+	if b.maybeWritten && (b.sends == 0 || b.stamp.id < 0 || time.Since(b.sent) > s.expiry) {
+		// The broker does not recognise it: it goes under another stamp than before, or under none, or the
+		// broker may have forgotten the producer and takes what an unknown one sends.
+		s.suspect(b)
 	}
 	b.attempts++
+	b.sends++
 	w.entries = append(w.entries, e)
 	return true
 }
@@ -180,7 +178,7 @@ func (w *worker) prepare() {
 			continue
 		}
 		if e.stamp || e.load {
-			e.batch.rb.Stamp(e.batch.producer.id, e.batch.producer.epoch, e.batch.seq)
+			e.batch.rb.Stamp(e.batch.stamp.id, e.batch.stamp.epoch, e.batch.stamp.seq)
 		}
 		w.s.wireBytes.Add(int64(e.batch.rb.Size()))
 	}
