@@ -75,7 +75,7 @@ func roomToReplay(dir string) int64 {
 	for _, d := range []string{dir, filepath.Join(dir, "quarantine"), filepath.Join(dir, "setaside")} {
 		list, _ := spool.OS{}.List(d) // what cannot be listed cannot be opened
 		for _, f := range list {
-			room += 2 * f.Size
+			room += 2 * f.Disk
 		}
 	}
 	return room

@@ -14,10 +14,13 @@ type cursorFile struct {
 	lost   int // slots that have something in them, and no undamaged copy
 }
 
+// maxSlotCount bounds what is read of a cursor file: more partitions than a cluster has.
+const maxSlotCount = 1 << 17
+
 // readCursors reads a cursor file and calls yield for every slot that has an undamaged copy.
 func readCursors(r io.ReaderAt, size int64, yield func(topic []byte, id int32, c cursor)) (cursorFile, error) {
 	var f cursorFile
-	var buf [slotBytes]byte
+	buf := make([]byte, maxSlots*slotBytes)
 	if err := readUpTo(r, buf[:cursorHeaderBytes], 0); err != nil {
 		return f, err
 	}
@@ -25,15 +28,18 @@ func readCursors(r io.ReaderAt, size int64, yield func(topic []byte, id int32, c
 	if f.whole && f.header.version != Version {
 		return f, nil
 	}
-	f.slots = int((max(size-cursorHeaderBytes, 0) + slotBytes - 1) / slotBytes)
+	f.slots = int(min((max(size-cursorHeaderBytes, 0)+slotBytes-1)/slotBytes, maxSlotCount))
 	for i := range f.slots {
-		if err := readUpTo(r, buf[:], slotOffset(i, 0)); err != nil {
-			return f, err
+		if i%maxSlots == 0 {
+			if err := readUpTo(r, buf, slotOffset(i, 0)); err != nil {
+				return f, err
+			}
 		}
-		if topic, id, c, ok := parseSlot(buf[:]); ok {
+		slot := buf[i%maxSlots*slotBytes:][:slotBytes]
+		if topic, id, c, ok := parseSlot(slot); ok {
 			c.slot = i
 			yield(topic, id, c)
-		} else if len(bytes.Trim(buf[:], "\x00")) > 0 {
+		} else if bytes.Count(slot, []byte{0}) != len(slot) {
 			f.lost++
 		}
 	}
@@ -68,59 +74,75 @@ func parseSlot(p []byte) (topic []byte, id int32, best cursor, ok bool) {
 	return topic, id, best, ok
 }
 
-// loadCursors reads the cursor file, or begins a new one, and says whether the last process left the
+// loadedCursors is a cursor file as Open found it.
+type loadedCursors struct {
+	handle   File // nil: there is none that can be used
+	exists   bool
+	damaged  error  // why it goes to quarantine; nil: it does not
+	farthest uint32 // the greatest segment number in it
+	file     cursorFile
+}
+
+// loadCursors reads the cursor file into the queues and changes nothing. An error is the disk's.
+func (s *Spool) loadCursors() (c loadedCursors, err error) {
+	s.cursors.fs, s.cursors.name = s.fs, s.path(cursorName)
+	file, err := s.fs.Open(s.cursors.name, false)
+	if isNotExist(err) {
+		return c, nil
+	}
+	c.exists = true
+	if errors.Is(err, errSpecial) {
+		c.damaged = err
+		return c, nil
+	}
+	if err != nil {
+		return c, err
+	}
+	c.handle = file
+	size, err := file.Size()
+	if err != nil {
+		return c, err
+	}
+	c.file, err = readCursors(file, size, func(topic []byte, id int32, cur cursor) {
+		q := s.Queue(string(topic), id)
+		if q.cursor.slot == noSlot || cur.seq > q.cursor.seq {
+			q.cursor = cur
+			q.cursor.former = cur.progress
+		}
+		c.farthest = max(c.farthest, cur.done.Segment(), cur.doubt.Segment())
+	})
+	return c, err
+}
+
+// forgetCursors drops what the cursors say about positions. The queues with frames are suspect then.
+func (s *Spool) forgetCursors() {
+	for _, q := range s.order {
+		q.cursor.done, q.cursor.doubt, q.cursor.suspect, q.cursor.stamp = 0, 0, 0, Stamp{}
+		q.cursor.damaged, q.cursor.behind = true, true
+	}
+}
+
+// adoptCursors takes over the file that was read, or begins a new one, and says whether the last process left the
 // closing mark.
-func (s *Spool) loadCursors() (exists, clean bool) {
+func (s *Spool) adoptCursors(l *loadedCursors) (exists, clean bool) {
 	c := &s.cursors
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.fs, c.name = s.fs, s.path(cursorName)
-	file, err := s.fs.Open(c.name, false)
-	exists = err == nil || !isNotExist(err)
-	if err == nil {
-		clean, err = s.readCursorFile(file)
-		if err == nil {
-			c.file = file
-		} else {
-			_ = file.Close()
-		}
-	}
-	if exists && err != nil {
-		s.log.Warn("the cursors cannot be read and go to quarantine; frames that are done may be sent again", "error", err)
+	if l.damaged != nil {
+		s.log.Warn("the cursors are no plain file and go to quarantine; frames that are done may be sent again", "error", l.damaged)
 		s.quarantineFile(cursorName, 0)
+	}
+	c.file, c.slots = l.handle, l.file.slots
+	if c.file != nil {
+		clean = l.file.whole && l.file.header.state == stateClosed
+		// The page cache outlives a process, not a run of the machine.
+		c.stale = !clean && !(l.file.whole && l.file.header.boot == c.boot)
 	}
 	if err := c.beginLocked(); err != nil {
 		c.failed++
 		s.log.Warn("the cursors cannot be written; trying again with the next one", "error", err)
 	}
-	return exists, clean
-}
-
-// readCursorFile fills in the queues' cursors. cursors.mu is held.
-func (s *Spool) readCursorFile(file File) (clean bool, err error) {
-	size, err := file.Size()
-	if err != nil {
-		return false, err
-	}
-	f, err := readCursors(file, size, func(topic []byte, id int32, c cursor) {
-		q := s.Queue(string(topic), id)
-		if q.cursor.slot == noSlot || c.seq > q.cursor.seq {
-			q.cursor = c
-			q.cursor.former = c.progress
-		}
-		s.nextSegment = max(s.nextSegment, c.done.Segment()+1, c.doubt.Segment()+1)
-	})
-	if err != nil {
-		return false, err
-	}
-	if f.whole && f.header.version != Version {
-		return false, &versionError{f.header.version}
-	}
-	s.cursors.slots = f.slots
-	clean = f.whole && f.header.state == stateClosed
-	// The page cache outlives a process, not a run of the machine.
-	s.cursors.stale = !clean && !(f.whole && f.header.boot == s.cursors.boot)
-	return clean, nil
+	return l.exists, clean
 }
 
 // settleCursors compares the cursors with the frames that were found.
@@ -135,7 +157,7 @@ func (s *Spool) settleCursors() {
 		if q.frames == 0 {
 			q.cursor.suspect = 0
 		}
-		if q.frames == 0 || q.cursor.seq > 0 && !q.cursor.damaged && !c.stale {
+		if q.frames == 0 || q.cursor.seq > 0 && !q.cursor.damaged && !c.stale && !q.displaced {
 			continue
 		}
 		c.lost++

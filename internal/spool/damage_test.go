@@ -1,12 +1,15 @@
 package spool_test
 
 import (
+	"bytes"
+	"errors"
 	"math/rand/v2"
 	"path/filepath"
 	"slices"
 	"testing"
 
 	"functiongraph-ingest/internal/spool"
+	"functiongraph-ingest/internal/spool/spooltest"
 )
 
 // end is the offset behind the frame.
@@ -234,16 +237,42 @@ func (m *model) reused() string {
 	return ""
 }
 
-// TestOtherVersion: what another version wrote goes to quarantine as it is, and the rest is kept.
+// TestOtherVersion: a directory in which another version has written is refused and left as it is.
 func TestOtherVersion(t *testing.T) {
 	m := filled(t, 4, 40, spool.Config{SegmentBytes: 4096, MaxBytes: 1 << 20})
 	for _, name := range m.fs.Names() {
 		if filepath.Base(name) == "lock" {
 			continue
 		}
-		_, st := m.damaged(name, func(p []byte) []byte { return spool.WithVersion(p, 2) })
-		if st.Quarantined != 1 {
-			t.Errorf("%s: %+v", name, st)
+		c := &model{t: t, fs: m.fs.Kill(), cfg: m.cfg}
+		c.fs.Edit(name, func(p []byte) []byte { return spool.WithVersion(p, 2) })
+		before := c.fs.Kill()
+		var version *spool.VersionError
+		if err := c.open(); !errors.As(err, &version) || version.Version != 2 || version.File != filepath.Base(name) {
+			t.Fatalf("%s: %v", name, err)
+		}
+		unchanged(t, before, c.fs)
+		report, _, kinds := inspectAll(t, c, false)
+		if kinds[spool.KindForeign] == 0 && report.CursorVersion != 2 {
+			t.Errorf("%s: an inspection finds %v, %+v", name, kinds, report)
+		}
+		c.fs.Edit(name, func(p []byte) []byte { return spool.WithVersion(p, spool.Version) })
+		c.mustOpen()
+		if st := c.s.Stats(); st.Quarantined != 0 || st.RecoveredFrames == 0 {
+			t.Errorf("%s: read by its own version: %+v", name, st)
+		}
+	}
+}
+
+// unchanged fails if a file system differs from what it was.
+func unchanged(t *testing.T, before, after *spooltest.FS) {
+	t.Helper()
+	if a, b := before.Names(), after.Names(); !slices.Equal(a, b) {
+		t.Fatalf("files were %v and are %v", a, b)
+	}
+	for _, name := range before.Names() {
+		if !bytes.Equal(before.Bytes(name), after.Bytes(name)) {
+			t.Errorf("%s was changed", name)
 		}
 	}
 }

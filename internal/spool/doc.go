@@ -18,8 +18,9 @@
 //   - Peek never returns wrong bytes: all of a frame is under checksums, which are checked each time.
 //   - A queue's frames come back in the order of their Appends. Frames that are done come back only if
 //     the cursor was lost, and then the newest ones, in order, from one point on; such a queue is Suspect.
-//   - Nothing in the directory keeps Open from succeeding, and nothing is deleted before it was read:
-//     what does not pass goes to quarantine, except for the end of a file that was never written whole.
+//   - Damage does not keep Open from succeeding, and nothing is deleted before it was read: what does not pass goes
+//     to quarantine, except the end of a file that was never written whole. A read error is not damage, and
+//     neither is another format version: Open fails with them, and changes nothing.
 //   - After a failed write or sync a segment gets no more frames. Success of a later sync means nothing
 //     for frames whose sync failed: ErrNotDurable stays.
 //   - Everything is bounded: bytes on disk, bytes left to others, frames (16 bytes of memory each).

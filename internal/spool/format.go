@@ -57,6 +57,7 @@ func segmentName(number uint32, salt uint64) string {
 	return fmt.Sprintf("%08x-%016x%s", number, salt, segmentSuffix)
 }
 
+// parseSegmentName accepts only what segmentName makes: two names that differ never mean the same segment.
 func parseSegmentName(name string) (number uint32, salt uint64, ok bool) {
 	base, found := strings.CutSuffix(name, segmentSuffix)
 	if !found || len(base) != 8+1+16 || base[8] != '-' {
@@ -64,7 +65,8 @@ func parseSegmentName(name string) (number uint32, salt uint64, ok bool) {
 	}
 	n, err1 := strconv.ParseUint(base[:8], 16, 32)
 	salt, err2 := strconv.ParseUint(base[9:], 16, 64)
-	return uint32(n), salt, err1 == nil && err2 == nil && n != 0
+	number = uint32(n)
+	return number, salt, err1 == nil && err2 == nil && n != 0 && segmentName(number, salt) == name
 }
 
 // segmentHeader is the start of a segment file. Its first 16 bytes and its length are the same in every

@@ -1,6 +1,9 @@
 package spool
 
-import "io"
+import (
+	"io"
+	"slices"
+)
 
 // FS is what the spool needs of a file system. [OS] is the real one; spooltest has one in memory that
 // fails, runs full and crashes. Names are paths; all methods are safe for concurrent use.
@@ -11,7 +14,7 @@ type FS interface {
 	Create(name string) (File, error)
 	// Open opens an existing file, for reading and writing unless readOnly.
 	Open(name string, readOnly bool) (File, error)
-	// List returns the plain files in dir by name; none when dir does not exist.
+	// List returns the entries of dir by name; none when dir does not exist.
 	List(dir string) ([]FileInfo, error)
 	Remove(name string) error
 	Rename(from, to string) error
@@ -28,6 +31,15 @@ type FS interface {
 type FileInfo struct {
 	Name string
 	Size int64
+	// Disk is how many bytes it takes on the disk: less than Size where it has holes.
+	Disk int64
+	// Special says what an entry is that is no plain file: "a directory", "a symbolic link"; "": it is one.
+	Special string
+}
+
+// plain are the plain files of a list.
+func plain(list []FileInfo) []FileInfo {
+	return slices.DeleteFunc(list, func(f FileInfo) bool { return f.Special != "" })
 }
 
 // File is an open file. Its methods are safe for concurrent use.

@@ -6,9 +6,18 @@ import (
 	"io"
 	"os"
 	"strings"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
+
+// noFollow: no symbolic link is followed, and no fifo is waited for.
+const noFollow = unix.O_NOFOLLOW | unix.O_NONBLOCK
+
+// isSpecial reports whether an open failed because there is no plain file.
+func isSpecial(err error) bool {
+	return errors.Is(err, unix.ELOOP) || errors.Is(err, unix.EISDIR) || errors.Is(err, unix.ENXIO)
+}
 
 // maxVec is how many buffers one pwritev gets: eight go without an allocation.
 const maxVec = 64
@@ -91,6 +100,14 @@ func (OS) Lock(name string) (io.Closer, error) {
 func inMemory(dir string) bool {
 	var st unix.Statfs_t
 	return unix.Statfs(dir, &st) == nil && (uint32(st.Type) == unix.TMPFS_MAGIC || uint32(st.Type) == unix.RAMFS_MAGIC)
+}
+
+// diskBytes is what a file takes on the disk.
+func diskBytes(info os.FileInfo) int64 {
+	if st, ok := info.Sys().(*syscall.Stat_t); ok {
+		return min(st.Blocks*512, info.Size())
+	}
+	return info.Size()
 }
 
 // bootID identifies the run of the machine.

@@ -2,6 +2,7 @@ package spool
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 )
@@ -32,12 +33,25 @@ func (o OS) Open(name string, readOnly bool) (File, error) {
 }
 
 func (o OS) open(name string, flag int) (File, error) {
-	f, err := os.OpenFile(name, flag, 0o600)
+	f, err := os.OpenFile(name, flag|noFollow, 0o600)
+	if isSpecial(err) {
+		return nil, fmt.Errorf("%w: %w", errSpecial, err)
+	}
 	if err != nil {
+		return nil, err
+	}
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+		_ = f.Close()
+		if err == nil {
+			err = fmt.Errorf("%w: %s is %s", errSpecial, name, special(info.Mode()))
+		}
 		return nil, err
 	}
 	return &osFile{File: f, fd: int(f.Fd()), memory: o.memory}, nil
 }
+
+// errSpecial: there is something else where a plain file belongs.
+var errSpecial = errors.New("no plain file")
 
 // List implements FS.
 func (OS) List(dir string) ([]FileInfo, error) {
@@ -51,12 +65,32 @@ func (OS) List(dir string) ([]FileInfo, error) {
 	var out []FileInfo
 	for _, e := range entries {
 		info, err := e.Info()
-		if err != nil || !info.Mode().IsRegular() {
-			continue // gone since, or nothing of ours
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // gone since
 		}
-		out = append(out, FileInfo{Name: e.Name(), Size: info.Size()})
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, FileInfo{Name: e.Name(), Size: info.Size(), Disk: diskBytes(info), Special: special(info.Mode())})
 	}
 	return out, nil
+}
+
+// special says what a file is that is no plain one.
+func special(mode fs.FileMode) string {
+	switch {
+	case mode.IsRegular():
+		return ""
+	case mode.IsDir():
+		return "a directory"
+	case mode&fs.ModeSymlink != 0:
+		return "a symbolic link"
+	case mode&fs.ModeNamedPipe != 0:
+		return "a fifo"
+	case mode&fs.ModeSocket != 0:
+		return "a socket"
+	}
+	return "a device"
 }
 
 // Remove implements FS.

@@ -9,6 +9,10 @@ import (
 	"os"
 )
 
+const noFollow = 0
+
+func isSpecial(error) bool { return false }
+
 // WriteVec implements File.
 func (f *osFile) WriteVec(bufs [][]byte, off int64) error { return f.writeEach(bufs, 0, off) }
 
@@ -31,6 +35,8 @@ func (OS) Lock(name string) (io.Closer, error) {
 func inMemory(string) bool { return false }
 
 func renameRaw(from, to string) error { return os.Rename(from, to) }
+
+func diskBytes(info os.FileInfo) int64 { return info.Size() }
 
 // bootID is not known here: a kill and a loss of power look the same.
 func bootID() string { return "unknown" }

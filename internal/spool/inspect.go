@@ -1,10 +1,12 @@
 package spool
 
 import (
+	"errors"
 	"io"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -21,6 +23,11 @@ const (
 	KindTorn       Kind = "torn"       // the end was not written whole; in a live directory: not yet
 	KindForeign    Kind = "foreign"    // a segment of another version, or of none
 	KindUnreadable Kind = "unreadable" // a segment that the disk cannot read
+	KindStray      Kind = "stray"      // has the suffix of a segment and is none; Open leaves it alone
+	KindCopy       Kind = "copy"       // a second file of one segment; Open puts it into quarantine
+	// KindDisplaced is a segment with a number that another one has, or one out of range. Its frames follow. Open
+	// gives it a new number, and sends all of them, since no cursor tells which are done.
+	KindDisplaced Kind = "displaced"
 )
 
 // Piece is a part of a segment, as Inspect found it. Its memory is valid until yield returns.
@@ -45,6 +52,8 @@ type Report struct {
 	Closed     bool  // it has the closing mark
 	Cursors    int
 	BadCursors int // slots with a damaged copy, or with none that is whole
+	// CursorVersion is the version of a cursor file that this program cannot read; 0: it can.
+	CursorVersion uint32
 	Quarantine []FileInfo
 	SetAside   []FileInfo
 }
@@ -76,27 +85,55 @@ func Inspect(opt Inspection, yield func(*Piece) error) (Report, error) {
 	if err := in.readCursors(); err != nil {
 		return in.report, err
 	}
-	files, err := segmentFiles(fsys, dir)
+	d, err := readDirectory(fsys, dir)
 	if err != nil {
 		return in.report, err
 	}
-	for _, f := range files {
+	if in.farthest > maxNumber {
+		d.displaceAll()
+	}
+	for _, f := range d.segments {
 		in.report.Segments++
 		in.report.Bytes += f.Size
 	}
-	if in.report.Quarantine, err = fsys.List(filepath.Join(dir, quarantineName)); err != nil {
+	if in.report.Quarantine, err = listFolder(fsys, filepath.Join(dir, quarantineName)); err != nil {
 		return in.report, err
 	}
-	if in.report.SetAside, err = fsys.List(filepath.Join(dir, asideName)); err != nil {
+	if in.report.SetAside, err = listFolder(fsys, filepath.Join(dir, asideName)); err != nil {
 		return in.report, err
 	}
-	for _, f := range files {
+	for _, f := range d.segments {
 		if err := in.segment(f); err != nil {
 			return in.report, err
 		}
 		in.scanned += f.Size
 	}
-	return in.report, nil
+	return in.report, in.others(&d)
+}
+
+// listFolder lists the plain files of a folder of the spool; what is no folder has none.
+func listFolder(fsys FS, dir string) ([]FileInfo, error) {
+	list, err := fsys.List(dir)
+	if errors.Is(err, syscall.ENOTDIR) {
+		return nil, nil
+	}
+	return plain(list), err
+}
+
+// others yields the entries that are no segments to Open.
+func (in *inspection) others(d *directory) error {
+	for _, f := range d.copies {
+		p := Piece{Segment: f.Name, Kind: KindCopy, Pos: makePos(f.number, 0), Bytes: f.Size, Scanned: in.scanned, Total: in.report.Bytes}
+		if err := in.yield(&p); err != nil {
+			return err
+		}
+	}
+	for _, f := range d.strays {
+		if err := in.yield(&Piece{Segment: f.Name, Kind: KindStray, Bytes: f.Size, Scanned: in.scanned, Total: in.report.Bytes}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 type inspection struct {
@@ -109,7 +146,9 @@ type inspection struct {
 	cursors map[partition]cursor
 	there   map[Pos]bool // frames that are not done
 	scanned int64
-	sc      scanner
+	// farthest is the greatest segment number in the cursors.
+	farthest uint32
+	sc       scanner
 	buf     []byte
 }
 
@@ -128,6 +167,10 @@ func (in *inspection) readCursors() error {
 	if isNotExist(err) {
 		return nil
 	}
+	if errors.Is(err, errSpecial) {
+		in.report.Cursors, in.report.BadCursors = 1, 1
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -140,10 +183,13 @@ func (in *inspection) readCursors() error {
 		if look > 0 {
 			in.pause()
 		}
-		in.report.Cursors, in.report.BadCursors = 0, 0
+		in.report.Cursors, in.report.BadCursors, in.report.CursorVersion = 0, 0, 0
 		f, err := readCursors(file, size, in.cursor)
 		in.report.Cursors += f.lost
 		in.report.BadCursors += f.lost
+		if f.whole && f.header.version != Version {
+			in.report.CursorVersion = f.header.version
+		}
 		in.report.Closed = f.whole && f.header.state == stateClosed
 		if err != nil || in.report.BadCursors == 0 {
 			return err
@@ -157,6 +203,7 @@ func (in *inspection) cursor(topic []byte, id int32, c cursor) {
 	if c.damaged {
 		in.report.BadCursors++
 	}
+	in.farthest = max(in.farthest, c.done.Segment(), c.doubt.Segment())
 	key := partition{string(topic), id}
 	if old, ok := in.cursors[key]; !ok || c.seq > old.seq {
 		in.cursors[key] = c
@@ -186,6 +233,9 @@ func (in *inspection) segment(f segmentFile) error {
 		return in.yield(&p)
 	}
 	defer file.Close()
+	if f.Size > maxSegmentBytes {
+		f.Size = maxSegmentBytes
+	}
 	if p.Kind = in.judge(file, f); p.Kind != "" && in.gone(f) {
 		return nil
 	}
@@ -194,6 +244,12 @@ func (in *inspection) segment(f segmentFile) error {
 	}
 	if p.Kind != "" {
 		if err := in.yield(&p); err != nil || p.Kind != KindCorrupt {
+			return err
+		}
+	}
+	if f.displaced {
+		p.Kind = KindDisplaced
+		if err := in.yield(&p); err != nil {
 			return err
 		}
 	}
@@ -216,7 +272,7 @@ func (in *inspection) judge(file File, f segmentFile) Kind {
 		return KindUnreadable
 	case h.parse(head) && h.version != Version:
 		return KindForeign
-	case h.parse(head) && h.number == f.number && h.salt == f.salt:
+	case h.parse(head) && h.salt == f.salt:
 		return ""
 	case h.parse(head) && !sc.begun(), sc.zeros(0) || f.Size < segmentHeaderBytes:
 		return KindTorn
@@ -291,19 +347,22 @@ func (in *inspection) frame(file File, f segmentFile, p *Piece, r *region) error
 			return err
 		}
 	}
-	c := in.cursors[partition{p.Frame.Topic, p.Frame.Partition}]
+	var c cursor
+	if !f.displaced {
+		c = in.cursors[partition{p.Frame.Topic, p.Frame.Partition}]
+	}
 	switch {
 	case p.Pos <= c.done:
 		p.Kind = KindDone
 	case !whole:
 		p.Kind = KindUnreadable
-	case in.there[r.replaces]:
+	case in.there[r.replaces] && !f.displaced:
 		p.Kind = KindVoid
 	default:
 		p.Kind = KindFrame
-		in.there[p.Pos] = true
+		in.there[p.Pos] = !f.displaced
 	}
-	if p.InDoubt = p.Pos == c.doubt; p.InDoubt {
+	if p.InDoubt = c.doubt != 0 && p.Pos == c.doubt; p.InDoubt {
 		p.Stamp = c.stamp
 	}
 	return nil

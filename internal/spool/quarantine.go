@@ -1,6 +1,7 @@
 package spool
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -16,12 +17,14 @@ func (s *Spool) loadQuarantine() error {
 	}
 	s.known = map[string]int64{}
 	for _, f := range list {
-		if strings.HasSuffix(f.Name, tempSuffix) {
+		if f.Special == "" && strings.HasSuffix(f.Name, tempSuffix) {
 			_ = s.fs.Remove(s.path(quarantineName, f.Name)) // half a copy
 			continue
 		}
-		s.known[f.Name] = f.Size
-		s.stats.quarantineBytes += f.Size
+		s.known[f.Name] = f.Size // also what is no file: its name is taken
+		if f.Special == "" {
+			s.stats.quarantineBytes += f.Disk
+		}
 	}
 	return nil
 }
@@ -58,8 +61,17 @@ func (s *Spool) quarantineRegion(g *segment, off, length int64, events int32, re
 		"bytes", length, "events", events, "reason", reason, "file", filepath.Join(quarantineName, name))
 }
 
+// mostCopied is the longest region that is copied: the whole segment is kept for a longer one, which takes no more
+// room than it has already.
+const mostCopied = 64 << 20
+
+var errTooMuch = errors.New("too long to be copied")
+
 // copyAside copies a region to a file in quarantine, which is there whole or not at all.
 func (s *Spool) copyAside(from File, off, length int64, name string) error {
+	if length > mostCopied {
+		return errTooMuch
+	}
 	buf := make([]byte, min(length, scanWindow))
 	return s.writeWhole(quarantineName, name, func(to File) error {
 		for at := int64(0); at < length; {

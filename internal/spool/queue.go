@@ -25,6 +25,8 @@ type Queue struct {
 	bytes  int64
 	unread Pos       // the frame that could not be read last time
 	since  time.Time // for how long
+
+	displaced bool // Open found frames of it in a segment of another number: the cursor does not know them
 }
 
 // Frame is a frame as it is read back.

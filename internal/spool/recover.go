@@ -2,76 +2,201 @@ package spool
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
-	"slices"
 	"strings"
 )
 
 func isNotExist(err error) bool { return errors.Is(err, fs.ErrNotExist) }
 
-// versionError is the reason why a file of another version goes to quarantine.
-type versionError struct{ version uint32 }
-
-func (e *versionError) Error() string {
-	return fmt.Sprintf("format version %d; this program reads version %d", e.version, Version)
+// VersionError is why Open refuses a directory: a file in it has a format that this program does not read.
+// Nothing was changed.
+type VersionError struct {
+	File    string
+	Version uint32
+	// Segments and Bytes are all segments of a foreign version; 0: only the cursors are.
+	Segments int
+	Bytes    int64
 }
 
-// segmentFile is a segment as its name tells.
-type segmentFile struct {
-	FileInfo
-	number uint32
-	salt   uint64
+// Error says what to do.
+func (e *VersionError) Error() string {
+	return fmt.Sprintf("%s has format version %d, this program reads version %d; %d such segments with %d bytes are left as they are: start a version of ingest that reads format version %d",
+		e.File, e.Version, Version, e.Segments, e.Bytes, e.Version)
 }
 
-// segmentFiles lists the segments in dir by number.
-func segmentFiles(fsys FS, dir string) ([]segmentFile, error) {
-	list, err := fsys.List(dir)
-	if err != nil {
-		return nil, err
-	}
-	var out []segmentFile
-	for _, f := range list {
-		if number, salt, ok := parseSegmentName(f.Name); ok {
-			out = append(out, segmentFile{f, number, salt})
-		}
-	}
-	slices.SortFunc(out, func(a, b segmentFile) int { return int(int64(a.number) - int64(b.number)) })
-	return out, nil
-}
-
-// recover reads the directory. Nobody else has the Spool yet, so nothing is locked but for helpers that
-// want it.
+// recover reads the directory, and only then changes what must be changed: an error of it leaves the directory as
+// it was. Nobody else has the Spool yet, so nothing is locked but for helpers that want it.
 func (s *Spool) recover() error {
-	files, err := segmentFiles(s.fs, s.cfg.Dir)
+	d, err := readDirectory(s.fs, s.cfg.Dir)
 	if err != nil {
 		return err
 	}
+	r := &recovery{Spool: s, sc: &scanner{skip: s.isDone, strict: true}}
+	if err := r.read(&d); err != nil {
+		r.close()
+		return err
+	}
+	if err := r.settle(&d); err != nil {
+		r.close()
+		return err
+	}
+	return nil
+}
+
+// recovery is an Open under way.
+type recovery struct {
+	*Spool
+	sc       *scanner
+	cursors  loadedCursors
+	segments []*segment
+	foreign  VersionError
+	changes  []func() // of segments, in order; made when everything was read
+}
+
+// read reads every file and changes none.
+func (r *recovery) read(d *directory) (err error) {
+	s := r.Spool
+	if r.cursors, err = s.loadCursors(); err != nil {
+		return fmt.Errorf("the cursors cannot be read: %w", err)
+	}
+	if r.cursors.farthest > maxNumber {
+		d.displaceAll()
+	}
+	if v := r.cursors.file.header.version; r.cursors.file.whole && v != Version {
+		r.foreign = VersionError{File: cursorName, Version: v}
+	}
+	s.nextSegment = r.cursors.farthest + 1
+	if !d.numbers {
+		s.forgetCursors()
+		s.nextSegment = 1
+	}
+	for _, f := range d.segments {
+		if !f.displaced {
+			s.nextSegment = max(s.nextSegment, f.number+1)
+		}
+	}
+	s.placed = map[Pos][]Pos{}
+	// In order of the numbers that they get: a queue's index has its frames in order of position.
+	for _, displaced := range []bool{false, true} {
+		for _, f := range d.segments {
+			if f.displaced != displaced {
+				continue
+			}
+			if displaced {
+				f.number = s.nextSegment
+				s.nextSegment++
+			}
+			if err := r.readSegment(f); err != nil {
+				return err
+			}
+		}
+	}
+	if r.foreign.Version != 0 {
+		return &r.foreign
+	}
+	return nil
+}
+
+// close lets go of what was read.
+func (r *recovery) close() {
+	for _, g := range r.segments {
+		_ = g.file.Close()
+	}
+	if r.cursors.handle != nil {
+		_ = r.cursors.handle.Close()
+	}
+}
+
+// settle makes the changes that reading has called for.
+func (r *recovery) settle(d *directory) error {
+	s := r.Spool
+	s.makeFolders()
 	if err := s.loadQuarantine(); err != nil {
 		return err
 	}
 	if err := s.loadAside(); err != nil {
 		return err
 	}
+	for _, f := range d.strays {
+		s.log.Warn("an entry of the spool directory is no segment and is left alone: move it away", "name", f.Name, "is", cmp.Or(f.Special, "a file with a name that no segment has"))
+	}
+	for _, f := range d.copies {
+		s.log.Error("a second file of one spool segment goes to quarantine: its frames are in the first one", "segment", f.Name)
+		s.quarantineFile(f.Name, f.Disk)
+	}
 	s.removeSpares()
-	s.nextSegment = 1
-	exists, clean := s.loadCursors()
-	s.stats.unclean = (exists || len(files) > 0) && !clean
-	s.placed = map[Pos][]Pos{}
-	sc := &scanner{skip: s.isDone}
-	for _, f := range files {
-		s.nextSegment = max(s.nextSegment, f.number+1)
-		s.recoverSegment(sc, f)
+	exists, clean := s.adoptCursors(&r.cursors)
+	s.stats.unclean = (exists || len(d.segments) > 0) && !clean
+	r.renumber()
+	for _, change := range r.changes {
+		change()
+	}
+	for _, g := range r.segments {
+		g.synced = g.size
+		for _, done := range s.dropLocked(nil, g) {
+			s.bury(done)
+		}
 	}
 	s.dropVoid()
 	s.settleCursors()
+	if err := s.WriteCursors(); err != nil {
+		s.log.Warn("the cursors cannot be written; trying again with the next one", "error", err)
+	}
 	s.stats.recoveredFrames, s.stats.recoveredEvents = int64(s.stats.frames), s.stats.events
 	if s.stats.unclean || s.stats.frames > 0 {
 		s.log.Info("spool recovered", "dir", s.cfg.Dir, "unclean", s.stats.unclean, "frames", s.stats.frames,
 			"events", s.stats.events, "bytes", s.used, "torn", s.stats.torn, "quarantined", s.stats.quarantined)
 	}
 	return nil
+}
+
+// renumber gives the displaced segments their names and headers. If a name cannot be given the file keeps its
+// own, and the next Open renumbers it again.
+func (r *recovery) renumber() {
+	s, renamed := r.Spool, false
+	for _, g := range r.segments {
+		if !g.displaced {
+			continue
+		}
+		name := segmentName(g.number, g.salt)
+		if name == g.name {
+			continue
+		}
+		err := s.fs.Rename(s.path(g.name), s.path(name))
+		s.log.Error("a spool segment has a number that another one has, or one out of range, and gets a new one; its frames are sent, perhaps again",
+			"segment", g.name, "now", name, "error", err)
+		if err != nil {
+			continue
+		}
+		renamed = true
+		g.name = name
+		// The header's number is for people: a reader goes by salt and name.
+		var head [segmentHeaderBytes]byte
+		h := segmentHeader{version: Version, number: g.number, salt: g.salt, created: g.created}
+		h.put(&head)
+		if g.size >= segmentHeaderBytes {
+			_ = g.file.WriteVec([][]byte{head[:]}, 0) // the next Open accepts the old one too
+		}
+	}
+	if renamed {
+		_ = s.fs.SyncDir(s.cfg.Dir) // after a loss of power the next Open would renumber them again
+	}
+}
+
+// makeFolders moves away what stands where a folder of the spool belongs and is none.
+func (s *Spool) makeFolders() {
+	list, _ := s.fs.List(s.cfg.Dir) // it could be listed a moment ago
+	for _, f := range list {
+		if f.Name != quarantineName && f.Name != asideName || f.Special == "a directory" {
+			continue
+		}
+		to := f.Name + ".moved"
+		err := s.fs.Rename(s.path(f.Name), s.path(to))
+		s.log.Error("an entry stands where a folder of the spool belongs and is moved away", "name", f.Name, "to", to, "error", err)
+	}
 }
 
 // dropVoid takes out the frames that were to replace one that is still there: the process ended before all of
@@ -132,7 +257,7 @@ func (s *Spool) blank(g *segment, e *entry) {
 // removeSpares removes files that waited for another segment: all that is in them is done.
 func (s *Spool) removeSpares() {
 	list, _ := s.fs.List(s.cfg.Dir) // it could be listed a moment ago, and the next Open tries again
-	for _, f := range list {
+	for _, f := range plain(list) {
 		if name, ok := strings.CutSuffix(f.Name, freeSuffix); ok {
 			if _, _, ok := parseSegmentName(name); ok {
 				s.removeFile(f.Name)
@@ -144,7 +269,7 @@ func (s *Spool) removeSpares() {
 // isDone is the scan's question whether a frame needs no check.
 func (s *Spool) isDone(h *frameHeader, topic []byte) bool {
 	q := s.queues[partition{string(topic), h.partition}]
-	return q != nil && uint32(q.cursor.done.Segment()) >= s.scanning && makePos(s.scanning, int64(h.offset)) <= q.cursor.done
+	return q != nil && makePos(s.scanning.number, int64(h.offset)) <= q.cursor.done
 }
 
 // doneEverywhere says that whatever frame was at pos, it is done: all cursors are past it.
@@ -157,129 +282,150 @@ func (s *Spool) doneEverywhere(pos Pos) bool {
 	return len(s.order) > 0
 }
 
-// recoverSegment takes one segment into the spool.
-func (s *Spool) recoverSegment(sc *scanner, f segmentFile) {
+// readSegment takes one segment into the spool.
+func (r *recovery) readSegment(f segmentFile) error {
+	s := r.Spool
 	file, err := s.fs.Open(s.path(f.Name), false)
-	if err != nil {
-		s.log.Error("a spool segment cannot be opened and goes to quarantine", "segment", f.Name, "error", err)
-		s.quarantineFile(f.Name, f.Size)
-		return
+	if isNotExist(err) || errors.Is(err, errSpecial) { // not what it was a moment ago
+		return nil
 	}
+	if err != nil {
+		return err
+	}
+	g := &segment{number: f.number, name: f.Name, salt: f.salt, file: file, displaced: f.displaced}
+	r.segments = append(r.segments, g)
 	size, err := file.Size()
 	if err != nil {
-		size = f.Size
+		return err
 	}
-	g := &segment{number: f.number, name: f.Name, salt: f.salt, file: file, size: size, length: size, charged: size}
+	g.size, g.length, g.charged = min(size, maxSegmentBytes), size, size // nothing of ours is behind that
+	if size > maxSegmentBytes {
+		g.charged = f.Disk // made of holes, as far as we know
+	}
 	s.segments[g.number] = g
 	s.used += g.charged
-	s.scanning = f.number
-	sc.start(file, size, f.salt)
-	verdict := s.readSegmentHeader(sc, g)
-	if verdict == headerGood {
-		s.scanSegment(sc, g)
+	s.scanning = g
+	r.sc.start(file, g.size, g.salt)
+	if r.readSegmentHeader(g) {
+		r.scanSegment(g)
 	}
-	g.keep = g.keep || verdict == headerForeign
-	g.synced = g.size
-	for _, d := range s.dropLocked(nil, g) {
-		s.bury(d)
+	if err := r.sc.err; err != nil {
+		return fmt.Errorf("%s cannot be read at offset %d: %w", g.name, r.sc.errOff, err)
 	}
+	return nil
 }
 
-type headerVerdict uint8
-
-const (
-	headerGood    headerVerdict = iota // or damaged, and the frames may be good
-	headerForeign                      // not ours to read
-	headerTorn                         // nothing was written behind it
-)
-
-// readSegmentHeader judges the start of a segment.
-func (s *Spool) readSegmentHeader(sc *scanner, g *segment) headerVerdict {
+// readSegmentHeader judges the start of a segment and reports whether frames may follow.
+func (r *recovery) readSegmentHeader(g *segment) bool {
+	s, sc := r.Spool, r.sc
 	head, err := sc.at(0, segmentHeaderBytes)
+	if err != nil {
+		return false
+	}
 	var h segmentHeader
+	parsed := h.parse(head)
+	torn := g.size < segmentHeaderBytes && bytes.HasPrefix([]byte(segmentMagic), head[:min(len(head), len(segmentMagic))])
 	switch {
-	case err == nil && h.parse(head) && h.version != Version:
-		s.log.Warn("a spool segment of another version goes to quarantine", "segment", g.name, "error", &versionError{h.version})
-		return headerForeign
-	case err == nil && h.parse(head) && h.number == g.number && h.salt == g.salt:
-	case err == nil && h.parse(head) && !sc.begun():
-		// The file of a former segment whose new header did not reach the disk: what it has in it is done.
-		s.countTorn(g, 0)
-		return headerTorn
-	case err == nil && (g.size < segmentHeaderBytes && bytes.HasPrefix([]byte(segmentMagic), head[:min(len(head), len(segmentMagic))]) || sc.zeros(0)):
-		s.countTorn(g, 0)
-		return headerTorn
+	case parsed && h.version != Version:
+		if r.foreign.Segments == 0 {
+			r.foreign.File, r.foreign.Version = g.name, h.version
+		}
+		r.foreign.Segments++
+		r.foreign.Bytes += g.charged
+		return false
+	case parsed && h.salt == g.salt: // a number that the name does not have: it was being renumbered
+		g.created = h.created
+	case parsed && !sc.begun(), torn, sc.zeros(0):
+		// Or the file of a former segment whose new header did not reach the disk: what it has in it is done.
+		r.change(func() { s.countTorn(g, 0, g.size) })
+		return false
 	case g.size < segmentHeaderBytes:
+		g.keep = true
 		s.log.Warn("a spool segment is shorter than its header and goes to quarantine", "segment", g.name, "bytes", g.size)
-		return headerForeign
+		return false
 	default: // the name has the salt
-		s.quarantineRegion(g, 0, segmentHeaderBytes, 0, err)
+		r.change(func() { s.quarantineRegion(g, 0, segmentHeaderBytes, 0, errDamaged) })
 	}
 	sc.start(sc.r, sc.size, g.salt)
-	return headerGood
+	return true
 }
 
+func (r *recovery) change(f func()) { r.changes = append(r.changes, f) }
+
 // scanSegment takes the frames that are not done into their queues.
-func (s *Spool) scanSegment(sc *scanner, g *segment) {
+func (r *recovery) scanSegment(g *segment) {
 	for {
-		r, ok := sc.next()
+		x, ok := r.sc.next()
 		if !ok {
 			return
 		}
-		switch r.kind {
-		case regionFrame:
-			q := s.queues[partition{string(r.topic), r.header.partition}]
-			if q == nil {
-				q = s.queueLocked(string(r.topic), r.header.partition)
-			}
-			if pos := makePos(g.number, r.off); pos > q.cursor.done {
-				q.pushLocked(entry{pos: pos, size: uint32(r.length), events: r.header.Events}, g)
-				s.tail = pos
-				if r.replaces != 0 {
-					s.placed[r.replaces] = append(s.placed[r.replaces], pos)
-				}
-			} else {
-				g.dead += r.length
-			}
-		case regionGap:
-			given := max(gapInterior(r.off, r.off+r.length), 0)
-			g.charged -= given
-			s.used -= given
-		case regionCorrupt:
-			events := r.header.Events
-			if !r.known && events == 0 && !s.doneEverywhere(makePos(g.number, r.off)) {
-				events = 1 // nobody knows how many there were: it shall not go unnoticed
-			}
-			s.quarantineRegion(g, r.off, r.length, events, errDamaged)
-		case regionTorn:
-			s.countTorn(g, r.off)
-			if err := g.file.Truncate(r.off); err != nil {
-				s.log.Warn("a torn tail cannot be cut off", "segment", g.name, "error", err)
-				return
-			}
-			s.cutLocked(g, r.off, r.off)
-		case regionEnd:
-			// What was in the file before is behind the mark.
-			if behind := r.off + markBytes; behind == g.length || g.file.Truncate(behind) == nil {
-				s.cutLocked(g, r.off, behind)
-			} else {
-				s.cutLocked(g, r.off, g.length)
-			}
-		}
+		r.region(g, &x)
 	}
 }
 
-// cutLocked notes that a segment's frames end at size and its file at length.
-func (s *Spool) cutLocked(g *segment, size, length int64) {
-	g.size = size
-	s.used -= g.length - length
-	g.charged -= g.length - length
+func (r *recovery) region(g *segment, x *region) {
+	s := r.Spool
+	off, length := x.off, x.length
+	switch x.kind {
+	case regionFrame:
+		q := s.queues[partition{string(x.topic), x.header.partition}]
+		if q == nil {
+			q = s.queueLocked(string(x.topic), x.header.partition)
+		}
+		pos := makePos(g.number, off)
+		if pos <= q.cursor.done {
+			g.dead += length
+			return
+		}
+		q.pushLocked(entry{pos: pos, size: uint32(length), events: x.header.Events}, g)
+		q.displaced = q.displaced || g.displaced
+		s.tail = pos
+		if x.replaces != 0 && !g.displaced { // else the position may be another segment's: better twice, and counted
+			s.placed[x.replaces] = append(s.placed[x.replaces], pos)
+		}
+	case regionGap:
+		given := min(max(gapInterior(off, off+length), 0), g.charged)
+		g.charged -= given
+		s.used -= given
+	case regionCorrupt:
+		events := x.header.Events
+		if !x.known && events == 0 && (g.displaced || !s.doneEverywhere(makePos(g.number, off))) {
+			events = 1 // nobody knows how many there were: it shall not go unnoticed
+		}
+		r.change(func() { s.quarantineRegion(g, off, length, events, errDamaged) })
+	case regionTorn:
+		size := g.size
+		g.size = off
+		r.change(func() {
+			s.countTorn(g, off, size)
+			if err := g.file.Truncate(off); err != nil {
+				s.log.Warn("a torn tail cannot be cut off", "segment", g.name, "error", err)
+				return
+			}
+			s.cutLocked(g, off)
+		})
+	case regionEnd:
+		// What was in the file before is behind the mark.
+		g.size = off
+		r.change(func() {
+			if behind := off + markBytes; behind == g.length || g.file.Truncate(behind) == nil {
+				s.cutLocked(g, behind)
+			}
+		})
+	}
+}
+
+// cutLocked notes that a segment's file ends at length now.
+func (s *Spool) cutLocked(g *segment, length int64) {
+	cut := min(g.length-length, g.charged) // where it had holes: an estimate
+	s.used -= cut
+	g.charged -= cut
 	g.length = length
 }
 
-func (s *Spool) countTorn(g *segment, off int64) {
+func (s *Spool) countTorn(g *segment, off, size int64) {
 	s.stats.torn++
-	s.stats.tornBytes += g.size - off
+	s.stats.tornBytes += size - off
 	s.log.Warn("the end of a spool segment was not written whole and is cut off",
-		"segment", g.name, "offset", off, "bytes", g.size-off)
+		"segment", g.name, "offset", off, "bytes", size-off)
 }

@@ -48,6 +48,10 @@ type scanner struct {
 	off  int64
 	// skip says that a frame's batch needs no check, since it is done.
 	skip func(h *frameHeader, topic []byte) bool
+	// strict: the first read error, other than the end of the file, ends the scan and is kept in err.
+	strict bool
+	err    error
+	errOff int64
 
 	buf    []byte
 	bufOff int64
@@ -93,6 +97,9 @@ func (sc *scanner) at(off int64, n int) ([]byte, error) {
 		sc.size = off + int64(m)
 		return sc.buf, nil
 	}
+	if sc.strict && sc.err == nil {
+		sc.err, sc.errOff = err, off
+	}
 	return nil, err
 }
 
@@ -112,7 +119,7 @@ func (sc *scanner) next() (region, bool) {
 		r.kind, sc.off = regionCorrupt, sc.search(sc.off+1)
 	}
 	r.length = sc.off - r.off
-	return r, r.length > 0
+	return r, r.length > 0 && sc.err == nil
 }
 
 // frame judges what follows an undamaged header.
@@ -209,10 +216,8 @@ func (sc *scanner) zeros(off int64) bool {
 		if err != nil {
 			return false
 		}
-		for _, b := range p {
-			if b != 0 {
-				return false
-			}
+		if bytes.Count(p, []byte{0}) != len(p) { // faster than a loop
+			return false
 		}
 		off += int64(len(p))
 	}
@@ -224,6 +229,9 @@ func (sc *scanner) search(from int64) int64 {
 	var h frameHeader
 	for from < sc.size {
 		p, err := sc.at(from, scanWindow)
+		if sc.err != nil {
+			return sc.size
+		}
 		if err != nil {
 			from = from/unreadable*unreadable + unreadable
 			continue

@@ -7,10 +7,12 @@ const maxFrameBytes = 1 << 30
 
 // segment is one segment file. All fields but the constant ones are guarded by Spool.mu.
 type segment struct {
-	number uint32 // constant, as are name, salt and file
-	name   string
-	salt   uint64
-	file   File
+	number    uint32 // constant, as are name, salt, file and what follows
+	name      string
+	salt      uint64
+	file      File
+	created   int64 // ms since the Unix epoch; 0: not known
+	displaced bool  // Open gave it another number
 
 	size    int64 // bytes up to the end mark
 	length  int64 // of the file; more than size if the file had another segment in it before

@@ -24,7 +24,7 @@ func (s *Spool) loadAside() error {
 	}
 	a := &s.aside
 	a.sizes = map[string]int64{}
-	for _, f := range list {
+	for _, f := range plain(list) {
 		if strings.HasSuffix(f.Name, tempSuffix) {
 			_ = s.fs.Remove(s.path(asideName, f.Name))
 			continue

@@ -135,7 +135,7 @@ type Spool struct {
 	known       map[string]int64 // files in quarantine
 
 	opening  bool          // Open is not done
-	scanning uint32        // the segment that Open scans
+	scanning *segment      // the segment that Open scans
 	placed   map[Pos][]Pos // while Open scans: frames that are to replace one
 }
 
@@ -147,9 +147,9 @@ type partition struct {
 // span is a range of positions, both included.
 type span struct{ first, last Pos }
 
-// Open locks the directory, which it makes, and reads what is in it. What it finds is never a reason to
-// fail: torn tails are cut, damaged frames are copied to quarantine/, all others are kept. It fails when
-// the directory cannot be made or listed, or with ErrLocked.
+// Open locks the directory, which it makes, and reads what is in it. Damage is never a reason to fail: torn tails
+// are cut, damaged frames are copied to quarantine/, all others are kept. It fails, and changes nothing, with
+// ErrLocked, with a *VersionError, when the directory cannot be made, and when the disk cannot read it: that may pass.
 func Open(cfg Config, deps Deps) (*Spool, error) {
 	cfg, deps = cfg.withDefaults(), deps.withDefaults()
 	s := &Spool{

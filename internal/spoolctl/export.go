@@ -68,7 +68,7 @@ func Export(s Source, f Filter, w io.Writer) (Exported, error) {
 	out := bufio.NewWriterSize(w, 64<<10)
 	var line []byte
 	_, err := s.inspect(true, func(p *spool.Piece) error {
-		if _, bad := damaged(p.Kind); bad {
+		if unread(p.Kind) {
 			sum.Damaged++
 		}
 		if p.Kind != spool.KindFrame || !f.frame(&p.Frame) {

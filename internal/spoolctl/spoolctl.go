@@ -57,7 +57,12 @@ func Check(dir string) error {
 	return fmt.Errorf("%s is no spool directory: it has neither segments nor cursors", dir)
 }
 
-// damaged says whether a piece is damage, and in which words. A torn end is none: it is a write that was
+// unread reports whether the events of a piece, if it has any, cannot be had.
+func unread(k spool.Kind) bool {
+	return k == spool.KindCorrupt || k == spool.KindForeign || k == spool.KindUnreadable
+}
+
+// damaged reports whether a piece is not as it should be, and in which words. A torn end is none: it is a write that was
 // cut short, or that is going on.
 func damaged(k spool.Kind) (string, bool) {
 	switch k {
@@ -65,6 +70,12 @@ func damaged(k spool.Kind) (string, bool) {
 		return "damaged bytes", true
 	case spool.KindForeign:
 		return "a segment of another version, which this one cannot read", true
+	case spool.KindStray:
+		return "not a segment, though its name ends like one: a start leaves it alone", true
+	case spool.KindCopy:
+		return "a second file of one segment: a start puts it into quarantine", true
+	case spool.KindDisplaced:
+		return "a segment with the number of another one, or one out of range: a start gives it a new one, and sends its frames, perhaps again", true
 	case spool.KindUnreadable:
 		return "the disk cannot read it", true
 	default:

@@ -52,6 +52,9 @@ func Verify(s Source, w io.Writer) (bad int, err error) {
 	if ierr != nil {
 		return bad, ierr
 	}
+	if report.CursorVersion != 0 {
+		complain("cursors: format version %d, which this program cannot read: a start is refused", report.CursorVersion)
+	}
 	if report.BadCursors > 0 {
 		complain("cursors: %d of %d have a damaged copy; frames of their partitions may be sent again", report.BadCursors, report.Cursors)
 	}

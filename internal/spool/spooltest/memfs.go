@@ -141,7 +141,7 @@ func (f *FS) List(dir string) ([]spool.FileInfo, error) {
 	var out []spool.FileInfo
 	for name, x := range f.names {
 		if filepath.Dir(name) == dir {
-			out = append(out, spool.FileInfo{Name: filepath.Base(name), Size: int64(len(x.data))})
+			out = append(out, spool.FileInfo{Name: filepath.Base(name), Size: int64(len(x.data)), Disk: int64(len(x.data))})
 		}
 	}
 	slices.SortFunc(out, func(a, b spool.FileInfo) int { return strings.Compare(a.Name, b.Name) })
