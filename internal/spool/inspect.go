@@ -54,8 +54,8 @@ type Report struct {
 	BadCursors int // slots with a damaged copy, or with none that is whole
 	// CursorVersion is the version of a cursor file that this program cannot read; 0: it can.
 	CursorVersion uint32
-	Quarantine []FileInfo
-	SetAside   []FileInfo
+	Quarantine    []FileInfo
+	SetAside      []FileInfo
 }
 
 // Inspection says what to inspect and how; the zero values of the optional fields are production.
@@ -149,7 +149,7 @@ type inspection struct {
 	// farthest is the greatest segment number in the cursors.
 	farthest uint32
 	sc       scanner
-	buf     []byte
+	buf      []byte
 }
 
 // looks is how often something is read that looks damaged, since it may be under way. Two looks at frames
