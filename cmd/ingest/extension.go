@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -57,7 +58,9 @@ func extend(inv *config.Invocation, problem error, stdout, stderr io.Writer) int
 func beside(ctx, hurry context.Context, cfg *config.Config, problem error, api string, stdout, stderr io.Writer) {
 	host := config.ReadHost()
 	e := &extension{cfg: cfg, bad: problem, own: ownlog.New(stderr, nil), hold: make(chan struct{})}
+	var warnings []string
 	if e.bad == nil {
+		warnings = cfg.Warnings()
 		e.budget, e.bad = plan(cfg)
 	}
 	if e.bad != nil {
@@ -69,7 +72,7 @@ func beside(ctx, hurry context.Context, cfg *config.Config, problem error, api s
 		e.log.Error("bad settings: the function runs on, its telemetry is dropped and counted",
 			"problem", strings.ReplaceAll(e.bad.Error(), "\n", "; "))
 	}
-	for _, warning := range e.budget.Warnings {
+	for _, warning := range slices.Concat(warnings, e.budget.Warnings) {
 		e.log.Warn(warning)
 	}
 	tune(e.log, e.budget, host)

@@ -75,6 +75,9 @@ func check(inv *config.Invocation, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, "ingest: "+err.Error())
 		return exitFailed
 	}
+	for _, warning := range inv.Config.Warnings() {
+		fmt.Fprintln(stderr, "ingest: warning: "+warning)
+	}
 	budget, err := plan(inv.Config)
 	if err != nil {
 		return complain(stderr, err)

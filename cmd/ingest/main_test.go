@@ -52,7 +52,7 @@ func TestRun(t *testing.T) {
 		{"serve with bad settings", "serve --ack=disk " + good, exitUsage, "",
 			"=ingest: --ack=disk: needs --spool-dir and --sink=kafka; or use kafka or accept\n"},
 		{"no command", "", exitUsage, "", "=ingest: expected one of \"serve\", \"extension\", \"check\", \"spool\", \"version\" (see ingest --help)\n"},
-		{"unknown flag", "serve --topics=t", exitUsage, "", "=ingest: unknown flag --topics, did you mean \"--topic\"? (see ingest serve --help)\n"},
+		{"unknown flag", "serve --topics=t " + good, exitUsage, "", "=ingest: unknown flag --topics, did you mean \"--topic\"? (see ingest serve --help)\n"},
 		{"check of an extension", "check --extension " + good, exitOK, "\nlisten: 127.0.0.1:8081-8090\n", "="},
 		{"check of a bad extension", "check --extension --listen=127.0.0.1:8080 " + good, exitUsage, "\nkeyless: instance\n",
 			"=ingest: --listen=127.0.0.1:8080: the platform takes only ports of 127.0.0.1:8081-8090\n"},

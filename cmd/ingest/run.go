@@ -5,6 +5,7 @@ import (
 	"io"
 	"log/slog"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -29,7 +30,7 @@ func prepare(cfg *config.Config, stderr io.Writer) (config.Budget, *slog.Logger,
 		return config.Budget{}, nil, err
 	}
 	log := newLog(stderr, cfg.LogLevel)
-	for _, warning := range budget.Warnings {
+	for _, warning := range slices.Concat(cfg.Warnings(), budget.Warnings) {
 		log.Warn(warning)
 	}
 	tune(log, budget, config.ReadHost())

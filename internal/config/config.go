@@ -110,7 +110,9 @@ type Config struct {
 	SASLPassword     Secret   `name:"sasl-password" env:"INGEST_SASL_PASSWORD" placeholder:"SECRET" doc:"none" group:"security" help:"Password of --sasl-user; on the command line others can see it."`
 	SASLPasswordFile string   `name:"sasl-password-file" env:"INGEST_SASL_PASSWORD_FILE" placeholder:"FILE" doc:"none" names:"file" group:"security" help:"File that holds the password."`
 
-	command   Command
-	replays   bool     // spool replay: no bodies come, and the spool makes room for what is in it
-	underived []string // problems found while deriving values; Validate reports them with its own
+	command  Command
+	replays  bool     // spool replay: no bodies come, and the spool makes room for what is in it
+	found    []string // problems of reading and deriving values; Validate reports them with its own
+	unread   bool     // the file could not be read: what is missing may stand in it
+	warnings []string
 }

@@ -85,9 +85,9 @@ func (c *Config) deriveSASL() {
 		user, password, ok := strings.Cut(c.SASL.Reveal(), ":")
 		switch {
 		case c.SASLUser != "" || c.SASLPassword != "" || c.SASLPasswordFile != "":
-			c.underived = append(c.underived, problem("sasl", "", "give either it or --sasl-user with a password, not both"))
+			c.found = append(c.found, problem("sasl", "", "give either it or --sasl-user with a password, not both"))
 		case !ok || user == "" || password == "":
-			c.underived = append(c.underived, problem("sasl", "", "must be user:password")) // what it is stays secret
+			c.found = append(c.found, problem("sasl", "", "must be user:password")) // what it is stays secret
 		default:
 			c.SASL, c.SASLUser, c.SASLPassword = "", user, Secret(password)
 			if c.SASLMechanism == Off {
@@ -100,12 +100,12 @@ func (c *Config) deriveSASL() {
 		return
 	}
 	if c.SASLPassword != "" {
-		c.underived = append(c.underived, problem("sasl-password-file", c.SASLPasswordFile, "give either it or --sasl-password, not both"))
+		c.found = append(c.found, problem("sasl-password-file", c.SASLPasswordFile, "give either it or --sasl-password, not both"))
 		return
 	}
 	secret, err := readSecret(c.SASLPasswordFile)
 	if err != nil {
-		c.underived = append(c.underived, problem("sasl-password-file", c.SASLPasswordFile, "must be a file that holds the password: "+err.Error()))
+		c.found = append(c.found, problem("sasl-password-file", c.SASLPasswordFile, "must be a file that holds the password: "+err.Error()))
 		return
 	}
 	c.SASLPassword = secret

@@ -41,8 +41,10 @@ func (c *Config) fields() []field {
 	return list
 }
 
-// text is a value the way a user writes it; secrets are masked.
-func (f *field) text() string {
+// text is a value the way a user writes it; secrets are masked, misplaced ones too.
+func (f *field) text() string { return f.shown(f.plain()) }
+
+func (f *field) plain() string {
 	switch v := f.value.Interface().(type) {
 	case time.Duration:
 		return durationText(v)

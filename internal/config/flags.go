@@ -2,7 +2,6 @@ package config
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -14,7 +13,8 @@ import (
 // value makes a setting a flag.
 type value struct {
 	*field
-	given bool // by the command line or the environment: weaker sources do not count
+	given bool      // by the command line or the environment: weaker sources do not count
+	found *[]string // takes the problems of the command line
 }
 
 // Type is what the help calls the value.
@@ -41,11 +41,13 @@ func (v *value) Type() string {
 // String is the value as a user writes it; secrets are masked.
 func (v *value) String() string { return v.text() }
 
-// Set reads a value of the command line. A list that is given again grows.
+// Set reads a value of the command line. A list that is given again grows. What cannot be read is a problem among
+// others, not an error that would end pflag's work.
 func (v *value) Set(text string) error {
 	list, isList := v.value.Interface().([]string)
 	if err := v.read(text); err != nil {
-		return err
+		*v.found = append(*v.found, fmt.Sprintf("--%s: %v", v.name, err))
+		return nil
 	}
 	if isList && v.given {
 		*v.value.Addr().Interface().(*[]string) = append(list, splitList(text)...)
@@ -54,8 +56,8 @@ func (v *value) Set(text string) error {
 	return nil
 }
 
-// read replaces the value. All sources come through here.
-func (v *value) read(text string) (err error) {
+// read replaces the value, or leaves it when the text cannot be read. All sources come through here.
+func (v *value) read(text string) error {
 	switch p := v.value.Addr().Interface().(type) {
 	case *string:
 		*p = text
@@ -64,17 +66,26 @@ func (v *value) read(text string) (err error) {
 	case *[]string:
 		*p = splitList(text)
 	case *bool:
-		*p, err = readBool(text)
+		return assign(p)(readBool(text))
 	case *int:
-		*p, err = readInt(text)
+		return assign(p)(readInt(text))
 	case *Bytes:
-		*p, err = ParseBytes(text)
+		return assign(p)(ParseBytes(text))
 	case *time.Duration:
-		*p, err = v.readDuration(text)
+		return assign(p)(v.readDuration(text))
 	default:
 		panic("config: --" + v.name + " has a type that nobody reads")
 	}
-	return err
+	return nil
+}
+
+func assign[T any](p *T) func(T, error) error {
+	return func(v T, err error) error {
+		if err == nil {
+			*p = v
+		}
+		return err
+	}
 }
 
 func (v *value) readDuration(text string) (time.Duration, error) {
@@ -124,7 +135,8 @@ type negation struct{ *value }
 func (n negation) Set(text string) error {
 	yes, err := readBool(text)
 	if err != nil {
-		return err
+		*n.found = append(*n.found, fmt.Sprintf("--no-%s: %v", n.name, err))
+		return nil
 	}
 	return n.value.Set(strconv.FormatBool(!yes))
 }
@@ -147,33 +159,17 @@ func (v *value) addTo(flags *pflag.FlagSet) {
 	}
 }
 
-// fromEnvironment reads the variables of settings that are not given.
-func fromEnvironment(values []*value, lookup func(string) (string, bool)) error {
-	for _, v := range values {
-		text, ok := lookup(v.env)
-		if !ok || v.given {
-			continue
-		}
-		if err := v.read(text); err != nil {
-			return fmt.Errorf("--%s: %w (from %s)", v.name, err, v.env)
-		}
-		v.given = true
-	}
-	return nil
-}
-
 // fromFile takes settings that are not given from the file named path.
-func fromFile(values []*value, file map[string]yamlValue, path string) error {
+func (c *Config) fromFile(values []*value, file map[string]yamlValue, path string) {
 	for _, v := range values {
 		y, ok := file[v.name]
 		if !ok || v.given {
 			continue
 		}
 		if err := v.read(y.text); err != nil {
-			return fmt.Errorf("--%s: %s:%d: %w", v.name, path, y.line, err)
+			c.found = append(c.found, fmt.Sprintf("--%s: %s:%d: %v", v.name, path, y.line, err))
 		}
 	}
-	return nil
 }
 
 // setDefaults gives every setting the default of a command.
@@ -188,88 +184,4 @@ func setDefaults(values []*value, flags *pflag.FlagSet, defaults map[string]stri
 			panic("config: the default of --" + v.name + ": " + err.Error())
 		}
 	}
-}
-
-// flagError is pflag's error in our words.
-func flagError(err error, flags *pflag.FlagSet) error {
-	var unknown *pflag.NotExistError
-	var missing *pflag.ValueRequiredError
-	var bad *pflag.InvalidValueError
-	var syntax *pflag.InvalidSyntaxError
-	switch {
-	case errors.As(err, &syntax): // not its text: that is the whole argument, which may hold a password
-		return errors.New("a flag begins with one or two dashes and a letter")
-	case errors.As(err, &unknown) && unknown.GetSpecifiedShortnames() != "":
-		return fmt.Errorf("unknown flag -%s", unknown.GetSpecifiedName())
-	case errors.As(err, &unknown):
-		var names []string
-		flags.VisitAll(func(f *pflag.Flag) { names = append(names, "--"+f.Name) })
-		name := "--" + unknown.GetSpecifiedName()
-		return fmt.Errorf("unknown flag %s%s", name, didYouMean(name, names))
-	case errors.As(err, &missing):
-		return fmt.Errorf("--%s: needs a value", missing.GetFlag().Name)
-	case errors.As(err, &bad) && errors.Is(err, strconv.ErrSyntax):
-		return fmt.Errorf("--%s: expected a whole number but got %q", bad.GetFlag().Name, bad.GetValue())
-	case errors.As(err, &bad):
-		return fmt.Errorf("--%s: %w", bad.GetFlag().Name, bad.Unwrap())
-	}
-	return err
-}
-
-// didYouMean offers the most similar of names, if there is one.
-func didYouMean(word string, names []string) string {
-	best, least := "", 2+len(word)/4
-	for _, name := range names {
-		if d := distance(word, name); d < least {
-			best, least = name, d
-		}
-	}
-	if best == "" {
-		return ""
-	}
-	return fmt.Sprintf(", did you mean %q?", best)
-}
-
-// distance is how many letters must be added, taken away or replaced to make a of b (Levenshtein).
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			replace := diagonal
-			if a[i] != b[j] {
-				replace++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(replace, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
-}
-
-// swallowed is the first flag that would take another flag as its value, as in --topic $EMPTY --tls. pflag lets it.
-func swallowed(args []string, flags *pflag.FlagSet) string {
-	isFlag := func(arg string) (f *pflag.Flag, hasValue bool) {
-		name, long := strings.CutPrefix(arg, "--")
-		name, _, hasValue = strings.Cut(name, "=")
-		if !long || name == "" {
-			return nil, false
-		}
-		return flags.Lookup(name), hasValue
-	}
-	for i := 0; i+1 < len(args) && args[i] != "--"; i++ {
-		f, hasValue := isFlag(args[i])
-		if f == nil || hasValue || f.NoOptDefVal != "" {
-			continue
-		}
-		if next, _ := isFlag(args[i+1]); next != nil {
-			return f.Name
-		}
-		i++ // its value
-	}
-	return ""
 }

@@ -2,10 +2,14 @@ package config
 
 import (
 	"bytes"
+	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"reflect"
+	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -21,6 +25,22 @@ func parse(t *testing.T, env map[string]string, args ...string) (*Invocation, er
 		t.Setenv(name, value)
 	}
 	return Parse(args, testHost, io.Discard)
+}
+
+// complaints is everything that Parse and Validate find, but that brokers and topic are missing.
+func complaints(t *testing.T, env map[string]string, args ...string) []string {
+	t.Helper()
+	inv, err := parse(t, env, args...)
+	if err == nil && inv.Config != nil {
+		err = inv.Config.Validate()
+	}
+	var problems Problems
+	if err != nil && !errors.As(err, &problems) {
+		t.Fatalf("an error that is no list of problems: %v", err)
+	}
+	return slices.DeleteFunc(problems, func(line string) bool {
+		return strings.HasPrefix(line, "--brokers: required") || strings.HasPrefix(line, "--topic: required")
+	})
 }
 
 func cleanEnvironment(t *testing.T) {
@@ -157,47 +177,44 @@ func TestFileErrorsNameTheLine(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			path := writeFile(t, tt.text)
-			_, err := parse(t, nil, "serve", "--config", path)
-			if err == nil {
-				t.Fatal("no error")
-			}
-			got := strings.ReplaceAll(err.Error(), path, "FILE")
-			if !strings.HasPrefix(got, tt.want) || strings.Contains(got, "\n") {
-				t.Errorf("got  %s\nwant %s…, one line", got, tt.want)
+			got := complaints(t, nil, "serve", "--config", path)
+			if len(got) != 1 || !strings.HasPrefix(strings.ReplaceAll(got[0], path, "FILE"), tt.want) || strings.Contains(got[0], "\n") {
+				t.Errorf("got  %q\nwant %s…, one line", got, tt.want)
 			}
 		})
 	}
 }
 
 func TestUsageErrors(t *testing.T) {
+	const stray = "an argument belongs to no flag; it is not shown, because it may be a secret. The value of a flag stands behind = or one blank"
 	for _, tt := range []struct {
 		args string
 		want string
 	}{
 		{"", `expected one of "serve", "extension", "check", "spool", "version" (see ingest --help)`},
-		{"frob", "unexpected argument frob (see ingest --help)"},
-		{"serve x", "unexpected argument x (see ingest serve --help)"},
+		{"frob", "unknown command: expected one of \"serve\", \"extension\", \"check\", \"spool\", \"version\" (see ingest --help)"},
+		{"serve x", stray + " (see ingest serve --help)"},
 		{"serve --lingr=3", `unknown flag --lingr, did you mean "--linger"? (see ingest serve --help)`},
 		{"serve --sasl-password --tls", "--sasl-password: needs a value; one that begins with dashes goes behind = (see ingest serve --help)"},
 		{"serve --topic --brokers=a:1", "--topic: needs a value; one that begins with dashes goes behind = (see ingest serve --help)"},
 		{"serve --topic", "--topic: needs a value (see ingest serve --help)"},
-		{"serve --topic-partitions=x", `--topic-partitions: expected a whole number but got "x" (see ingest serve --help)`},
-		{"serve --strict=perhaps", `--strict: expected true, 1, yes, false, 0 or no but got "perhaps" (see ingest serve --help)`},
-		{"serve --ack-timeout=3", `--ack-timeout: expected a duration, for example 5ms, but got "3" (see ingest serve --help)`},
+		{"serve --topic-partitions=x", `--topic-partitions: expected a whole number but got "x"`},
+		{"serve --strict=perhaps", `--strict: expected true, 1, yes, false, 0 or no but got "perhaps"`},
+		{"serve --ack-timeout=3", `--ack-timeout: expected a duration, for example 5ms, but got "3"`},
 		{"serve -x", "unknown flag -x (see ingest serve --help)"},
-		{"serv", `unexpected argument serv, did you mean "serve"? (see ingest --help)`},
+		{"serv", `unknown command, did you mean "serve"? (see ingest --help)`},
 		{"serve --zzzzzzzzz", "unknown flag --zzzzzzzzz (see ingest serve --help)"},
 		{"spool", `expected one of "ls", "verify", "export", "replay" (see ingest spool --help)`},
-		{"spool lss", `unexpected argument lss, did you mean "ls"? (see ingest spool --help)`},
-		{"spool ls a b", "unexpected argument b (see ingest spool ls --help)"},
+		{"spool lss", `unknown command, did you mean "ls"? (see ingest spool --help)`},
+		{"spool ls a b", stray + " (see ingest spool ls --help)"},
 		{"spool export --partition=x d", `--partition: expected a whole number but got "x" (see ingest spool export --help)`},
-		{"check --max-body=1M", `--max-body: size "1M" is not a whole number with B, KiB, MiB, GiB, KB, MB or GB, for example 64MiB (see ingest check --help)`},
-		{"serve --config=/does/not/exist", "open /does/not/exist: no such file or directory (see ingest serve --help)"},
+		{"check --max-body=1M", `--max-body: size "1M" is not a whole number with B, KiB, MiB, GiB, KB, MB or GB, for example 64MiB`},
+		{"serve --config=/does/not/exist", "--config: open /does/not/exist: no such file or directory"},
 	} {
 		t.Run(tt.args, func(t *testing.T) {
-			_, err := parse(t, nil, strings.Fields(tt.args)...)
-			if err == nil || err.Error() != tt.want {
-				t.Errorf("got  %v\nwant %s", err, tt.want)
+			got := complaints(t, nil, strings.Fields(tt.args)...)
+			if len(got) != 1 || got[0] != tt.want {
+				t.Errorf("got  %q\nwant %q", got, tt.want)
 			}
 		})
 	}
@@ -232,9 +249,80 @@ func TestCommands(t *testing.T) {
 
 // A variable that cannot be read is named.
 func TestEnvironmentErrors(t *testing.T) {
-	_, err := parse(t, map[string]string{"INGEST_DECODERS": "two"}, "serve")
-	if want := `--decoders: expected a whole number but got "two" (from INGEST_DECODERS) (see ingest serve --help)`; err == nil || err.Error() != want {
-		t.Errorf("got  %v\nwant %s", err, want)
+	got := complaints(t, map[string]string{"INGEST_DECODERS": "two"}, "serve")
+	if want := `--decoders: expected a whole number but got "two" (from INGEST_DECODERS)`; len(got) != 1 || got[0] != want {
+		t.Errorf("got  %q\nwant %q", got, want)
+	}
+}
+
+// Slips on the command line, in the environment and in the file are told together, each with what was meant.
+func TestAllMistakesOfAllSourcesAtOnce(t *testing.T) {
+	path := writeFile(t, "topc: a\nmax_body: 1\nlinger: 5x\nbroker: b:1\nack: never\nadmn: x\n")
+	got := complaints(t, map[string]string{"INGEST_DECODERS": "two", "INGEST_CODEC": "rar"}, "serve", "--lingr=3", "--pprof=perhaps",
+		"--max-boddy", "1MiB", "--read-timeout=x", "stray", "--ring-items=0", "--config", path, "--client-id")
+	want := []string{
+		`unknown flag --lingr, did you mean "--linger"? (see ingest serve --help)`,
+		`unknown flag --max-boddy, did you mean "--max-body"? (see ingest serve --help)`,
+		`--client-id: needs a value (see ingest serve --help)`,
+		`an argument belongs to no flag; it is not shown, because it may be a secret. The value of a flag stands behind = or one blank (see ingest serve --help)`,
+		`--pprof: expected true, 1, yes, false, 0 or no but got "perhaps"`,
+		`--read-timeout: expected a duration, for example 5ms, but got "x"`,
+		`--decoders: expected a whole number but got "two" (from INGEST_DECODERS)`,
+		`FILE:1: unknown setting "topc", did you mean "topic"?`,
+		`FILE:2: unknown setting "max_body", did you mean "max-body"?`,
+		`FILE:4: unknown setting "broker", did you mean "brokers"?`,
+		`FILE:6: unknown setting "admn", did you mean "admin"?`,
+		`--linger: FILE:3: expected a duration, for example 5ms, or auto, but got "5x"`,
+		`--ack=never: must be one of accept, disk, kafka`,
+		`--codec=rar: must be one of none, snappy, lz4, zstd, gzip`,
+		`--ring-items=0: must be from 1 to 524288`,
+	}
+	for i := range got {
+		got[i] = strings.ReplaceAll(got[i], path, "FILE")
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got  %s\nwant %s", strings.Join(got, "\n     "), strings.Join(want, "\n     "))
+	}
+}
+
+// A variable that looks like a setting and is none is told, except those that Kubernetes makes for a Service ingest.
+func TestUnknownVariablesAreTold(t *testing.T) {
+	c := mustParse(t, map[string]string{"INGEST_TOPC": "secret1", "INGEST_ZZZZZZZZZZZZ": "secret2", "INGEST_max_body": "1", "INGEST_TOPIC": "t", "INGEST_CACHE": "d",
+		"INGEST_SERVICE_HOST": "1", "INGEST_PORT": "1", "INGEST_PORT_8080_TCP_ADDR": "1", "INGEST_EVENTS_SERVICE_PORT_HTTP": "1"}, "serve")
+	want := "INGEST_TOPC is no setting and is ignored, did you mean INGEST_TOPIC?\n" +
+		"INGEST_ZZZZZZZZZZZZ is no setting and is ignored\n" +
+		"INGEST_max_body is no setting and is ignored, did you mean INGEST_MAX_BODY?"
+	if got := strings.Join(c.Warnings(), "\n"); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
+
+// A file that only a parser could love is refused, within a bounded time and memory.
+func TestHugeOrDeepFilesAreRefusedWithinBounds(t *testing.T) {
+	var pairs strings.Builder
+	for i := range 300_000 {
+		fmt.Fprintf(&pairs, "k%d: 1\n", i)
+	}
+	for name, text := range map[string]string{
+		"brackets": strings.Repeat("[", 100<<10), "braces": strings.Repeat("{", 100<<10), "dashes": strings.Repeat("- ", 100<<10),
+		"questions": strings.Repeat("? ", 100<<10), "colons": strings.Repeat("a: ", 60<<10), "anchors": strings.Repeat("&a ", 60<<10),
+		"tags": strings.Repeat("!a ", 60<<10), "keys": pairs.String(), "fewer keys": pairs.String()[:200<<10], "big value": "topic: " + strings.Repeat("x", 1<<20),
+		"lists": "brokers: " + strings.Repeat("[a,", 1000), "zeros": strings.Repeat("\x00", 1<<20), "documents": strings.Repeat("---\na: 1\n", 20_000),
+		"alias": "topic: &a t\nclient-id: *a\n", "merge": "<<: {topic: t}\n",
+	} {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		got := complaints(t, nil, "serve", "--config", writeFile(t, text))
+		runtime.ReadMemStats(&after)
+		if len(got) == 0 || len(got) > 10 || len(strings.Join(got, "")) > 2000 {
+			t.Errorf("%s: %d problems, %.200q", name, len(got), got)
+		}
+		if grown := after.TotalAlloc - before.TotalAlloc; grown > 128<<20 {
+			t.Errorf("%s: %d MiB allocated", name, grown>>20)
+		}
+	}
+	if got := complaints(t, nil, "serve", "--config=/dev/zero"); len(got) != 1 || !strings.Contains(got[0], "more than 262144 bytes") {
+		t.Errorf("/dev/zero: %q", got)
 	}
 }
 

@@ -15,10 +15,12 @@ func (c *Config) WriteYAML(w io.Writer) error {
 			continue
 		}
 		text := yamlText(f.text())
-		switch v := f.value.Interface().(type) {
-		case Secret:
+		_, secret := f.value.Interface().(Secret)
+		if secret || f.text() != f.plain() {
 			fmt.Fprintf(&b, "# %s: %s\n", f.name, text)
 			continue
+		}
+		switch v := f.value.Interface().(type) {
 		case []string:
 			items := make([]string, len(v))
 			for i := range v {

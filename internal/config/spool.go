@@ -23,13 +23,13 @@ func (c *Config) replay(timeout time.Duration) {
 	c.replays = true
 	c.Ack, c.SpoolFull = AckAccept, SpoolFullBlock // nobody waits, and nothing is dropped to make room
 	if c.SpoolDir == Off {
-		c.underived = append(c.underived, problem("spool-dir", c.SpoolDir, "must be the directory to send from"))
+		c.found = append(c.found, problem("spool-dir", c.SpoolDir, "must be the directory to send from"))
 	}
 	if c.Sink != SinkKafka {
-		c.underived = append(c.underived, problem("sink", c.Sink, "must be kafka: a spool is sent nowhere else"))
+		c.found = append(c.found, problem("sink", c.Sink, "must be kafka: a spool is sent nowhere else"))
 	}
 	if timeout < 0 {
-		c.underived = append(c.underived, problem("timeout", timeout, "must not be negative; 0 is as long as it takes"))
+		c.found = append(c.found, problem("timeout", timeout, "must not be negative; 0 is as long as it takes"))
 	}
 }
 

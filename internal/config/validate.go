@@ -3,8 +3,10 @@ package config
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // Problems is everything that is wrong with a Config, one line each.
@@ -19,8 +21,15 @@ func problem(setting string, value any, want string) string {
 	if d, ok := value.(time.Duration); ok {
 		text = durationText(d)
 	}
-	if text == "" {
+	if text = shownAs(setting, text); text == "" {
 		return fmt.Sprintf("--%s: %s", setting, want)
+	}
+	const longest = 300
+	if len(text) > longest {
+		text = text[:longest] + "…"
+	}
+	if strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		text = strconv.Quote(text)
 	}
 	return fmt.Sprintf("--%s=%s: %s", setting, text, want)
 }
@@ -29,9 +38,15 @@ func (p *Problems) add(setting string, value any, want string) {
 	*p = append(*p, problem(setting, value, want))
 }
 
+// Warnings is what is odd about the settings and does not keep them from being used, one line each.
+func (c *Config) Warnings() []string { return c.warnings }
+
 // Validate finds all problems at once. The error is nil or Problems.
 func (c *Config) Validate() error {
-	p := Problems(slices.Clone(c.underived))
+	p := Problems(slices.Clone(c.found))
+	if c.unread {
+		return p
+	}
 	c.checkWords(&p)
 	c.checkAddresses(&p)
 	beyond := c.checkBounds(&p)

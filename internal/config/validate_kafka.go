@@ -5,6 +5,8 @@ import (
 	"net"
 	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"functiongraph-ingest/internal/tlsconf"
 )
@@ -36,6 +38,9 @@ func portRange(addr string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
+	if !isHost(host) {
+		return nil, strconv.ErrSyntax
+	}
 	first, last, isRange := strings.Cut(ports, "-")
 	if !isRange {
 		last = first
@@ -60,12 +65,18 @@ func portRange(addr string) ([]string, error) {
 
 // isHostPort accepts a numeric port from least up; port 0 lets the system choose when listening.
 func isHostPort(addr string, least uint64) bool {
-	_, port, err := net.SplitHostPort(addr)
-	if err != nil {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil || !isHost(host) {
 		return false
 	}
 	n, err := strconv.ParseUint(port, 10, 16)
 	return err == nil && n >= least
+}
+
+// isHost refuses what no name and no address of a host has: a URL's parts, blanks, control characters. A percent
+// sign is the zone of an IPv6 address. No name is longer than 253 bytes.
+func isHost(s string) bool {
+	return len(s) <= 253+len("%zone") && !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r == 0x7f || strings.ContainsRune("@/\\?#\"'", r) })
 }
 
 func (c *Config) checkKafka(p *Problems) {
@@ -102,6 +113,17 @@ func (c *Config) checkKafka(p *Problems) {
 	if c.ClientID == "" {
 		p.add("client-id", "", "must not be empty, for example ingest")
 	}
+	if !isPlain(c.ClientID) {
+		p.add("client-id", c.ClientID, "must have at most 255 bytes and no control characters")
+	}
+	if !isPlain(c.Instance) {
+		p.add("instance", c.Instance, "must have at most 255 bytes and no control characters")
+	}
+}
+
+// isPlain reports whether a name can stand in a protocol's short string, a header and a log line.
+func isPlain(s string) bool {
+	return len(s) <= 255 && utf8.ValidString(s) && !strings.ContainsFunc(s, unicode.IsControl)
 }
 
 // isTopic follows Kafka's own rule (org.apache.kafka.common.internals.Topic).
@@ -174,10 +196,14 @@ func (c *Config) checkSASL(p *Problems) {
 		}
 		return
 	}
+	if strings.Contains(c.SASLUser, ":") && c.SASLPassword == "" && c.SASLPasswordFile == "" {
+		p.add("sasl-user", c.SASLUser, "holds a colon, and there is no password: user and password together go into --sasl")
+		return
+	}
 	if c.SASLUser == "" {
-		p.add("sasl-user", "", "required with --sasl-mechanism="+c.SASLMechanism)
+		p.add("sasl-user", "", "required with --sasl-mechanism="+shownAs("sasl-mechanism", c.SASLMechanism))
 	}
 	if c.SASLPassword == "" && c.SASLPasswordFile == "" { // a bad file was reported already
-		p.add("sasl-password", "", "required with --sasl-mechanism="+c.SASLMechanism+"; better in a file, --sasl-password-file")
+		p.add("sasl-password", "", "required with --sasl-mechanism="+shownAs("sasl-mechanism", c.SASLMechanism)+"; better in a file, --sasl-password-file")
 	}
 }

@@ -3,12 +3,15 @@ package config
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/lexer"
 	"github.com/goccy/go-yaml/parser"
+	"github.com/goccy/go-yaml/token"
 )
 
 // yamlValue is a value of the file. It stays text, so that all sources are read by the same code.
@@ -17,60 +20,115 @@ type yamlValue struct {
 	line int
 }
 
-// loadYAML reads the settings of a file by name; "" is no file and has none.
-func loadYAML(path string) (map[string]yamlValue, error) {
+// The bounds of the file. All settings together are some 100 lines. The parser takes time and memory with the
+// square of the tokens and with their nesting, so that they are bounded before it runs.
+const (
+	maxFileBytes  = 256 << 10
+	maxFileTokens = 4000
+	maxFileDepth  = 16 // of brackets
+)
+
+// loadYAML reads the settings of a file by name; "" is no file and has none. problems are those of single lines;
+// with an error the file cannot be read at all.
+func loadYAML(path string) (values map[string]yamlValue, problems []string, err error) {
 	if path == "" {
-		return nil, nil
+		return nil, nil, nil
 	}
-	text, err := os.ReadFile(path)
+	file, err := os.Open(path)
 	if err != nil {
-		return nil, err
+		return nil, nil, fmt.Errorf("--config: %w", err)
+	}
+	defer file.Close()
+	text, err := io.ReadAll(io.LimitReader(file, maxFileBytes+1))
+	if err != nil {
+		return nil, nil, fmt.Errorf("--config: %w", err)
+	}
+	if len(text) > maxFileBytes {
+		return nil, nil, fmt.Errorf("--config: %s has more than %d bytes: this is no file of settings", path, maxFileBytes)
 	}
 	return parseYAML(path, text)
 }
 
-// parseYAML reads one flat mapping. All errors begin with the file and the line.
-func parseYAML(path string, text []byte) (map[string]yamlValue, error) {
-	file, err := parser.ParseBytes(text, 0)
-	if err != nil {
-		return nil, syntaxError(path, err)
+// parseYAML reads one flat mapping. All messages begin with the file and the line, and none repeats a value: a
+// line may hold a secret, or a part of one.
+func parseYAML(path string, text []byte) (values map[string]yamlValue, problems []string, err error) {
+	tokens := lexer.Tokenize(string(text))
+	if err := boundTokens(path, tokens); err != nil {
+		return nil, nil, err
 	}
-	values := map[string]yamlValue{}
+	file, err := parser.Parse(tokens, 0)
+	if err != nil {
+		return nil, nil, syntaxError(path, err)
+	}
+	values = map[string]yamlValue{}
 	for i, doc := range file.Docs {
 		if doc.Body == nil {
 			continue
 		}
 		line := lineOf(doc.Body)
 		if i > 0 {
-			return nil, fmt.Errorf("%s:%d: only one document is allowed", path, line)
+			return nil, nil, fmt.Errorf("%s:%d: only one document is allowed", path, line)
 		}
 		pairs, err := pairsOf(doc.Body)
 		if err != nil {
-			return nil, fmt.Errorf("%s:%d: %w", path, line, err)
+			return nil, nil, fmt.Errorf("%s:%d: %w", path, line, err)
 		}
+		secret := false // the key before is that of a secret, of which this line may be the rest
 		for _, pair := range pairs {
-			line := pair.Key.GetToken().Position.Line
+			line := lineOf(pair.Key)
 			key := pair.Key.GetToken().Value
-			if err := knownKey(key); err != nil {
-				return nil, fmt.Errorf("%s:%d: %w", path, line, err)
+			if err := knownKey(key, secret); err != nil {
+				problems = append(problems, fmt.Sprintf("%s:%d: %v", path, line, err))
+				continue
 			}
+			secret = isSecret(key)
 			text, err := scalarText(pair.Value)
 			if err != nil {
-				return nil, fmt.Errorf("%s:%d: %s %w", path, line, key, err)
+				problems = append(problems, fmt.Sprintf("%s:%d: %s %v", path, line, key, err))
+				continue
 			}
 			values[key] = yamlValue{text, line}
 		}
 	}
-	return values, nil
+	return values, problems, nil
 }
 
-func syntaxError(path string, err error) error {
-	var ye yaml.Error
-	if errors.As(err, &ye) && ye.GetToken() != nil {
-		return fmt.Errorf("%s:%d: %s", path, ye.GetToken().Position.Line, ye.GetMessage())
+// boundTokens refuses what no file of settings has and the parser cannot read in a bounded time.
+func boundTokens(path string, tokens token.Tokens) error {
+	depth := 0
+	for i, t := range tokens {
+		switch t.Type {
+		case token.SequenceStartType, token.MappingStartType:
+			depth++
+		case token.SequenceEndType, token.MappingEndType:
+			depth--
+		case token.MappingKeyType:
+			return fmt.Errorf("%s:%d: must be lines of \"setting: value\"", path, t.Position.Line)
+		case token.AnchorType, token.AliasType, token.TagType:
+			return fmt.Errorf("%s:%d: anchors, aliases and tags are not allowed; quote a value that begins with &, * or !", path, t.Position.Line)
+		}
+		if depth > maxFileDepth || i >= maxFileTokens {
+			return fmt.Errorf("%s:%d: nested too deeply or too long: this is no file of settings", path, t.Position.Line)
+		}
 	}
-	first, _, _ := strings.Cut(err.Error(), "\n")
-	return fmt.Errorf("%s: %s", path, first)
+	return nil
+}
+
+// syntaxError says where the parser gave up, and why where its message repeats nothing of the file.
+func syntaxError(path string, err error) error {
+	const plain = "cannot be read as YAML; quote a value that has special characters"
+	var ye yaml.Error
+	if !errors.As(err, &ye) || ye.GetToken() == nil {
+		return fmt.Errorf("%s: %s", path, plain)
+	}
+	text := ye.GetMessage()
+	switch {
+	case strings.HasPrefix(text, "mapping key ") && strings.Contains(text, "already defined"):
+		text = "this setting is given twice"
+	case strings.ContainsAny(text, "\"`\n") || len(text) > 100:
+		text = plain
+	}
+	return fmt.Errorf("%s:%d: %s", path, ye.GetToken().Position.Line, text)
 }
 
 func lineOf(n ast.Node) int {
@@ -119,18 +177,34 @@ func scalarText(n ast.Node) (string, error) {
 	}
 }
 
-// knownKey refuses what is not a setting, and --config in the file it names.
-func knownKey(key string) error {
+// knownKey refuses what is not a setting, and --config in the file it names. It repeats the key unless that may be
+// the rest of a secret.
+func knownKey(key string, afterSecret bool) error {
 	var c Config
+	var names []string
 	for _, f := range c.fields() {
-		if f.name == key && key != "config" {
+		if f.name == "config" {
+			continue
+		}
+		if f.name == key {
 			return nil
 		}
+		names = append(names, f.name)
 	}
+	guess := didYouMean(strings.ReplaceAll(strings.ToLower(key), "_", "-"), names)
+	if !isName(key) || afterSecret && guess == "" {
+		return errors.New("unknown setting; its name is not shown, because it may be a part of a secret")
+	}
+	return fmt.Errorf("unknown setting %q%s", key, guess)
+}
+
+// isSecret reports whether a setting's value must not be shown.
+func isSecret(name string) bool {
+	var c Config
 	for _, f := range c.fields() {
-		if strings.EqualFold(strings.NewReplacer("_", "", "-", "").Replace(key), strings.ReplaceAll(f.name, "-", "")) && key != "config" {
-			return fmt.Errorf("unknown setting %q, did you mean %q?", key, f.name)
+		if _, secret := f.value.Interface().(Secret); secret && f.name == name {
+			return true
 		}
 	}
-	return fmt.Errorf("unknown setting %q", key)
+	return false
 }
