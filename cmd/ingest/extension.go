@@ -42,20 +42,21 @@ type extension struct {
 }
 
 // extend runs an extension until SIGTERM or SIGINT.
-func extend(inv *config.Invocation, problem error, stdout, stderr io.Writer) int {
+func extend(inv *config.Invocation, args []string, problem error, stdout, stderr io.Writer) int {
+	r := &running{parse: parseAgain(args), hangup: hangups()}
 	ctx, hurry, end := signals()
 	defer end()
 	var cfg *config.Config
 	if inv != nil {
 		cfg = inv.Config
 	}
-	beside(ctx, hurry, cfg, problem, os.Getenv("EXTENSION_API_ADDR"), stdout, stderr)
+	beside(ctx, hurry, cfg, r, problem, os.Getenv("EXTENSION_API_ADDR"), stdout, stderr)
 	return exitOK
 }
 
 // beside is extend without the process. cfg is nil when problem says that the command line or the
 // environment cannot be read.
-func beside(ctx, hurry context.Context, cfg *config.Config, problem error, api string, stdout, stderr io.Writer) {
+func beside(ctx, hurry context.Context, cfg *config.Config, r *running, problem error, api string, stdout, stderr io.Writer) {
 	host := config.ReadHost()
 	e := &extension{cfg: cfg, bad: problem, own: ownlog.New(stderr, nil), hold: make(chan struct{})}
 	var warnings []string
@@ -66,7 +67,9 @@ func beside(ctx, hurry context.Context, cfg *config.Config, problem error, api s
 	if e.bad != nil {
 		e.fallBack(host)
 	}
-	e.log = newLog(e.own, e.cfg.LogLevel)
+	r.level = levelVar(e.cfg.LogLevel)
+	e.log = newLog(e.own, r.level)
+	r.cfg, r.log = e.cfg, e.log
 	defer e.own.Close()
 	if e.bad != nil {
 		e.log.Error("bad settings: the function runs on, its telemetry is dropped and counted",
@@ -76,7 +79,7 @@ func beside(ctx, hurry context.Context, cfg *config.Config, problem error, api s
 		e.log.Warn(warning)
 	}
 	tune(e.log, e.budget, host)
-	e.run(ctx, hurry, api, stdout)
+	e.run(ctx, hurry, r, api, stdout)
 }
 
 // fallBack takes the defaults, with which the platform can be answered.
@@ -96,7 +99,7 @@ func (e *extension) fallBack(host config.Host) {
 }
 
 // run is the order of the cold start: listen, register, subscribe; then everything that takes time.
-func (e *extension) run(ctx, hurry context.Context, api string, stdout io.Writer) {
+func (e *extension) run(ctx, hurry context.Context, r *running, api string, stdout io.Writer) {
 	if e.cfg.TelemetryPath == config.RandomPath {
 		e.cfg.TelemetryPath = "/" + strings.ToLower(rand.Text())
 	}
@@ -118,9 +121,10 @@ func (e *extension) run(ctx, hurry context.Context, api string, stdout io.Writer
 	settle := time.AfterFunc(settleAfter, giveBack)
 	defer settle.Stop()
 
-	select {
-	case <-ctx.Done():
-	case err := <-p.Failed():
+	if seen != nil {
+		r.files = seen.files
+	}
+	if err := r.wait(ctx, p); err != nil {
 		e.log.Error("the listener ended; telemetry is no longer taken", "error", err)
 		<-ctx.Done()
 	}

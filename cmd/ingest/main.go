@@ -29,7 +29,7 @@ func main() {
 func run(args []string, stdout, stderr io.Writer) int {
 	inv, err := config.Parse(args, config.ReadHost(), stdout)
 	if err != nil && len(args) > 0 && args[0] == string(config.Extension) {
-		return extend(nil, err, stdout, stderr)
+		return extend(nil, args, err, stdout, stderr)
 	}
 	if err != nil {
 		return complain(stderr, err)
@@ -39,11 +39,11 @@ func run(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stdout, version())
 		return exitOK
 	case string(config.Extension):
-		return extend(inv, nil, stdout, stderr)
+		return extend(inv, args, nil, stdout, stderr)
 	case "check":
 		return check(inv, stdout, stderr)
 	case "serve":
-		return start(inv.Config, stdout, stderr)
+		return start(inv.Config, args, stdout, stderr)
 	case "spool ls", "spool verify", "spool export":
 		return spoolTool(inv, stdout, stderr)
 	case "spool replay":
@@ -89,11 +89,23 @@ func check(inv *config.Invocation, stdout, stderr io.Writer) int {
 	return exitOK
 }
 
-// newLog logs text to stderr. level is one of Config's words.
-func newLog(w io.Writer, level string) *slog.Logger {
+// newLog logs text to w.
+func newLog(w io.Writer, level *slog.LevelVar) *slog.Logger {
+	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: level}))
+}
+
+// levelOf is the level that one of Config's words means.
+func levelOf(word string) slog.Level {
 	var l slog.Level
-	if err := l.UnmarshalText([]byte(strings.ToUpper(level))); err != nil {
-		l = slog.LevelInfo // Validate has refused other words
+	if err := l.UnmarshalText([]byte(strings.ToUpper(word))); err != nil {
+		return slog.LevelInfo // Validate has refused other words
 	}
-	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: l}))
+	return l
+}
+
+// levelVar is a level that can change while the process runs.
+func levelVar(word string) *slog.LevelVar {
+	v := new(slog.LevelVar)
+	v.Set(levelOf(word))
+	return v
 }

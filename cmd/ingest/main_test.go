@@ -98,7 +98,7 @@ func TestVersionLine(t *testing.T) {
 func TestLogLevel(t *testing.T) {
 	for level, want := range map[string]string{"debug": "diwe", "info": "iwe", "warn": "we", "error": "e"} {
 		var out bytes.Buffer
-		log := newLog(&out, level)
+		log := newLog(&out, levelVar(level))
 		log.Debug("d")
 		log.Info("i")
 		log.Warn("w")

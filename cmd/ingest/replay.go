@@ -8,9 +8,11 @@ import (
 	"io"
 	"log/slog"
 	"maps"
+	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"functiongraph-ingest/internal/config"
@@ -25,15 +27,20 @@ import (
 const replayPoll = 50 * time.Millisecond
 
 // startReplay checks the settings and sends what is in the spool directory until it is empty, the timeout (0:
-// none) is over, or SIGTERM or SIGINT comes.
+// none) is over, or SIGTERM, SIGINT or SIGHUP comes.
 func startReplay(cfg *config.Config, timeout time.Duration, stdout, stderr io.Writer) int {
 	out := newConsole(stderr, spoolctl.Events)
-	budget, log, err := prepare(cfg, out)
+	budget, log, err := prepare(cfg, levelVar(cfg.LogLevel), out)
 	if err != nil {
 		return complain(stderr, err)
 	}
 	stop, hurry, end := signals()
 	defer end()
+	if !signal.Ignored(syscall.SIGHUP) { // as nohup makes it
+		var endHangup context.CancelFunc
+		stop, endHangup = signal.NotifyContext(stop, syscall.SIGHUP) // the terminal is closed
+		defer endHangup()
+	}
 	if timeout > 0 {
 		var cancel context.CancelFunc
 		stop, cancel = context.WithTimeout(stop, timeout)
@@ -104,7 +111,11 @@ func (r *replaying) run(ctx, hurry context.Context, budget config.Budget, log *s
 		}
 		return nil
 	}
-	s, err := newKafka(r.cfg, budget, log, nil, r.disk)
+	login, err := newCredentials(r.cfg, log)
+	if err != nil {
+		return err
+	}
+	s, err := newKafka(r.cfg, budget, login, log, nil, r.disk)
 	if err != nil {
 		return err
 	}

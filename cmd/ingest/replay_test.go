@@ -226,7 +226,7 @@ func TestReplayGoesOnWhereItWasStopped(t *testing.T) {
 	}
 	var stdout, stderr bytes.Buffer
 	out := newConsole(&stderr, spoolctl.Events)
-	budget, log, err := prepare(inv.Config, out)
+	budget, log, err := prepare(inv.Config, levelVar(inv.Config.LogLevel), out)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,32 +4,44 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"os"
 	"os/signal"
 	"slices"
 	"strings"
 	"syscall"
 
 	"functiongraph-ingest/internal/config"
+	"functiongraph-ingest/internal/sdnotify"
 )
 
 // start checks the settings, prepares the process and serves until SIGTERM or SIGINT.
-func start(cfg *config.Config, stdout, stderr io.Writer) int {
-	budget, log, err := prepare(cfg, stderr)
+func start(cfg *config.Config, args []string, stdout, stderr io.Writer) int {
+	level := levelVar(cfg.LogLevel)
+	hangup := hangups()
+	budget, log, err := prepare(cfg, level, stderr)
 	if err != nil {
 		return complain(stderr, err)
 	}
 	ctx, hurry, end := signals()
 	defer end()
-	return serve(ctx, hurry, cfg, budget, log, stdout, stderr)
+	r := &running{cfg: cfg, parse: parseAgain(args), hangup: hangup, level: level, log: log, manager: sdnotify.New(os.LookupEnv)}
+	return serve(ctx, hurry, cfg, budget, r, stdout, stderr)
+}
+
+// hangups tells of each SIGHUP, which no longer ends the process.
+func hangups() <-chan os.Signal {
+	c := make(chan os.Signal, 1) // one that waits stands for any number
+	signal.Notify(c, syscall.SIGHUP)
+	return c
 }
 
 // prepare checks the settings and sets up logging and the Go runtime. An error is about the settings.
-func prepare(cfg *config.Config, stderr io.Writer) (config.Budget, *slog.Logger, error) {
+func prepare(cfg *config.Config, level *slog.LevelVar, stderr io.Writer) (config.Budget, *slog.Logger, error) {
 	budget, err := plan(cfg)
 	if err != nil {
 		return config.Budget{}, nil, err
 	}
-	log := newLog(stderr, cfg.LogLevel)
+	log := newLog(stderr, level)
 	for _, warning := range slices.Concat(cfg.Warnings(), budget.Warnings) {
 		log.Warn(warning)
 	}

@@ -19,7 +19,8 @@ import (
 // leaves at once what Kafka has not taken yet. The parts are started
 // back to front: sink, pipeline, admin; and stopped the other way, but the admin address, which answers
 // to the end.
-func serve(ctx, hurry context.Context, cfg *config.Config, budget config.Budget, log *slog.Logger, stdout, stderr io.Writer) int {
+func serve(ctx, hurry context.Context, cfg *config.Config, budget config.Budget, r *running, stdout, stderr io.Writer) int {
+	log := r.log
 	out, seen, err := newSink(cfg, budget, log, stdout, nil)
 	if err != nil {
 		log.Error("cannot start", "error", err)
@@ -43,12 +44,14 @@ func serve(ctx, hurry context.Context, cfg *config.Config, budget config.Budget,
 		"memory-limit", budget.Limit, "gate", budget.Gate, "buffers", budget.Buffers)
 
 	code := exitOK
-	select {
-	case <-ctx.Done():
-		log.Info("stopping", "within", cfg.ShutdownTimeout)
-	case err := <-p.Failed():
+	if seen != nil {
+		r.files = seen.files
+	}
+	if err := r.wait(ctx, p); err != nil {
 		log.Error("the listener ended", "error", err)
 		code = exitFailed
+	} else {
+		log.Info("stopping", "within", cfg.ShutdownTimeout)
 	}
 	release() // all processors for the stop, whatever its reason
 	if err := p.Stop(hurry); err != nil {

@@ -9,7 +9,7 @@ import (
 
 	"functiongraph-ingest/internal/config"
 	"functiongraph-ingest/internal/metrics"
-	"functiongraph-ingest/internal/tlsconf"
+	"functiongraph-ingest/internal/reload"
 	"functiongraph-ingest/pkg/sink"
 	"functiongraph-ingest/pkg/sink/kafka"
 	"functiongraph-ingest/pkg/sink/kafka/recordbatch"
@@ -20,6 +20,7 @@ import (
 type view struct {
 	register func(*metrics.Metrics)
 	state    func() string // a line for /readyz; "": nothing to say
+	files    *reload.Files // what may change while it runs; nil: nothing
 }
 
 // newSink makes the sink that --sink names. It does not look at
@@ -33,11 +34,15 @@ func newSink(cfg *config.Config, budget config.Budget, log *slog.Logger, stdout 
 	if cfg.Spools() {
 		d = newDisk(cfg, budget, log)
 	}
-	s, err := newKafka(cfg, budget, log, hold, d)
+	login, err := newCredentials(cfg, log)
 	if err != nil {
 		return nil, nil, err
 	}
-	v := &view{register: func(m *metrics.Metrics) { registerKafka(m, s) }}
+	s, err := newKafka(cfg, budget, login, log, hold, d)
+	if err != nil {
+		return nil, nil, err
+	}
+	v := &view{files: login.files, register: func(m *metrics.Metrics) { registerKafka(m, s) }}
 	if d != nil {
 		v.register = func(m *metrics.Metrics) { registerKafka(m, s); d.register(m, s) }
 		v.state = func() string {
@@ -64,19 +69,13 @@ func newNDJSON(output string, stdout io.Writer) (sink.Sink, error) {
 }
 
 // newKafka makes the Kafka sink; with a disk if that is not nil.
-func newKafka(cfg *config.Config, budget config.Budget, log *slog.Logger, hold <-chan struct{}, d *disk) (*kafka.Sink, error) {
+func newKafka(cfg *config.Config, budget config.Budget, login *credentials, log *slog.Logger, hold <-chan struct{}, d *disk) (*kafka.Sink, error) {
 	k, err := kafkaConfig(cfg, budget)
 	if err != nil {
 		return nil, err
 	}
 	deps := kafka.Deps{Logger: log, Hold: hold}
-	if cfg.TLS {
-		client, err := tlsconf.NewClient(cfg.BrokerTLS())
-		if err != nil {
-			return nil, err
-		}
-		deps.Secure = client.Secure
-	}
+	login.addTo(&deps)
 	if d != nil {
 		deps.OpenSpool = d.open
 	}

@@ -108,7 +108,7 @@ type Config struct {
 	SASLMechanism    string   `name:"sasl-mechanism" env:"INGEST_SASL_MECHANISM" default:"off" oneof:"off,PLAIN,SCRAM-SHA-256,SCRAM-SHA-512" group:"security" help:"How to log in to the brokers: off, PLAIN, SCRAM-SHA-256, SCRAM-SHA-512."`
 	SASLUser         string   `name:"sasl-user" env:"INGEST_SASL_USER" placeholder:"NAME" doc:"none" group:"security" help:"User of --sasl-mechanism."`
 	SASLPassword     Secret   `name:"sasl-password" env:"INGEST_SASL_PASSWORD" placeholder:"SECRET" doc:"none" group:"security" help:"Password of --sasl-user; on the command line others can see it."`
-	SASLPasswordFile string   `name:"sasl-password-file" env:"INGEST_SASL_PASSWORD_FILE" placeholder:"FILE" doc:"none" names:"file" group:"security" help:"File that holds the password."`
+	SASLPasswordFile string   `name:"sasl-password-file" env:"INGEST_SASL_PASSWORD_FILE" placeholder:"FILE" doc:"none" names:"file" group:"security" help:"File that holds the password; read again when it has changed."`
 
 	command  Command
 	replays  bool     // spool replay: no bodies come, and the spool makes room for what is in it

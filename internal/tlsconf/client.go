@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
+	"sync/atomic"
 )
 
 // The values of Settings.Verify.
@@ -31,10 +33,10 @@ type Settings struct {
 	MinVersion string   // --tls-min-version
 }
 
-// Client makes TLS connections to brokers.
+// Client makes TLS connections to brokers. All methods are safe for concurrent use.
 type Client struct {
 	settings Settings
-	material *material
+	material atomic.Pointer[material]
 }
 
 // material is what was read from the files. It does not change.
@@ -53,11 +55,30 @@ func NewClient(s Settings) (*Client, error) {
 	if s.Verify == VerifyCA && len(s.CA) == 0 {
 		return nil, ErrVerifyNeedsCA
 	}
-	m, err := load(&s)
-	if err != nil {
+	c := &Client{settings: s}
+	if err := c.Load(); err != nil {
 		return nil, err
 	}
-	return &Client{settings: s, material: m}, nil
+	return c, nil
+}
+
+// Load reads the files again. Connections from then on use what is in them. With an error nothing changes.
+func (c *Client) Load() error {
+	m, err := load(&c.settings)
+	if err == nil {
+		c.material.Store(m)
+	}
+	return err
+}
+
+// Files are the names of all files, each once.
+func (c *Client) Files() []string {
+	files := slices.Concat(c.settings.CA, c.settings.Cert)
+	if c.settings.Key != "" {
+		files = append(files, c.settings.Key)
+	}
+	slices.Sort(files)
+	return slices.Compact(files)
 }
 
 func load(s *Settings) (*material, error) {
@@ -88,7 +109,7 @@ func (c *Client) Secure(ctx context.Context, raw net.Conn, addr string) (net.Con
 	if err != nil {
 		host = addr
 	}
-	m := c.material
+	m := c.material.Load()
 	x := &explainer{settings: &c.settings, material: m, addr: addr, host: host}
 	if c.settings.ServerName != "" {
 		x.host = c.settings.ServerName

@@ -104,8 +104,8 @@ func TestCAFiles(t *testing.T) {
 
 func TestSystemAuthorities(t *testing.T) {
 	c, err := NewClient(Settings{Verify: VerifyFull})
-	if err != nil || c.material.roots != nil {
-		t.Errorf("%v, %v", c, err)
+	if err != nil || c.material.Load().roots != nil {
+		t.Errorf("%+v", err)
 	}
 }
 

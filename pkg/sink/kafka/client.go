@@ -43,7 +43,7 @@ type Transport interface {
 func newClient(c *Config, d *Deps) (*client, error) {
 	newTransport := d.NewTransport
 	if newTransport == nil {
-		mech, err := mechanism(c.SASL)
+		mech, err := newLogin(c.SASL, d.Credentials)
 		if err != nil {
 			return nil, err
 		}

@@ -85,6 +85,9 @@ type Deps struct {
 	// the handshake is done; c is closed when it fails. Nil: plaintext. It is called for each connection, so it may
 	// use certificates that were renewed. Its errors are logged: they say what to do.
 	Secure func(ctx context.Context, c net.Conn, address string) (net.Conn, error)
+	// Credentials are asked for at each login, in place of those of Config.SASL: a password may have been renewed. Nil:
+	// those of Config.SASL.
+	Credentials func() (user, password string)
 	// NewTransport replaces kafka-go's Transport over TCP: a simulation puts a modelled cluster here. Secure, SASL and
 	// Dial do not matter then.
 	NewTransport func() Transport
@@ -175,7 +178,7 @@ func (c *Config) validate() error {
 	if c.Keyless == KeylessInstance && c.Instance == "" {
 		bad("kafka: keyless=instance needs an instance name")
 	}
-	if _, err := mechanism(c.SASL); err != nil {
+	if err := c.SASL.Validate(); err != nil {
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)

@@ -1,0 +1,97 @@
+package main
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"os"
+	"time"
+
+	"functiongraph-ingest/internal/config"
+	"functiongraph-ingest/internal/pipeline"
+	"functiongraph-ingest/internal/reload"
+	"functiongraph-ingest/internal/sdnotify"
+)
+
+// running is what a process does between its start and its stop: it reads settings and files again on SIGHUP, and
+// tells systemd that it is alive.
+type running struct {
+	cfg     *config.Config
+	parse   func() (*config.Config, error) // the settings as they would be read now
+	hangup  <-chan os.Signal
+	level   *slog.LevelVar
+	log     *slog.Logger
+	manager *sdnotify.Conn // nil: none
+	files   *reload.Files  // nil: none
+}
+
+// parseAgain reads a command line once more, for a running process.
+func parseAgain(args []string) func() (*config.Config, error) {
+	return func() (*config.Config, error) {
+		inv, err := config.Parse(args, config.ReadHost(), io.Discard)
+		if err != nil {
+			return nil, err
+		}
+		return inv.Config, nil
+	}
+}
+
+// wait returns when ctx ends, or with an error when the listener does.
+func (r *running) wait(ctx context.Context, p *pipeline.Pipeline) error {
+	r.manager.Ready()
+	defer r.manager.Stopping()
+	var alive <-chan time.Time
+	if every := r.manager.WatchdogEvery() / 2; every > 0 {
+		tick := time.NewTicker(every)
+		defer tick.Stop()
+		alive = tick.C
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case err := <-p.Failed():
+			return err
+		case <-r.hangup:
+			r.manager.Reloading()
+			r.reload()
+			r.manager.Ready()
+		case <-alive:
+			_ = p.Ledger() // takes the locks of all parts: one that hangs is no sign of life
+			r.manager.Watchdog()
+		}
+	}
+}
+
+// reload reads files and settings again. What cannot be used leaves what there was.
+func (r *running) reload() {
+	changed, failed := r.files.Again()
+	next, err := r.parse()
+	if err != nil {
+		r.log.Warn("the settings cannot be read again; the old ones stay in use: put them right and send SIGHUP again", "error", err)
+	} else if again, restart, err := r.take(next); err != nil {
+		r.log.Warn("the settings are not good any more; the old ones stay in use: put them right and send SIGHUP again", "error", err)
+	} else {
+		changed = append(changed, again...)
+		if len(restart) > 0 {
+			r.log.Warn("settings have changed that a running process cannot take over: restart it", "settings", restart)
+		}
+	}
+	r.log.Info("read again on SIGHUP", "changed", changed, "failed", failed)
+}
+
+// take takes over what can change while the process runs, and names what cannot.
+func (r *running) take(next *config.Config) (changed, restart []string, err error) {
+	restart = r.cfg.NeedRestart(next)
+	if len(restart) > 0 || next.LogLevel != r.cfg.LogLevel { // else a bad file was told of already
+		if err := next.Validate(); err != nil {
+			return nil, nil, err
+		}
+	}
+	if next.LogLevel != r.cfg.LogLevel {
+		r.cfg.LogLevel = next.LogLevel
+		r.level.Set(levelOf(next.LogLevel))
+		changed = append(changed, "--log-level")
+	}
+	return changed, restart, nil
+}
