@@ -2,7 +2,6 @@ package main
 
 import (
 	"log/slog"
-	"os"
 	"sync/atomic"
 	"time"
 
@@ -59,13 +58,11 @@ func (d *disk) open() (kafka.Spool, error) {
 		return s, nil
 	}
 	cfg := d.cfg
-	if err := os.MkdirAll(cfg.Dir, 0o755); err != nil {
-		return nil, err
-	}
-	free, err := spool.OS{}.Free(cfg.Dir)
+	volume, err := spool.MakeDir(cfg.Dir, d.log)
 	if err != nil {
 		return nil, err
 	}
+	free := volume.Free
 	if cfg.MaxBytes == 0 {
 		cfg.MaxBytes = max(min(free/4, int64(config.GiB)), int64(config.MiB))
 	}

@@ -61,7 +61,7 @@ func newNDJSON(output string, stdout io.Writer) (sink.Sink, error) {
 	if output == "-" {
 		return ndjson.New(struct{ io.Writer }{stdout}), nil // hides Close: stdout is not ours
 	}
-	f, err := os.OpenFile(output, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	f, err := os.OpenFile(output, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600) // events are in it
 	if err != nil {
 		return nil, fmt.Errorf("--output: %w", err)
 	}

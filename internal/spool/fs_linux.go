@@ -2,7 +2,6 @@ package spool
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"strings"
@@ -10,14 +9,6 @@ import (
 
 	"golang.org/x/sys/unix"
 )
-
-// noFollow: no symbolic link is followed, and no fifo is waited for.
-const noFollow = unix.O_NOFOLLOW | unix.O_NONBLOCK
-
-// isSpecial reports whether an open failed because there is no plain file.
-func isSpecial(err error) bool {
-	return errors.Is(err, unix.ELOOP) || errors.Is(err, unix.EISDIR) || errors.Is(err, unix.ENXIO)
-}
 
 // maxVec is how many buffers one pwritev gets: eight go without an allocation.
 const maxVec = 64
@@ -75,31 +66,13 @@ func (OS) Free(dir string) (int64, error) {
 	return int64(st.Bavail) * int64(st.Bsize), nil
 }
 
-// Lock implements FS by flock: the kernel drops it with the process, however that ends.
-func (OS) Lock(name string) (io.Closer, error) {
-	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		defer f.Close()
-		if !errors.Is(err, unix.EWOULDBLOCK) {
-			return nil, &os.PathError{Op: "flock", Path: name, Err: err}
-		}
-		var owner [32]byte
-		n, _ := f.ReadAt(owner[:], 0)
-		return nil, fmt.Errorf("%w: %s is held by process %s", ErrLocked, name, strings.TrimSpace(string(owner[:n])))
-	}
-	// For the message above only: whether it can be written does not matter.
-	_ = f.Truncate(0)
-	_, _ = f.WriteAt(fmt.Appendf(nil, "%d\n", os.Getpid()), 0)
-	return f, nil
-}
+// Lock implements FS: only an open directory is locked, see ownDir.
+func (OS) Lock(string) (io.Closer, error) { return nil, errors.ErrUnsupported }
 
-// inMemory says that dir is in a file system without a disk below it.
-func inMemory(dir string) bool {
+// inMemory reports whether a file is in a file system without a disk below it.
+func inMemory(fd int) bool {
 	var st unix.Statfs_t
-	return unix.Statfs(dir, &st) == nil && (uint32(st.Type) == unix.TMPFS_MAGIC || uint32(st.Type) == unix.RAMFS_MAGIC)
+	return unix.Fstatfs(fd, &st) == nil && (uint32(st.Type) == unix.TMPFS_MAGIC || uint32(st.Type) == unix.RAMFS_MAGIC)
 }
 
 // diskBytes is what a file takes on the disk.

@@ -7,14 +7,9 @@ import (
 	"os"
 )
 
-// OS is the operating system's file system.
-type OS struct {
-	// memory: there is no disk below, so a write is as durable as it gets, and no call blocks. Set by in.
-	memory bool
-}
-
-// in is the file system for what is in dir.
-func (OS) in(dir string) OS { return OS{memory: inMemory(dir)} }
+// OS is the operating system's file system, by path. For a directory that it opens a Spool has one of its own, which
+// resolves names from the directory (openDir).
+type OS struct{}
 
 // MkdirAll implements FS.
 func (OS) MkdirAll(dir string) error { return os.MkdirAll(dir, 0o700) }
@@ -40,14 +35,19 @@ func (o OS) open(name string, flag int) (File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
-		_ = f.Close()
-		if err == nil {
-			err = fmt.Errorf("%w: %s is %s", errSpecial, name, special(info.Mode()))
-		}
-		return nil, err
+	return newFile(f, false)
+}
+
+// newFile takes over an open file if it is a plain one.
+func newFile(f *os.File, memory bool) (File, error) {
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%w: %s is %s", errSpecial, f.Name(), special(info.Mode(), ""))
 	}
-	return &osFile{File: f, fd: int(f.Fd()), memory: o.memory}, nil
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return &osFile{File: f, fd: int(f.Fd()), memory: memory}, nil
 }
 
 // errSpecial: there is something else where a plain file belongs.
@@ -71,16 +71,16 @@ func (OS) List(dir string) ([]FileInfo, error) {
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, FileInfo{Name: e.Name(), Size: info.Size(), Disk: diskBytes(info), Special: special(info.Mode())})
+		out = append(out, FileInfo{Name: e.Name(), Size: info.Size(), Disk: diskBytes(info), Special: special(info.Mode(), "")})
 	}
 	return out, nil
 }
 
-// special says what a file is that is no plain one.
-func special(mode fs.FileMode) string {
+// special says what a file is that is no plain one; plain for one that is.
+func special(mode fs.FileMode, plain string) string {
 	switch {
 	case mode.IsRegular():
-		return ""
+		return plain
 	case mode.IsDir():
 		return "a directory"
 	case mode&fs.ModeSymlink != 0:
@@ -97,18 +97,10 @@ func special(mode fs.FileMode) string {
 func (OS) Remove(name string) error { return os.Remove(name) }
 
 // Rename implements FS.
-func (o OS) Rename(from, to string) error {
-	if o.memory {
-		return renameRaw(from, to)
-	}
-	return os.Rename(from, to)
-}
+func (OS) Rename(from, to string) error { return os.Rename(from, to) }
 
 // SyncDir implements FS.
-func (o OS) SyncDir(dir string) error {
-	if o.memory {
-		return nil // nothing outlives the machine
-	}
+func (OS) SyncDir(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {
 		return err

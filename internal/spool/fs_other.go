@@ -6,12 +6,24 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 )
 
 const noFollow = 0
 
 func isSpecial(error) bool { return false }
+
+// ownDir is the file system of an open spool directory. Owners and links are looked at on Linux only.
+type ownDir struct {
+	OS
+	memory bool
+}
+
+func openDir(dir string, _ *slog.Logger) (*ownDir, error) { return &ownDir{}, os.MkdirAll(dir, 0o700) }
+
+// Close lets the directory go.
+func (*ownDir) Close() error { return nil }
 
 // WriteVec implements File.
 func (f *osFile) WriteVec(bufs [][]byte, off int64) error { return f.writeEach(bufs, 0, off) }
@@ -31,10 +43,6 @@ func (OS) Lock(name string) (io.Closer, error) {
 	}
 	return f, nil
 }
-
-func inMemory(string) bool { return false }
-
-func renameRaw(from, to string) error { return os.Rename(from, to) }
 
 func diskBytes(info os.FileInfo) int64 { return info.Size() }
 

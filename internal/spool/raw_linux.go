@@ -3,7 +3,6 @@
 package spool
 
 import (
-	"os"
 	"syscall"
 	"unsafe"
 
@@ -50,8 +49,8 @@ func (f *osFile) raw(bufs [][]byte) bool {
 	return size <= mostRaw
 }
 
-// renameRaw is os.Rename for plain files.
-func renameRaw(from, to string) error {
+// renameRaw is renameat.
+func renameRaw(fromDir int, from string, toDir int, to string) error {
 	old, err := unix.BytePtrFromString(from)
 	if err != nil {
 		return err
@@ -60,10 +59,9 @@ func renameRaw(from, to string) error {
 	if err != nil {
 		return err
 	}
-	at := unix.AT_FDCWD
-	_, _, errno := syscall.RawSyscall6(unix.SYS_RENAMEAT2, uintptr(at), uintptr(unsafe.Pointer(old)), uintptr(at), uintptr(unsafe.Pointer(name)), 0, 0)
+	_, _, errno := syscall.RawSyscall6(unix.SYS_RENAMEAT2, uintptr(fromDir), uintptr(unsafe.Pointer(old)), uintptr(toDir), uintptr(unsafe.Pointer(name)), 0, 0)
 	if errno != 0 {
-		return &os.LinkError{Op: "rename", Old: from, New: to, Err: errno}
+		return errno
 	}
 	return nil
 }

@@ -3,8 +3,6 @@
 package spool
 
 import (
-	"os"
-
 	"golang.org/x/sys/unix"
 )
 
@@ -12,4 +10,6 @@ import (
 
 func (f *osFile) pwritev(bufs [][]byte, off int64) (int, error) { return unix.Pwritev(f.fd, bufs, off) }
 
-func renameRaw(from, to string) error { return os.Rename(from, to) }
+func renameRaw(fromDir int, from string, toDir int, to string) error {
+	return unix.Renameat(fromDir, from, toDir, to)
+}

@@ -16,6 +16,8 @@ import (
 var (
 	// ErrLocked: another process has the directory.
 	ErrLocked = errors.New("spool: directory is locked")
+	// ErrForeign: the directory, a file in it, or a symbolic link on the way to it is somebody else's.
+	ErrForeign = errors.New("spool: not ours")
 	// ErrClosed: the spool was closed.
 	ErrClosed = errors.New("spool: closed")
 	// ErrFull: no room within Config.MaxBytes, MaxFrames, SetAsideBytes, or above KeepFree. Nothing was written.
@@ -99,6 +101,7 @@ func (d Deps) withDefaults() Deps {
 type Spool struct {
 	cfg Config
 	fs  FS
+	dir *ownDir // fs, if it is the operating system's; else nil
 	// memory: there is no disk below fs, so what is written is as durable as it gets.
 	memory bool
 	log    *slog.Logger
@@ -149,31 +152,61 @@ type span struct{ first, last Pos }
 
 // Open locks the directory, which it makes, and reads what is in it. Damage is never a reason to fail: torn tails
 // are cut, damaged frames are copied to quarantine/, all others are kept. It fails, and changes nothing, with
-// ErrLocked, with a *VersionError, when the directory cannot be made, and when the disk cannot read it: that may pass.
+// ErrLocked, ErrForeign, with a *VersionError, when the directory cannot be made, and when the disk cannot read it: that may pass.
 func Open(cfg Config, deps Deps) (*Spool, error) {
 	cfg, deps = cfg.withDefaults(), deps.withDefaults()
+	cfg.Dir = filepath.Clean(cfg.Dir)
 	s := &Spool{
 		cursors: cursors{boot: deps.Boot[:min(len(deps.Boot), maxBootBytes)], mu: newSlot()}, writing: newSlot(), aside: aside{mu: newSlot()},
 		cfg: cfg, fs: deps.FS, log: deps.Logger, now: deps.Now,
 		queues: map[partition]*Queue{}, segments: map[uint32]*segment{}, spareWanted: true,
 	}
-	if err := s.fs.MkdirAll(cfg.Dir); err != nil {
+	if _, ok := s.fs.(OS); ok {
+		d, err := openDir(cfg.Dir, s.log)
+		if err != nil {
+			return nil, err
+		}
+		s.fs, s.dir, s.memory = d, d, d.memory
+	} else if err := s.fs.MkdirAll(cfg.Dir); err != nil {
 		return nil, fmt.Errorf("spool: %w", err)
-	}
-	if o, ok := s.fs.(OS); ok {
-		o = o.in(cfg.Dir)
-		s.fs, s.memory = o, o.memory
 	}
 	lock, err := s.fs.Lock(s.path(lockName))
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, s.closeDir())
 	}
 	s.lock, s.opening = lock, true
 	if err := s.recover(); err != nil {
-		return nil, errors.Join(fmt.Errorf("spool: %w", err), lock.Close())
+		return nil, errors.Join(fmt.Errorf("spool: %w", err), lock.Close(), s.closeDir())
 	}
 	s.opening = false
 	return s, nil
+}
+
+func (s *Spool) closeDir() error {
+	if s.dir == nil {
+		return nil
+	}
+	return s.dir.Close()
+}
+
+// Volume is what is below a spool directory.
+type Volume struct {
+	Free   int64 // bytes that may still be written
+	Memory bool  // it is a file system in memory: what is in it is lost with the machine, and takes its memory
+}
+
+// MakeDir makes a spool directory, if need be and if it is ours, and looks at what is below it. log may be nil.
+func MakeDir(dir string, log *slog.Logger) (v Volume, err error) {
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	d, err := openDir(filepath.Clean(dir), log)
+	if err != nil {
+		return v, err
+	}
+	v.Memory = d.memory
+	v.Free, err = d.Free(dir)
+	return v, errors.Join(err, d.Close())
 }
 
 const (
@@ -216,7 +249,7 @@ func (s *Spool) Close() error {
 		s.bury(g)
 	}
 	s.dropSpare(s.takeSpare())
-	return errors.Join(err, s.WriteCursors(), s.cursors.close(), s.lock.Close())
+	return errors.Join(err, s.WriteCursors(), s.cursors.close(), s.lock.Close(), s.closeDir())
 }
 
 // newSalt returns a number that nobody can guess.

@@ -61,8 +61,8 @@ func (t text) MarshalJSON() ([]byte, error) {
 }
 
 // Export writes the records that are still to be sent, one line each, in the order of their partitions.
-// Without meta a line is the value: as it is if it is JSON on one line; blanks for the line breaks
-// between its tokens; else (a dead letter) as text.
+// Without meta a line is the value if it is JSON in UTF-8, with blanks for the line breaks between its tokens; else
+// (a dead letter) it is a text or {"base64":"…"}. Characters that a terminal may act on are escaped.
 func Export(s Source, f Filter, w io.Writer) (Exported, error) {
 	var sum Exported
 	out := bufio.NewWriterSize(w, 64<<10)
@@ -121,22 +121,23 @@ func appendMeta(dst []byte, f *spool.Frame, ts int64, key, value []byte, headers
 
 // appendJSON is json.Marshal without its escapes for HTML.
 func appendJSON(dst []byte, v any) ([]byte, error) {
-	b := bytes.NewBuffer(dst)
-	e := json.NewEncoder(b)
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
 	err := e.Encode(v)
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), err
+	return appendEscaped(dst, bytes.TrimSuffix(b.Bytes(), []byte("\n"))), err
 }
 
 func appendValue(dst, v []byte) ([]byte, error) {
-	if !json.Valid(v) {
+	if !json.Valid(v) || !utf8.Valid(v) {
 		return appendJSON(dst, text(v))
 	}
-	for _, c := range v { // valid: a raw line break is between tokens
+	at := len(dst)
+	dst = appendEscaped(dst, v)
+	for i, c := range dst[at:] { // valid: a raw line break is between tokens
 		if c == '\n' || c == '\r' {
-			c = ' '
+			dst[at+i] = ' '
 		}
-		dst = append(dst, c)
 	}
 	return dst, nil
 }

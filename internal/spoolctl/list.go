@@ -127,9 +127,12 @@ func files(in []spool.FileInfo) []File {
 
 // WriteJSON writes the listing as one JSON object.
 func (l *Listing) WriteJSON(w io.Writer) error {
-	e := json.NewEncoder(w)
-	e.SetIndent("", "  ")
-	return e.Encode(l)
+	text, err := json.MarshalIndent(l, "", "  ")
+	if err != nil {
+		return err
+	}
+	_, err = w.Write(append(appendEscaped(nil, text), '\n'))
+	return err
 }
 
 // WriteText writes the listing for people.
@@ -137,7 +140,7 @@ func (l *Listing) WriteText(w io.Writer) error {
 	rows := [][]string{{"TOPIC", "PARTITION", "FRAMES", "EVENTS", "RECORDS", "SIZE", "OLDEST", "NEWEST", "DONE", "IN DOUBT"}}
 	for i := range l.Partitions {
 		p := &l.Partitions[i]
-		rows = append(rows, append([]string{p.Topic, number(int64(p.Partition))}, l.columns(p)...))
+		rows = append(rows, append([]string{printable(p.Topic), number(int64(p.Partition))}, l.columns(p)...))
 	}
 	rows = append(rows, append([]string{"total", ""}, l.columns(&l.Total)...))
 	var b strings.Builder
@@ -184,7 +187,7 @@ func section(b *strings.Builder, title string, list []File) {
 	}
 	fmt.Fprintf(b, "%s: %d files, %s\n", title, len(list), size(sum))
 	for _, f := range list {
-		fmt.Fprintf(b, "  %s  %s\n", f.Name, size(f.Bytes))
+		fmt.Fprintf(b, "  %s  %s\n", printable(f.Name), size(f.Bytes))
 	}
 }
 

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -60,7 +59,7 @@ func Verify(s Source, w io.Writer) (bad int, err error) {
 	}
 	for _, f := range report.SetAside {
 		if why := asideProblem(s.Dir, f.Name); why != "" {
-			complain("setaside/%s: %s", f.Name, why)
+			complain("setaside/%s: %s", printable(f.Name), printable(why))
 		}
 	}
 	if err == nil {
@@ -74,7 +73,7 @@ func owner(p *spool.Piece) string {
 	if p.Frame.Topic == "" {
 		return ""
 	}
-	return fmt.Sprintf("; partition %d of %s, %d events", p.Frame.Partition, p.Frame.Topic, p.Frame.Events)
+	return fmt.Sprintf("; partition %d of %s, %d events", p.Frame.Partition, printable(p.Frame.Topic), p.Frame.Events)
 }
 
 // decode yields the records of a frame and returns how many it had. An error of yield ends it.
@@ -100,7 +99,7 @@ func asideProblem(dir, name string) string {
 	if strings.HasSuffix(name, ".tmp") {
 		return "" // half a copy; the next start removes it
 	}
-	f, err := os.Open(filepath.Join(dir, "setaside", name))
+	f, err := spool.OS{}.Open(filepath.Join(dir, "setaside", name), true)
 	if errors.Is(err, fs.ErrNotExist) {
 		return ""
 	}
@@ -108,8 +107,12 @@ func asideProblem(dir, name string) string {
 		return err.Error()
 	}
 	defer f.Close()
+	size, err := f.Size()
+	if err != nil {
+		return err.Error()
+	}
 	sum := sha256.New()
-	if _, err := io.Copy(sum, f); err != nil {
+	if _, err := io.Copy(sum, io.NewSectionReader(f, 0, size)); err != nil {
 		return err.Error()
 	}
 	if got := hex.EncodeToString(sum.Sum(nil)); got != spool.SetAsideSum(name) {
