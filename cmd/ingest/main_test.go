@@ -42,7 +42,7 @@ func TestRun(t *testing.T) {
 		{"check", "check " + good, exitOK, "\ntopic: t\n", "="},
 		{"check shows the budget", "check " + good, exitOK, "\n# memory-limit 64MiB = bodies 18MiB + batches 16MiB + connections 12MiB (1024) + runtime 18MiB;", "="},
 		{"check warns", "check --max-body=1GiB " + good, exitOK, "\nmax-body: 1GiB\n",
-			"=ingest: warning: --max-body=1GiB is lowered to 16MiB: --memory-limit=64MiB leaves 18MiB for bodies\n"},
+			"=ingest: warning: --max-body=1GiB is lowered to 8MiB, larger bodies get 413: --memory-limit=64MiB leaves 18MiB for bodies, of which long ones share three quarters. Raise --memory-limit or lower --buffer-bytes to take larger ones\n"},
 		{"check prints bad settings too", "check --codec=foo " + good, exitUsage, "\ncodec: foo\n",
 			"=ingest: --codec=foo: must be one of none, snappy, lz4, zstd, gzip\n"},
 		{"check lists all problems", "check", exitUsage, "\ntopic: \"\"\n",

@@ -88,7 +88,7 @@ func pipelineConfig(cfg *config.Config, budget config.Budget, addr string, besid
 	return pipeline.Config{
 		Listen: listen.Config{
 			Addr: addr, MaxBodyBytes: int64(budget.MaxBody), MaxConns: budget.MaxConns,
-			AdmitWait: cfg.AdmitWait, AckTimeout: cfg.AckTimeout, ReadTimeout: cfg.ReadTimeout, IdleTimeout: cfg.IdleTimeout,
+			AdmitWait: cfg.AdmitWait, MinBodyRate: int64(cfg.MinBodyRate), AckTimeout: cfg.AckTimeout, ReadTimeout: cfg.ReadTimeout, IdleTimeout: cfg.IdleTimeout,
 			WaitForAck: cfg.Ack != config.AckAccept, Events: !besideFunction, TelemetryPath: cfg.TelemetryPath,
 		},
 		GateBytes: int64(budget.Gate), RingItems: cfg.RingItems, Decoders: cfg.Decoders, Lenient: !cfg.Strict,

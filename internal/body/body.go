@@ -1,8 +1,8 @@
 // Package body holds what travels from the listener to the decoder: the bytes of one delivery in a
 // pooled buffer, and the count of parts whose outcome its sender waits for.
 //
-// Ownership: the handler that got a [Body] from the [Pool] owns it until it puts it into the ring;
-// then the decoder that pops it owns it and puts it back into the pool when the last event has been
+// Ownership: the handler that got a [Body] from the [Room] owns it until it puts it into the ring;
+// then the decoder that pops it owns it and gives it back to the room when the last event has been
 // appended. A [Delivery] belongs to the handler; the decoder and the sink may only call its Ack methods
 // until they have settled every part they hold.
 package body
@@ -16,6 +16,8 @@ type Body struct {
 	Delivery   *Delivery // nil: nobody waits for the outcome (ack=accept)
 
 	buf []byte // the whole buffer; cap is its size class
+
+	long, growing bool // which gates of its Room it has passed
 }
 
 // Buffer is the whole pooled buffer, for the reader that fills it; len = cap = Charge.

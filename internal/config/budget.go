@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math/bits"
 	"sort"
+
+	"functiongraph-ingest/internal/body"
 )
 
 // The arithmetic of --memory-limit. The sum is the promise for the whole process: whoever changes one of
@@ -57,7 +59,7 @@ type Budget struct {
 	Conns   Bytes // open connections
 	Runtime Bytes // everything that does not grow with load
 
-	MaxBody    Bytes // --max-body, or less when the gate cannot hold it
+	MaxBody    Bytes // --max-body, or less when three quarters of the gate cannot hold it
 	MaxConns   int   // --max-conns, or as many as Conns holds
 	GoMemLimit Bytes // for runtime/debug.SetMemoryLimit
 	Warnings   []string
@@ -81,11 +83,10 @@ func (c *Config) Budget() (Budget, error) {
 	}
 	b.GoMemLimit = b.Limit - outsideHeap
 	b.MaxBody = c.MaxBody
-	// A body's buffer is a power of two, and so is the largest that fits.
-	if largest := powerOfTwoWithin(b.Gate); c.MaxBody > largest {
+	if largest := Bytes(body.LongestBody(int64(b.Gate))); c.MaxBody > largest {
 		b.MaxBody = largest
-		b.Warnings = append(b.Warnings, fmt.Sprintf("--max-body=%s is lowered to %s: --memory-limit=%s leaves %s for bodies",
-			c.MaxBody, largest, b.Limit, b.Gate))
+		b.Warnings = append(b.Warnings, fmt.Sprintf("--max-body=%s is lowered to %s, larger bodies get 413: --memory-limit=%s leaves %s for bodies, "+
+			"of which long ones share three quarters. Raise --memory-limit or lower --buffer-bytes to take larger ones", c.MaxBody, largest, b.Limit, b.Gate))
 	}
 	return b, nil
 }
@@ -112,9 +113,6 @@ func (c *Config) split(limit Bytes) Budget {
 	b.Gate = rest - b.Buffers
 	return b
 }
-
-// powerOfTwoWithin is the largest power of two that is at most n (n > 0).
-func powerOfTwoWithin(n Bytes) Bytes { return 1 << (bits.Len64(uint64(n)) - 1) }
 
 // powerOfTwoAround is the smallest power of two that is at least n, up to 2^40.
 func powerOfTwoAround(n Bytes) Bytes {

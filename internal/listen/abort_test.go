@@ -16,7 +16,7 @@ func TestClientGone(t *testing.T) {
 				cl := r.dial()
 				cl.send("POST / HTTP/1.1\r\nHost: x\r\n" + head + part)
 				if part != "" {
-					until(t, "it is reserved", func() bool { items, _ := r.gate.InUse(); return items == 1 })
+					until(t, "it is reserved", func() bool { items, _ := r.room.InUse(); return items == 1 })
 				}
 				if reset {
 					_ = cl.SetLinger(0)
@@ -24,7 +24,7 @@ func TestClientGone(t *testing.T) {
 				_ = cl.Close()
 				n++
 				until(t, "it is counted", func() bool { return r.srv.Stats().Refused["client_gone"] == n })
-				until(t, "it is given back", func() bool { items, bytes := r.gate.InUse(); return items == 0 && bytes == 0 })
+				until(t, "it is given back", func() bool { items, bytes := r.room.InUse(); return items == 0 && bytes == 0 })
 			}
 		}
 	}

@@ -54,6 +54,7 @@ func (s *Server) Serve() error {
 // take starts to serve a connection, or turns it away.
 func (s *Server) take(nc *net.TCPConn) {
 	c := &conn{Conn: rawconn.New(nc), srv: s}
+	c.meter.bytes.Store(-1)
 	c.enter(asleep, s.limits.asleep)
 	if !s.conns.add(c, s.cfg.MaxConns, maxTurnedAway) {
 		s.count.refuse(reasonTooManyConns)

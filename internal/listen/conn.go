@@ -20,6 +20,7 @@ const (
 	closing               // lingering, see linger.go
 	asleep                // idle for long: nothing but the socket is held, see doze.go
 	dropping              // what is left of a small refused body, after its answer, see skip.go
+	queued                // for room, see read.go
 )
 
 // The state word: deadline in ticks, phase, and whether the deadline fired.
@@ -49,12 +50,15 @@ type conn struct {
 	state atomic.Uint64
 
 	delivery *body.Delivery // reused from request to request; nil before the first and after one was given up
-	reserved int64          // bytes the ExpectHandler reserved for the handler to come; 0: none
+	reserved int64          // bytes that admit reserved for the body; 0: none
 	readErr  error          // the first error of Read, which fasthttp wraps beyond recognition
 	linger   bool           // Close discards what the client still sends, so that the answer reaches it
 	extra    bool           // beyond MaxConns, to be turned away
 	skipping skipping       // a refused body, see skip.go
-	one      [1]byte        // to look whether a chunked body goes on
+	filled   bool           // the last read filled its buffer: the client sends, and does not only announce
+	slow     atomic.Bool    // the body was ended because it came too slowly
+	meter    meter
+	one      [1]byte // to look whether a chunked body goes on
 
 	prev, next *conn // in the registry, under its mutex
 }
@@ -95,11 +99,14 @@ func (c *conn) fireLocked(word uint64) {
 	_ = c.SetDeadline(past())
 }
 
-// expireLocked fires what is due at tick now.
+// expireLocked fires what is due at tick now, or too slow.
 func (c *conn) expireLocked(now uint64) {
-	if w := c.state.Load(); w>>deadlineShift <= now {
+	w := c.state.Load()
+	if w>>deadlineShift <= now {
 		c.fireLocked(w)
+		return
 	}
+	c.judgeLocked(now, w)
 }
 
 // abort ends the wait for an ack, and a request that is still being read: nobody takes it any more. Under the registry's mutex, as closeIdle and kill.
@@ -127,7 +134,10 @@ func (c *conn) Read(p []byte) (n int, err error) {
 	if c.skipping.left > 0 {
 		n, err = c.readRest(p)
 	} else {
+		c.meter.wait()
 		n, err = c.Conn.Read(p)
+		c.meter.came(n)
+		c.filled = n == len(p)
 	}
 	if err != nil {
 		c.readErr = err
@@ -154,7 +164,7 @@ func (c *conn) Close() error {
 // giveBack releases a reservation that no handler came for.
 func (c *conn) giveBack() {
 	if c.reserved != 0 {
-		c.srv.deps.Gate.Release(1, c.reserved)
+		c.srv.deps.Room.Cancel(c.reserved)
 		c.reserved = 0
 		c.srv.admission.leave()
 	}

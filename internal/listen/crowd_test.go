@@ -21,8 +21,8 @@ func (r *rig) watchMemory() (stop func() (gate, pool int64)) {
 		t := time.NewTicker(200 * time.Microsecond)
 		defer t.Stop()
 		for {
-			_, g := r.gate.InUse()
-			gate, pool = max(gate, g), max(pool, r.pool.Size())
+			_, g := r.room.InUse()
+			gate, pool = max(gate, g), max(pool, r.room.Bytes())
 			select {
 			case <-end:
 				return

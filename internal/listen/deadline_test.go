@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"functiongraph-ingest/internal/body"
-	"functiongraph-ingest/pkg/ring"
 )
 
 // The timeouts here are short so that the tests are; none asserts how long anything takes.
@@ -59,7 +58,7 @@ func TestIdleTimeout(t *testing.T) {
 // TestAckTimeout: the answer says that the outcome is not known; the Delivery is not used again, so
 // that what is settled later does not answer for another body.
 func TestAckTimeout(t *testing.T) {
-	r := start(t, short(func(c *Config) { c.AckTimeout = 50 * time.Millisecond }), func(r *rig, _ *Config, _ *ring.GateConfig) {
+	r := start(t, short(func(c *Config) { c.AckTimeout = 50 * time.Millisecond }), func(r *rig, _ *Config, _ *body.RoomConfig) {
 		r.consume = func(b *body.Body) outcome { return outcome{events: 1, never: string(b.Data) == "never"} }
 	})
 	cl := r.dial()
@@ -114,15 +113,13 @@ func TestLateSettle(t *testing.T) {
 // client has to send it.
 func TestWaitAtGateIsNotCharged(t *testing.T) {
 	r := start(t, withGate(1, 1<<20), withConfig(func(c *Config) { c.AdmitWait = time.Hour }))
-	if err := r.gate.TryReserve(1); err != nil {
-		t.Fatal(err)
-	}
+	release := r.occupy(1)
 	cl := r.dial()
 	cl.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\n[")
-	until(t, "it waits", func() bool { return r.gate.Waiting() == 1 })
+	until(t, "it waits", func() bool { return r.room.Waiting() == 1 })
 	r.pass(1000)
-	r.gate.Release(1, 1)
-	until(t, "it is admitted", func() bool { return r.gate.Waiting() == 0 })
+	release()
+	until(t, "it is admitted", func() bool { return r.room.Waiting() == 0 })
 	cl.send("1]")
 	if got := cl.reply(); got.status != 200 {
 		t.Errorf("%+v", got)

@@ -21,11 +21,7 @@ func (s *Server) expect(ctx *fasthttp.RequestCtx) int {
 		return fasthttp.StatusContinue
 	default:
 		n := ctx.Request.Header.ContentLength()
-		switch s.admit(ctx, c, n) {
-		case admitted:
-			c.reserved = s.charge(n)
-			return fasthttp.StatusContinue
-		case empty:
+		if s.admit(ctx, c, n) != refused {
 			return fasthttp.StatusContinue
 		}
 	}

@@ -17,7 +17,7 @@ func TestExpectContinue(t *testing.T) {
 		if got := cl.reply(); got.status != 100 {
 			t.Fatalf("%d %s", got.status, got.body)
 		}
-		if items, _ := r.gate.InUse(); items != 1 {
+		if items, _ := r.room.InUse(); items != 1 {
 			t.Errorf("%d reservations after 100", items)
 		}
 		if framing[0] == 'C' {
@@ -51,10 +51,7 @@ func TestExpectRefused(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := start(t, withGate(1, 1<<20), withConfig(func(c *Config) { c.AdmitWait = time.Millisecond }))
-			if err := r.gate.TryReserve(1); err != nil {
-				t.Fatal(err)
-			}
-			defer r.gate.Release(1, 1)
+			defer r.occupy(1)()
 			cl := r.dial()
 			cl.send(c.line + " HTTP/1.1\r\n" + expectHead + c.framing + "\r\n")
 			got := cl.reply()
@@ -84,7 +81,7 @@ func TestExpectThenGone(t *testing.T) {
 			}
 			cl.send(some)
 			_ = cl.Close()
-			until(t, "the reservation is given back", func() bool { n, _ := r.gate.InUse(); return n == 0 })
+			until(t, "the reservation is given back", func() bool { n, _ := r.room.InUse(); return n == 0 })
 		}
 	}
 	until(t, "all are counted", func() bool { return r.srv.Stats().Refused["client_gone"] == 4 })

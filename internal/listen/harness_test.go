@@ -42,8 +42,7 @@ type outcome struct {
 type rig struct {
 	t     testing.TB
 	srv   *Server
-	gate  *ring.Gate
-	pool  *body.Pool
+	room  *body.Room
 	ring  *ring.Ring[*body.Body]
 	addr  string
 	limit int64
@@ -63,7 +62,7 @@ type rig struct {
 	invocations atomic.Int64
 }
 
-type option func(*rig, *Config, *ring.GateConfig)
+type option func(*rig, *Config, *body.RoomConfig)
 
 func start(t testing.TB, opts ...option) *rig {
 	t.Helper()
@@ -73,13 +72,14 @@ func start(t testing.TB, opts ...option) *rig {
 		Addr: "127.0.0.1:0", MaxBodyBytes: 4 << 20, AdmitWait: 10 * time.Second, AckTimeout: time.Minute,
 		ReadTimeout: time.Minute, IdleTimeout: time.Minute, WaitForAck: true, Events: true,
 	}
-	gc := ring.GateConfig{Items: 1024, Bytes: 16 << 20, MaxWaiters: 4096}
+	gc := body.RoomConfig{Items: 1024, Bytes: 16 << 20}
 	for _, o := range opts {
 		o(r, &cfg, &gc)
 	}
 	r.limit = gc.Bytes
-	r.gate, r.pool, r.ring = ring.NewGate(gc), body.NewPool(gc.Bytes), ring.New[*body.Body](gc.Items)
-	r.srv = New(cfg, Deps{Gate: r.gate, Ring: r.ring, Pool: r.pool, OnInvoke: func([]byte) { r.invocations.Add(1) }})
+	gc.MaxBody = cfg.MaxBodyBytes
+	r.room, r.ring = body.NewRoom(gc), ring.New[*body.Body](gc.Items)
+	r.srv = New(cfg, Deps{Room: r.room, Ring: r.ring, OnInvoke: func([]byte) { r.invocations.Add(1) }})
 	r.srv.lingerTime = time.Minute // a stalled machine must not end a linger
 	if err := r.srv.Listen(); err != nil {
 		t.Fatal(err)
@@ -91,19 +91,19 @@ func start(t testing.TB, opts ...option) *rig {
 	return r
 }
 
-func withConfig(f func(*Config)) option { return func(_ *rig, c *Config, _ *ring.GateConfig) { f(c) } }
+func withConfig(f func(*Config)) option { return func(_ *rig, c *Config, _ *body.RoomConfig) { f(c) } }
 func withGate(items int, bytes int64) option {
-	return func(_ *rig, _ *Config, g *ring.GateConfig) { g.Items, g.Bytes = items, bytes }
+	return func(_ *rig, _ *Config, g *body.RoomConfig) { g.Items, g.Bytes = items, bytes }
 }
 func withOutcome(o outcome) option {
-	return func(r *rig, _ *Config, _ *ring.GateConfig) { r.consume = func(*body.Body) outcome { return o } }
+	return func(r *rig, _ *Config, _ *body.RoomConfig) { r.consume = func(*body.Body) outcome { return o } }
 }
 func withQuiet() option {
-	return func(r *rig, _ *Config, _ *ring.GateConfig) { r.quiet = true }
+	return func(r *rig, _ *Config, _ *body.RoomConfig) { r.quiet = true }
 }
 
 func withHold() option {
-	return func(r *rig, _ *Config, _ *ring.GateConfig) { r.hold = make(chan struct{}) }
+	return func(r *rig, _ *Config, _ *body.RoomConfig) { r.hold = make(chan struct{}) }
 }
 
 // run is the decoder's place: it takes bodies, gives them back and settles.
@@ -129,20 +129,19 @@ func (r *rig) one(b *body.Body) {
 	if r.consume != nil {
 		o = r.consume(b)
 	}
-	if _, used := r.gate.InUse(); used > r.limit {
+	if _, used := r.room.InUse(); used > r.limit {
 		r.t.Errorf("%d bytes reserved of %d", used, r.limit)
 	}
 	r.mu.Lock()
 	if !r.quiet {
 		r.bodies, r.nd, r.ids = append(r.bodies, string(b.Data)), append(r.nd, b.NDJSON), append(r.ids, b.ID)
 	}
-	d, charge := b.Delivery, b.Charge()
+	d := b.Delivery
 	if o.never && d != nil {
 		r.open = append(r.open, d)
 	}
 	r.mu.Unlock()
-	r.pool.Put(b)
-	r.gate.Release(1, charge)
+	r.room.Release(b)
 	if d != nil && !o.never {
 		d.Events, d.DeadLettered = o.events, o.dead
 		d.Settle(o.lost)
@@ -166,7 +165,7 @@ func (r *rig) stop() {
 	}
 	r.ring.Close()
 	<-r.done
-	if items, bytes := r.gate.InUse(); items != 0 || bytes != 0 {
+	if items, bytes := r.room.InUse(); items != 0 || bytes != 0 {
 		r.t.Errorf("%d items and %d bytes are still reserved", items, bytes)
 	}
 	for _, d := range r.open {
@@ -174,6 +173,25 @@ func (r *rig) stop() {
 	}
 	if n := r.srv.Stats().OpenConns; n != 0 {
 		r.t.Errorf("%d connections are still open", n)
+	}
+}
+
+// occupy takes n bytes of the room, as short bodies of others would, until the function it returns is called.
+func (r *rig) occupy(n int64) (release func()) {
+	r.t.Helper()
+	var took []int64
+	for n > 0 {
+		part := min(n, 64<<10)
+		if err := r.room.Reserve(context.Background(), part, 0); err != nil {
+			r.t.Fatal(err)
+		}
+		took, n = append(took, part), n-part
+	}
+	return func() {
+		for _, part := range took {
+			r.room.Cancel(part)
+		}
+		took = nil
 	}
 }
 

@@ -19,14 +19,14 @@ func TestEarlyRefusalReachesClient(t *testing.T) {
 		status        int
 		prepare       func(*rig)
 	}{
-		{"full", post("/", data), 503, func(r *rig) { _ = r.gate.TryReserve(r.limit - 1<<20) }},
+		{"full", post("/", data), 503, func(r *rig) { r.t.Cleanup(r.occupy(r.limit - 1<<20)) }},
 		{"shutting down", post("/", data), 503, func(r *rig) { r.srv.Drain() }},
 		{"encoding", post("/", data, "Content-Encoding: zstd"), 415, none},
 		{"path", post("/nope", data), 404, none},
 		{"too large", post("/", strings.Repeat(data, 3)), 413, none},
 		{"too large, chunked", chunkedData, 413, none},
 		{"chunked, no room to grow", "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n400000\r\n" + data + "\r\n0\r\n\r\n", 503,
-			func(r *rig) { _ = r.gate.TryReserve(r.limit - 1<<20) }},
+			func(r *rig) { r.t.Cleanup(r.occupy(r.limit - 1<<20)) }},
 	} {
 		for _, concurrently := range []bool{false, true} {
 			name := c.name
@@ -36,10 +36,6 @@ func TestEarlyRefusalReachesClient(t *testing.T) {
 			t.Run(name, func(t *testing.T) {
 				r := start(t, withConfig(func(c *Config) { c.AdmitWait = time.Millisecond }))
 				c.prepare(r)
-				defer func() {
-					items, bytes := r.gate.InUse()
-					r.gate.Release(items, bytes)
-				}()
 				cl := r.dial()
 				sent := make(chan error, 1)
 				send := func() { _, err := io.WriteString(cl, c.request); sent <- err }

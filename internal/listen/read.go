@@ -2,60 +2,92 @@ package listen
 
 import (
 	"io"
+	"time"
 
 	"functiongraph-ingest/internal/body"
+	"functiongraph-ingest/pkg/ring"
 
 	"github.com/valyala/fasthttp"
 )
 
-// maxFloor is what a body of unknown length reserves before it is read; it grows by doubling.
-const maxFloor = 64 << 10
+// longestGrowth bounds the wait of a body for its growth where no timeout is set.
+const longestGrowth = time.Hour
 
-// floorFor is the reservation a chunked body starts with: 64 KiB, but no more than the largest body
-// needs, and at most a quarter of the budget, so that there is something to grow into.
-func floorFor(maxBody, budget int64) int64 {
-	f := body.Charge(min(maxFloor, maxBody))
-	for f > budget/4 && f > body.Charge(1) {
-		f /= 2
+// patience is how long a body may wait for its growth of which arrived bytes of total came in took. A client that
+// pours has the same patience as before its first byte. A slow one must not be told in the middle of its upload to
+// begin again: it waits as long as it takes itself, twice. Its body is in the kernels' buffers meanwhile.
+func (s *Server) patience(took time.Duration, arrived, total int64) time.Duration {
+	if total == body.Unknown {
+		total = s.cfg.MaxBodyBytes
 	}
-	return f
+	longest := s.cfg.ReadTimeout
+	if longest <= 0 {
+		longest = longestGrowth
+	}
+	own := 2 * took.Seconds() * float64(total) / float64(max(1, arrived))
+	return max(s.pace.wait(s.cfg.AdmitWait), time.Duration(min(own, longest.Seconds())*float64(time.Second)))
 }
 
 // read reads the body that is admitted into a pooled buffer, which takes over the reservation. When
-// that fails, everything is given back but the caller's place in s.admission. A nil body without a
+// that fails, everything is given back except the caller's place in s.admission. A nil body without a
 // reason (reasons) was a chunked one without bytes.
 func (s *Server) read(ctx *fasthttp.RequestCtx, c *conn) (*body.Body, reason) {
-	stream := ctx.RequestBodyStream()
-	n := ctx.Request.Header.ContentLength()
-	if n == chunked {
-		return s.readChunked(stream, c)
+	b := s.deps.Room.Lend(c.reserved)
+	c.reserved = 0
+	c.slow.Store(false)
+	c.meter.begin()
+	var n int
+	var r reason
+	if total := ctx.Request.Header.ContentLength(); total == chunked {
+		b, n, r = s.readChunked(ctx, c, b)
+	} else {
+		b, n, r = s.readLength(ctx, c, b, total)
 	}
-	b := s.deps.Pool.Get(int64(n))
+	c.meter.end()
+	if r != reasons || n == 0 {
+		s.deps.Room.Release(b)
+		return nil, r
+	}
 	b.Data = b.Buffer()[:n]
-	if _, err := io.ReadFull(stream, b.Data); err != nil {
-		s.drop(b)
-		if c.readErr == nil {
-			return nil, reasonClientGone
-		}
-		return nil, c.readFailure()
-	}
 	return b, reasons
 }
 
-// readChunked reads a body of unknown length. It never waits for room while it holds some.
-func (s *Server) readChunked(stream io.Reader, c *conn) (*body.Body, reason) {
-	b := s.deps.Pool.Get(s.floor)
-	for n := 0; ; {
+// readLength reads a body of total bytes.
+func (s *Server) readLength(ctx *fasthttp.RequestCtx, c *conn, b *body.Body, total int) (_ *body.Body, n int, r reason) {
+	stream := ctx.RequestBodyStream()
+	for {
+		buf := b.Buffer()
+		m, err := io.ReadFull(stream, buf[n:min(total, len(buf))])
+		n += m
+		switch {
+		case err != nil && c.readErr == nil:
+			return b, n, reasonClientGone
+		case err != nil:
+			return b, n, c.readFailure()
+		case n == total:
+			return b, n, reasons
+		}
+		if b, r = s.grow(ctx, c, b, n, int64(total)); r != reasons {
+			return b, n, r
+		}
+	}
+}
+
+// readChunked reads a body of unknown length.
+func (s *Server) readChunked(ctx *fasthttp.RequestCtx, c *conn, b *body.Body) (_ *body.Body, n int, r reason) {
+	stream := ctx.RequestBodyStream()
+	for {
 		buf := b.Buffer()
 		buf = buf[:min(int64(len(buf)), s.cfg.MaxBodyBytes)]
 		m, err := io.ReadFull(stream, buf[n:])
 		n += m
 		if err == nil { // full: does it go on?
 			if _, err = io.ReadFull(stream, c.one[:]); err == nil {
-				var r reason
-				if b, r = s.grow(b, n); r != reasons {
-					s.drop(b)
-					return nil, r
+				if int64(n) >= s.cfg.MaxBodyBytes {
+					return b, n, reasonTooLarge
+				}
+				if b, r = s.grow(ctx, c, b, n, body.Unknown); r != reasons {
+					return b, n, r
 				}
 				b.Buffer()[n] = c.one[0]
 				n++
@@ -65,32 +97,25 @@ func (s *Server) readChunked(stream io.Reader, c *conn) (*body.Body, reason) {
 		// io.ReadFull makes ErrUnexpectedEOF of an end within the buffer. A connection that broke
 		// has left its mark in readErr.
 		if c.readErr != nil || err != io.EOF && err != io.ErrUnexpectedEOF {
-			s.drop(b)
-			return nil, c.readFailure()
+			return b, n, c.readFailure()
 		}
-		if n == 0 {
-			s.drop(b)
-			return nil, reasons
-		}
-		b.Data = b.Buffer()[:n]
-		return b, reasons
+		return b, n, reasons
 	}
 }
 
-// grow moves the n bytes of a body to a buffer twice the size. For the time of the copy both are
-// reserved. When it fails b is unchanged.
-func (s *Server) grow(b *body.Body, n int) (*body.Body, reason) {
-	had := b.Charge()
-	_, budget := s.deps.Gate.Limits()
-	switch {
-	case int64(n) >= s.cfg.MaxBodyBytes, 3*had > budget:
-		return b, reasonTooLarge
-	case !s.deps.Gate.TryGrow(2 * had):
-		return b, reasonNoRoomToGrow
+// grow gives a body of which n bytes have come, as many as its buffer holds, a larger one, and waits for that if
+// it must.
+func (s *Server) grow(ctx *fasthttp.RequestCtx, c *conn, b *body.Body, n int, total int64) (*body.Body, reason) {
+	bigger, err := s.deps.Room.Grow(s.hard, b, total, 0)
+	if err == ring.ErrFull {
+		wait := s.patience(time.Since(ctx.Time()), int64(n+c.Queued()), total)
+		c.enter(queued, never)
+		bigger, err = s.deps.Room.Grow(s.hard, b, total, wait)
+		c.enter(reading, s.limits.read) // the wait was ours
+		c.forgive()
 	}
-	bigger := s.deps.Pool.Get(2 * had)
-	copy(bigger.Buffer(), b.Buffer()[:n])
-	s.deps.Pool.Put(b)
-	s.deps.Gate.Release(0, had)
+	if err != nil {
+		return bigger, roomReason(err)
+	}
 	return bigger, reasons
 }

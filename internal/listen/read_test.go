@@ -78,41 +78,6 @@ func TestPipelined(t *testing.T) {
 	}
 }
 
-// TestNoRoomToGrow: a chunked body that outgrows what is free is refused, not waited for.
-func TestNoRoomToGrow(t *testing.T) {
-	r := start(t, withGate(64, 256<<10), withConfig(func(c *Config) { c.MaxBodyBytes = 128 << 10 }))
-	if err := r.gate.TryReserve(128 << 10); err != nil { // somebody else's body
-		t.Fatal(err)
-	}
-	defer r.gate.Release(1, 128<<10)
-	cl := r.dial()
-	head := "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
-	cl.send(head + "11000\r\n" + strings.Repeat("x", 0x11000) + "\r\n0\r\n\r\n")
-	got := cl.reply()
-	if got.status != 503 || got.header.Get("Retry-After") != "1" || !strings.Contains(got.body, "--memory-limit") {
-		t.Errorf("%d %v %s", got.status, got.header, got.body)
-	}
-	cl.closed()
-	if st := r.srv.Stats(); st.Refused["no_room_to_grow"] != 1 {
-		t.Errorf("%+v", st)
-	}
-	small := r.dial()
-	small.send(head + "1000\r\n" + strings.Repeat("x", 0x1000) + "\r\n0\r\n\r\n")
-	if got := small.reply(); got.status != 200 {
-		t.Errorf("a small one: %d", got.status)
-	}
-}
-
-// TestChunkedNeverFits: waiting would not help, so it is not a 503.
-func TestChunkedNeverFits(t *testing.T) {
-	r := start(t, withGate(64, 128<<10), withConfig(func(c *Config) { c.MaxBodyBytes = 128 << 10 }))
-	cl := r.dial()
-	cl.send("POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n11000\r\n" + strings.Repeat("x", 0x11000) + "\r\n0\r\n\r\n")
-	if got := cl.reply(); got.status != 413 || !strings.Contains(got.body, "--memory-limit") {
-		t.Errorf("%d %s", got.status, got.body)
-	}
-}
-
 // TestLargerThanBudget: a body that the gate can never hold is 413 at once.
 func TestLargerThanBudget(t *testing.T) {
 	r := start(t, withGate(64, 64<<10))
@@ -120,21 +85,6 @@ func TestLargerThanBudget(t *testing.T) {
 	cl.send(post("/", strings.Repeat("x", 100_000)))
 	if got := cl.reply(); got.status != 413 {
 		t.Errorf("%d %s", got.status, got.body)
-	}
-}
-
-func TestFloor(t *testing.T) {
-	for _, c := range []struct{ maxBody, budget, want int64 }{
-		{4 << 20, 16 << 20, 64 << 10},
-		{4 << 20, 256 << 10, 64 << 10},
-		{4 << 20, 255 << 10, 32 << 10},
-		{10_000, 16 << 20, 16 << 10},
-		{100, 16 << 20, 2 << 10},
-		{4 << 20, 4 << 10, 2 << 10},
-	} {
-		if got := floorFor(c.maxBody, c.budget); got != c.want {
-			t.Errorf("floorFor(%d, %d) = %d, want %d", c.maxBody, c.budget, got, c.want)
-		}
 	}
 }
 

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"strconv"
 
-	"functiongraph-ingest/pkg/ring"
+	"functiongraph-ingest/internal/body"
 
 	"github.com/valyala/fasthttp"
 )
@@ -14,7 +14,6 @@ type reason uint8
 
 const (
 	reasonFull reason = iota
-	reasonNoRoomToGrow
 	reasonShutdown
 	reasonTooManyConns
 	reasonTooLarge
@@ -25,6 +24,7 @@ const (
 	reasonBadRequest
 	reasonHeaderTooLarge
 	reasonReadTimeout
+	reasonSlow
 	reasonClientGone
 	reasons
 )
@@ -36,7 +36,6 @@ var reasonNames = [reasons]struct {
 	status int
 }{
 	reasonFull:           {"full", fasthttp.StatusServiceUnavailable},
-	reasonNoRoomToGrow:   {"no_room_to_grow", fasthttp.StatusServiceUnavailable},
 	reasonShutdown:       {"shutdown", fasthttp.StatusServiceUnavailable},
 	reasonTooManyConns:   {"too_many_connections", fasthttp.StatusServiceUnavailable},
 	reasonTooLarge:       {"too_large", fasthttp.StatusRequestEntityTooLarge},
@@ -47,6 +46,7 @@ var reasonNames = [reasons]struct {
 	reasonBadRequest:     {"bad_request", fasthttp.StatusBadRequest},
 	reasonHeaderTooLarge: {"header_too_large", fasthttp.StatusRequestHeaderFieldsTooLarge},
 	reasonReadTimeout:    {"read_timeout", fasthttp.StatusRequestTimeout},
+	reasonSlow:           {"slow_body", fasthttp.StatusRequestTimeout},
 	reasonClientGone:     {"client_gone", fasthttp.StatusBadRequest},
 }
 
@@ -58,19 +58,16 @@ type texts struct {
 	aborted  []byte // 504: shutdown
 }
 
-func newTexts(cfg *Config, gate *ring.Gate) texts {
-	items, bytes := gate.Limits()
+func newTexts(cfg *Config, room *body.Room) texts {
+	items, bytes := room.Limits()
 	t := texts{}
 	set := func(r reason, format string, args ...any) {
 		t.byReason[r] = fmt.Appendf(nil, format+"\n", args...)
 	}
 	set(reasonFull, "full: bodies in flight hold all of the %d bytes or %d places there are for them, and none came free within %v, or longer in a crowd. "+
 		"Nothing of this body was taken. More memory: --memory-limit; more patience: --admit-wait", bytes, items, cfg.AdmitWait)
-	set(reasonNoRoomToGrow, "full: this chunked body has outgrown what was free of the %d bytes for bodies in flight. "+
-		"Nothing of it was taken. A body with Content-Length waits for its room (--admit-wait); more memory: --memory-limit", bytes)
 	set(reasonShutdown, "shutting down: nothing of this body was taken")
-	set(reasonTooLarge, "too large: a body has at most %d bytes (--max-body), and a chunked one must fit "+
-		"into the %d bytes for bodies in flight three times (--memory-limit)", cfg.MaxBodyBytes, bytes)
+	set(reasonTooLarge, "too large: a body has at most %d bytes (--max-body)", cfg.MaxBodyBytes)
 	set(reasonLengthRequired, "length required: send Content-Length, or Transfer-Encoding: chunked")
 	set(reasonEncoding, "unsupported content encoding: send the body as it is, without Content-Encoding")
 	set(reasonMethod, "method not allowed: POST")
@@ -78,6 +75,8 @@ func newTexts(cfg *Config, gate *ring.Gate) texts {
 	set(reasonBadRequest, "bad request: this is not HTTP/1.1 as it should be")
 	set(reasonHeaderTooLarge, "header too large: at most %d bytes", readBufferSize)
 	set(reasonReadTimeout, "timeout: the request did not arrive within %v. Nothing of this body was taken", cfg.ReadTimeout)
+	set(reasonSlow, "too slow: others wait for memory, and less than %d bytes/s of this body came for %v (--min-body-rate). "+
+		"Nothing of it was taken", cfg.MinBodyRate, slowGrace)
 	set(reasonClientGone, "incomplete: the body ended before its announced end. Nothing of it was taken")
 
 	conns := fmt.Appendf(nil, "too many connections: %d are served at the same time\n", cfg.MaxConns)
@@ -142,6 +141,8 @@ func (c *conn) readFailure() reason {
 	switch err := c.readErr; {
 	case err == nil:
 		return reasonBadRequest // the bytes came, but they were not HTTP
+	case isTimeout(err) && c.slow.Load():
+		return reasonSlow
 	case isTimeout(err):
 		return reasonReadTimeout
 	default:

@@ -4,7 +4,7 @@
 // read straight into a pooled buffer, the buffer becomes a [body.Body] and goes into the ring, and the
 // answer is sent, at once or when every event is settled ([Config.WaitForAck]). What cannot be taken
 // is refused before it is read; files: handler.go (the paths), telemetry.go (one delivery), read.go
-// (the body), refuse.go (every refusal, its status and its words), expect.go (100-continue), ack.go
+// (the body), slow.go (one that hardly comes), refuse.go (every refusal, its status and its words), expect.go (100-continue), ack.go
 // (the wait), conn.go, skip.go and linger.go (one connection), watch.go (all deadlines), accept.go, stats.go.
 //
 // # What an answer means
@@ -58,6 +58,7 @@ type Config struct {
 	ReadTimeout  time.Duration // for header and body together, from the first byte; and for the answer to be written
 	IdleTimeout  time.Duration // for a connection without a request
 	WaitForAck   bool          // answer when every event is settled, not when the body is in the ring
+	MinBodyRate  int64         // bytes/s; while others wait for memory, a slower body gets 408. 0: none is ended
 	MaxConns     int           // served at the same time; more get 503. 0: 2,048
 	Events       bool          // take deliveries on POST /v1/events as well as POST /
 	// TelemetryPath takes deliveries instead of /, and no answer names it: who is to know it was told. "": /
@@ -66,9 +67,8 @@ type Config struct {
 
 // Deps is what developers inject.
 type Deps struct {
-	Gate   *ring.Gate
+	Room   *body.Room
 	Ring   *ring.Ring[*body.Body]
-	Pool   *body.Pool
 	Now    func() time.Time // wall clock; nil: the request's own, which costs nothing
 	Logger *slog.Logger     // nil: nothing is logged
 	// OnInvoke hears each invocation event. It owns nothing: data is valid until it returns, and it
@@ -83,21 +83,23 @@ type Server struct {
 	http *fasthttp.Server
 	ln   *net.TCPListener
 
-	// ctx ends at Drain: who waits at the gate then is refused at once.
-	ctx    context.Context
-	cancel context.CancelFunc
+	// ctx ends at Drain: a delivery that waits for its first bytes of room then is refused at once. hard ends at
+	// Abort, for those that have a part of their body.
+	ctx, hard          context.Context
+	cancel, cancelHard context.CancelFunc
 
 	admission admission
 	conns     registry
 	pace      pace
 	limits    ticks
 	texts     texts
-	floor     int64  // what a chunked body reserves first
+	full      int64  // refusals for want of memory at the last tick
 	scratch   []byte // what is dropped is read into; never written nor read
 	leftover  leftover
 	// lingerTime is the constant; tests have longer ones.
 	lingerTime time.Duration
 
+	crowded  atomic.Bool // somebody waits for memory, or was refused since the last tick
 	aborted  atomic.Bool // no wait for an ack any more
 	stopping atomic.Bool // idle connections are closed
 	count    counters
@@ -116,13 +118,12 @@ func New(cfg Config, deps Deps) *Server {
 	}
 	s := &Server{cfg: cfg, deps: deps, scratch: make([]byte, scratchSize), lingerTime: lingerTime}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.hard, s.cancelHard = context.WithCancel(context.Background())
 	s.admission.init()
 	s.limits = newTicks(&cfg)
 	s.pace.init()
 	s.conns.init(&s.limits, s.tick)
-	s.texts = newTexts(&cfg, deps.Gate)
-	_, budget := deps.Gate.Limits()
-	s.floor = floorFor(cfg.MaxBodyBytes, budget)
+	s.texts = newTexts(&cfg, deps.Room)
 	s.http = &fasthttp.Server{
 		Handler:           s.handle,
 		ErrorHandler:      s.broken,
@@ -150,7 +151,10 @@ func New(cfg Config, deps Deps) *Server {
 // tick is called once a tick while there are connections.
 func (s *Server) tick() {
 	c := &s.count
-	s.pace.tick(int64(c.bodies.Load()), c.refused[reasonFull].Load()+c.refused[reasonNoRoomToGrow].Load()+c.refused[reasonTooManyConns].Load())
+	full := c.refused[reasonFull].Load()
+	s.crowded.Store(s.deps.Room.Waiting() > 0 || full != s.full)
+	s.full = full
+	s.pace.tick(int64(c.bodies.Load()), full+c.refused[reasonTooManyConns].Load())
 }
 
 // Listen binds the address. After it clients can connect; they are answered once Serve runs.
@@ -201,6 +205,7 @@ func (s *Server) WaitAdmitted(ctx context.Context) error {
 // Abort answers all that wait for an ack with 504 now, and all that come to wait later.
 func (s *Server) Abort() {
 	s.aborted.Store(true)
+	s.cancelHard()
 	s.conns.each((*conn).abort)
 }
 

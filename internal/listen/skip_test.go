@@ -17,9 +17,7 @@ func TestRefusedConnectionGoesOn(t *testing.T) {
 		for _, way := range []string{"whole", "pipelined", "answer first"} {
 			t.Run(way, func(t *testing.T) {
 				r := start(t, withConfig(func(c *Config) { c.AdmitWait = 0 }))
-				if err := r.gate.TryReserve(r.limit); err != nil {
-					t.Fatal(err)
-				}
+				release := r.occupy(r.limit)
 				cl := r.dial()
 				refused := post("/", body)
 				from := strings.Index(refused, "\r\n\r\n") + 5 // one byte of the body
@@ -47,7 +45,7 @@ func TestRefusedConnectionGoesOn(t *testing.T) {
 				case "answer first":
 					cl.send(refused[from:])
 				}
-				r.gate.Release(1, r.limit)
+				release()
 				cl.send(post("/", `[{"a":1}]`))
 				if got := cl.reply(); got.status != 200 {
 					t.Errorf("%d bytes: the next request: %d", size, got.status)
@@ -76,16 +74,14 @@ func TestRefusedAndLongCloses(t *testing.T) {
 		"chunked": "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n[]\r\n0\r\n\r\n",
 	} {
 		r := start(t, withConfig(func(c *Config) { c.AdmitWait = 0 }))
-		if err := r.gate.TryReserve(r.limit); err != nil {
-			t.Fatal(err)
-		}
+		release := r.occupy(r.limit)
 		cl := r.dial()
 		cl.send(request)
 		if got := cl.reply(); got.status != 503 || !got.close {
 			t.Errorf("%s: %d, close %v", name, got.status, got.close)
 		}
 		_ = cl.Close()
-		r.gate.Release(1, r.limit)
+		release()
 	}
 }
 
@@ -93,9 +89,7 @@ func TestRefusedAndLongCloses(t *testing.T) {
 func TestSkipEnds(t *testing.T) {
 	for _, way := range []string{"goes away", "is silent"} {
 		r := start(t, withConfig(func(c *Config) { c.AdmitWait, c.ReadTimeout = 0, time.Hour }))
-		if err := r.gate.TryReserve(r.limit); err != nil {
-			t.Fatal(err)
-		}
+		release := r.occupy(r.limit)
 		cl := r.dial()
 		request := post("/", strings.Repeat("x", 100_000))
 		cl.send(request[:50_000])
@@ -112,7 +106,7 @@ func TestSkipEnds(t *testing.T) {
 			r.pass(r.srv.limits.read + 1)
 		}
 		until(t, way, func() bool { return r.srv.Stats().OpenConns == 0 })
-		r.gate.Release(1, r.limit)
+		release()
 	}
 }
 

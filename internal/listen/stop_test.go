@@ -14,7 +14,7 @@ func TestDrain(t *testing.T) {
 	waitingAck, readingBody, idleConn := r.dial(), r.dial(), r.dial()
 	waitingAck.send(post("/", "[1]"))
 	readingBody.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\n[")
-	until(t, "two reservations", func() bool { n, _ := r.gate.InUse(); return n == 2 && r.srv.Stats().WaitingAcks == 1 })
+	until(t, "two reservations", func() bool { n, _ := r.room.InUse(); return n == 2 && r.srv.Stats().WaitingAcks == 1 })
 
 	r.srv.Drain()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -54,13 +54,10 @@ func TestDrain(t *testing.T) {
 // TestDrainEndsWaitAtGate: who waits for room when the drain begins is refused at once.
 func TestDrainEndsWaitAtGate(t *testing.T) {
 	r := start(t, withGate(1, 1<<20), withConfig(func(c *Config) { c.AdmitWait = time.Hour }))
-	if err := r.gate.TryReserve(1); err != nil {
-		t.Fatal(err)
-	}
-	defer r.gate.Release(1, 1)
+	defer r.occupy(1)()
 	cl := r.dial()
 	cl.send(post("/", "[]"))
-	until(t, "it waits", func() bool { return r.gate.Waiting() == 1 })
+	until(t, "it waits", func() bool { return r.room.Waiting() == 1 })
 	r.srv.Drain()
 	if got := cl.reply(); got.status != 503 {
 		t.Errorf("%+v", got)
@@ -140,13 +137,13 @@ func TestShutdownOutOfTime(t *testing.T) {
 	waitingAck, readingBody := r.dial(), r.dial()
 	waitingAck.send(post("/", "[]"))
 	readingBody.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\n[")
-	until(t, "both are there", func() bool { n, _ := r.gate.InUse(); return n == 1 && r.srv.Stats().WaitingAcks == 1 })
+	until(t, "both are there", func() bool { n, _ := r.room.InUse(); return n == 1 && r.srv.Stats().WaitingAcks == 1 })
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	if err := r.srv.Shutdown(ctx); !errors.Is(err, context.Canceled) {
 		t.Errorf("%v", err)
 	}
-	if n, _ := r.gate.InUse(); n != 0 {
+	if n, _ := r.room.InUse(); n != 0 {
 		t.Errorf("%d reservations", n)
 	}
 }

@@ -2,7 +2,6 @@ package listen
 
 import (
 	"bytes"
-	"context"
 
 	"functiongraph-ingest/internal/body"
 	"functiongraph-ingest/pkg/ring"
@@ -28,9 +27,7 @@ const (
 // delivery takes one delivery: reserve, read, push, answer. unread says that the body, or a part of
 // it, is still on the wire.
 func (s *Server) delivery(ctx *fasthttp.RequestCtx, c *conn) (unread bool) {
-	if c.reserved != 0 {
-		c.reserved = 0 // the ExpectHandler admitted it
-	} else {
+	if c.reserved == 0 { // else the ExpectHandler admitted it
 		n := noLength
 		if ctx.Request.IsBodyStream() { // fasthttp makes 0 of a missing length, but no stream
 			n = ctx.Request.Header.ContentLength()
@@ -60,7 +57,7 @@ func (s *Server) delivery(ctx *fasthttp.RequestCtx, c *conn) (unread bool) {
 }
 
 // admit decides about a delivery whose header has been read, from its announced length. After
-// admitted the caller holds a reservation of s.charge(n) at the gate and one of s.admission.
+// admitted the caller holds a reservation of c.reserved bytes in the room and one of s.admission.
 func (s *Server) admit(ctx *fasthttp.RequestCtx, c *conn, n int) verdict {
 	r := reasons
 	switch {
@@ -75,44 +72,41 @@ func (s *Server) admit(ctx *fasthttp.RequestCtx, c *conn, n int) verdict {
 	case !s.admission.enter():
 		r = reasonShutdown
 	default:
-		err := s.reserve(c, s.charge(n))
+		charge := s.deps.Room.First(int64(n), c.arrived(n))
+		err := s.reserve(c, charge)
 		if err == nil {
+			c.reserved = charge
 			return admitted
 		}
 		s.admission.leave()
-		switch err {
-		case ring.ErrFull:
-			r = reasonFull
-		case ring.ErrTooLarge:
-			r = reasonTooLarge
-		default: // closed, or the context of Drain
-			r = reasonShutdown
-		}
+		r = roomReason(err)
 	}
 	s.refuse(ctx, r)
 	return refused
 }
 
-// reserve takes the bytes at the gate, and waits for them if it must.
+// reserve takes bytes for a body, and waits for them if it must.
 func (s *Server) reserve(c *conn, bytes int64) error {
-	err := s.deps.Gate.TryReserve(bytes)
+	err := s.deps.Room.Reserve(s.ctx, bytes, 0)
 	if err != ring.ErrFull || s.cfg.AdmitWait <= 0 {
 		return err
 	}
-	err = s.deps.Gate.Reserve(s.ctx, bytes, s.pace.wait(s.cfg.AdmitWait))
+	c.enter(queued, never)
+	err = s.deps.Room.Reserve(s.ctx, bytes, s.pace.wait(s.cfg.AdmitWait))
 	c.enter(reading, s.limits.read) // the wait was ours: the client gets its whole time
-	if err == context.Canceled {
-		return ring.ErrClosed
-	}
 	return err
 }
 
-// charge is what a body of n announced bytes reserves.
-func (s *Server) charge(n int) int64 {
-	if n == chunked {
-		return s.floor
+// roomReason is the refusal for an error of the room.
+func roomReason(err error) reason {
+	switch err {
+	case ring.ErrFull:
+		return reasonFull
+	case ring.ErrTooLarge:
+		return reasonTooLarge
+	default: // closed, or the context of Drain or Abort
+		return reasonShutdown
 	}
-	return body.Charge(int64(n))
 }
 
 // push hands the body on to the decoder, and answers.
@@ -137,7 +131,7 @@ func (s *Server) push(ctx *fasthttp.RequestCtx, c *conn, b *body.Body) {
 	if err := s.deps.Ring.TryPush(b); err != nil { // closed: the reservation is a place in the ring, so it is never full
 		s.count.late.Add(1)
 		s.count.bytes.Add(-size)
-		s.drop(b)
+		s.deps.Room.Release(b)
 		s.admission.leave()
 		s.refuse(ctx, reasonShutdown)
 		return
@@ -147,13 +141,6 @@ func (s *Server) push(ctx *fasthttp.RequestCtx, c *conn, b *body.Body) {
 	if d != nil {
 		s.await(ctx, c, d)
 	}
-}
-
-// drop gives back a body that was not pushed, and its reservation.
-func (s *Server) drop(b *body.Body) {
-	charge := b.Charge()
-	s.deps.Pool.Put(b)
-	s.deps.Gate.Release(1, charge)
 }
 
 // identity reports whether the body is sent as it is.

@@ -194,12 +194,12 @@ func (r *registry) watch(stop <-chan struct{}) {
 		case <-t.C:
 			now := r.now.Add(step)
 			r.slowly.Store(true)
+			r.onTick()
 			asleepAll := true
 			r.each(func(c *conn) {
 				c.expireLocked(now)
 				asleepAll = asleepAll && phaseOf(c.state.Load()) == asleep
 			})
-			r.onTick()
 			if asleepAll {
 				pace(r.slow)
 			} else {

@@ -77,9 +77,7 @@ func (dec *decoder) body(b *body.Body) {
 	}
 	p.decoded.bodies.Add(1)
 	p.decoded.bytes.Add(int64(len(b.Data)))
-	charge := b.Charge()
-	p.bodies.Put(b)
-	p.gate.Release(1, charge)
+	p.room.Release(b)
 	if del != nil {
 		del.Events, del.DeadLettered = dec.events, dec.dead
 		del.Settle(dec.lost) // the decoder's own part

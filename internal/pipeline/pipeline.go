@@ -68,8 +68,7 @@ type Pipeline struct {
 	ownLog      *ownlog.Log
 	stir        func()
 
-	gate   *ring.Gate
-	bodies *body.Pool
+	room   *body.Room
 	ring   *ring.Ring[*body.Body]
 	server *listen.Server
 
@@ -107,10 +106,9 @@ func New(cfg Config, deps Deps) *Pipeline {
 	p.hard, p.giveUp = context.WithCancel(context.Background())
 	// With as many credits as slots, a body that was reserved always finds a slot.
 	p.ring = ring.New[*body.Body](cfg.RingItems)
-	p.gate = ring.NewGate(ring.GateConfig{Items: p.ring.Cap(), Bytes: cfg.GateBytes, Grace: thawGrace})
-	p.bodies = body.NewPool(cfg.GateBytes)
+	p.room = body.NewRoom(body.RoomConfig{Items: p.ring.Cap(), Bytes: cfg.GateBytes, MaxBody: cfg.Listen.MaxBodyBytes, Grace: thawGrace})
 	p.server = listen.New(cfg.Listen, listen.Deps{
-		Gate: p.gate, Ring: p.ring, Pool: p.bodies, Now: deps.Now, Logger: deps.Logger, OnInvoke: onInvoke,
+		Room: p.room, Ring: p.ring, Now: deps.Now, Logger: deps.Logger, OnInvoke: onInvoke,
 	})
 	return p
 }
@@ -164,7 +162,6 @@ func (p *Pipeline) Stop(ctx context.Context) error {
 
 	p.draining.Store(true)
 	p.server.Drain()
-	p.gate.Close()
 	var errs []error
 	note := func(what string, err error) {
 		if err != nil {
@@ -172,6 +169,7 @@ func (p *Pipeline) Stop(ctx context.Context) error {
 		}
 	}
 	note("bodies still being read", p.server.WaitAdmitted(read))
+	p.room.Close()
 	p.ring.Close()    // a handler that comes later finds it closed and answers 503
 	p.decoders.Wait() // they leave when the ring is empty, or at once when hard ends
 	note("not everything could be delivered", p.sink.Close(deliver))
@@ -226,11 +224,11 @@ type Gauges struct {
 
 // Gauges reads the fill levels.
 func (p *Pipeline) Gauges() Gauges {
-	items, used := p.gate.InUse()
-	_, limit := p.gate.Limits()
+	items, used := p.room.InUse()
+	_, limit := p.room.Limits()
 	return Gauges{
 		RingItems: p.ring.Len(), RingCap: p.ring.Cap(), GateItems: items, GateBytes: used, GateCap: limit,
-		GateWaiting: p.gate.Waiting(), BodyBytes: p.bodies.Bytes(),
+		GateWaiting: p.room.Waiting(), BodyBytes: p.room.Bytes(),
 		OddBodies: p.odd.Load(), Listen: p.server.Stats(),
 	}
 }

@@ -11,7 +11,7 @@ func (p *Pipeline) Source() metrics.Source {
 			g := p.Gauges()
 			return metrics.Usage{Used: g.GateBytes, Limit: g.GateCap}
 		},
-		GateWaiters: func() int64 { return int64(p.gate.Waiting()) },
+		GateWaiters: func() int64 { return int64(p.room.Waiting()) },
 		Ring:        func() metrics.Usage { return metrics.Usage{Used: int64(p.ring.Len()), Limit: int64(p.ring.Cap())} },
 		Conns: func() metrics.Usage {
 			return metrics.Usage{Used: int64(p.server.Stats().OpenConns), Limit: int64(p.cfg.Listen.MaxConns)}
@@ -33,5 +33,5 @@ func (p *Pipeline) Register(m *metrics.Metrics) {
 		m.Counter("ingest_invocations_expired_total", func() int64 { return t.Stats().Expired })
 		m.Counter("ingest_invocations_flushes_total", p.quiets.Load)
 	}
-	m.Gauge("ingest_pool_body_bytes", func() float64 { return float64(p.bodies.Bytes()) })
+	m.Gauge("ingest_pool_body_bytes", func() float64 { return float64(p.room.Bytes()) })
 }

@@ -16,6 +16,7 @@ type Conn struct {
 	*net.TCPConn
 	raw     syscall.RawConn // nil: the connection was closed before it got here
 	in, out transfer
+	look    queueLength
 }
 
 // New takes over c. Its other owners may do with it what does not read or write, and close it.
@@ -39,6 +40,32 @@ func (c *Conn) Read(p []byte) (int, error) {
 		return 0, io.EOF
 	}
 	return t.done, c.failure("read", err, t.errno)
+}
+
+// Queued is the number of bytes that have arrived and were not read: a hint, 0 where it is not known.
+func (c *Conn) Queued() int {
+	if c.raw == nil {
+		return 0
+	}
+	q := &c.look
+	if q.ask == nil {
+		q.ask = q.siocinq
+	}
+	if c.raw.Control(q.ask) != nil {
+		return 0
+	}
+	return int(q.bytes)
+}
+
+// queueLength is the answer of SIOCINQ, tcp(7). Its ask is made once, so that a call allocates nothing.
+type queueLength struct {
+	ask   func(fd uintptr)
+	bytes int32 // C's int
+}
+
+func (q *queueLength) siocinq(fd uintptr) {
+	q.bytes = 0
+	_, _, _ = syscall.RawSyscall(syscall.SYS_IOCTL, fd, syscall.TIOCINQ, uintptr(unsafe.Pointer(&q.bytes)))
 }
 
 // Write implements net.Conn: it returns when all of p was written, or with an error.

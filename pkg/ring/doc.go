@@ -37,7 +37,7 @@
 // read and given back when it is done with, so that no byte is in memory without credit.
 //
 //	Reserve → read the body → TryPush → PopBatch → work → Release
-//	   (TryGrow while reading, if its length is not known)
+//	   (TryGrow or Grow while reading, if its length is not known)
 //
 // With a gate of at most Cap items in front, and credits released only after the pop that returned the
 // item, TryPush never answers ErrFull: there is one place that waits. Who holds a reservation and does

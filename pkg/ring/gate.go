@@ -85,7 +85,7 @@ func (g *Gate) TryReserve(bytes int64) error {
 		if u&flagClosed != 0 {
 			return ErrClosed
 		}
-		if u&flagQueued != 0 || !g.fits(u, uint64(bytes)) {
+		if u&flagQueued != 0 || !g.fits(u, itemOne+uint64(bytes)) {
 			return ErrFull
 		}
 		hook()
@@ -95,14 +95,13 @@ func (g *Gate) TryReserve(bytes int64) error {
 	}
 }
 
-// fits reports whether one more item of n bytes stays within both limits. n is at most maxBytes.
-func (g *Gate) fits(u, n uint64) bool {
-	return (u&itemMask)>>byteBits < g.maxItems && u&byteMask+n <= g.maxBytes
+// fits reports whether need, in the form of the word, stays within both limits. Its bytes are at most maxBytes.
+func (g *Gate) fits(u, need uint64) bool {
+	return (u&itemMask+need&itemMask)>>byteBits <= g.maxItems && u&byteMask+need&byteMask <= g.maxBytes
 }
 
 // TryGrow takes more bytes for an item already reserved, for bodies whose length is not known
-// beforehand. It never waits, because a holder that waits for credits held by other holders that
-// wait is a deadlock, and never overtakes those who do wait. After false the reservation is
+// beforehand. It never waits, and never overtakes those who do wait. After false the reservation is
 // unchanged. It answers false on a closed gate.
 func (g *Gate) TryGrow(bytes int64) bool {
 	for {

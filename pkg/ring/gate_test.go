@@ -86,6 +86,95 @@ func TestGateGrow(t *testing.T) {
 	})
 }
 
+// A holder that waits to grow is served before those that wait for a reservation, needs no second item, and
+// is told when the gate closes.
+func TestGateGrowWaits(t *testing.T) {
+	eachGate(t, func(t *testing.T, open func(GateConfig) admission) {
+		synctest.Test(t, func(t *testing.T) {
+			g := open(GateConfig{Items: 2, Bytes: 100})
+			if g.TryReserve(10) != nil || g.TryReserve(80) != nil {
+				t.Fatal("no room in an empty gate")
+			}
+			if err := g.Grow(t.Context(), 10, 0); err != nil { // fits
+				t.Error(err)
+			}
+			if g.Grow(t.Context(), 1, 0) != ErrFull || g.Grow(t.Context(), 101, time.Hour) != ErrTooLarge || g.Grow(t.Context(), -1, time.Hour) != ErrTooLarge {
+				t.Error("grew without room")
+			}
+			if err := g.Grow(t.Context(), 1, time.Second); err != ErrFull {
+				t.Error("the wait ended with", err)
+			}
+			order := make(chan string, 3)
+			go func() {
+				if err := g.Reserve(t.Context(), 60, time.Hour); err != nil {
+					t.Error(err)
+				}
+				order <- "reserve"
+			}()
+			synctest.Wait()
+			go func() { // goes first, although it comes second
+				if err := g.Grow(t.Context(), 30, time.Hour); err != nil {
+					t.Error(err)
+				}
+				order <- "grow"
+			}()
+			synctest.Wait()
+			g.Release(0, 20) // not enough for either
+			synctest.Wait()
+			if len(order) != 0 {
+				t.Fatal("served without room:", <-order)
+			}
+			g.Release(0, 10)
+			synctest.Wait()
+			if got := <-order; got != "grow" || len(order) != 0 {
+				t.Fatal("served first:", got)
+			}
+			g.Release(1, 60)
+			synctest.Wait()
+			if items, bytes := g.InUse(); items != 2 || bytes != 100 || len(order) != 1 {
+				t.Errorf("in use %d, %d", items, bytes)
+			}
+			go func() {
+				if err := g.Grow(t.Context(), 1, time.Hour); err != ErrClosed {
+					t.Error("a closed gate said", err)
+				}
+			}()
+			synctest.Wait()
+			g.Close()
+			if err := g.Grow(t.Context(), 1, time.Hour); err != ErrClosed {
+				t.Error("a closed gate said", err)
+			}
+			g.Release(2, 100)
+		})
+	})
+}
+
+// A newcomer that waits for an item does not hold up a holder for which there are bytes.
+func TestGateGrowPastAnItem(t *testing.T) {
+	eachGate(t, func(t *testing.T, open func(GateConfig) admission) {
+		synctest.Test(t, func(t *testing.T) {
+			g := open(GateConfig{Items: 1, Bytes: 100})
+			if err := g.TryReserve(10); err != nil {
+				t.Fatal(err)
+			}
+			served := make(chan error, 1)
+			go func() { served <- g.Reserve(t.Context(), 10, time.Hour) }()
+			synctest.Wait()
+			if err := g.Grow(t.Context(), 50, time.Second); err != nil {
+				t.Error(err)
+			}
+			if len(served) != 0 || g.Waiting() != 1 {
+				t.Error("the newcomer was served, or lost its place")
+			}
+			g.Release(1, 60)
+			if err := <-served; err != nil {
+				t.Error(err)
+			}
+			g.Release(1, 10)
+		})
+	})
+}
+
 func TestGateClose(t *testing.T) {
 	eachGate(t, func(t *testing.T, open func(GateConfig) admission) {
 		synctest.Test(t, func(t *testing.T) {

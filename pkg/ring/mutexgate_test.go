@@ -2,6 +2,7 @@ package ring
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -13,6 +14,7 @@ type admission interface {
 	TryReserve(bytes int64) error
 	Reserve(ctx context.Context, bytes int64, wait time.Duration) error
 	TryGrow(bytes int64) bool
+	Grow(ctx context.Context, bytes int64, wait time.Duration) error
 	Release(items int, bytes int64)
 	Close()
 	InUse() (items int, bytes int64)
@@ -40,6 +42,7 @@ type mutexGate struct {
 }
 
 type mutexWaiter struct {
+	items int
 	bytes int64
 	err   error
 	done  chan struct{}
@@ -49,37 +52,52 @@ func newMutexGate(c GateConfig) *mutexGate {
 	return &mutexGate{GateConfig: c, change: make(chan struct{})}
 }
 
-func (g *mutexGate) fits(bytes int64) bool { return g.items < g.Items && g.bytes+bytes <= g.Bytes }
+func (g *mutexGate) fits(items int, bytes int64) bool {
+	return g.items+items <= g.Items && g.bytes+bytes <= g.Bytes
+}
 
 func (g *mutexGate) TryReserve(bytes int64) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.tryLocked(bytes)
+	return g.tryLocked(1, bytes)
 }
 
-func (g *mutexGate) tryLocked(bytes int64) error {
+func (g *mutexGate) tryLocked(items int, bytes int64) error {
 	switch {
 	case bytes < 0 || bytes > g.Bytes:
 		return ErrTooLarge
 	case g.closed:
 		return ErrClosed
-	case len(g.queue) > 0 || !g.fits(bytes):
+	case len(g.queue) > 0 && (items > 0 || g.queue[0].items == 0) || !g.fits(items, bytes):
 		return ErrFull
 	}
-	g.items++
+	g.items += items
 	g.bytes += bytes
 	return nil
 }
 
 func (g *mutexGate) Reserve(ctx context.Context, bytes int64, wait time.Duration) error {
+	return g.reserve(ctx, 1, bytes, wait)
+}
+
+func (g *mutexGate) Grow(ctx context.Context, bytes int64, wait time.Duration) error {
+	return g.reserve(ctx, 0, bytes, wait)
+}
+
+func (g *mutexGate) reserve(ctx context.Context, items int, bytes int64, wait time.Duration) error {
 	g.mu.Lock()
-	err := g.tryLocked(bytes)
+	err := g.tryLocked(items, bytes)
 	if err != ErrFull || wait <= 0 || g.MaxWaiters != 0 && len(g.queue) >= g.MaxWaiters {
 		g.mu.Unlock()
 		return err
 	}
-	w := &mutexWaiter{bytes: bytes, done: make(chan struct{})}
-	g.queue = append(g.queue, w)
+	w := &mutexWaiter{items: items, bytes: bytes, done: make(chan struct{})}
+	at := len(g.queue)
+	if items == 0 { // behind the last that grows
+		for at = 0; at < len(g.queue) && g.queue[at].items == 0; at++ {
+		}
+	}
+	g.queue = slices.Insert(g.queue, at, w)
 	g.mu.Unlock()
 
 	expired := time.NewTimer(wait)
@@ -105,8 +123,8 @@ func (g *mutexGate) Reserve(ctx context.Context, bytes int64, wait time.Duration
 }
 
 func (g *mutexGate) grantLocked() {
-	for len(g.queue) > 0 && g.fits(g.queue[0].bytes) {
-		g.items++
+	for len(g.queue) > 0 && g.fits(g.queue[0].items, g.queue[0].bytes) {
+		g.items += g.queue[0].items
 		g.bytes += g.queue[0].bytes
 		close(g.queue[0].done)
 		g.queue = g.queue[1:]

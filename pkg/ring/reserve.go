@@ -20,31 +20,49 @@ const (
 
 // waiter is one goroutine in Reserve. Nodes are reused, with their channel and their timer.
 type waiter struct {
-	need       uint64 // itemOne | bytes, as in the word
+	need       uint64 // items and bytes, in the form of the word
 	next, prev *waiter
 	outcome    outcome
 	wake       chan struct{} // room for one: the sender never blocks
 	timer      *time.Timer
 }
 
-// waitList is the waiters in order of arrival, guarded by the gate's mutex.
+// waitList is the waiters, guarded by the gate's mutex: first those that hold an item and wait in Grow, then those
+// in Reserve, each in order of arrival.
 type waitList struct {
 	first, last *waiter
+	holder      *waiter // the last that holds an item; nil: none
 	n           int
 }
 
 func (q *waitList) push(w *waiter) {
-	w.prev, w.next = q.last, nil
-	if q.last == nil {
-		q.first = w
-	} else {
-		q.last.next = w
+	w.prev = q.last
+	if w.need&itemMask == 0 {
+		w.prev = q.holder
+		q.holder = w
 	}
-	q.last = w
+	if w.prev == nil {
+		w.next, q.first = q.first, w
+	} else {
+		w.next, w.prev.next = w.prev.next, w
+	}
+	if w.next == nil {
+		q.last = w
+	} else {
+		w.next.prev = w
+	}
 	q.n++
 }
 
+// nextIs reports whether a newcomer that needs need would be the first.
+func (q *waitList) nextIs(need uint64) bool {
+	return q.first == nil || need&itemMask == 0 && q.holder == nil
+}
+
 func (q *waitList) remove(w *waiter) {
+	if q.holder == w {
+		q.holder = w.prev
+	}
 	if w.prev == nil {
 		q.first = w.next
 	} else {
@@ -72,7 +90,32 @@ func (g *Gate) Reserve(ctx context.Context, bytes int64, wait time.Duration) err
 	if err != ErrFull || wait <= 0 {
 		return err
 	}
-	w, err := g.enqueue(itemOne + uint64(bytes))
+	return g.queueUp(ctx, itemOne+uint64(bytes), wait)
+}
+
+// Grow is [Gate.TryGrow] for a caller that waits up to wait for the bytes. Callers of Grow are served before those
+// of Reserve, because what they hold comes free only after they were served. The errors are those of Reserve.
+//
+// Holders that wait for bytes which other waiting holders hold wait for each other. The caller must rule that
+// out: all that is held by those that may be in Grow at the same time, and the maximum that one of them asks for,
+// must fit together, and all other holders must come to an end without the gate.
+func (g *Gate) Grow(ctx context.Context, bytes int64, wait time.Duration) error {
+	switch {
+	case uint64(bytes) > g.maxBytes:
+		return ErrTooLarge
+	case g.TryGrow(bytes):
+		return nil
+	case g.word.Load()&flagClosed != 0:
+		return ErrClosed
+	case wait <= 0:
+		return ErrFull
+	}
+	return g.queueUp(ctx, uint64(bytes), wait)
+}
+
+// queueUp waits for need, in the form of the word.
+func (g *Gate) queueUp(ctx context.Context, need uint64, wait time.Duration) error {
+	w, err := g.enqueue(need)
 	if w == nil {
 		return err
 	}
@@ -94,9 +137,13 @@ func (g *Gate) enqueue(need uint64) (*waiter, error) {
 	// the word, and its credits are in u; one that sees it comes for the mutex and finds us queued.
 	u = g.word.Or(flagQueued) | flagQueued
 	hook()
-	if g.queue.first == nil {
-		for g.fits(u, need&byteMask) {
-			if g.word.CompareAndSwap(u, (u+need)&^flagQueued) {
+	if g.queue.nextIs(need) {
+		for g.fits(u, need) {
+			after := u + need
+			if g.queue.first == nil {
+				after &^= flagQueued
+			}
+			if g.word.CompareAndSwap(u, after) {
 				return nil, nil
 			}
 			u = g.word.Load() // only releases and WaitIdle: the flag keeps others out
@@ -172,7 +219,7 @@ func (g *Gate) recycle(w *waiter) {
 func (g *Gate) grantLocked() {
 	for w := g.queue.first; w != nil; w = g.queue.first {
 		u := g.word.Load()
-		if !g.fits(u, w.need&byteMask) {
+		if !g.fits(u, w.need) {
 			return
 		}
 		hook()

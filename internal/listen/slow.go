@@ -1,0 +1,92 @@
+package listen
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+// A body that hardly comes holds memory that others wait for. While that is so, one that brought less than
+// [Config.MinBodyRate] for slowGrace is ended with 408. Nothing is measured but bytes and ticks, so the time in
+// which a body waited for room, or the process was frozen, is not charged to its client.
+
+// slowGrace is how long a body may be slower than the rate. Kestrel, which has the same rule, gives as much.
+const slowGrace = 5 * time.Second
+
+// readBufferFull is what has arrived, at least, when a read has filled the read buffer.
+const readBufferFull = readBufferSize
+
+// meter counts the bytes of a body as the socket gives them.
+type meter struct {
+	on    bool         // the owner reads a body
+	bytes atomic.Int64 // since its begin; -1: no body is being waited for
+
+	// Under the registry's mutex: where the present window began.
+	open bool
+	tick uint64
+	mark int64
+}
+
+// begin and end are around the read of a body. A body that lies in the read buffer costs no more.
+func (m *meter) begin() { m.on = true }
+func (m *meter) end() {
+	m.on = false
+	if m.bytes.Load() >= 0 {
+		m.bytes.Store(-1)
+	}
+}
+
+// wait is called before a read from the socket, and came after it.
+func (m *meter) wait() {
+	if m.on && m.bytes.Load() < 0 {
+		m.bytes.Store(0)
+	}
+}
+
+func (m *meter) came(n int) {
+	if m.on && n > 0 {
+		m.bytes.Store(m.bytes.Load() + int64(n))
+	}
+}
+
+// forgive begins the measurement anew, after a wait that was ours.
+func (c *conn) forgive() {
+	c.srv.conns.mu.Lock()
+	c.meter.open = false
+	c.srv.conns.mu.Unlock()
+}
+
+// judgeLocked ends the body that is being read if it is too slow and somebody waits. word is the present state.
+func (c *conn) judgeLocked(now, word uint64) {
+	m, bytes := &c.meter, c.meter.bytes.Load()
+	if phaseOf(word) != reading || bytes < 0 || c.srv.cfg.MinBodyRate <= 0 {
+		m.open = false
+		return
+	}
+	if !m.open || bytes < m.mark {
+		m.open, m.tick, m.mark = true, now, bytes
+		return
+	}
+	took := c.srv.limits.tick * time.Duration(now-m.tick)
+	switch {
+	case took < slowGrace:
+	case float64(bytes-m.mark) >= float64(c.srv.cfg.MinBodyRate)*took.Seconds():
+		m.tick, m.mark = now, bytes
+	case c.srv.crowded.Load():
+		c.slow.Store(true)
+		c.fireLocked(word)
+	}
+}
+
+// arrived is what is there, at least, of a body of n announced bytes.
+func (c *conn) arrived(n int) int64 {
+	if !c.filled {
+		return 0
+	}
+	if n <= maxFirst {
+		return readBufferFull
+	}
+	return readBufferFull + int64(c.Queued())
+}
+
+// maxFirst: whether more than the read buffer has arrived matters for longer bodies only, and costs a system call.
+const maxFirst = 64 << 10
