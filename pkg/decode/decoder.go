@@ -47,7 +47,7 @@ const (
 )
 
 // Decoder walks over one body. The zero value is ready for Reset. It is not safe for concurrent use,
-// holds no memory but its own few words, and keeps the body alive until the next Reset.
+// and keeps the body alive until the next Reset. Its own memory is a few words, and 50 KB from the first bad element on.
 type Decoder struct {
 	body    []byte
 	pos     int // everything before it has been yielded or was a separator
@@ -60,11 +60,12 @@ type Decoder struct {
 	state   state
 	prev    previous
 	lenient bool
+	search  *search // made when it is needed, and kept
 }
 
 // Reset starts on a new body, which the decoder only reads and never copies.
 func (d *Decoder) Reset(body []byte, o Options) {
-	*d = Decoder{body: body, limit: len(body), lenient: o.Lenient, budget: budgetFor(len(body))}
+	*d = Decoder{body: body, limit: len(body), lenient: o.Lenient, budget: budgetFor(len(body)), search: d.search}
 	if bytes.HasPrefix(body, []byte("\xef\xbb\xbf")) {
 		d.notes.ByteOrderMark = true
 		d.pos = 3
@@ -189,7 +190,8 @@ func (d *Decoder) finish(e *Event) bool {
 		return true
 	}
 	if s == inArray && d.prev == nothing { // only a bracket: there must be something to hand on
-		return d.region(e, d.opening, trimmed(d.body, d.opening), len(d.body), Truncated)
+		end := trimmed(d.body, d.opening)
+		return d.region(e, d.opening, end, end, Truncated)
 	}
 	d.notes.ExtraCommas += d.commas
 	d.notes.Unclosed = s == inArray
@@ -206,7 +208,7 @@ func (d *Decoder) closing(p int, e *Event) bool {
 	d.state = done
 	d.pos = len(d.body)
 	if rest < len(d.body) {
-		return d.region(e, rest, trimmed(d.body, rest), rest, TrailingData)
+		return d.region(e, rest, d.withoutSeparators(rest, len(d.body)), rest, TrailingData)
 	}
 	return false
 }

@@ -63,8 +63,8 @@ func TestBodies(t *testing.T) {
 		// Lost brackets, braces, quotes.
 		{`{"a":1},{"b":2}]`, []string{`unknown@0 {"a":1}`, `unknown@8 {"b":2}`, "trailing_data@15(15) ]"}, Notes{}},
 		{`x{"a":1},{"b":2}]`, []string{"bad_value@0(0) x", `unknown@1 {"a":1}`, `unknown@9 {"b":2}`}, Notes{}},
-		{`[{"a":1,{"b":2},{"c":3}]`, []string{`bad_structure@1(8) {"a":1`, `unknown@8 {"b":2}`, `unknown@16 {"c":3}`}, Notes{}},
-		{`[{"a":"1},{"b":2},{"c":3}]`, []string{`bad_structure@1(12) {"a":"1}`, `unknown@10 {"b":2}`, `unknown@18 {"c":3}`}, Notes{}},
+		{`[{"a":1,{"b":2},{"c":3}]`, []string{`truncated@1(7) {"a":1`, `unknown@8 {"b":2}`, `unknown@16 {"c":3}`}, Notes{}},
+		{`[{"a":"1},{"b":2},{"c":3}]`, []string{`truncated@1(9) {"a":"1}`, `unknown@10 {"b":2}`, `unknown@18 {"c":3}`}, Notes{}},
 		{`[{"z":0},"a":1},{"b":2}]`, []string{`unknown@1 {"z":0}`, `bad_structure@9(12) "a":1}`, `unknown@16 {"b":2}`}, Notes{}},
 		{`[{"a":1},]{"b":2},{"c":3}]`, []string{`unknown@1 {"a":1}`, `bad_structure@9(9) ]`, `unknown@10 {"b":2}`, `unknown@18 {"c":3}`}, Notes{}},
 		{`[{"a":{"l":[{"x":1},{"y":2}]},x},{"b":2}]`, []string{`bad_structure@1(30) {"a":{"l":[{"x":1},{"y":2}]},x}`, `unknown@33 {"b":2}`}, Notes{}},
@@ -74,6 +74,13 @@ func TestBodies(t *testing.T) {
 		{`0]`, []string{"not_object@0(0) 0"}, Notes{}},
 		{`0,{}`, []string{"not_object@0(0) 0", "unknown@2 {}"}, Notes{}},
 		{`[[{"a":1},{"b":2}]`, []string{"bad_structure@1(1) [", `unknown@2 {"a":1}`, `unknown@10 {"b":2}`}, Notes{}},
+
+		{`[{"name":"function","g":1},["x",{"name":"function","g":2},{"name":"function","g":3}]`, []string{`function@1 {"name":"function","g":1}`,
+			`bad_structure@27(27) ["x"`, `function@32 {"name":"function","g":2}`, `function@58 {"name":"function","g":3}`}, Notes{}},
+		{`[{"n":"a","rows":["k":1},{"k":2}],"x":1},{"n":"b"},{"n":"c"}]`, []string{`bad_structure@1(21) {"n":"a","rows":["k":1},{"k":2}],"x":1}`,
+			`unknown@41 {"n":"b"}`, `unknown@51 {"n":"c"}`}, Notes{}},
+		{`[{"logs":"x},{"g":"m2"}]`, []string{`truncated@1(12) {"logs":"x}`, `unknown@13 {"g":"m2"}`}, Notes{}},
+		{`[{"logs":"x}, ,{"g":"m2"}]`, []string{`truncated@1(14) {"logs":"x}, `, `unknown@15 {"g":"m2"}`}, Notes{}},
 
 		// The end.
 		{`[{"a":1}] x `, []string{`unknown@1 {"a":1}`, "trailing_data@10(10) x"}, Notes{}},
@@ -85,7 +92,7 @@ func TestBodies(t *testing.T) {
 		{`[{"a":1},{"b`, []string{`unknown@1 {"a":1}`, `truncated@9(12) {"b`}, Notes{Unclosed: true}},
 		{`[{"a":1},`, []string{`unknown@1 {"a":1}`}, Notes{ExtraCommas: 1, Unclosed: true}},
 		{`[{"a":1}`, []string{`unknown@1 {"a":1}`}, Notes{Unclosed: true}},
-		{` [ `, []string{"truncated@1(3) ["}, Notes{}},
+		{` [ `, []string{"truncated@1(2) ["}, Notes{}},
 		{`{`, []string{"truncated@0(1) {"}, Notes{}},
 		{`{"a":12`, []string{`truncated@0(7) {"a":12`}, Notes{}},
 	} {

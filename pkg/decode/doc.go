@@ -49,9 +49,12 @@
 // decides about offsets and reasons. Native calls are bounded to 64 KiB, for they cannot be preempted, and
 // get no fewer than 8 bytes (see skip_sonic.go).
 //
-// The end of a bad element is found by matching brackets, with an eye on the places where a neighbour must
-// begin (resync.go), so that a lost quote or brace costs its own element only. The bytes looked at for that
-// are bounded by a multiple of the body; when they are used up, the rest is one region.
+// Behind a bad element the body goes on where a run of good values begins that reaches the end of the array, or the
+// next bad element (search.go). So a lost or doubled quote, brace, bracket or any other byte costs its own element
+// only. An object inside a container that closes before the array does is a piece of the bad element and stays
+// in its region. One case cannot be told: an element cut off inside an array of objects, whose objects then look
+// like the elements that follow. They come out as events, because an event too many is better than one too few. The
+// bytes looked at are bounded by a multiple of the body; when they are used up, the rest is one region.
 //
 // The build tag nosonic leaves out sonic, purego also the assembly; so do other architectures, and sonic from Go 1.28
 // on.

@@ -35,8 +35,8 @@ func (e *Event) Raw() []byte {
 // Offset is where Raw starts in the body.
 func (e *Event) Offset() int { return int(e.at[raw].s) }
 
-// ErrorOffset is the offset in the body of the exact byte that is wrong; the length of the body (or
-// the end of the line) when something is missing there. -1 for a good event.
+// ErrorOffset is the offset in the body of the exact byte that is wrong. It lies in Raw, or right behind it
+// when something is missing there. -1 for a good event.
 func (e *Event) ErrorOffset() int {
 	if e.Reason == OK {
 		return -1

@@ -185,8 +185,8 @@ func FuzzNoNeighbourLost(f *testing.F) {
 	f.Add(uint64(5), byte(4), uint16(9), byte(2), byte('\\'))
 	f.Fuzz(func(t *testing.T, seed uint64, k byte, x uint16, mode, c byte) {
 		r := newRand(seed)
-		p := []profile{heavy, light, chinese}[seed%3]
-		els := p.elements(r, 3+r.IntN(9))
+		elements := append(shapes[:len(shapes):len(shapes)], shape{"chinese", chinese.elements})[seed%6].elements
+		els := elements(r, 3+r.IntN(9))
 		i := int(k) % len(els)
 		rest := append(append([][]byte{}, els[:i]...), els[i+1:]...)
 		els[i] = mutations[int(mode)%len(mutations)].do(bytes.Clone(els[i]), int(x)%len(els[i]), c)

@@ -61,7 +61,7 @@ func run(t testing.TB, body []byte, o Options) ([]item, Notes) {
 		if it.reason == OK && (it.raw[0] != '{' || it.raw[len(it.raw)-1] != '}') {
 			t.Fatalf("not an object: %v in %q", it, body)
 		}
-		if it.reason != OK && (it.errOff < it.offset || it.errOff > len(body)) {
+		if it.reason != OK && (it.errOff < it.offset || it.errOff > it.offset+len(it.raw)) {
 			t.Fatalf("error offset out of range: %v in %q", it, body)
 		}
 		separators += before[end:it.offset]

@@ -1,7 +1,5 @@
 package decode
 
-import "math/bits"
-
 // nesting is a stack of brackets that forgives mismatches: one bit per level, 1 = object. Levels above
 // MaxDepth are only counted.
 type nesting struct {
@@ -24,23 +22,11 @@ func (n *nesting) inObject() bool {
 	return l >= 0 && l < MaxDepth && n.objects[l>>6]>>(l&63)&1 == 1
 }
 
-// close closes the innermost open bracket of its kind and all inside it; nothing if there is none.
-func (n *nesting) close(object bool) {
-	if n.level > MaxDepth {
-		n.level--
-		return
+// close closes the innermost open bracket; false when that is of the other kind, as far as is known.
+func (n *nesting) close(object bool) bool {
+	if n.level == 0 || n.level <= MaxDepth && n.inObject() != object {
+		return false
 	}
-	for l := n.level; l > 0; {
-		w := (l - 1) >> 6
-		x := n.objects[w]
-		if !object {
-			x = ^x
-		}
-		x &= ^uint64(0) >> (63 - (l-1)&63)
-		if x != 0 {
-			n.level = w<<6 + bits.Len64(x) - 1
-			return
-		}
-		l = w << 6
-	}
+	n.level--
+	return true
 }

@@ -9,7 +9,7 @@ const (
 	BadStructure        // a comma, colon, quote or bracket is missing, or one is there that must not be
 	BadString           // a raw control byte or an illegal escape in a string (strict only)
 	BadValue            // not a value: a bare word, a malformed number or literal
-	Truncated           // the body (or the line) ends inside the element
+	Truncated           // the element is cut off: by the end of the body or of the line, or by its neighbour
 	NotObject           // a JSON value, but not an object
 	TrailingData        // something follows the end of the array or of the object
 	InvalidUTF8         // a string is not UTF-8 (strict only)

@@ -9,11 +9,13 @@ import (
 	"testing"
 )
 
-// mutations of one element; x is a place in it.
-var mutations = []struct {
+type mutation struct {
 	name string
-	do   func(el []byte, x int, c byte) []byte
-}{
+	do   func(el []byte, x int, c byte) []byte // x is a place in el
+}
+
+// mutations of one element.
+var mutations = []mutation{
 	{"replace", func(el []byte, x int, c byte) []byte { el[x] = c; return el }},
 	{"delete", func(el []byte, x int, _ byte) []byte { return append(el[:x], el[x+1:]...) }},
 	{"insert", func(el []byte, x int, c byte) []byte {
@@ -130,7 +132,7 @@ func TestTruncationAtEveryByte(t *testing.T) {
 			}
 			if rest := n - at; n == 1 || rest > 0 {
 				last := items[len(items)-1]
-				if len(items) != whole+1 || last.reason != Truncated || last.errOff != n {
+				if len(items) != whole+1 || last.reason != Truncated || last.errOff != last.offset+len(last.raw) {
 					t.Fatalf("cut at %d: %v", n, lines(items))
 				}
 			} else if n > 0 && !notes.Unclosed {
@@ -138,6 +140,26 @@ func TestTruncationAtEveryByte(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A string that does not end keeps every byte: what would separate elements elsewhere is its content.
+func TestOpenStringKeepsItsBytes(t *testing.T) {
+	for _, c := range []struct{ body, want string }{
+		{"[{\"logs\":\"hello, \t", "{\"logs\":\"hello, \t"},
+		{`{"logs":"hello, `, `{"logs":"hello, `},
+		{`[{"logs":"hello,,`, `{"logs":"hello,,`},
+		{"[{\"logs\":\"hello,\n \n", "{\"logs\":\"hello,\n \n"},
+		{`[{}] "hello, `, `"hello, `},
+		{`[{},"hello, `, `"hello, `},
+		{`[{"logs":"hello, ]`, `{"logs":"hello, `},
+	} {
+		for _, o := range []Options{{}, {Lenient: true}} {
+			items, _ := run(t, []byte(c.body), o)
+			if last := items[len(items)-1]; last.raw != c.want {
+				t.Errorf("%q: dead letter %q, want %q", c.body, last.raw, c.want)
+			}
+		}
+	}
 }
 
 // Whatever a bad line holds, the lines around it do not suffer.
@@ -156,35 +178,76 @@ func TestBadLineCostsOnlyItself(t *testing.T) {
 	}
 }
 
+// hostile are bodies of about n bytes that are made to be expensive.
+func hostile(n int) map[string]string {
+	fill := func(begin, part string) string { return begin + strings.Repeat(part, n/len(part)) }
+	return map[string]string{
+		"brackets":           fill("", "["),
+		"braces":             fill("[", `{"`),
+		"bad objects":        fill("[", `{"name":x},`),
+		"unclosed objects":   fill("[", `,{"name":"function","a":{`),
+		"unclosed arrays":    fill("[", `{"x":[1,`),
+		"quotes":             fill("[", `,{"name":"a""`),
+		"nested":             fill(`[{"name":"function","x":`, "["),
+		"mismatched":         "[" + strings.Repeat(`{`, 600) + fill("", "]"),
+		"commas":             fill("[", ","),
+		"blanks":             fill("[", " ") + "x",
+		"blank borders":      fill(`[{"a`, `"    {`),
+		"colons":             fill("[", `:{`),
+		"backslashes":        fill(`[{"a":"`, `\`),
+		"backslashed quotes": fill(`[{"a":"`, `\\\"`),
+		"stray brackets":     fill("[", `{}]`) + "x]",
+		"good after stray":   fill("[", `{}]{"a":1},`) + "]",
+		"lost quotes":        fill("[", `{"a":"},{"b":1},`) + "]",
+		"headless":           fill("[", `"a":1},`) + "]",
+		"digits":             fill(`[{"a":`, "0") + "}]",
+		"digits, bad":        fill(`[{"a":`, "11111111x") + "}]",
+		"invalid":            fill("", "\xff"),
+		"zeros":              fill("", "\x00"),
+		// Runs in many levels at once, each given up only far behind.
+		"runs in runs":       fill("[", `{"a":[{"a":1},{"a":1},`),
+		"events in events":   fill("[", `{"name":"function","a":[1,{"name":"function"},`),
+		"events, then deep":  fill("[{x},", `{"name":"function","a":[`+strings.Repeat("[", 400)+`1,{"name":"function"},`),
+		"long run, rejected": "[{x}," + strings.Repeat(`{"x"}:1},`, n/20) + strings.Repeat(`{},`, n/6) + "{}]}]",
+		"two readings":       fill("[x", `,{"a":"},{","b":"},{"},{"c":"},{":x},`),
+		"no quotes":          fill("[", `{},x,`) + "]",
+		"closed, then run":   "[" + strings.Repeat(`{x},`, n/8) + strings.Repeat(`{},`, n/6) + "]]",
+		"other reading":      `[{"a` + strings.Repeat(`,{":":x},{`, n/20) + strings.Repeat(`,{}`, n/6) + "}",
+	}
+}
+
 // Bodies made to be expensive. run checks the budget; what counts here is that it holds.
 func TestHostileBodies(t *testing.T) {
-	for name, body := range map[string]string{
-		"brackets":         strings.Repeat("[", 1<<14),
-		"braces":           "[" + strings.Repeat(`{"`, 1<<10),
-		"bad objects":      "[" + strings.Repeat(`{"name":x},`, 1<<11),
-		"unclosed objects": "[" + strings.Repeat(`,{"name":"function","a":{`, 1<<10),
-		"unclosed arrays":  "[" + strings.Repeat(`{"x":[1,`, 1<<11),
-		"quotes":           "[" + strings.Repeat(`,{"name":"a""`, 1<<10),
-		"nested":           `[{"name":"function","x":` + strings.Repeat("[", 1<<14),
-		"mismatched":       "[" + strings.Repeat(`{`, 600) + strings.Repeat("]", 1<<14),
-		"commas":           "[" + strings.Repeat(",", 1<<14),
-		"blanks":           "[" + strings.Repeat(" ", 1<<14) + "x",
-		"blank borders":    `[{"a` + strings.Repeat(`"    {`, 1<<12),
-		"colons":           "[" + strings.Repeat(`:{`, 1<<10),
-		"backslashes":      `[{"a":"` + strings.Repeat(`\`, 1<<11),
-		"stray brackets":   "[" + strings.Repeat(`{}]`, 1<<11) + "x]",
-		"good after stray": "[" + strings.Repeat(`{}]{"a":1},`, 1<<10) + "]",
-		"lost quotes":      "[" + strings.Repeat(`{"a":"},{"b":1},`, 1<<10) + "]",
-		"headless":         "[" + strings.Repeat(`"a":1},`, 1<<11) + "]",
-		"digits":           `[{"a":` + strings.Repeat("0", 1<<14) + "}]",
-		"invalid":          strings.Repeat("\xff", 1<<14),
-		"zeros":            strings.Repeat("\x00", 1<<14),
-	} {
+	for name, body := range hostile(1 << 14) {
 		t.Run(name, func(t *testing.T) {
 			for _, o := range []Options{{}, {Lenient: true}, {NDJSON: true}} {
 				run(t, []byte(body), o)
 			}
 		})
+	}
+}
+
+// BenchmarkHostile shows that the time is linear: ns/B does not grow with the body.
+func BenchmarkHostile(b *testing.B) {
+	for _, size := range []int{64 << 10, 512 << 10, 4 << 20} {
+		for name, text := range hostile(size) {
+			body := []byte(text)
+			b.Run(fmt.Sprintf("%s/%dK", name, size>>10), func(b *testing.B) {
+				b.SetBytes(int64(len(body)))
+				var d Decoder
+				var e Event
+				regions := 0
+				for b.Loop() {
+					regions = 0
+					d.Reset(body, Options{})
+					for d.Next(&e) {
+						regions++
+					}
+				}
+				b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(len(body)), "ns/B")
+				b.ReportMetric(float64(d.budget)/float64(len(body)), "left/B")
+			})
+		}
 	}
 }
 
