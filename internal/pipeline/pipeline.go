@@ -179,12 +179,23 @@ func (p *Pipeline) Stop(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// Ready is nil when deliveries are taken and can be passed on now, else the reason why not.
+// Ready is nil when a delivery that comes now would be answered 200, as far as can be told, else the reason why not.
 func (p *Pipeline) Ready() error {
 	if p.draining.Load() {
 		return errors.New("draining")
 	}
-	return p.sink.Ready()
+	err := p.sink.Ready()
+	if errors.Is(err, sink.ErrNoRoom) && !p.cfg.Listen.WaitForAck && p.gateHasRoom() {
+		return nil // it waits decoded or not: its answer does not wait with it
+	}
+	return err
+}
+
+// gateHasRoom reports whether a body of the largest size would be admitted at once.
+func (p *Pipeline) gateHasRoom() bool {
+	items, used := p.room.InUse()
+	maxItems, limit := p.room.Limits()
+	return p.room.Waiting() == 0 && items < maxItems && used+body.Charge(p.cfg.Listen.MaxBodyBytes) <= limit
 }
 
 // Ledger is the account of every event. It adds up at every instant: an event is admitted when the sink takes

@@ -71,6 +71,8 @@ func (f *fake) Close(ctx context.Context) error {
 
 func (f *fake) Ready() error { return nil }
 
+func (f *fake) Delivery() sink.Delivery { return sink.Delivery{} }
+
 func (f *fake) Stats() sink.Stats {
 	f.mu.Lock()
 	defer f.mu.Unlock()

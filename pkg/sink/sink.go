@@ -14,6 +14,9 @@ import (
 // ErrClosed is returned by Append and DeadLetter after Close has begun. Nothing was taken.
 var ErrClosed = errors.New("sink: closed")
 
+// ErrNoRoom is wrapped by Ready when appends wait for room.
+var ErrNoRoom = errors.New("appends wait")
+
 // DroppedShutdown is the reason of events that could not be delivered before the process had to end.
 const DroppedShutdown = "shutdown"
 
@@ -72,8 +75,13 @@ type Sink interface {
 	// "shutdown". Close is idempotent.
 	Close(ctx context.Context) error
 
-	// Ready is nil when the sink can deliver now, else the reason why not.
+	// Ready is nil when the source of a record that is appended now will hear that it is safe, as far as can be
+	// told; else the reason why not, in words for an operator. An error that wraps ErrNoRoom says that appends
+	// wait for room.
 	Ready() error
+
+	// Delivery says whether events reach the destination, and what is in the way.
+	Delivery() Delivery
 
 	// Stats are counts of events since the start, all of one instant: the terms add up at every moment.
 	Stats() Stats

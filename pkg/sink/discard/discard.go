@@ -5,6 +5,7 @@ package discard
 
 import (
 	"context"
+	"fmt"
 	"sync/atomic"
 
 	"functiongraph-ingest/pkg/sink"
@@ -50,6 +51,13 @@ func (s *Sink) Close(context.Context) error { return nil }
 
 // Ready implements sink.Sink.
 func (s *Sink) Ready() error { return s.err }
+
+// Delivery implements sink.Sink.
+func (s *Sink) Delivery() sink.Delivery {
+	return sink.Delivery{State: sink.Failed, Trouble: sink.Trouble{
+		Kind: s.reason, Reason: "every event is dropped and counted", Remedy: "correct the settings (ingest check)", Error: fmt.Sprint(s.err),
+	}}
+}
 
 // Stats implements sink.Sink.
 func (s *Sink) Stats() sink.Stats {

@@ -15,7 +15,7 @@ func (s *Sink) Append(ctx context.Context, recs []sink.Record, ack sink.Ack) (in
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.stir()
-	counted := 0
+	counted, waited := 0, false
 	// The lane of the record before. Events of one invocation come together: an equal key needs no hash. It
 	// goes to the same lane for certain, because the lock was held since then.
 	var l *lane
@@ -35,6 +35,10 @@ func (s *Sink) Append(ctx context.Context, recs []sink.Record, ack sink.Ack) (in
 			if err := s.awaitRoom(ctx); err != nil {
 				return i, err
 			}
+			waited = true
+		}
+		if waited && l != nil {
+			s.reporter.stalled, waited = time.Time{}, false
 		}
 	}
 	s.count.admit(len(recs) - counted)
@@ -49,6 +53,10 @@ func (s *Sink) awaitRoom(ctx context.Context) error {
 	s.relieve()
 	room := s.room
 	s.waiting++
+	if s.reporter.stalled.IsZero() && len(s.main.lanes) > 0 { // else it is Kafka that is missing, not room
+		s.reporter.stalled = time.Now()
+		s.watch()
+	}
 	patience, stop := s.patience()
 	s.mu.Unlock()
 	var err error
@@ -61,7 +69,9 @@ func (s *Sink) awaitRoom(ctx context.Context) error {
 	}
 	stop()
 	s.mu.Lock()
-	s.waiting--
+	if s.waiting--; s.waiting == 0 && err != nil {
+		s.reporter.stalled = time.Time{}
+	}
 	if s.closed {
 		err = sink.ErrClosed
 	}

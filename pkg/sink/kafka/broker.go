@@ -7,12 +7,13 @@ import (
 
 // broker is one broker that leads some of our lanes, with its workers.
 type broker struct {
-	s     *Sink
-	id    int32
-	lanes []*lane       // that it leads; guarded by Sink.mu like all below
-	next  int           // lane to start the next collection at, so that a full request is fair
-	wake  chan struct{} // "look again"
-	turn  slot          // held by the worker that collects or waits for something to collect
+	s       *Sink
+	id      int32
+	lanes   []*lane // that it leads; guarded by Sink.mu like all below
+	workers []*worker
+	next    int           // lane to start the next collection at, so that a full request is fair
+	wake    chan struct{} // "look again"
+	turn    slot          // held by the worker that collects or waits for something to collect
 
 	parked bool      // the worker whose turn it is sleeps
 	wakeAt time.Time // when it wakes by itself; zero: only when signalled
@@ -26,6 +27,7 @@ func (s *Sink) broker(id int32) *broker {
 		s.brokers[id] = b
 		for range requestsPerBroker {
 			w := newWorker(b)
+			b.workers = append(b.workers, w)
 			s.tasks.Go(w.run)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"strconv"
+	"time"
 
 	"functiongraph-ingest/pkg/sink"
 	"functiongraph-ingest/pkg/sink/kafka/recordbatch"
@@ -73,6 +74,7 @@ func (s *Sink) takeDead(ctx context.Context, r *sink.Record, ack sink.Ack, event
 		case !s.deadFull():
 			if s.placeDead(r, size, ack, events) {
 				s.count.admit(events)
+				s.reporter.stalled = time.Time{}
 				return 0, nil
 			}
 		case s.deadMaySpill():

@@ -166,7 +166,7 @@ func (s *Sink) framed(b *batch, pos uint64, g *group) {
 func (s *Sink) wrote(err error) {
 	p := &s.spooler
 	was := p.err
-	if p.err = err; err == nil {
+	if s.diskFails(err); err == nil {
 		if was != nil {
 			s.madeRoom() // those who wait may press again
 		}

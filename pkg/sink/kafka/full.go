@@ -11,6 +11,16 @@ import (
 
 func isFull(err error) bool { return errors.Is(err, ErrSpoolFull) }
 
+// diskFails notes why the spool takes nothing; nil: it does. s.mu is held.
+func (s *Sink) diskFails(err error) {
+	p := &s.spooler
+	if (err == nil) != (p.err == nil) || isFull(err) != isFull(p.err) {
+		s.stirReporter()
+		s.reporter.diskAt = time.Now()
+	}
+	p.err = err
+}
+
 func (f SpoolFull) String() string { return [...]string{"block", "drop-oldest", "drop-newest"}[f] }
 
 // loss is what was dropped because there was no room, and has not been reported yet.

@@ -70,8 +70,10 @@ type lane struct {
 
 	stamps stamps
 
-	failures int
-	retryAt  time.Time
+	failures  int
+	retryAt   time.Time
+	trouble   trouble // why the last request with its batch failed; kind 0: it did not
+	troubleAt time.Time
 }
 
 // topic is one topic's lanes.
@@ -91,9 +93,10 @@ type topic struct {
 	halves  int64   // the part of private that came out of splits
 	batches int     // unsettled, open ones included
 
-	err      error // why it cannot be used now
-	unusable bool  // err is not going to go away by itself
-	refusals int   // answers in a row that someone must act
+	err       error // why it cannot be used now
+	createErr error // why it could not be created
+	unusable  bool  // err is not going to go away by itself
+	refusals  int   // answers in a row that someone must act
 	// createTime: the topic keeps the records' own timestamps, so the answer to an append carries no append
 	// time. An answer with one then tells that the broker had the batch already.
 	createTime bool

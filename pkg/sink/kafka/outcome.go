@@ -11,12 +11,24 @@ import (
 // resolve applies the answer, or the error in place of it, to every batch of the request.
 func (w *worker) resolve(res *produce.Response, err error) {
 	s := w.s
+	now := time.Now()
+	var lost trouble // in place of the answer
+	if err != nil {
+		lost = s.sendTrouble(err, w.b.id)
+	}
 	s.mu.Lock()
+	if res != nil && res.ThrottleTimeMs > 0 {
+		s.reporter.throttledAt = now
+	}
+	if s.reporter.quiet {
+		s.stirReporter()
+	}
 	for i := range w.entries {
 		e := &w.entries[i]
 		e.lane.busy = false
 		if err != nil {
 			e.batch.maybeWritten = true
+			e.lane.inTroubleNow(lost)
 			s.failed(e, classOfError(err), 0, err.Error())
 			continue
 		}
@@ -34,11 +46,18 @@ func (w *worker) resolve(res *produce.Response, err error) {
 			s.alarm("unknown code", "the broker answers with an error code that this version does not know; retrying", "code", p.ErrorCode)
 		}
 		if c == classOK {
+			if !e.lane.topic.dead {
+				s.reporter.ackedAt = now
+			}
+			e.lane.outOfTrouble()
 			w.out = s.succeeded(e, p, w.out)
 			continue
 		}
 		if !beforeAppend(p.ErrorCode) {
 			e.batch.maybeWritten = true
+		}
+		if c != classSplit && c != classDeadLetter {
+			e.lane.inTroubleNow(s.codeTrouble(e.lane.topic, p.ErrorCode, p.ErrorMessage))
 		}
 		s.failed(e, c, p.ErrorCode, p.ErrorMessage)
 	}
@@ -144,13 +163,8 @@ func (s *Sink) failed(e *entry, c class, code int16, msg string) {
 		if l.topic.refusals++; l.topic.dead {
 			s.madeRoom() // dead letters that wait can be dropped now
 		}
-		s.alarm("config/"+l.topic.name, "the cluster refuses what is sent and someone must act; keeping it and trying on",
-			"topic", l.topic.name, "error", codeName(code), "message", msg)
-	case classRefresh, classRetry:
-		if c == classRefresh {
-			s.wantRefresh()
-		}
-		s.alarm("retry/"+l.topic.name, "sending again", "topic", l.topic.name, "partition", l.partition, "error", code, "message", msg)
+	case classRefresh:
+		s.wantRefresh()
 	}
 	l.busy = false
 	if pause > 0 {

@@ -55,10 +55,10 @@ type Sink struct {
 	free     []*batch
 	alarms   map[string]time.Time
 	expiry   time.Duration // how long brokers remember a producer
-	state    error         // what the steward found last; nil: fine
 	unsafe   bool          // no producer ids (PreferIdempotence and refused)
 	instance int           // hash of Config.Instance for KeylessInstance
 	spooler  spooler
+	reporter reporter
 	replay   replay
 	started  time.Time
 
@@ -101,8 +101,9 @@ func New(cfg Config, deps Deps) (*Sink, error) {
 		kick:    make(chan struct{}, 1), room: make(chan struct{}), drained: make(chan struct{}),
 		count: account{dropped: map[string]int64{}}, alarms: map[string]time.Time{},
 		clock:  thawClock{epoch: time.Now()},
-		expiry: 24 * time.Hour, state: errors.New("connecting"), started: time.Now(),
+		expiry: 24 * time.Hour, started: time.Now(),
 	}
+	s.reporter.kick, s.reporter.timer = make(chan struct{}, 1), time.NewTimer(time.Hour)
 	if cfg.Codec == recordbatch.None {
 		s.pool.SumEarly()
 	}
@@ -121,6 +122,7 @@ func New(cfg Config, deps Deps) (*Sink, error) {
 	}
 	s.want.producer = true
 	s.tasks.Go(s.steward)
+	s.tasks.Go(s.report)
 	if deps.OpenSpool != nil {
 		s.tasks.Go(s.runSpooler)
 	}
@@ -175,6 +177,7 @@ func (s *Sink) Close(ctx context.Context) error {
 	}
 	s.cancel()
 	s.tasks.Wait()
+	s.lastWord()
 	s.client.refresh() // drops idle connections and kafka-go's own goroutine
 	return errors.Join(err, s.leave())
 }
@@ -256,33 +259,6 @@ func (s *Sink) checkDrained() {
 // holdsFrames says whether the spool holds back what is in it, or may hold. s.mu is held.
 func (s *Sink) holdsFrames() bool {
 	return s.spooler.holding && (s.spooler.sp == nil || s.count.spooled > 0)
-}
-
-// Ready implements sink.Sink: every partition of the topic has a leader and a producer id is held.
-func (s *Sink) Ready() error {
-	s.stir() // whoever asks again shall hear of the cluster as it is now
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.readyLocked()
-}
-
-func (s *Sink) readyLocked() error {
-	switch {
-	case s.closed:
-		return sink.ErrClosed
-	case s.spooler.holding && s.spooler.sp == nil:
-		return errors.Join(errors.New("the spool is being read"), s.spooler.err)
-	case s.main.err != nil:
-		return s.main.err
-	case s.state != nil:
-		return s.state
-	}
-	for _, l := range s.main.lanes {
-		if l.broker == nil {
-			return &leaderlessError{s.main.name, l.partition}
-		}
-	}
-	return nil
 }
 
 // Metrics are the sink's own figures, all since the start but for the gauges at the end.

@@ -130,7 +130,8 @@ func (s *Sink) roomOnDisk() {
 	if !isFull(p.err) {
 		return
 	}
-	p.err, p.fullAt = nil, time.Now() // the next write tells; while nobody tries, nothing would
+	s.diskFails(nil)
+	p.fullAt = time.Now() // the next write tells; while nobody tries, nothing would
 	s.madeRoom()
 	wake(p.kick)
 }
@@ -159,7 +160,7 @@ func (s *Sink) noteState() (at time.Time) {
 	if state == p.state {
 		return at
 	}
-	args := []any{"was", p.state.String(), "spooled", s.count.spooled, "kafka", reason(s.readyLocked())}
+	args := []any{"was", p.state.String(), "spooled", s.count.spooled, "kafka", reason(s.kafkaLocked())}
 	p.state = state
 	switch state {
 	case SpoolIdle:
@@ -170,10 +171,6 @@ func (s *Sink) noteState() (at time.Time) {
 			break
 		}
 		s.log.Warn("Kafka is behind: what does not fit into memory goes to the spool", args...)
-	case SpoolIsFull:
-		s.log.Error("the spool is full (--spool-max, --spool-keep-free)", append(args, "error", p.err, "policy", s.cfg.SpoolFull.String())...)
-	case SpoolFailed:
-		s.log.Error("the spool cannot be written", append(args, "error", p.err)...)
 	}
 	return at
 }

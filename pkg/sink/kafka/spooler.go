@@ -207,9 +207,10 @@ func (s *Sink) openSpool() bool {
 			s.mu.Unlock()
 			return true
 		}
-		s.spooler.err = err
+		s.diskFails(err)
+		s.spooler.state = SpoolFailed
+		s.spooler.retryAt = time.Now().Add(spoolRetry)
 		goOn := !errors.Is(err, ErrSpoolBusy) || time.Since(s.started) > busyPatience
-		s.alarm("spool open", "the spool cannot be opened; going on without, and trying again", "error", err)
 		s.mu.Unlock()
 		// A process that has it may be about to end. When it stays, it may keep the spool.
 		if goOn {
@@ -223,7 +224,8 @@ func (s *Sink) openSpool() bool {
 // takeOver gives an open spool to the lanes. s.mu is held.
 func (s *Sink) takeOver(sp Spool) {
 	p := &s.spooler
-	p.sp, p.err = sp, nil
+	p.sp = sp
+	s.diskFails(nil)
 	st := sp.Stats()
 	s.count.recovered = st.Recovered
 	s.count.spooled += st.Recovered - st.Quarantined

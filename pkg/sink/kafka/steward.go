@@ -11,15 +11,6 @@ import (
 
 var errNoSetAside = errors.New("no spool directory")
 
-type leaderlessError struct {
-	topic     string
-	partition int32
-}
-
-func (e *leaderlessError) Error() string {
-	return fmt.Sprintf("topic %q: partition %d has no leader", e.topic, e.partition)
-}
-
 // wants is what the rest of the sink asks of the steward.
 type wants struct {
 	refresh   bool // the cached leaders are wrong
@@ -89,7 +80,11 @@ func (s *Sink) steward() {
 			continue
 		}
 		failed++
-		if wait, rest := s.failedPause(failed, err); !rest {
+		wait, rest := s.failedPause(failed, err)
+		s.mu.Lock()
+		s.reporter.nextLook = time.Now().Add(wait)
+		s.mu.Unlock()
+		if !rest {
 			s.sleepOrKick(wait)
 		} else if s.rest(wait) {
 			failed = 0
@@ -99,10 +94,10 @@ func (s *Sink) steward() {
 
 // tend does one round; an error says that something is still missing.
 func (s *Sink) tend() error {
+	s.looking()
 	now, err := s.client.metadata(s.ctx)
 	if err != nil {
-		err = fmt.Errorf("no broker of %v answers: %w", s.cfg.Brokers, err)
-		s.setState(err)
+		s.looked(err)
 		s.mu.Lock()
 		s.want.refresh = true // kafka-go keeps a failed first look for its whole TTL
 		s.mu.Unlock()
@@ -122,7 +117,7 @@ func (s *Sink) tend() error {
 	errs := []error{mainErr}
 	if errors.Is(mainErr, kafkago.UnknownTopicOrPartition) && s.cfg.CreateTopic {
 		if err := s.client.createTopic(s.ctx, s.main.name, s.cfg.TopicPartitions); err != nil {
-			errs = append(errs, fmt.Errorf("topic %q cannot be created: %w", s.main.name, err))
+			errs = []error{inTrouble(createRefused, s.main.name, err)}
 		}
 	}
 	if needProducer {
@@ -132,7 +127,7 @@ func (s *Sink) tend() error {
 		s.makeDeadTopic()
 	}
 	err = errors.Join(errs...)
-	s.setState(err)
+	s.looked(err)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err == nil && (s.want.refresh || makeDead) {
@@ -151,7 +146,7 @@ func (s *Sink) apply(t *topic, l leaders) {
 		if l.err == nil {
 			l.err = kafkago.UnknownTopicOrPartition
 		}
-		t.err = fmt.Errorf("topic %q: %w", t.name, l.err)
+		t.err = s.topicError(t, l.err)
 		if classOfError(l.err) == classConfig {
 			t.unusable = true
 			s.madeRoom() // dead letters that wait can be dropped now
@@ -176,7 +171,7 @@ func (s *Sink) apply(t *topic, l leaders) {
 	case n > len(t.lanes):
 		t.grow = n // taken into use by the next append
 	case n < len(t.lanes):
-		t.err = fmt.Errorf("topic %q has %d partitions now and had %d: it was made anew; what lies in the others waits for them", t.name, n, len(t.lanes))
+		t.err = inTrouble(topicRemade, t.name, fmt.Errorf("it has %d partitions now and had %d; what lies in the others waits for them", n, len(t.lanes)))
 	}
 	t.leaders = l.brokers
 	s.assign(t)
@@ -222,17 +217,19 @@ func (s *Sink) missing(t *topic) {
 
 // assign gives every lane to its leader. s.mu is held.
 func (s *Sink) assign(t *topic) {
+	missing := 0
 	for _, ln := range t.lanes {
 		var b *broker
 		if int(ln.partition) < len(t.leaders) && t.leaders[ln.partition] >= 0 {
 			b = s.broker(t.leaders[ln.partition])
 		} else {
 			s.missing(t)
-			if t.err == nil {
-				t.err = &leaderlessError{t.name, ln.partition}
-			}
+			missing++
 		}
 		s.lead(ln, b)
+	}
+	if missing > 0 && t.err == nil {
+		t.err = leaderlessError(t.name, missing, len(t.lanes))
 	}
 	if t.lanes[t.sticky].broker == nil {
 		t.advanceSticky()
@@ -277,7 +274,7 @@ func (s *Sink) newProducer() error {
 	}
 	if err != nil && !(refused && s.cfg.PreferIdempotence) {
 		if refused {
-			err = fmt.Errorf("the cluster refuses a producer id (%w): grant IDEMPOTENT_WRITE or WRITE, or set --idempotence=prefer to go on without", err)
+			err = inTrouble(producerDenied, "", err)
 		} else {
 			err = fmt.Errorf("no producer id yet: %w", err)
 		}
@@ -331,32 +328,18 @@ func (s *Sink) makeDeadTopic() {
 	err := s.client.createTopic(s.ctx, s.dead.name, s.cfg.TopicPartitions)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.dead.createErr = err
+	s.stirReporter()
 	var code kafkago.Error
 	switch {
 	case err == nil:
 	case errors.As(err, &code) && !code.Temporary():
 		s.dead.unusable = true
 		s.want.deadAgain = time.Now().Add(deadTopicEvery)
-		s.alarm("dead topic", "the dead-letter topic is missing and may not be created; some dead letters wait in memory, others are dropped", "topic", s.dead.name, "error", err)
 		s.madeRoom()
 	default: // the cluster is in trouble: that passes
 		s.want.deadAgain = time.Now().Add(refreshEvery)
-		s.alarm("dead topic/retry", "the dead-letter topic is missing and cannot be created now; trying again", "topic", s.dead.name, "error", err)
 	}
-}
-
-// setState notes what is wrong and logs when that changes.
-func (s *Sink) setState(err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if (err == nil) != (s.state == nil) {
-		if err == nil {
-			s.log.Info("kafka is ready", "topic", s.main.name, "partitions", len(s.main.lanes), "idempotent", !s.unsafe)
-		} else {
-			s.log.Warn("kafka is not ready", "error", err)
-		}
-	}
-	s.state = err
 }
 
 // pause sleeps for d; false: the sink ends.

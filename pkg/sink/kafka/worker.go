@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 
 	"github.com/segmentio/kafka-go/protocol"
@@ -26,6 +27,7 @@ type worker struct {
 	notes   []SpoolSent
 	req     *rawproduce.Request
 	out     []settled
+	sentAt  atomic.Int64 // when the request that waits for its answer was sent, since Sink.clock.epoch; 0: none waits
 }
 
 // entry is one lane's batch in the request.
@@ -58,7 +60,10 @@ func (w *worker) run() {
 			continue // nothing could be read back
 		}
 		start := time.Now()
+		w.sentAt.Store(int64(start.Sub(w.s.clock.epoch)))
+		w.s.watch()
 		res, err := w.exchange()
+		w.sentAt.Store(0)
 		w.s.requestNanos.Add(int64(time.Since(start)))
 		w.resolve(res, err)
 	}

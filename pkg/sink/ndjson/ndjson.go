@@ -139,6 +139,18 @@ func (s *Sink) Ready() error {
 	return s.failure
 }
 
+// Delivery implements sink.Sink.
+func (s *Sink) Delivery() sink.Delivery {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.failure == nil {
+		return sink.Delivery{State: sink.Idle}
+	}
+	return sink.Delivery{State: sink.Failed, Trouble: sink.Trouble{
+		Kind: "write_error", Reason: "the output cannot be written: events are dropped", Remedy: "restart with another --output", Error: s.failure.Error(),
+	}}
+}
+
 // Stats implements sink.Sink. What a write error took is dropped with reason "write_error".
 func (s *Sink) Stats() sink.Stats {
 	s.mu.Lock()

@@ -1,0 +1,417 @@
+package kafka
+
+import (
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"functiongraph-ingest/pkg/sink"
+)
+
+// reporter is what the sink knows about its own delivery: findings of the metadata loop, of requests and of the
+// spool go in, the state and log lines come out. Sink.mu guards it, except kick, timer and armed.
+//
+// One goroutine feeds the state machine. It sleeps while all is well and nothing is under way. A request arms its
+// timer; a finding that changes rings its bell.
+type reporter struct {
+	machine
+	dead, disk spell
+
+	reached  bool      // the topic could be used once
+	found    trouble   // by the last look at the cluster
+	foundAt  time.Time // when the looks began to fail
+	asking   time.Time // since when the look that is under way lasts; zero: none is
+	nextLook time.Time
+	ackedAt  time.Time // the last batch that was acknowledged
+	quiet    bool      // the trouble is that there is no answer: the next one changes that
+	stalled  time.Time // since when appends find no room; zero: they do
+	diskAt   time.Time // since when the spool fails; zero: it does not
+	// throttledAt is when the cluster last said that it throttles this client.
+	throttledAt time.Time
+
+	kick  chan struct{}
+	timer *time.Timer
+	armed atomic.Bool
+}
+
+// watch makes sure that somebody looks whether a request that is sent now gets its answer. It costs one load while
+// requests follow each other.
+func (s *Sink) watch() {
+	if r := &s.reporter; !r.armed.Load() && r.armed.CompareAndSwap(false, true) {
+		r.timer.Reset(warnAfter)
+	}
+}
+
+// report runs the state machine until the sink ends.
+func (s *Sink) report() {
+	r := &s.reporter
+	defer r.timer.Stop()
+	var due time.Time
+	for {
+		byTimer := false
+		select {
+		case <-r.kick:
+		case <-r.timer.C:
+			byTimer = true
+		case <-s.ctx.Done():
+			return
+		}
+		r.armed.Store(false)
+		now := time.Now()
+		if byTimer && !due.IsZero() && now.Sub(due) > frozen {
+			// The process stood still. What looks like a long silence is not: the next look tells.
+			due = now.Add(changeAfter)
+		} else {
+			due = s.step(now)
+		}
+		due = soonest(due, s.silentFrom(now))
+		if !due.IsZero() {
+			r.armed.Store(true)
+			r.timer.Reset(time.Until(due))
+		}
+	}
+}
+
+// step feeds the machines and logs what they say. It returns when to look again; zero: when something changes.
+func (s *Sink) step(now time.Time) (again time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r := &s.reporter
+	f := s.factsLocked(now)
+	r.quiet = f.quiet
+	n, again := r.machine.step(now, &f)
+	s.tell(n, "events do not reach Kafka", "events reach Kafka", s.effect())
+	d := s.deadFactsLocked(now)
+	n, at := r.dead.step(now, &d)
+	again = soonest(again, at)
+	s.tell(n, "dead letters do not reach their topic", "dead letters reach their topic",
+		"good events go on; dead letters wait, and are dropped when their share of memory and disk is full")
+	k := s.diskFactsLocked()
+	n, at = r.disk.step(now, &k)
+	again = soonest(again, at)
+	s.tell(n, "the spool cannot be used", "the spool can be used", s.effectWithoutDisk(k.trouble.kind))
+	return again
+}
+
+// tell logs a note; nil: nothing.
+func (s *Sink) tell(n *note, bad, good, effect string) {
+	if n == nil {
+		return
+	}
+	if n.over {
+		s.log.Info(good+" again", "after", round(n.took), "waited", n.waiting, "was", kinds[n.trouble.kind].word)
+		return
+	}
+	if n.partial {
+		bad = "some " + bad
+	}
+	args := []any{"reason", n.trouble.reason(), "effect", effect, "remedy", n.trouble.remedy(), "for", round(n.took), "waiting", n.waiting}
+	if n.trouble.detail != "" {
+		args = append(args, "error", n.trouble.detail)
+	}
+	if round(n.next) > 0 {
+		args = append(args, "next", round(n.next))
+	}
+	s.log.Warn(bad, args...)
+}
+
+func round(d time.Duration) time.Duration { return d.Round(100 * time.Millisecond) }
+
+// effect is what it means that events do not reach Kafka.
+func (s *Sink) effect() string {
+	spool := s.deps.OpenSpool != nil && s.spooler.err == nil
+	switch {
+	case s.cfg.Settle == SettleOnKafka && spool:
+		return "they wait in memory and in the spool; their deliveries are answered 504 after --ack-timeout"
+	case s.cfg.Settle == SettleOnKafka:
+		return "they wait in memory; their deliveries are answered 504 after --ack-timeout"
+	case spool:
+		return "they wait in memory and in the spool; when both are full --spool-full decides"
+	}
+	return "they wait in memory; when that is full deliveries are answered 503"
+}
+
+// effectWithoutDisk is what trouble of that kind with the spool means.
+func (s *Sink) effectWithoutDisk(k kind) string {
+	switch {
+	case k == spoolFull && s.cfg.SpoolFull != SpoolFullBlock:
+		return "events are dropped and counted as spool_full (--spool-full=" + s.cfg.SpoolFull.String() + ")"
+	case s.cfg.Settle == SettleOnDisk:
+		return "deliveries are answered when Kafka has them; what memory cannot hold gets 503"
+	}
+	return "what memory cannot hold gets 503"
+}
+
+// silentFrom is when what is under way now becomes a silence, or appends that wait a block; zero: nothing can.
+func (s *Sink) silentFrom(now time.Time) (at time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, since := range []time.Time{s.oldestRequest().since, s.reporter.asking} {
+		if !since.IsZero() && now.Sub(since) < warnAfter {
+			at = soonest(at, since.Add(warnAfter))
+		}
+	}
+	return at
+}
+
+// unanswered is a request that waits for its answer.
+type unanswered struct {
+	since  time.Time // zero: there is none
+	broker int32
+}
+
+// oldestRequest is the request that waits for its answer for longest. s.mu is held.
+func (s *Sink) oldestRequest() (u unanswered) {
+	for id, b := range s.brokers {
+		for _, w := range b.workers {
+			if d := w.sentAt.Load(); d != 0 {
+				if at := s.clock.epoch.Add(time.Duration(d)); u.since.IsZero() || at.Before(u.since) {
+					u = unanswered{at, id}
+				}
+			}
+		}
+	}
+	return u
+}
+
+// factsLocked are the facts about events.
+func (s *Sink) factsLocked(now time.Time) facts {
+	r := &s.reporter
+	f := facts{
+		reached: r.reached, waiting: s.count.inFlight + s.count.spooled,
+		spooledEvents: s.count.spooled, overflow: s.spooler.overflowing > 0, stalled: r.stalled,
+	}
+	if f.overflow {
+		for l := range s.lanes() {
+			if l.disk.q != nil && l.disk.any {
+				f.spooledBytes += l.disk.q.Bytes()
+			}
+		}
+	}
+	switch lane, bad := worst(s.main.lanes); {
+	case r.found.kind != noTrouble:
+		f.trouble, f.since, f.next = r.found, r.foundAt, r.nextLook
+		f.partial = now.Sub(r.ackedAt) < warnAfter
+	case lane != nil:
+		f.trouble, f.since, f.next = lane.trouble, lane.troubleAt, lane.retryAt
+		f.partial = bad < len(s.main.lanes)
+	default:
+		f.trouble, f.since = s.silence(now)
+		f.quiet = f.trouble.kind != noTrouble
+		f.partial = now.Sub(r.ackedAt) < warnAfter
+	}
+	if f.trouble.kind == silent && now.Sub(r.throttledAt) < time.Minute {
+		f.trouble.kind = throttled
+	}
+	return f
+}
+
+// silence is the trouble of a request or a look that got no answer for warnAfter. s.mu is held.
+func (s *Sink) silence(now time.Time) (t trouble, since time.Time) {
+	if u := s.oldestRequest(); !u.since.IsZero() && now.Sub(u.since) >= warnAfter {
+		return trouble{kind: silent, subject: fmt.Sprintf("broker %d", u.broker)}, u.since
+	}
+	if at := s.reporter.asking; !at.IsZero() && now.Sub(at) >= warnAfter {
+		return trouble{kind: unreachable, subject: fmt.Sprint(s.cfg.Brokers), detail: "no answer yet"}, at
+	}
+	return trouble{}, time.Time{}
+}
+
+// worst is the lane whose trouble is told: one that needs an operator before others, then the oldest. bad is how many
+// lanes have one.
+func worst(lanes []*lane) (w *lane, bad int) {
+	for _, l := range lanes {
+		if l.trouble.kind == noTrouble || l.failures == 0 || l.idle() {
+			continue
+		}
+		bad++
+		act := kinds[l.trouble.kind].act
+		if w == nil || act && !kinds[w.trouble.kind].act || act == kinds[w.trouble.kind].act && l.troubleAt.Before(w.troubleAt) {
+			w = l
+		}
+	}
+	return w, bad
+}
+
+// deadFactsLocked are the facts about dead letters.
+func (s *Sink) deadFactsLocked(now time.Time) (f facts) {
+	if !s.want.deadTopic {
+		return f
+	}
+	for _, l := range s.dead.lanes {
+		for _, b := range l.queue {
+			f.waiting += int64(b.events)
+		}
+	}
+	if lane, _ := worst(s.dead.lanes); lane != nil {
+		f.trouble, f.since, f.next = lane.trouble, lane.troubleAt, lane.retryAt
+		return f
+	}
+	var known *troubled
+	// While nothing can be asked of the cluster that is what is told.
+	if errors.As(s.dead.err, &known) && s.reporter.found.kind == noTrouble {
+		f.trouble, f.since, f.next = known.trouble, now, s.want.deadAgain
+		if s.dead.createErr != nil {
+			f.trouble.detail = printable(s.dead.createErr.Error())
+		}
+	}
+	return f
+}
+
+// diskFactsLocked are the facts about the spool.
+func (s *Sink) diskFactsLocked() (f facts) {
+	p := &s.spooler
+	if p.err == nil || s.deps.OpenSpool == nil {
+		return f
+	}
+	f.waiting = s.count.inFlight + s.count.spooled
+	f.trouble = trouble{kind: spoolWrites, detail: printable(p.err.Error())}
+	f.since, f.next = s.reporter.diskAt, p.retryAt
+	switch {
+	case isFull(p.err):
+		f.trouble.kind = spoolFull
+	case errors.Is(p.err, ErrSpoolBusy):
+		f.trouble.kind = spoolBusy
+	case p.sp == nil:
+		f.trouble.kind = spoolClosed
+	}
+	return f
+}
+
+// stirReporter has the reporter look now. s.mu is held.
+func (s *Sink) stirReporter() { wake(s.reporter.kick) }
+
+// looking notes that a look at the cluster begins.
+func (s *Sink) looking() {
+	s.mu.Lock()
+	s.reporter.asking = time.Now()
+	s.mu.Unlock()
+	s.watch()
+}
+
+// looked notes what a look at the cluster has found; nil: all that is needed.
+func (s *Sink) looked(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r := &s.reporter
+	if s.ctx.Err() != nil {
+		return // the look was cut short by the end
+	}
+	asked := r.asking
+	r.asking = time.Time{}
+	was := r.found
+	r.found = s.lookTrouble(err)
+	if r.found.kind == noTrouble && !r.reached {
+		r.reached = true
+		if !r.told { // else the line about its end says it
+			s.log.Info("events reach Kafka", "topic", s.main.name, "partitions", len(s.main.lanes), "idempotent", !s.unsafe)
+		}
+	}
+	if was.same(r.found) && !r.quiet {
+		return
+	}
+	if was.kind == noTrouble {
+		r.foundAt = asked
+	}
+	s.stirReporter()
+}
+
+// inTroubleNow notes what keeps the lane's batch from Kafka. s.mu is held.
+func (l *lane) inTroubleNow(t trouble) {
+	if l.failures == 0 || l.trouble.kind == noTrouble {
+		l.troubleAt = time.Now()
+	}
+	if !l.trouble.same(t) {
+		l.topic.sink.stirReporter()
+	}
+	l.trouble = t
+}
+
+// outOfTrouble notes that the lane's batch was acknowledged. s.mu is held.
+func (l *lane) outOfTrouble() {
+	if l.trouble.kind != noTrouble {
+		l.trouble = trouble{}
+		l.topic.sink.stirReporter()
+	}
+}
+
+// Delivery implements sink.Sink.
+func (s *Sink) Delivery() sink.Delivery {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.deliveryLocked(time.Now())
+}
+
+func (s *Sink) deliveryLocked(now time.Time) sink.Delivery {
+	r := &s.reporter
+	f, d, k := s.factsLocked(now), s.deadFactsLocked(now), s.diskFactsLocked()
+	state, since := r.stateOf(now, &f), r.machine.since
+	if state != r.state || since.IsZero() {
+		since = now
+	}
+	return sink.Delivery{
+		State: state, Since: since, Waiting: f.waiting, SpooledEvents: f.spooledEvents, SpooledBytes: f.spooledBytes,
+		Trouble: f.seen(), DeadLetters: d.seen(), Spool: k.seen(),
+	}
+}
+
+// Ready implements sink.Sink. What keeps events from Kafka counts where deliveries wait for Kafka; elsewhere there
+// must be room in memory or on disk.
+func (s *Sink) Ready() error {
+	s.stir() // who asks again shall hear of the cluster as it is now
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p := &s.spooler
+	disk := p.sp != nil && (p.err == nil || isFull(p.err))
+	switch {
+	case s.closed:
+		return sink.ErrClosed
+	case p.holding && p.sp == nil && p.err == nil:
+		return errors.New("the spool is being read")
+	case s.cfg.Settle == SettleOnKafka, !disk && s.cfg.Settle == SettleOnDisk, !disk && !s.reporter.reached:
+		return s.kafkaLocked()
+	case s.blockedLocked(time.Now()):
+		return fmt.Errorf("there is no room in memory%s: %w", map[bool]string{true: " and on disk"}[disk], sink.ErrNoRoom)
+	}
+	return nil
+}
+
+// kafkaLocked is nil while events reach Kafka, else the reason why not.
+func (s *Sink) kafkaLocked() error {
+	now := time.Now()
+	f := s.factsLocked(now)
+	switch {
+	case f.trouble.kind != noTrouble && (s.reporter.found.kind != noTrouble || now.Sub(f.since) >= warnAfter):
+		return f.trouble
+	case !f.reached:
+		return errors.New("Kafka was not reached yet")
+	}
+	return nil
+}
+
+// blockedLocked reports whether appends find no room for longer than a moment.
+func (s *Sink) blockedLocked(now time.Time) bool {
+	at := s.reporter.stalled
+	return !at.IsZero() && now.Sub(at) >= blockedAfter
+}
+
+// seen is the trouble in the facts, as others see it.
+func (f *facts) seen() sink.Trouble {
+	t := f.trouble.seen()
+	if f.trouble.kind != noTrouble {
+		t.Since, t.Next = f.since, f.next
+	}
+	return t
+}
+
+// lastWord tells why events are left when the sink ends, if nobody was told yet: a process may live for less than
+// warnAfter.
+func (s *Sink) lastWord() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	if f := s.factsLocked(now); f.trouble.kind != noTrouble && f.waiting > 0 && !s.reporter.told {
+		s.tell(&note{trouble: f.trouble, took: now.Sub(f.since), waiting: f.waiting}, "events did not reach Kafka", "", "they are left at the end of the process")
+	}
+}

@@ -1,0 +1,348 @@
+package kafka
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"unicode"
+
+	kafkago "github.com/segmentio/kafka-go"
+
+	"functiongraph-ingest/pkg/sink"
+	"functiongraph-ingest/pkg/sink/kafka/recordbatch"
+)
+
+// kind is a kind of trouble. What an operator is told about it stands in kinds, and nowhere else.
+type kind uint8
+
+const (
+	noTrouble kind = iota
+	unreachable
+	unresolved
+	wantsTLS
+	closesTLS
+	notTLS
+	closes
+	unknownCA
+	wrongName
+	expired
+	badCertificate
+	clientCertificate
+	tlsRefused
+	badLogin
+	badMechanism
+	noLogin
+	topicMissing
+	createRefused
+	topicDenied
+	topicInvalid
+	topicRemade
+	deadTopicMissing
+	deadTopicDenied
+	producerDenied
+	leaderless
+	brokerAway
+	addressUnknown
+	silent
+	throttled
+	replicas
+	storage
+	codecRefused
+	policyRefused
+	versionRefused
+	spoolBusy
+	spoolClosed
+	spoolWrites
+	spoolFull
+	brokerError
+	otherTrouble
+	troubleKinds
+)
+
+// kinds has for each kind its word (metrics, /status), what is wrong, what an operator can do, and whether it lasts
+// until somebody acts. "%s" is the subject: a topic or a broker.
+var kinds = [troubleKinds]struct {
+	word, reason, remedy string
+	act                  bool
+}{
+	unreachable:       {"unreachable", "no broker of %s answers", "start Kafka, or correct --brokers", false},
+	unresolved:        {"unresolved", "the name of a broker of %s cannot be resolved", "correct the host names in --brokers", false},
+	wantsTLS:          {"wants_tls", "the port speaks TLS", "set --tls, or use the plaintext port in --brokers", true},
+	notTLS:            {"not_tls", "the port does not speak TLS", "remove --tls, or use the TLS port in --brokers", true},
+	closesTLS:         {"closes_tls", "the broker closes the connection during the TLS handshake", "remove --tls if the port does not speak TLS; else the broker must take TLS 1.2 or newer", true},
+	closes:            {"closes", "the broker closes the connection", "set --tls if the port speaks TLS, --sasl if it asks for a login; a controller's port takes no events", true},
+	unknownCA:         {"unknown_ca", "the broker's certificate is signed by an unknown authority", "set --tls-ca to the authority's certificate", true},
+	wrongName:         {"wrong_name", "the broker's certificate is not for the name in --brokers", "use a name of the certificate in --brokers, or set --tls-server-name or --tls-verify=ca", true},
+	expired:           {"expired", "the broker's certificate is expired or not valid yet", "renew the broker's certificate, or correct the clock", true},
+	badCertificate:    {"bad_certificate", "the broker's certificate is not valid", "correct the broker's certificate, or --tls-ca", true},
+	clientCertificate: {"client_certificate", "the broker refuses our certificate", "set --tls-cert and --tls-key to a certificate that the broker trusts", true},
+	tlsRefused:        {"tls_refused", "the broker refuses the TLS handshake", "the broker must take TLS 1.2 or newer with a common cipher (--tls-min-version)", true},
+	badLogin:          {"bad_login", "the broker refuses the login", "correct --sasl-user and --sasl-password (--sasl, --sasl-password-file)", true},
+	badMechanism:      {"bad_mechanism", "the broker does not take this SASL mechanism", "set --sasl-mechanism to one that the broker offers", true},
+	noLogin:           {"no_login", "the port does not take a login", "remove --sasl, or use the port with SASL in --brokers", true},
+	topicMissing:      {"topic_missing", "topic %s does not exist", "create the topic, or set --create-topic", true},
+	createRefused:     {"create_refused", "topic %s does not exist and may not be created", "create the topic, or grant CREATE on it (--create-topic, --topic-partitions)", true},
+	topicDenied:       {"topic_denied", "access to topic %s is denied", "grant DESCRIBE and WRITE on the topic to the user of --sasl", true},
+	topicInvalid:      {"topic_invalid", "topic %s is not a valid name", "correct --topic", true},
+	topicRemade:       {"topic_remade", "topic %s was made anew with fewer partitions", "give the topic as many partitions as it had, or restart: with a spool events of the others are placed anew", true},
+	deadTopicMissing:  {"dead_letter_topic_missing", "the dead-letter topic %s does not exist and cannot be created", "create it, or grant CREATE on it, or set --dead-letter-topic", true},
+	deadTopicDenied:   {"dead_letter_topic_denied", "access to the dead-letter topic %s is denied", "grant DESCRIBE and WRITE on it to the user of --sasl, or set --dead-letter-topic", true},
+	producerDenied:    {"producer_denied", "the cluster refuses a producer id", "grant IDEMPOTENT_WRITE on the cluster or WRITE on the topic, or set --idempotence=prefer to go on without", true},
+	leaderless:        {"leaderless", "%s", "start the brokers that hold the replicas of these partitions", false},
+	brokerAway:        {"broker_away", "%s cannot be reached", "start the broker; if its advertised.listeners names an address that cannot be reached from here, correct that", false},
+	addressUnknown:    {"address_unknown", "the name that %s advertises cannot be resolved here", "correct advertised.listeners of the broker", true},
+	silent:            {"silent", "%s does not answer", "look at the broker and the network; raise --request-timeout if it is only slow", false},
+	throttled:         {"throttled", "the cluster throttles this client", "raise the quota of the user or of --client-id", false},
+	replicas:          {"replicas", "topic %s has fewer replicas in sync than min.insync.replicas", "start the brokers that hold its replicas, or lower min.insync.replicas", false},
+	storage:           {"storage", "the broker cannot write topic %s to its disk", "look at the disk and the log of the broker", false},
+	codecRefused:      {"codec_refused", "the broker does not take this compression for topic %s", "set --codec=snappy, or another that the broker knows", true},
+	policyRefused:     {"policy_refused", "a policy of the cluster refuses what is sent to topic %s", "change the policy or the topic's configuration", true},
+	versionRefused:    {"version_refused", "the broker is too old for what is sent to topic %s", "upgrade the broker, or the message format of the topic", true},
+	spoolBusy:         {"busy", "another process uses the spool", "end that process, or set another --spool-dir", true},
+	spoolClosed:       {"unopened", "the spool cannot be opened", "correct --spool-dir, its owner or its mode", true},
+	spoolWrites:       {"failed", "the spool cannot be written", "look at the disk of --spool-dir", true},
+	spoolFull:         {"full", "the spool is full", "bring Kafka back, free space, or raise --spool-max (--spool-keep-free, --spool-full)", false},
+	brokerError:       {"broker_error", "the broker answers with an error for topic %s", "look at the log of the broker", false},
+	otherTrouble:      {"other", "Kafka cannot be used", "look at the error", false},
+}
+
+// trouble is one finding. Two of the same kind, subject and code are the same trouble, whatever their texts say.
+type trouble struct {
+	kind    kind
+	code    int16
+	subject string
+	detail  string
+}
+
+func (t trouble) same(u trouble) bool {
+	return t.kind == u.kind && t.code == u.code && t.subject == u.subject
+}
+
+func (t trouble) reason() string {
+	if k := kinds[t.kind].reason; strings.Contains(k, "%s") {
+		return fmt.Sprintf(k, t.subject)
+	}
+	return kinds[t.kind].reason
+}
+
+func (t trouble) remedy() string { return kinds[t.kind].remedy }
+
+// Error is the whole of it in one line, for /readyz.
+func (t trouble) Error() string {
+	text := t.reason()
+	if t.detail != "" {
+		text += " (" + t.detail + ")"
+	}
+	return text + ": " + t.remedy()
+}
+
+// seen is the trouble as others see it.
+func (t trouble) seen() sink.Trouble {
+	if t.kind == noTrouble {
+		return sink.Trouble{}
+	}
+	return sink.Trouble{Kind: kinds[t.kind].word, Reason: t.reason(), Remedy: t.remedy(), Error: t.detail}
+}
+
+// detailBytes bounds what is repeated of an error.
+const detailBytes = 600
+
+// printable is foreign text without control characters and within bounds.
+func printable(s string) string {
+	s = strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return ' '
+		}
+		return r
+	}, s)
+	if len(s) > detailBytes {
+		s = strings.ToValidUTF8(s[:detailBytes], "") + "..."
+	}
+	return strings.TrimSpace(s)
+}
+
+// troubled is an error whose kind is known where it happens.
+type troubled struct {
+	trouble
+	err error
+}
+
+func (e *troubled) Unwrap() error { return e.err }
+
+// inTrouble wraps err, which is not nil.
+func inTrouble(k kind, subject string, err error) error {
+	t := trouble{kind: k, subject: subject, detail: printable(err.Error())}
+	var code kafkago.Error
+	if errors.As(err, &code) {
+		t.code = int16(code)
+	}
+	return &troubled{t, err}
+}
+
+// lookTrouble is the trouble behind an error of the steward's look at the cluster.
+func (s *Sink) lookTrouble(err error) trouble {
+	var known *troubled
+	switch {
+	case err == nil:
+		return trouble{}
+	case errors.As(err, &known):
+		return known.trouble
+	}
+	return s.connTrouble(err, unreachable, unresolved, fmt.Sprint(s.cfg.Brokers))
+}
+
+// sendTrouble is the trouble behind an error in place of an answer to a produce request.
+func (s *Sink) sendTrouble(err error, broker int32) trouble {
+	name := fmt.Sprintf("broker %d", broker)
+	t := s.connTrouble(err, brokerAway, addressUnknown, name)
+	if t.kind == brokerAway && errors.Is(err, context.DeadlineExceeded) || t.kind == closes {
+		// A connection that has worked is closed by a broker that ends, too.
+		t.kind, t.subject = brokerAway, name
+		if errors.Is(err, context.DeadlineExceeded) {
+			t.kind = silent
+		}
+	}
+	return t
+}
+
+// connTrouble sorts an error of a connection. away and unknown are what it means that the address does not answer, or
+// cannot be resolved.
+func (s *Sink) connTrouble(err error, away, unknown kind, subject string) trouble {
+	t := trouble{detail: printable(strings.TrimPrefix(err.Error(), "kafka.(*Client).Metadata: "))}
+	var (
+		code   kafkago.Error
+		dns    *net.DNSError
+		ca     x509.UnknownAuthorityError
+		name   x509.HostnameError
+		cert   x509.CertificateInvalidError
+		verify *tls.CertificateVerificationError
+		header tls.RecordHeaderError
+		op     *net.OpError
+	)
+	switch {
+	case errors.As(err, &code):
+		t.code = int16(code)
+		t.kind = loginKind(code)
+	case errors.As(err, &dns):
+		t.kind, t.subject = unknown, subject
+	case errors.As(err, &ca):
+		t.kind = unknownCA
+	case errors.As(err, &name):
+		t.kind = wrongName
+	case errors.As(err, &cert) && cert.Reason == x509.Expired:
+		t.kind = expired
+	case errors.As(err, &cert), errors.As(err, &verify):
+		t.kind = badCertificate
+	case errors.As(err, &header):
+		t.kind = notTLS
+	case errors.As(err, &op) && op.Op == "remote error":
+		t.kind = alertKind(op.Err.Error())
+	case strings.Contains(err.Error(), "expecting TLS"): // kafka-go has no type for it
+		t.kind = wantsTLS
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		t.kind = closes
+		if s.deps.Secure != nil {
+			t.kind = closesTLS
+		}
+	case errors.As(err, &op), errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
+		t.kind, t.subject = away, subject
+	default:
+		t.kind = otherTrouble
+	}
+	return t
+}
+
+// loginKind sorts a code of a connection that was refused.
+func loginKind(code kafkago.Error) kind {
+	switch code {
+	case kafkago.SASLAuthenticationFailed:
+		return badLogin
+	case kafkago.UnsupportedSASLMechanism:
+		return badMechanism
+	case kafkago.IllegalSASLState:
+		return noLogin
+	}
+	return otherTrouble
+}
+
+// alertKind sorts an alert of TLS, of which crypto/tls exports only the text.
+func alertKind(text string) kind {
+	for _, word := range []string{"certificate", "unknown CA", "access denied"} {
+		if strings.Contains(text, word) {
+			return clientCertificate
+		}
+	}
+	return tlsRefused
+}
+
+// codeTrouble is the trouble behind a code of the broker for one topic.
+func (s *Sink) codeTrouble(t *topic, code int16, msg string) trouble {
+	k := brokerError
+	switch code {
+	case 3:
+		k = topicMissing
+		if t.dead {
+			k = deadTopicMissing
+		}
+	case 5, 6, 9, 72, 74, 75:
+		return trouble{kind: leaderless, subject: fmt.Sprintf("the leader of a partition of topic %s has moved", t.name), detail: codeText(code, msg)}
+	case 17:
+		k = topicInvalid
+	case 19, 20:
+		k = replicas
+	case 29:
+		k = topicDenied
+		if t.dead {
+			k = deadTopicDenied
+		}
+	case 31:
+		k = producerDenied
+	case 35, 43:
+		k = versionRefused
+	case 44:
+		k = policyRefused
+	case 56:
+		k = storage
+	case 76:
+		k = codecRefused
+	case 89:
+		k = throttled
+	case -1:
+		if s.cfg.Codec == recordbatch.Zstd { // a broker before 2.1 cannot name it
+			k = codecRefused
+		}
+	}
+	return trouble{kind: k, code: code, subject: t.name, detail: codeText(code, msg)}
+}
+
+// topicError is the error of a topic that metadata cannot describe.
+func (s *Sink) topicError(t *topic, err error) error {
+	var code kafkago.Error
+	if !errors.As(err, &code) {
+		return inTrouble(otherTrouble, t.name, err)
+	}
+	return &troubled{s.codeTrouble(t, int16(code), ""), err}
+}
+
+// leaderlessError says that missing of the partitions of a topic have no leader.
+func leaderlessError(topic string, missing, of int) error {
+	subject := "some partitions of topic " + topic + " have no leader"
+	if missing == of {
+		subject = "no partition of topic " + topic + " has a leader"
+	}
+	return inTrouble(leaderless, subject, fmt.Errorf("%d of %d", missing, of))
+}
+
+// codeText is the name of a code, and what the broker says beside it.
+func codeText(code int16, msg string) string {
+	if msg = printable(msg); msg != "" {
+		return codeName(code) + ": " + msg
+	}
+	return codeName(code)
+}
