@@ -30,7 +30,7 @@ func construct(cfg *config.Config) (err error) {
 		return err
 	}
 	log := slog.New(slog.DiscardHandler)
-	out, _, err := newSink(cfg, budget, log, io.Discard, make(chan struct{}))
+	out, _, err := newSink(cfg, budget, log, io.Discard, make(chan struct{}), nil)
 	if err != nil {
 		return fmt.Errorf("plan accepts what the sink refuses: %w", err)
 	}

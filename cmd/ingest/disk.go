@@ -1,7 +1,10 @@
 package main
 
 import (
+	"errors"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"sync/atomic"
 	"time"
 
@@ -39,7 +42,11 @@ type disk struct {
 	// frames anew whose partition was not known, also when they fill the directory.
 	room int64
 	log  *slog.Logger
-	sp   atomic.Pointer[lanespool.Spool] // nil: not open yet
+	// mayMove: if the directory is somebody else's, one of a random name is used. It is the default of an extension,
+	// which nobody has chosen.
+	mayMove bool
+	foreign atomic.Int64                    // segments of another version, for which it was not opened
+	sp      atomic.Pointer[lanespool.Spool] // nil: not open yet
 }
 
 // frameIndexBytes is the memory that a frame on disk costs.
@@ -59,6 +66,16 @@ func (d *disk) open() (kafka.Spool, error) {
 	}
 	cfg := d.cfg
 	volume, err := spool.MakeDir(cfg.Dir, d.log)
+	if errors.Is(err, spool.ErrForeign) && d.mayMove {
+		d.mayMove = false
+		dir, tempErr := os.MkdirTemp(filepath.Dir(cfg.Dir), filepath.Base(cfg.Dir)+"-")
+		if tempErr != nil {
+			return nil, errors.Join(err, tempErr)
+		}
+		d.log.Warn("the default spool directory is somebody else's: another one is used, which a restart does not find", "spool-dir", dir, "error", err)
+		cfg.Dir, d.cfg.Dir = dir, dir
+		volume, err = spool.MakeDir(dir, d.log)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -76,11 +93,25 @@ func (d *disk) open() (kafka.Spool, error) {
 		cfg.MaxBytes = d.room
 	}
 	s, err := lanespool.Open(cfg, spool.Deps{Logger: d.log})
+	var version *spool.VersionError
+	if errors.As(err, &version) {
+		d.foreign.Store(int64(version.Segments))
+	}
 	if err != nil {
 		return nil, err
 	}
+	d.foreign.Store(0)
 	d.sp.Store(s)
 	return s, nil
+}
+
+// close lets an open spool go that no sink has taken; d may be nil.
+func (d *disk) close() {
+	if d != nil {
+		if s := d.sp.Load(); s != nil {
+			_ = s.Close() // nothing was written
+		}
+	}
 }
 
 // stats are zero until the spool is open.
@@ -115,6 +146,7 @@ func (d *disk) register(m *metrics.Metrics, s *kafka.Sink) {
 	} {
 		m.Gauge(name, func() float64 { return float64(f(d.stats())) })
 	}
+	m.Gauge("ingest_spool_foreign_segments", func() float64 { return float64(d.foreign.Load()) })
 	m.Counter("ingest_spool_written_frames_total", func() int64 { return s.Metrics().SpilledFrames })
 	m.Counter("ingest_spool_replayed_frames_total", func() int64 { return s.Metrics().ReplayedFrames })
 	m.Counter("ingest_spool_syncs_total", func() int64 { return s.Metrics().Syncs })

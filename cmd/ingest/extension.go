@@ -139,7 +139,12 @@ func (e *extension) run(ctx, hurry context.Context, r *running, api string, stdo
 // newSink makes the sink, or the one that drops everything.
 func (e *extension) newSink(stdout io.Writer) (sink.Sink, *view) {
 	if e.bad == nil {
-		out, seen, err := newSink(e.cfg, e.budget, e.log, stdout, e.hold)
+		var d *disk
+		if e.cfg.Spools() {
+			d = newDisk(e.cfg, e.budget, e.log)
+			d.mayMove = e.cfg.SpoolDir == config.DefaultSpool(config.ReadHost())
+		}
+		out, seen, err := newSink(e.cfg, e.budget, e.log, stdout, e.hold, d)
 		if err == nil {
 			return out, seen
 		}

@@ -65,7 +65,7 @@ func replay(ctx, hurry context.Context, cfg *config.Config, budget config.Budget
 	if _, err := d.open(); errors.Is(err, spool.ErrLocked) {
 		return fail(fmt.Errorf("--spool-dir=%s: a process is using it, and sends what is in it", cfg.SpoolDir))
 	} else if err != nil {
-		return fail(err)
+		return fail(explain(cfg.SpoolDir, err))
 	}
 	r := replaying{cfg: cfg, disk: d, out: out}
 	if err := r.run(ctx, hurry, budget, log); err != nil {

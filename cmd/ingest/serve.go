@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -21,9 +22,19 @@ import (
 // to the end.
 func serve(ctx, hurry context.Context, cfg *config.Config, budget config.Budget, r *running, stdout, stderr io.Writer) int {
 	log := r.log
-	out, seen, err := newSink(cfg, budget, log, stdout, nil)
+	d, err := openSpool(ctx, cfg, budget, log)
+	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+		log.Info("stopped before it had started")
+		return exitOK
+	}
 	if err != nil {
 		log.Error("cannot start", "error", err)
+		return exitFailed
+	}
+	out, seen, err := newSink(cfg, budget, log, stdout, nil, d)
+	if err != nil {
+		log.Error("cannot start", "error", err)
+		d.close()
 		return exitUsage
 	}
 	governed, release := context.WithCancel(ctx)
@@ -68,6 +79,16 @@ func serve(ctx, hurry context.Context, cfg *config.Config, budget config.Budget,
 		code = exitDropped
 	}
 	return code
+}
+
+// openSpool opens the spool of --spool-dir; nil without one.
+func openSpool(ctx context.Context, cfg *config.Config, budget config.Budget, log *slog.Logger) (*disk, error) {
+	if !cfg.Spools() {
+		return nil, nil
+	}
+	d := newDisk(cfg, budget, log)
+	o := opening{dir: cfg.SpoolDir, log: log, sleep: sleep, open: func() error { _, err := d.open(); return err }}
+	return d, o.run(ctx)
 }
 
 // listenOnFirst starts the pipeline on the first address of --listen that is free.

@@ -23,16 +23,12 @@ type view struct {
 	files    *reload.Files // what may change while it runs; nil: nothing
 }
 
-// newSink makes the sink that --sink names. It does not look at
-// Kafka before hold is closed; nil: at once.
-func newSink(cfg *config.Config, budget config.Budget, log *slog.Logger, stdout io.Writer, hold <-chan struct{}) (sink.Sink, *view, error) {
+// newSink makes the sink that --sink names; d is its spool, or nil. It does not look at Kafka before hold is closed;
+// nil: at once.
+func newSink(cfg *config.Config, budget config.Budget, log *slog.Logger, stdout io.Writer, hold <-chan struct{}, d *disk) (sink.Sink, *view, error) {
 	if cfg.Sink == config.SinkNDJSON {
 		s, err := newNDJSON(cfg.Output, stdout)
 		return s, nil, err
-	}
-	var d *disk
-	if cfg.Spools() {
-		d = newDisk(cfg, budget, log)
 	}
 	login, err := newCredentials(cfg, log)
 	if err != nil {

@@ -47,23 +47,86 @@ func TestDocumentedLimits(t *testing.T) {
 	}
 }
 
+// startScriptIn lays the script and a fake binary into a directory and runs the script.
+func startScriptIn(t *testing.T, dir string, mode os.FileMode, env ...string) (out, tmp string) {
+	t.Helper()
+	script := filepath.Join(dir, "extensionOther.sh")
+	fake := "#!/bin/sh\necho \"$INGEST_EXTENSION_NAME $*\"\n"
+	for name, text := range map[string]string{script: string(startScript), filepath.Join(dir, "ingest"): fake} {
+		if err := os.WriteFile(name, []byte(text), mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	tmp = t.TempDir()
+	cmd := exec.Command("sh", script, "--own-logs")
+	cmd.Dir = t.TempDir()
+	cmd.Env = append(append(os.Environ(), "TMPDIR="+tmp), env...)
+	text, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Errorf("%v: %s", err, text)
+	}
+	return strings.TrimSpace(string(text)), tmp
+}
+
+const startedBy = "extensionOther.sh extension --own-logs"
+
 // The script runs the binary beside it, whatever the working directory and the script's own name.
 func TestStartScript(t *testing.T) {
 	for _, mode := range []os.FileMode{0o755, 0o644} { // and where the modes were lost
-		dir := t.TempDir()
-		script := filepath.Join(dir, "extensionOther.sh")
-		fake := "#!/bin/sh\necho \"$INGEST_EXTENSION_NAME $*\"\n"
-		for name, text := range map[string]string{script: string(startScript), filepath.Join(dir, "ingest"): fake} {
-			if err := os.WriteFile(name, []byte(text), mode); err != nil {
-				t.Fatal(err)
-			}
+		if out, tmp := startScriptIn(t, t.TempDir(), mode); out != startedBy || len(files(t, tmp)) != 0 {
+			t.Errorf("mode %v: %q, left behind: %v", mode, out, files(t, tmp))
 		}
-		cmd := exec.Command("sh", script, "--own-logs")
-		cmd.Dir = t.TempDir()
-		cmd.Env = append(os.Environ(), "TMPDIR="+t.TempDir())
-		out, err := cmd.CombinedOutput()
-		if got := strings.TrimSpace(string(out)); err != nil || got != "extensionOther.sh extension --own-logs" {
-			t.Errorf("mode %v: %q, %v", mode, got, err)
-		}
+	}
+}
+
+func files(t *testing.T, dir string) (names []string) {
+	t.Helper()
+	list, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range list {
+		names = append(names, f.Name())
+	}
+	return names
+}
+
+// withoutChmod is a PATH whose chmod does nothing to the package, as on a file system that is mounted read-only.
+func withoutChmod(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	text := "#!/bin/sh\ncase $2 in */package/*) exit 1;; esac\nPATH=" + os.Getenv("PATH") + " exec chmod \"$@\"\n"
+	if err := os.WriteFile(filepath.Join(dir, "chmod"), []byte(text), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return "PATH=" + dir + ":" + os.Getenv("PATH")
+}
+
+func packageDir(t *testing.T) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "package", "extension")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// Where the binary may not be executed and the package is read-only, its copy is gone before it runs, and no name
+// that others could have made before is used.
+func TestStartScriptCopies(t *testing.T) {
+	out, tmp := startScriptIn(t, packageDir(t), 0o644, withoutChmod(t))
+	if out != startedBy || len(files(t, tmp)) != 0 {
+		t.Errorf("%q, left behind: %v", out, files(t, tmp))
+	}
+	if strings.Contains(string(startScript), "$$") {
+		t.Error("the script uses a name that can be guessed")
+	}
+}
+
+// Where there is no room for a copy either it says so in one line, and the function does not fail.
+func TestStartScriptCannotCopy(t *testing.T) {
+	out, _ := startScriptIn(t, packageDir(t), 0o644, withoutChmod(t), "TMPDIR="+filepath.Join(t.TempDir(), "missing"))
+	if !strings.Contains(out, "no telemetry is taken: pack it with mode 0755") {
+		t.Errorf("%q", out)
 	}
 }

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"strings"
 	"time"
 )
@@ -25,7 +26,7 @@ func commandDefaults(cmd Command, host Host) map[string]string {
 			"memory_limit":     extensionMemory(host.MemoryBytes).String(),
 			"shutdown_timeout": "2s", // the platform's grace is short
 			"keyless":          KeylessInstance,
-			"spool_dir":        "/tmp/ingest-spool", // all that an instance has
+			"spool_dir":        DefaultSpool(host), // all that an instance has
 		}
 	}
 	return map[string]string{
@@ -38,6 +39,10 @@ func commandDefaults(cmd Command, host Host) map[string]string {
 		"spool_dir":        Off,
 	}
 }
+
+// DefaultSpool is the spool directory of an extension. It is the same at each start, so that a restart finds what is
+// in it, and one per user, because /tmp is everybody's.
+func DefaultSpool(host Host) string { return fmt.Sprintf("/tmp/ingest-spool-%d", host.UID) }
 
 // extensionMemory is what an extension may take of an instance's memory (0: not known): most of it
 // belongs to the user's function.

@@ -10,6 +10,7 @@ import (
 type Host struct {
 	Name        string  // host name
 	MemoryBytes int64   // memory limit of the cgroup; 0: none or not known
+	UID         int     // effective user id
 	CPUs        float64 // CPU quota of the cgroup in cores; 0: none or not known
 }
 
@@ -19,7 +20,7 @@ func ReadHost() Host {
 	if err != nil || name == "" {
 		name = "ingest"
 	}
-	return Host{Name: name, MemoryBytes: cgroupMemory("/sys/fs/cgroup"), CPUs: cgroupCPUs("/sys/fs/cgroup")}
+	return Host{Name: name, UID: os.Geteuid(), MemoryBytes: cgroupMemory("/sys/fs/cgroup"), CPUs: cgroupCPUs("/sys/fs/cgroup")}
 }
 
 // cgroupMemory reads the limit under root: version 2 in memory.max, version 1 in

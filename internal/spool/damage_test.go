@@ -245,7 +245,7 @@ func TestOtherVersion(t *testing.T) {
 			continue
 		}
 		c := &model{t: t, fs: m.fs.Kill(), cfg: m.cfg}
-		c.fs.Edit(name, func(p []byte) []byte { return spool.WithVersion(p, 2) })
+		c.fs.Edit(name, func(p []byte) []byte { return spooltest.SetVersion(p, 2) })
 		before := c.fs.Kill()
 		var version *spool.VersionError
 		if err := c.open(); !errors.As(err, &version) || version.Version != 2 || version.File != filepath.Base(name) {
@@ -256,7 +256,7 @@ func TestOtherVersion(t *testing.T) {
 		if kinds[spool.KindForeign] == 0 && report.CursorVersion != 2 {
 			t.Errorf("%s: an inspection finds %v, %+v", name, kinds, report)
 		}
-		c.fs.Edit(name, func(p []byte) []byte { return spool.WithVersion(p, spool.Version) })
+		c.fs.Edit(name, func(p []byte) []byte { return spooltest.SetVersion(p, spool.Version) })
 		c.mustOpen()
 		if st := c.s.Stats(); st.Quarantined != 0 || st.RecoveredFrames == 0 {
 			t.Errorf("%s: read by its own version: %+v", name, st)

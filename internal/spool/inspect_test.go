@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"functiongraph-ingest/internal/spool"
+	"functiongraph-ingest/internal/spool/spooltest"
 )
 
 // inspectAll collects the pieces of a directory.
@@ -99,7 +100,7 @@ func TestInspectDamage(t *testing.T) {
 	if len(segments) < 4 {
 		t.Fatal(segments)
 	}
-	m.fs.Edit(segments[0], func(p []byte) []byte { return spool.WithVersion(p, 9) })
+	m.fs.Edit(segments[0], func(p []byte) []byte { return spooltest.SetVersion(p, 9) })
 	m.fs.Edit(segments[1], func(p []byte) []byte { p[200] ^= 1; p[3] ^= 1; return p })
 	last := segments[len(segments)-1]
 	m.fs.Edit(last, func(p []byte) []byte { return p[:len(p)-1] })
