@@ -111,7 +111,10 @@ func (e *extension) run(ctx, hurry context.Context, r *running, api string, stdo
 		<-ctx.Done()
 		return
 	}
-	e.join(ctx, api, p.Addr())
+	f := e.join(ctx, api, p.Addr())
+	if seen != nil && f.Name != "" {
+		seen.origin.function(f.Name, f.Version)
+	}
 	close(e.hold)
 	stopAdmin, err := startAdmin(e.cfg, p, seen, e.log)
 	if err != nil {
@@ -175,12 +178,12 @@ func (e *extension) listen(ctx context.Context, out sink.Sink) (*pipeline.Pipeli
 	}
 }
 
-// join registers and subscribes. Without a platform the extension is a listener, and delivers what comes.
-func (e *extension) join(ctx context.Context, api, addr string) {
+// join registers and subscribes, and returns what the platform says about the function. Without a platform the extension is a listener, and delivers what comes.
+func (e *extension) join(ctx context.Context, api, addr string) (f platform.Function) {
 	if api == "" {
 		e.log.Warn("EXTENSION_API_ADDR is not set: this is no FunctionGraph instance, so nothing is registered; "+
 			"telemetry posted here is taken all the same", "listen", addr)
-		return
+		return f
 	}
 	f, err := platform.Join(ctx, platform.Config{
 		API: api, Name: e.cfg.ExtensionName, Address: addr, Path: e.cfg.TelemetryPath, Types: e.cfg.TelemetryTypes,
@@ -193,4 +196,5 @@ func (e *extension) join(ctx context.Context, api, addr string) {
 	default:
 		e.log.Error("no telemetry will come; the function runs on", "error", err)
 	}
+	return f
 }

@@ -21,6 +21,7 @@ type view struct {
 	register func(*metrics.Metrics)
 	state    func() string // a line for /readyz; "": nothing to say
 	files    *reload.Files // what may change while it runs; nil: nothing
+	origin   *origin       // what its records say about where they come from
 }
 
 // newSink makes the sink that --sink names; d is its spool, or nil. It does not look at Kafka before hold is closed;
@@ -34,11 +35,12 @@ func newSink(cfg *config.Config, budget config.Budget, log *slog.Logger, stdout 
 	if err != nil {
 		return nil, nil, err
 	}
-	s, err := newKafka(cfg, budget, login, log, hold, d)
+	from := newOrigin(cfg.Instance)
+	s, err := newKafka(cfg, budget, login, log, hold, d, from)
 	if err != nil {
 		return nil, nil, err
 	}
-	v := &view{files: login.files, register: func(m *metrics.Metrics) { registerKafka(m, s) }}
+	v := &view{files: login.files, origin: from, register: func(m *metrics.Metrics) { registerKafka(m, s) }}
 	if d != nil {
 		v.register = func(m *metrics.Metrics) { registerKafka(m, s); d.register(m, s) }
 		v.state = func() string {
@@ -65,12 +67,12 @@ func newNDJSON(output string, stdout io.Writer) (sink.Sink, error) {
 }
 
 // newKafka makes the Kafka sink; with a disk if that is not nil.
-func newKafka(cfg *config.Config, budget config.Budget, login *credentials, log *slog.Logger, hold <-chan struct{}, d *disk) (*kafka.Sink, error) {
+func newKafka(cfg *config.Config, budget config.Budget, login *credentials, log *slog.Logger, hold <-chan struct{}, d *disk, from *origin) (*kafka.Sink, error) {
 	k, err := kafkaConfig(cfg, budget)
 	if err != nil {
 		return nil, err
 	}
-	deps := kafka.Deps{Logger: log, Hold: hold}
+	deps := kafka.Deps{Logger: log, Hold: hold, Origin: from.list}
 	login.addTo(&deps)
 	if d != nil {
 		deps.OpenSpool = d.open

@@ -10,7 +10,7 @@ package body
 // Body is one delivery's bytes. Data is a view into a pooled buffer: it must not be used after Put.
 type Body struct {
 	Data       []byte    // exactly the bytes of the request body
-	ID         uint64    // unique within the process, in order of admission
+	ID         uint64    // unique among all processes, one more than the body admitted before it
 	AdmittedAt int64     // wall clock, milliseconds since the Unix epoch
 	NDJSON     bool      // one JSON text per line instead of one array or object
 	Delivery   *Delivery // nil: nobody waits for the outcome (ack=accept)

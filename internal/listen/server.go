@@ -26,6 +26,8 @@ package listen
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/binary"
 	"errors"
 	"log/slog"
 	"net"
@@ -102,6 +104,7 @@ type Server struct {
 	crowded  atomic.Bool // somebody waits for memory, or was refused since the last tick
 	aborted  atomic.Bool // no wait for an ack any more
 	stopping atomic.Bool // idle connections are closed
+	firstID  uint64      // ids of bodies count from here: random, so that no other process has the same
 	count    counters
 }
 
@@ -117,6 +120,9 @@ func New(cfg Config, deps Deps) *Server {
 		deps.Logger = slog.New(slog.DiscardHandler)
 	}
 	s := &Server{cfg: cfg, deps: deps, scratch: make([]byte, scratchSize), lingerTime: lingerTime}
+	var id [8]byte
+	_, _ = rand.Read(id[:]) // never fails; not math/rand, whose state a copy of the process would share
+	s.firstID = binary.LittleEndian.Uint64(id[:]) >> 1
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.hard, s.cancelHard = context.WithCancel(context.Background())
 	s.admission.init()

@@ -131,7 +131,7 @@ func TestBody(t *testing.T) {
 			t.Fatalf("%q: %d %q", c.contentType, got.status, got.body)
 		}
 		r.mu.Lock()
-		if r.bodies[i] != data || r.nd[i] != c.nd || r.ids[i] != uint64(i+1) {
+		if r.bodies[i] != data || r.nd[i] != c.nd || r.ids[i] != r.ids[0]+uint64(i) {
 			t.Errorf("%q: body %q ndjson %v id %d", c.contentType, r.bodies[i], r.nd[i], r.ids[i])
 		}
 		r.mu.Unlock()

@@ -62,7 +62,7 @@ func (dec *decoder) body(b *body.Body) {
 		if dec.e.Kind != decode.Unknown && dec.e.Kind != decode.Function && dec.special(b.AdmittedAt) {
 			continue
 		}
-		dec.recs[dec.n] = sink.Record{Key: dec.e.Key(nil), Value: dec.e.Raw(), Timestamp: b.AdmittedAt}
+		dec.recs[dec.n] = sink.Record{Key: dec.e.Key(nil), Value: dec.e.Raw(), Timestamp: b.AdmittedAt, BodyID: b.ID, Offset: int64(dec.e.Offset())}
 		if dec.n++; dec.n == appendBatch {
 			dec.flush(ack)
 		}
@@ -102,7 +102,7 @@ func (dec *decoder) bad(b *body.Body, ack sink.Ack) {
 	dec.dead++
 	err := dec.p.sink.DeadLetter(dec.p.hard, &sink.DeadLetter{
 		Raw: dec.e.Raw(), Reason: dec.e.Reason.String(), Offset: int64(dec.e.Offset()), ErrorOffset: int64(dec.e.ErrorOffset()),
-		BodyID: b.ID, Timestamp: b.AdmittedAt,
+		BodyID: b.ID, Key: dec.e.Key(nil), Timestamp: b.AdmittedAt,
 	}, ack)
 	if err != nil {
 		dec.drop(1)

@@ -1,6 +1,7 @@
 package decode
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"time"
@@ -76,8 +77,14 @@ func (e *Event) RawMetrics() []byte { return e.text(fieldMetrics) }
 // Key is the Kafka key: the traceId, unescaped and trimmed; nil when it is absent, empty or not a
 // string. Without escapes it is a view into the body; else it is built in dst[:0], which the caller
 // owns. A traceId with an illegal escape (possible in lenient mode only) is taken as it stands.
+//
+// The key of a bad region is the only traceId that can be read in it, wherever it stands; nil when there is none, or
+// two that differ.
 func (e *Event) Key(dst []byte) []byte {
 	id := e.TraceID()
+	if e.Reason != OK {
+		id = traceOf(e.Raw())
+	}
 	if len(id) == 0 {
 		return nil
 	}
@@ -89,6 +96,40 @@ func (e *Event) Key(dst []byte) []byte {
 		}
 	}
 	return id
+}
+
+// maxSalvaged bounds the key of a bad region. A usual traceId has 36 bytes.
+const maxSalvaged = 1 << 10
+
+// traceOf finds the traceId in a bad region, still escaped, trimmed.
+func traceOf(region []byte) (id []byte) {
+	const name = `"traceId"`
+	for p := 0; ; {
+		i := bytes.Index(region[p:], []byte(name))
+		if i < 0 {
+			return id
+		}
+		p = blanks(region, p+i+len(name))
+		if p >= len(region) || region[p] != ':' {
+			continue
+		}
+		if p = blanks(region, p+1); p >= len(region) || region[p] != '"' {
+			continue
+		}
+		end := strictString(region, p+1)
+		if end < 0 {
+			continue
+		}
+		v := trim(region[p+1 : end-1 : end-1])
+		p = end
+		if len(v) == 0 || len(v) > maxSalvaged {
+			continue
+		}
+		if id != nil && !bytes.Equal(id, v) {
+			return nil
+		}
+		id = v
+	}
 }
 
 // AppendLogs appends `logs` to dst, unescaped and not trimmed: exactly what the function printed. A

@@ -163,3 +163,24 @@ func TestMetrics(t *testing.T) {
 		t.Errorf("%+v %v", m, err)
 	}
 }
+
+func TestKeyOfABadRegion(t *testing.T) {
+	for _, c := range []struct{ region, want string }{
+		{"{\"traceId\":\"a\",\"logs\":\"\x01\"}", "a"},
+		{"{\"logs\":\"\x01\",\"traceId\" : \" \\u0061 \"}", "a"},
+		{`{"traceId":"a","traceId":"a",}`, "a"},
+		{`{"traceId":"a","o":{"traceId":"b"},}`, "none"},
+		{`{"traceId":5,}`, "none"},
+		{`{"traceId":"a`, "none"},
+		{`{"logs":"{\"traceId\":\"a\"}",}`, "none"},
+		{`{"traceId":"",}`, "none"},
+		{`{"traceId":"` + strings.Repeat("x", maxSalvaged+1) + `",}`, "none"},
+		{`"traceId":"a"}`, "a"},
+		{`{"traceId"`, "none"},
+	} {
+		items, _ := run(t, []byte("[{},"+c.region), Options{})
+		if it := items[1]; it.reason == OK || !strings.Contains(it.fields, " | "+c.want+" | ") {
+			t.Errorf("%s: %v %s", c.region, it, it.fields)
+		}
+	}
+}

@@ -33,6 +33,9 @@ type Record struct {
 	Value     []byte
 	Headers   []Header
 	Timestamp int64 // milliseconds since the Unix epoch, wall clock at admission
+
+	BodyID uint64 // the body it came in, as in DeadLetter; 0: not known
+	Offset int64  // where it starts in that body
 }
 
 // DeadLetter is a piece of a body that is not a good event. Its memory belongs to the caller.
@@ -41,7 +44,8 @@ type DeadLetter struct {
 	Reason      string // one word of pkg/decode's Reason, for example "invalid_utf8"
 	Offset      int64  // where the region starts in its body
 	ErrorOffset int64  // the exact byte that is wrong, in its body; -1 when not known
-	BodyID      uint64 // identifies the body within one run of the process
+	BodyID      uint64 // identifies the body, also among other processes
+	Key         []byte // the traceId where it can be read; nil: it cannot
 	Timestamp   int64  // as in Record
 }
 

@@ -3,6 +3,7 @@ package kafka
 import (
 	"bytes"
 	"context"
+	"slices"
 	"time"
 
 	"functiongraph-ingest/pkg/sink"
@@ -226,6 +227,11 @@ func (s *Sink) putOversize(l *lane, r *sink.Record, size int, ack sink.Ack, even
 	// Each topic has its own bound: dead letters that nobody takes must not keep good events out.
 	if n := l.topic.private - l.topic.halves; n != 0 && n+int64(size) > s.cfg.OversizeBytes {
 		return false
+	}
+	if r.BodyID != 0 { // it may become a notice, which names its place; next to its size that costs nothing
+		placed := *r
+		placed.Headers = fromBody(slices.Clip(r.Headers), r.Offset, -1, r.BodyID)
+		r, size = &placed, recordbatch.RecordSize(r.Key, r.Value, placed.Headers)
 	}
 	b := s.privateBatch(l, r, size)
 	b.events = events

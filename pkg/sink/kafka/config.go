@@ -8,6 +8,7 @@ import (
 	"net"
 	"time"
 
+	"functiongraph-ingest/pkg/sink"
 	"functiongraph-ingest/pkg/sink/kafka/recordbatch"
 )
 
@@ -94,6 +95,9 @@ type Deps struct {
 	// Hold, when not nil, keeps the sink from looking at the cluster before it is closed: in a function's cold
 	// start others come first. Records are taken all the same, as far as there is room.
 	Hold <-chan struct{}
+	// Origin returns headers that say where the events come from, for every dead letter. It must be cheap: it is
+	// called for each of them, from any goroutine, with a lock held. Nil: none.
+	Origin func() []sink.Header
 	// SetAside keeps an event that no topic can take, whole, outside of Kafka, and returns once it is
 	// safe. Nil is the spool's; without one, or with an error, the event is dropped with reason "too_large".
 	SetAside func(raw []byte, sha256 [32]byte) error

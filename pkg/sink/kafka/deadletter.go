@@ -11,9 +11,12 @@ import (
 	"functiongraph-ingest/pkg/sink/kafka/recordbatch"
 )
 
-// Headers of a dead letter. Numbers are decimal, offsets are bytes from the start of the body.
+// Headers of a dead letter. Numbers are decimal, offsets are bytes from the start of the body. All dead letters
+// have reason, size and topic and what Deps.Origin returns. Those that are a region of a body, and events larger than a batch, also
+// have offset, error offset and body id.
 const (
 	headerReason      = "ingest-reason"
+	headerTopic       = "ingest-topic"        // where it would have gone
 	headerOffset      = "ingest-offset"       // where the bad region starts
 	headerErrorOffset = "ingest-error-offset" // the byte that is wrong
 	headerSize        = "ingest-size"         // of the whole, in bytes
@@ -25,14 +28,8 @@ const (
 
 // DeadLetter implements sink.Sink.
 func (s *Sink) DeadLetter(ctx context.Context, d *sink.DeadLetter, ack sink.Ack) error {
-	num := func(v int64) []byte { return strconv.AppendInt(nil, v, 10) }
-	r := sink.Record{Value: d.Raw, Timestamp: d.Timestamp, Headers: []sink.Header{
-		{Key: headerReason, Value: []byte(d.Reason)},
-		{Key: headerOffset, Value: num(d.Offset)},
-		{Key: headerErrorOffset, Value: num(d.ErrorOffset)},
-		{Key: headerSize, Value: num(int64(len(d.Raw)))},
-		{Key: headerBodyID, Value: strconv.AppendUint(nil, d.BodyID, 10)},
-	}}
+	r := sink.Record{Key: d.Key, Value: d.Raw, Timestamp: d.Timestamp}
+	r.Headers = s.deadHeaders(fromBody(nil, d.Offset, d.ErrorOffset, d.BodyID), d.Reason, len(d.Raw))
 	events := 1
 	var kept error
 	truncated := len(d.Raw) > maxDeadLetterBytes
@@ -62,6 +59,25 @@ func (s *Sink) DeadLetter(ctx context.Context, d *sink.DeadLetter, ack sink.Ack)
 		ack.Settle(lost)
 	}
 	return err
+}
+
+// deadHeaders adds the headers of every dead letter to those that it has.
+func (s *Sink) deadHeaders(h []sink.Header, reason string, size int) []sink.Header {
+	h = append(h, sink.Header{Key: headerReason, Value: []byte(reason)},
+		sink.Header{Key: headerSize, Value: strconv.AppendInt(nil, int64(size), 10)},
+		sink.Header{Key: headerTopic, Value: []byte(s.main.name)})
+	if s.deps.Origin != nil {
+		h = append(h, s.deps.Origin()...)
+	}
+	return h
+}
+
+// fromBody adds the headers that say where in which body a record stood. errorOffset is -1 when nothing is wrong
+// with the event itself.
+func fromBody(h []sink.Header, offset, errorOffset int64, body uint64) []sink.Header {
+	return append(h, sink.Header{Key: headerOffset, Value: strconv.AppendInt(nil, offset, 10)},
+		sink.Header{Key: headerErrorOffset, Value: strconv.AppendInt(nil, errorOffset, 10)},
+		sink.Header{Key: headerBodyID, Value: strconv.AppendUint(nil, body, 10)})
 }
 
 // takeDead puts a dead letter into its lane, or drops it when nobody can take it, and returns how many

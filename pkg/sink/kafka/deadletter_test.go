@@ -186,10 +186,12 @@ func TestSetAsideDoesNotHoldTheLock(t *testing.T) {
 
 func TestDeadLetters(t *testing.T) {
 	c := cluster(t, 1)
-	s := start(t, c, nil)
+	s := start(t, c, func(_ *Config, d *Deps) {
+		d.Origin = func() []sink.Header { return []sink.Header{{Key: "ingest-instance", Value: []byte("i")}} }
+	})
 	var ack ackCount
 	raw := []byte(`{"name":"x",}`)
-	if err := s.DeadLetter(patient(t), &sink.DeadLetter{Raw: raw, Reason: "bad_structure", Offset: 7, ErrorOffset: 19, BodyID: 42, Timestamp: 5}, &ack); err != nil {
+	if err := s.DeadLetter(patient(t), &sink.DeadLetter{Raw: raw, Reason: "bad_structure", Offset: 7, ErrorOffset: 19, BodyID: 42, Key: []byte("a1"), Timestamp: 5}, &ack); err != nil {
 		t.Fatal(err)
 	}
 	st := closeSink(t, s)
@@ -198,13 +200,14 @@ func TestDeadLetters(t *testing.T) {
 		t.Errorf("stats %+v", st)
 	}
 	r := consume(t, c, "t.dlq", 1)[0]
-	for key, want := range map[string]string{headerReason: "bad_structure", headerOffset: "7", headerErrorOffset: "19", headerSize: "13", headerBodyID: "42"} {
+	for key, want := range map[string]string{headerReason: "bad_structure", headerOffset: "7", headerErrorOffset: "19", headerSize: "13", headerBodyID: "42",
+		headerTopic: "t", "ingest-instance": "i"} {
 		if got := header(r, key); got != want {
 			t.Errorf("header %s = %q, want %q", key, got, want)
 		}
 	}
-	if string(r.Value) != string(raw) {
-		t.Errorf("value %q", r.Value)
+	if string(r.Value) != string(raw) || string(r.Key) != "a1" {
+		t.Errorf("key %q, value %q", r.Key, r.Value)
 	}
 }
 
@@ -275,4 +278,40 @@ func TestMissingDeadLetterTopicDoesNotStopGoodEvents(t *testing.T) {
 	}
 	s.Close(ended())
 	checkKeyed(t, consume(t, c, "t", 1000), want)
+}
+
+// An event that is too large even for the dead-letter topic leaves a notice with the same headers and the same key as
+// any dead letter, so that its place can be found.
+func TestNoticesHaveTheHeadersOfDeadLetters(t *testing.T) {
+	c := cluster(t, 1)
+	s := start(t, c, func(_ *Config, d *Deps) {
+		d.SetAside = func([]byte, [32]byte) error { return nil }
+		d.Origin = func() []sink.Header { return []sink.Header{{Key: "ingest-function", Value: []byte("f")}} }
+	})
+	c.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.MessageTooLarge, Count: 1})
+	var ack ackCount
+	ctx := patient(t)
+	big := sink.Record{Key: []byte("k"), Value: bytes.Repeat([]byte("z"), maxDeadLetterBytes+1), Timestamp: 1, BodyID: 42, Offset: 7}
+	if _, err := s.Append(ctx, []sink.Record{big}, &ack); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, func() bool { return s.Stats().SetAside == 1 })
+	if err := s.DeadLetter(ctx, &sink.DeadLetter{Raw: []byte("{"), Reason: "truncated", Key: []byte("k"), BodyID: 42}, &ack); err != nil {
+		t.Fatal(err)
+	}
+	closeSink(t, s)
+	ack.check(t, 0)
+	rs := consume(t, c, "t.dlq", 2)
+	notice, letter := rs[0], rs[1]
+	if header(notice, headerTruncated) == "" {
+		notice, letter = letter, notice
+	}
+	for _, h := range letter.Headers {
+		if header(notice, h.Key) == "" {
+			t.Errorf("the notice has no %s: %v", h.Key, notice.Headers)
+		}
+	}
+	if string(notice.Key) != "k" || header(notice, headerBodyID) != "42" || header(notice, headerOffset) != "7" || header(notice, headerTopic) != "t" {
+		t.Errorf("key %q, headers %v", notice.Key, notice.Headers)
+	}
 }

@@ -119,7 +119,7 @@ func (s *Sink) reportLoss(last bool) {
 	if err != nil {
 		panic("kafka: " + err.Error()) // numbers and strings: cannot fail
 	}
-	r := sink.Record{Value: value, Timestamp: time.Now().UnixMilli(), Headers: []sink.Header{{Key: headerReason, Value: []byte("loss")}}}
+	r := sink.Record{Value: value, Timestamp: time.Now().UnixMilli(), Headers: s.deadHeaders(nil, "loss", len(value))}
 	to := s.dead.lanes[s.dead.sticky]
 	b := s.privateBatch(to, &r, recordbatch.RecordSize(r.Key, r.Value, r.Headers))
 	to.seal()

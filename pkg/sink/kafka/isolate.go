@@ -116,9 +116,7 @@ func (w *worker) bury(e *entry) {
 	r, err := single(b.rb)
 	hopeless := l.topic.dead && (b.events == 0 || len(r.Value) <= truncatedBytes)
 	if !l.topic.dead {
-		r.Headers = append(r.Headers,
-			sink.Header{Key: headerReason, Value: []byte(e.reason())},
-			sink.Header{Key: headerSize, Value: strconv.AppendInt(nil, int64(len(r.Value)), 10)})
+		r.Headers = s.deadHeaders(r.Headers, e.reason(), len(r.Value))
 	}
 	truncated := err == nil && !hopeless && (l.topic.dead || len(r.Value) > maxDeadLetterBytes)
 	var kept error
