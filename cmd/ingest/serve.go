@@ -117,7 +117,7 @@ func pipelineConfig(cfg *config.Config, budget config.Budget, addr string, besid
 	}
 }
 
-// startAdmin serves /ledger, /metrics, /healthz and /readyz until the function it returns is called. seen
+// startAdmin serves /ledger, /metrics, /status, /healthz and /readyz until the function it returns is called. seen
 // is what the sink shows; nil: nothing of its own.
 func startAdmin(cfg *config.Config, p *pipeline.Pipeline, seen *view, log *slog.Logger) (stop func(), err error) {
 	if cfg.Admin == config.Off {
@@ -125,10 +125,10 @@ func startAdmin(cfg *config.Config, p *pipeline.Pipeline, seen *view, log *slog.
 	}
 	m := metrics.New(p.Source())
 	p.Register(m)
-	deps := admin.Deps{Ledger: p.Ledger, Metrics: m.Write, Ready: p.Ready, Log: log}
+	health := &admin.Health{Ready: p.Ready, Delivery: p.Delivery, Ledger: p.Ledger, Version: version(), Started: time.Now()}
+	deps := admin.Deps{Health: health, Metrics: m.Write, Log: log}
 	if seen != nil {
 		seen.register(m)
-		deps.State = seen.state
 	}
 	a := admin.New(admin.Config{Addr: cfg.Admin, Pprof: cfg.Pprof}, deps)
 	if err := a.Listen(); err != nil {

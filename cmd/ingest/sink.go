@@ -19,7 +19,6 @@ import (
 // view is what there is to see of a sink beyond what all have. nil: nothing.
 type view struct {
 	register func(*metrics.Metrics)
-	state    func() string // a line for /readyz; "": nothing to say
 	files    *reload.Files // what may change while it runs; nil: nothing
 	origin   *origin       // what its records say about where they come from
 }
@@ -43,13 +42,6 @@ func newSink(cfg *config.Config, budget config.Budget, log *slog.Logger, stdout 
 	v := &view{files: login.files, origin: from, register: func(m *metrics.Metrics) { registerKafka(m, s) }}
 	if d != nil {
 		v.register = func(m *metrics.Metrics) { registerKafka(m, s); d.register(m, s) }
-		v.state = func() string {
-			k := s.Metrics()
-			if k.SpoolState == kafka.SpoolIdle {
-				return ""
-			}
-			return fmt.Sprintf("spool: %s, %d events", k.SpoolState, s.Stats().Spooled)
-		}
 	}
 	return s, v, nil
 }

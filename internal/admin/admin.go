@@ -13,8 +13,6 @@ import (
 	"net/http/pprof"
 	"sync"
 	"time"
-
-	"functiongraph-ingest/internal/ledger"
 )
 
 // Config is what users set.
@@ -25,10 +23,8 @@ type Config struct {
 
 // Deps is what the pipeline gives. All functions must be safe for concurrent use.
 type Deps struct {
-	Ledger  func() ledger.Ledger
 	Metrics func(io.Writer) error
-	Ready   func() error  // nil: ready; else the reason why not
-	State   func() string // a line more about it; "": nothing to say. May be nil
+	Health  *Health
 	Log     *slog.Logger
 }
 
@@ -110,7 +106,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 func handler(cfg Config, deps Deps) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /ledger", func(w http.ResponseWriter, _ *http.Request) {
-		l := deps.Ledger()
+		l := deps.Health.Ledger()
 		answer(w, http.StatusOK, "application/json", l.String()+"\n")
 	})
 	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, _ *http.Request) {
@@ -119,21 +115,9 @@ func handler(cfg Config, deps Deps) http.Handler {
 			deps.Log.Debug("metrics not written", "err", err) // the scraper has gone
 		}
 	})
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
-		answer(w, http.StatusOK, plain, "alive\n")
-	})
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		status, text := http.StatusOK, "ready\n"
-		if err := deps.Ready(); err != nil {
-			status, text = http.StatusServiceUnavailable, "not ready: "+err.Error()+"\n"
-		}
-		if deps.State != nil {
-			if line := deps.State(); line != "" {
-				text += line + "\n"
-			}
-		}
-		answer(w, status, plain, text)
-	})
+	for _, path := range []string{"/healthz", "/readyz", "/status"} {
+		mux.Handle("GET "+path, deps.Health)
+	}
 	if cfg.Pprof {
 		mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 		mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)

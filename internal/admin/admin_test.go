@@ -2,12 +2,12 @@ package admin
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -17,6 +17,7 @@ import (
 
 	"functiongraph-ingest/internal/ledger"
 	"functiongraph-ingest/internal/metrics"
+	"functiongraph-ingest/pkg/sink"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -70,7 +71,8 @@ func ask(t *testing.T, client *http.Client, method, url string) (*http.Response,
 
 func deps(ready func() error) Deps {
 	l := func() ledger.Ledger { return ledger.Ledger{Admitted: 3, Delivered: 3, Idempotent: true} }
-	return Deps{Ledger: l, Ready: ready, Metrics: metrics.New(metrics.Source{Ledger: l, Ready: ready}).Write}
+	h := &Health{Ledger: l, Ready: ready, Delivery: func() sink.Delivery { return sink.Delivery{State: sink.Idle} }, Version: "ingest test"}
+	return Deps{Health: h, Metrics: metrics.New(metrics.Source{Ledger: l, Ready: ready}).Write}
 }
 
 func TestEndpoints(t *testing.T) {
@@ -90,8 +92,11 @@ func TestEndpoints(t *testing.T) {
 		{"ledger head", "HEAD", "/ledger", ready, false, 200, "application/json", "="},
 		{"metrics", "GET", "/metrics", ready, false, 200, "text/plain; version=0.0.4; charset=utf-8", "ingest_ledger_delivered_events_total 3\n"},
 		{"alive", "GET", "/healthz", notReady, false, 200, plain, "=alive\n"},
-		{"ready", "GET", "/readyz", ready, false, 200, plain, "=ready\n"},
-		{"not ready", "GET", "/readyz", notReady, false, 503, plain, "=not ready: topic events has no leader\n"},
+		{"ready", "GET", "/readyz", ready, false, 200, plain, "=ready\ndelivery: idle\n"},
+		{"not ready", "GET", "/readyz", notReady, false, 503, plain, "=not ready: topic events has no leader\ndelivery: idle\n"},
+		{"status", "GET", "/status", ready, false, 200, "application/json", `"version":"ingest test"`},
+		{"status while not ready", "GET", "/status", notReady, false, 200, "application/json", `"notReady":"topic events has no leader"`},
+		{"status takes no post", "POST", "/status", ready, false, 405, "", ""},
 		{"not ready head", "HEAD", "/readyz", notReady, false, 503, plain, "="},
 		{"nothing at the root", "GET", "/", ready, false, 404, "", ""},
 		{"only whole paths", "GET", "/ledger/x", ready, false, 404, "", ""},
@@ -196,7 +201,7 @@ func TestShutdownWaitsWithinItsTime(t *testing.T) {
 	entered, release := make(chan struct{}), make(chan struct{})
 	d := deps(func() error { return nil })
 	d.Log = slog.New(slog.DiscardHandler)
-	d.Ready = func() error {
+	d.Health.Ready = func() error {
 		close(entered)
 		<-release
 		return nil
@@ -228,15 +233,42 @@ func TestShutdownWaitsWithinItsTime(t *testing.T) {
 	<-asked
 }
 
-// TestState: what the sink says about itself stands below the verdict, whatever that is.
-func TestState(t *testing.T) {
-	for line, want := range map[string]string{"": "ready\n", "spool: overflow, 7 events": "ready\nspool: overflow, 7 events\n"} {
-		d := deps(func() error { return nil })
-		d.State = func() string { return line }
-		rec := httptest.NewRecorder()
-		handler(Config{}, d).ServeHTTP(rec, httptest.NewRequest("GET", "/readyz", nil))
-		if rec.Body.String() != want {
-			t.Errorf("%q, want %q", rec.Body, want)
-		}
+// Whatever the verdict is, what the delivery does stands below it.
+func TestHealth(t *testing.T) {
+	since := time.Date(2026, 11, 27, 1, 2, 3, 0, time.UTC)
+	trouble := sink.Trouble{Kind: "topic_missing", Reason: "topic t does not exist", Remedy: "set --create-topic", Error: "[3]", Since: since}
+	for _, tt := range []struct {
+		name     string
+		delivery sink.Delivery
+		notReady error
+		readyz   string
+		status   string // in the JSON
+	}{
+		{"idle", sink.Delivery{State: sink.Idle}, nil, "ready\ndelivery: idle\n",
+			`"ready":true,"delivery":{"state":"idle","waiting":0,"spooledEvents":0,"spooledBytes":0},"ledger":{`},
+		{"an outage on disk", sink.Delivery{State: sink.Spooling, Since: since, Waiting: 9, SpooledEvents: 7, SpooledBytes: 70, Trouble: trouble}, nil,
+			"ready\ndelivery: spooling, 7 events on disk: topic t does not exist: set --create-topic\n",
+			`"ready":true,"delivery":{"state":"spooling","since":"2026-11-27T01:02:03Z","waiting":9,"spooledEvents":7,"spooledBytes":70,` +
+				`"trouble":{"kind":"topic_missing","reason":"topic t does not exist","remedy":"set --create-topic","error":"[3]","since":"2026-11-27T01:02:03Z"}},`},
+		{"all three", sink.Delivery{State: sink.Failed, Trouble: trouble, DeadLetters: trouble, Spool: trouble}, errors.New("no"),
+			"not ready: no\ndelivery: failed: topic t does not exist: set --create-topic\ndead letters: topic t does not exist: set --create-topic\n" +
+				"spool: topic t does not exist: set --create-topic\n",
+			`"ready":false,"notReady":"no","delivery":{"state":"failed",`},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			h := deps(func() error { return tt.notReady }).Health
+			h.Delivery = func() sink.Delivery { return tt.delivery }
+			r, ok := h.Answer("/readyz")
+			if want := map[bool]int{true: 200, false: 503}[tt.notReady == nil]; !ok || r.Status != want || string(r.Body) != tt.readyz {
+				t.Errorf("%d %q, want %d %q", r.Status, r.Body, want, tt.readyz)
+			}
+			r, ok = h.Answer("/status")
+			if !ok || r.Status != 200 || !json.Valid(r.Body) || !strings.Contains(string(r.Body), tt.status) {
+				t.Errorf("%d %s, want %s", r.Status, r.Body, tt.status)
+			}
+		})
+	}
+	if _, ok := deps(nil).Health.Answer("/metrics"); ok {
+		t.Error("a path of others is answered")
 	}
 }

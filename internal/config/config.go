@@ -52,7 +52,7 @@ const Off = "off"
 type Config struct {
 	ConfigFile string `name:"config" env:"INGEST_CONFIG" placeholder:"FILE" doc:"none" names:"file" group:"general" help:"YAML file with settings; its keys are the names of the flags."`
 	LogLevel   string `name:"log-level" env:"INGEST_LOG_LEVEL" default:"info" oneof:"debug,info,warn,error" group:"general" help:"What is logged to stderr: debug, info, warn, error."`
-	Admin      string `name:"admin" env:"INGEST_ADMIN" default:"${admin}" group:"general" help:"Address of /ledger, /metrics, /healthz and /readyz; off for none."`
+	Admin      string `name:"admin" env:"INGEST_ADMIN" default:"${admin}" group:"general" help:"Address of /ledger, /metrics, /status, /healthz and /readyz; off for none."`
 	Pprof      bool   `name:"pprof" env:"INGEST_PPROF" default:"false" group:"general" help:"Serve /debug/pprof on the admin address."`
 	Instance   string `name:"instance" env:"INGEST_INSTANCE" placeholder:"NAME" doc:"host name" group:"general" help:"Name of this instance, for --keyless=instance and the logs; default: the host name."`
 

@@ -191,6 +191,9 @@ func (p *Pipeline) Ready() error {
 	return err
 }
 
+// Delivery says whether events reach the destination.
+func (p *Pipeline) Delivery() sink.Delivery { return p.sink.Delivery() }
+
 // gateHasRoom reports whether a body of the largest size would be admitted at once.
 func (p *Pipeline) gateHasRoom() bool {
 	items, used := p.room.InUse()

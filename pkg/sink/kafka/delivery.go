@@ -65,6 +65,7 @@ type spell struct {
 	current trouble
 	changed time.Time // since when it is the current one
 	told    bool      // of this spell
+	last    trouble   // that was told
 	toldAt  map[trouble]time.Time
 	waited  int64
 }
@@ -99,7 +100,7 @@ func (s *spell) step(now time.Time, f *facts) (n *note, again time.Time) {
 	if now.Before(due) {
 		return nil, due
 	}
-	s.told = true
+	s.told, s.last = true, f.trouble
 	s.forget(now)
 	s.toldAt[f.trouble.key()] = now
 	n = &note{trouble: f.trouble, took: now.Sub(s.began), waiting: f.waiting, partial: f.partial}
@@ -122,7 +123,7 @@ func (s *spell) calm(now time.Time, f *facts) (n *note, again time.Time) {
 		return nil, over
 	}
 	if s.told {
-		n = &note{over: true, trouble: s.current, took: s.clear.Sub(s.began), waiting: s.waited}
+		n = &note{over: true, trouble: s.last, took: s.clear.Sub(s.began), waiting: s.waited}
 	}
 	*s = spell{toldAt: s.toldAt}
 	return n, time.Time{}
