@@ -65,30 +65,6 @@ func complain(stderr io.Writer, err error) int {
 	return exitUsage
 }
 
-// check prints the settings in effect, also when they are bad: that is when they are looked at.
-func check(inv *config.Invocation, stdout, stderr io.Writer) int {
-	if inv.Markdown {
-		fmt.Fprint(stdout, config.Markdown())
-		return exitOK
-	}
-	if err := inv.Config.WriteYAML(stdout); err != nil {
-		fmt.Fprintln(stderr, "ingest: "+err.Error())
-		return exitFailed
-	}
-	for _, warning := range inv.Config.Warnings() {
-		fmt.Fprintln(stderr, "ingest: warning: "+warning)
-	}
-	budget, err := plan(inv.Config)
-	if err != nil {
-		return complain(stderr, err)
-	}
-	fmt.Fprintf(stdout, "# %s\n", budget)
-	for _, warning := range budget.Warnings {
-		fmt.Fprintln(stderr, "ingest: warning: "+warning)
-	}
-	return exitOK
-}
-
 // newLog logs text to w.
 func newLog(w io.Writer, level *slog.LevelVar) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: level}))

@@ -15,6 +15,8 @@ type Invocation struct {
 	Command  string        // serve, extension, check, spool ls|verify|export|replay, version, or "" when help was printed and nothing is left to do
 	Config   *Config       // of serve, extension, check and spool replay
 	Markdown bool          // check: print the table of all settings instead
+	Offline  bool          // check: the settings only
+	JSON     bool          // check, version
 	Spool    *SpoolOptions // of the spool commands
 }
 
@@ -41,11 +43,11 @@ func parseWith(args []string, host Host, stdout io.Writer, env environment) (*In
 	flags.SortFlags = false
 	var o options
 	o.addTo(flags, cmd.name)
-	cfg := &Config{}
+	cfg := &Config{sources: map[string]string{}}
 	var values []*value
 	if cmd.settings {
 		for _, f := range cfg.fields() {
-			values = append(values, &value{field: &f, found: &cfg.found})
+			values = append(values, &value{field: &f, config: cfg})
 			values[len(values)-1].addTo(flags)
 		}
 	}
@@ -104,7 +106,7 @@ func (c *Config) fill(values []*value, env environment) {
 
 // invocation is the parsed command for its caller.
 func (c *command) invocation(cfg *Config, o *options, args []string) (*Invocation, error) {
-	inv := &Invocation{Command: c.name, Markdown: bool(o.markdown)}
+	inv := &Invocation{Command: c.name, Markdown: bool(o.markdown), Offline: bool(o.offline), JSON: bool(o.json)}
 	if c.settings {
 		inv.Config = cfg
 	}

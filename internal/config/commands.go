@@ -24,7 +24,8 @@ func commands() []command {
 		{args: "<command>", summary: "Takes telemetry over HTTP and puts it into Kafka: nothing lost silently, nothing twice."},
 		{name: "serve", summary: "Run as an HTTP listener.", settings: true},
 		{name: "extension", summary: "Run as an extension of a FunctionGraph function.", settings: true},
-		{name: "check", summary: "Print the settings in effect and what is wrong with them.", settings: true},
+		{name: "check", summary: "Print the settings in effect, and look at brokers, topics, spool and host.", settings: true,
+			more: "Nothing is written and no topic is made. A process that runs with the same settings\nhas their ports and spool, which is told as trouble.\nExit code 0: all is well; 1: something that the settings name is not; 2: the settings."},
 		{name: "spool", args: "<command>", summary: "Look at a spool directory, take events out of it, send what is in it."},
 		{name: "spool ls", args: "<dir>", summary: "Show partitions, sizes, ages, damage, quarantine and set-aside files.", more: dir},
 		{name: "spool verify", args: "<dir>", summary: "Read everything and name what is damaged.",
@@ -73,7 +74,9 @@ func (c *command) notes() string {
 type options struct {
 	help, version       toggle
 	extension, markdown toggle // check
-	json, withMeta      toggle // spool ls; spool export
+	offline             toggle // check
+	json                toggle // check, spool ls, version
+	withMeta            toggle // spool export
 	since               string // spool export
 	spool               SpoolOptions
 }
@@ -102,6 +105,8 @@ func (o *options) addTo(flags *pflag.FlagSet, cmd string) {
 	switch cmd {
 	case "check":
 		add(&o.extension, "extension", "", "Check the settings as \"ingest extension\" would take them.")
+		add(&o.offline, "offline", "", "Look at the settings only, not at what they name.")
+		add(&o.json, "json", "", "Print JSON.")
 		add(&o.markdown, "markdown", "", "Print the table of all settings instead.")
 	case "spool ls":
 		add(&o.json, "json", "", "Print JSON.")

@@ -116,4 +116,5 @@ type Config struct {
 	found    []string // problems of reading and deriving values; Validate reports them with its own
 	unread   bool     // the file could not be read: what is missing may stand in it
 	warnings []string
+	sources  map[string]string // where a setting was given, by name
 }

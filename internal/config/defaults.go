@@ -95,6 +95,8 @@ func (c *Config) deriveSASL() {
 			c.found = append(c.found, problem("sasl", "", "must be user:password")) // what it is stays secret
 		default:
 			c.SASL, c.SASLUser, c.SASLPassword = "", user, Secret(password)
+			c.sources["sasl-user"], c.sources["sasl-password"] = c.sources["sasl"], c.sources["sasl"]
+			delete(c.sources, "sasl")
 			if c.SASLMechanism == Off {
 				c.SASLMechanism = saslDefault
 			}

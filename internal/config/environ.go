@@ -32,6 +32,7 @@ func (c *Config) fromEnvironment(values []*value, env environment) {
 			continue
 		}
 		v.given = true
+		c.sources[v.name] = v.env
 	}
 }
 

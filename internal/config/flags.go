@@ -13,8 +13,8 @@ import (
 // value makes a setting a flag.
 type value struct {
 	*field
-	given bool      // by the command line or the environment: weaker sources do not count
-	found *[]string // takes the problems of the command line
+	config *Config // takes problems and sources
+	given  bool    // by the command line or the environment: weaker sources do not count
 }
 
 // Type is what the help calls the value.
@@ -46,13 +46,14 @@ func (v *value) String() string { return v.text() }
 func (v *value) Set(text string) error {
 	list, isList := v.value.Interface().([]string)
 	if err := v.read(text); err != nil {
-		*v.found = append(*v.found, fmt.Sprintf("--%s: %v", v.name, err))
+		v.config.found = append(v.config.found, fmt.Sprintf("--%s: %v", v.name, err))
 		return nil
 	}
 	if isList && v.given {
 		*v.value.Addr().Interface().(*[]string) = append(list, splitList(text)...)
 	}
 	v.given = true
+	v.config.sources[v.name] = "--" + v.name
 	return nil
 }
 
@@ -135,7 +136,7 @@ type negation struct{ *value }
 func (n negation) Set(text string) error {
 	yes, err := readBool(text)
 	if err != nil {
-		*n.found = append(*n.found, fmt.Sprintf("--no-%s: %v", n.name, err))
+		n.config.found = append(n.config.found, fmt.Sprintf("--no-%s: %v", n.name, err))
 		return nil
 	}
 	return n.value.Set(strconv.FormatBool(!yes))
@@ -168,7 +169,9 @@ func (c *Config) fromFile(values []*value, file map[string]yamlValue, path strin
 		}
 		if err := v.read(y.text); err != nil {
 			c.found = append(c.found, fmt.Sprintf("--%s: %s:%d: %v", v.name, path, y.line, err))
+			continue
 		}
+		c.sources[v.name] = fmt.Sprintf("%s:%d", path, y.line)
 	}
 }
 

@@ -99,14 +99,14 @@ func FuzzYAML(f *testing.F) {
 		parseYAML("f", []byte(strings.ReplaceAll(text, "SECRET", theSecret)))
 		// As a whole it is a password: whatever it does to the line after it, it is not repeated.
 		secret := strings.NewReplacer("\n", "", "\r", "").Replace(text)
-		c := Config{}
+		c := Config{sources: map[string]string{}}
 		values, problems, err := parseYAML("f", []byte("sasl-password: "+theSecret+secret+"\ntopic: t\n"))
 		if err != nil {
 			problems = append(problems, err.Error())
 		}
 		var list []*value
 		for _, fd := range c.fields() {
-			list = append(list, &value{field: &fd, found: &c.found})
+			list = append(list, &value{field: &fd, config: &c})
 		}
 		c.fromFile(list, values, "f")
 		if got := strings.Join(append(problems, c.found...), "\n"); strings.Contains(got, theSecret) {

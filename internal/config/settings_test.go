@@ -155,6 +155,7 @@ func TestPrintedSettingsReadBack(t *testing.T) {
 	}
 	back := mustParse(t, nil, "serve", "--config="+writeFile(t, out.String()))
 	back.ConfigFile = ""
+	back.sources, c.sources = nil, nil
 	if !reflect.DeepEqual(back, c) {
 		t.Errorf("read back:\n%+v\nwant\n%+v\nfile:\n%s", back, c, &out)
 	}

@@ -1,0 +1,229 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"functiongraph-ingest/internal/config"
+	"functiongraph-ingest/internal/spool"
+)
+
+// ports tries the addresses that serve listens on, and lets them go again.
+func (l *findings) ports(cfg *config.Config) {
+	try := func(setting string, addresses []string) {
+		var err error
+		for _, address := range addresses {
+			if strings.HasPrefix(address, "unix:") {
+				return
+			}
+			var ln net.Listener
+			if ln, err = net.Listen("tcp", address); err == nil {
+				_ = ln.Close()
+				l.add(levelOK, "--"+setting, "", "%s is free", address)
+				return
+			}
+		}
+		what := addresses[0]
+		if n := len(addresses); n > 1 {
+			what = fmt.Sprintf("each of %s to %s", addresses[0], addresses[n-1])
+		}
+		switch {
+		case errors.Is(err, syscall.EADDRINUSE):
+			l.add(levelFailed, "--"+setting, "end the process that has it, perhaps another ingest, or choose another --"+setting, "%s is in use", what)
+		case errors.Is(err, syscall.EACCES):
+			l.add(levelFailed, "--"+setting, "choose a port from 1024 up", "%s may not be taken: permission denied", what)
+		default:
+			l.add(levelFailed, "--"+setting, "choose an address of this machine", "%s cannot be taken: %v", what, err)
+		}
+	}
+	try("listen", cfg.ListenAddresses())
+	if cfg.Admin != config.Off {
+		try("admin", []string{cfg.Admin})
+	}
+}
+
+// besideConns is how many descriptors the process needs beside those of --max-conns: brokers, spool, admin, a few more.
+const besideConns = 96
+
+func (l *findings) descriptors(cfg *config.Config, budget config.Budget) {
+	limit, ok := descriptorLimit()
+	if !ok {
+		return
+	}
+	need := uint64(budget.MaxConns + besideConns)
+	switch {
+	case limit >= need:
+		l.add(levelOK, "file descriptors", "", "%d are allowed, up to %d are needed (--max-conns=%d)", limit, need, budget.MaxConns)
+	case limit < 2*besideConns || cfg.MaxConns > 0:
+		l.add(levelFailed, "file descriptors", "raise the limit (ulimit -n, LimitNOFILE=), or lower --max-conns", "%d are allowed, up to %d are needed (--max-conns=%d)", limit, need, budget.MaxConns)
+	default:
+		l.add(levelWarning, "file descriptors", "raise the limit (ulimit -n, LimitNOFILE=), or set --max-conns", "%d are allowed, up to %d are wanted (%d connections)", limit, need, budget.MaxConns)
+	}
+}
+
+// withinLimit is within how much of --memory-limit the process stays.
+const withinLimit = 8 * config.MiB
+
+func (l *findings) memory(cfg *config.Config, host config.Host) {
+	most := config.Bytes(host.MemoryBytes)
+	switch need := cfg.MemoryLimit + withinLimit; {
+	case most == 0:
+		l.add(levelOK, "memory", "", "the control group has no limit; --memory-limit=%s", cfg.MemoryLimit)
+	case most < need:
+		l.add(levelFailed, "memory", fmt.Sprintf("lower --memory-limit to %dMiB at most, or raise the limit of the container", max(0, (most-withinLimit)/config.MiB)),
+			"--memory-limit=%s is kept within %s, and the control group allows %s: the kernel would end the process under load", cfg.MemoryLimit, withinLimit, most)
+	default:
+		l.add(levelOK, "memory", "", "the control group allows %s; --memory-limit=%s", most, cfg.MemoryLimit)
+	}
+}
+
+// times looks at durations that can be used together and should not.
+func (l *findings) times(cfg *config.Config) {
+	if cfg.Sink == config.SinkKafka && cfg.Ack == config.AckKafka && cfg.AckTimeout <= cfg.RequestTimeout+cfg.Linger {
+		l.add(levelWarning, "--ack-timeout", "raise --ack-timeout, or lower --request-timeout",
+			"%v is not more than --request-timeout=%v: one slow request to a broker answers deliveries with 504 that arrive all the same", cfg.AckTimeout, cfg.RequestTimeout)
+		return
+	}
+	l.add(levelOK, "--ack-timeout", "", "%v; clients must wait for longer", cfg.AckTimeout)
+}
+
+// output looks whether the file of --sink=ndjson can be written, without making it.
+func (l *findings) output(cfg *config.Config) {
+	if cfg.Output == "-" {
+		return
+	}
+	what := cfg.Output
+	if _, err := os.Stat(what); errors.Is(err, fs.ErrNotExist) {
+		what = filepath.Dir(what)
+	}
+	if err := writable(what); err != nil {
+		l.add(levelFailed, "--output="+cfg.Output, "choose another --output, or correct the mode of the folder", "cannot be written: %v", err)
+		return
+	}
+	l.add(levelOK, "--output="+cfg.Output, "", "can be written")
+}
+
+// spool looks at the directory without changing it.
+func (l *findings) spool(cfg *config.Config) {
+	dir := cfg.SpoolDir
+	subject := "spool " + dir
+	info, err := os.Stat(dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		l.newSpool(subject, dir)
+		return
+	case err != nil:
+		l.add(levelFailed, subject, "correct --spool-dir, or the modes of the folders above it", "%v", err)
+		return
+	case !info.IsDir():
+		l.add(levelFailed, subject, "set --spool-dir to a directory", "is a file")
+		return
+	}
+	if owner, foreign := foreignOwner(dir); foreign {
+		l.add(levelFailed, subject, "choose another --spool-dir, or give it to the user that runs ingest", "belongs to user %d, who could put events into it", owner)
+		return
+	}
+	if err := writable(dir); err != nil {
+		l.add(levelFailed, subject, "correct its owner and mode, or choose another --spool-dir", "cannot be written: %v", err)
+		return
+	}
+	if pid, held := lockHolder(filepath.Join(dir, "lock")); held {
+		l.add(levelFailed, subject, "end that process, or give this one another --spool-dir", "is in use by process %s", pid)
+	}
+	l.space(cfg, subject, dir)
+	l.contents(subject, dir)
+}
+
+// newSpool: the directory is made at the start, below the nearest folder that exists.
+func (l *findings) newSpool(subject, dir string) {
+	parent := filepath.Dir(filepath.Clean(dir))
+	for {
+		info, err := os.Stat(parent)
+		if err == nil && !info.IsDir() {
+			l.add(levelFailed, subject, "correct --spool-dir", "cannot be made: %s is a file", parent)
+			return
+		}
+		if up := filepath.Dir(parent); err == nil || up == parent {
+			break
+		} else {
+			parent = up
+		}
+	}
+	if err := writable(parent); err != nil {
+		l.add(levelFailed, subject, "make it for the user that runs ingest, or choose another --spool-dir", "cannot be made in %s: %v", parent, err)
+		return
+	}
+	l.add(levelNote, subject, "", "does not exist and is made at the start")
+}
+
+func (l *findings) space(cfg *config.Config, subject, dir string) {
+	free, err := spool.OS{}.Free(dir)
+	if err != nil {
+		l.add(levelWarning, subject, "", "its free space cannot be read: %v", err)
+		return
+	}
+	keep := cfg.SpoolKeep
+	if keep == 0 {
+		keep = config.Bytes(free) / 2
+	}
+	room := config.Bytes(free) - keep
+	switch {
+	case room < config.MiB:
+		l.add(levelFailed, subject, "free space, or lower --spool-keep-free", "%s are free, of which --spool-keep-free=%s are for others: there is no room", short(config.Bytes(free)), short(keep))
+	case cfg.SpoolMax > room:
+		l.add(levelWarning, subject, "free space, or lower --spool-max", "%s are free for it, less than --spool-max=%s", short(room), cfg.SpoolMax)
+	default:
+		l.add(levelOK, subject, "", "can be written; %s are free for it", short(room))
+	}
+}
+
+// contents counts what an earlier process left. Checksums are read, as a start reads them.
+func (l *findings) contents(subject, dir string) {
+	var frames, events, damaged, foreign int64
+	report, err := spool.Inspect(spool.Inspection{Dir: dir}, func(p *spool.Piece) error {
+		switch p.Kind {
+		case spool.KindFrame:
+			frames++
+			events += int64(p.Frame.Events)
+		case spool.KindForeign:
+			foreign++
+		case spool.KindCorrupt, spool.KindUnreadable:
+			damaged++
+		}
+		return nil
+	})
+	if err != nil {
+		l.add(levelFailed, subject, "correct its owner and mode, or choose another --spool-dir", "cannot be read: %v", err)
+		return
+	}
+	if foreign > 0 {
+		l.add(levelFailed, subject, "start the version of ingest that wrote them (ingest spool verify names the files), or choose another --spool-dir", "%d segments have another format, which this version cannot read", foreign)
+	}
+	if damaged > 0 {
+		l.add(levelWarning, subject, "ingest spool verify "+dir+" says where", "%d damaged regions", damaged)
+	}
+	if n := len(report.Quarantine) + len(report.SetAside); n > 0 {
+		l.add(levelNote, subject, "", "%d files in quarantine or set aside: someone should look (ingest spool ls)", n)
+	}
+	l.add(levelOK, subject, "", "%d events in %d frames are still to be sent, %d segments", events, frames, report.Segments)
+}
+
+// short is a size to three digits or so.
+func short(n config.Bytes) string {
+	for _, u := range []struct {
+		name string
+		size config.Bytes
+	}{{"GiB", config.GiB}, {"MiB", config.MiB}, {"KiB", config.KiB}} {
+		if n >= u.size {
+			return strconv.FormatFloat(float64(n)/float64(u.size), 'f', 1, 64) + u.name
+		}
+	}
+	return n.String()
+}
