@@ -240,7 +240,7 @@ func (s *Spool) writable(size, reserve int64) (*segment, error) {
 		}
 		return s.writable(size, reserve) // ends: there is less to reclaim each time
 	}
-	if err := s.checkFree(p.need); err != nil {
+	if err := s.checkFree(p.need, reserve == 0); err != nil {
 		// Others have filled the disk: blocks that were given back would go to them. But a dead segment's file can be used again.
 		if !errors.Is(err, ErrFull) || !s.retireDead() {
 			return nil, err
@@ -296,14 +296,19 @@ func (s *Spool) place(size, reserve int64) (p place, err error) {
 }
 
 // checkFree asks the file system whether files may grow by need bytes, not before each write. What goes into blocks that a
-// file has may always be written.
-func (s *Spool) checkFree(need int64) error {
+// file has may always be written. What replaces other frames may use what is left to others: those frames go for it, so
+// that it ends with less than it began with, and nothing of the partition is delivered before.
+func (s *Spool) checkFree(need int64, replaces bool) error {
 	if s.allowance >= need {
 		return nil
 	}
 	free, err := s.fs.Free(s.cfg.Dir)
 	if err != nil {
 		return s.latch(err)
+	}
+	if replaces && free-need >= 0 && free-need < s.cfg.KeepFree {
+		s.allowance = 0
+		return nil
 	}
 	if free-need < s.cfg.KeepFree {
 		s.allowance = 0

@@ -222,3 +222,30 @@ func TestClosed(t *testing.T) {
 		t.Errorf("what Close made durable is not: %v", err)
 	}
 }
+
+// TestReplacingUsesWhatIsLeftToOthers: frames that replace others are written when the disk has less than KeepFree,
+// because nothing is delivered before and the others go for them. New frames are not, and a disk without any room is full.
+func TestReplacingUsesWhatIsLeftToOthers(t *testing.T) {
+	m := newModel(t, 1, spool.Config{SegmentBytes: 1 << 16, MaxBytes: 1 << 24, KeepFree: 1 << 30})
+	m.fs.SetBudget(2 << 30)
+	m.mustOpen()
+	old, err := m.s.Queue("a", -1).Append(spool.Meta{Events: 1}, make([]byte, 1<<15))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.fs.SetBudget(1 << 30)
+	m.fs = m.fs.Kill()
+	m.mustOpen()
+	if _, err := m.s.Queue("a", 0).Append(spool.Meta{Events: 1}, make([]byte, 1<<15)); !errors.Is(err, spool.ErrFull) {
+		t.Fatalf("a new frame: %v", err)
+	}
+	for range 4 {
+		if _, err := m.s.Queue("a", 0).Append(spool.Meta{Events: 1, Replaces: old}, make([]byte, 1<<15)); err != nil {
+			t.Fatalf("a frame that replaces another: %v", err)
+		}
+	}
+	m.fs.SetBudget(0)
+	if _, err := m.s.Queue("a", 0).Append(spool.Meta{Events: 1, Replaces: old}, make([]byte, 1<<20)); !errors.Is(err, spool.ErrFull) {
+		t.Fatalf("without any room: %v", err)
+	}
+}

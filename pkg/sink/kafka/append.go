@@ -140,10 +140,10 @@ func (s *Sink) place(l *lane, r *sink.Record, ack sink.Ack) *lane {
 }
 
 // laneFor picks the partition: as the Java client does for a key. nil: the partitions are not known, or
-// they have become more and the lanes must drain before the first record goes by the new count.
+// they have become more and the lanes must drain before the first record goes by the new count, which takes a moment.
 func (s *Sink) laneFor(key []byte) *lane {
 	t := &s.main
-	if t.grow != 0 && !s.tryGrow(t) {
+	if t.grow != 0 && !t.deferGrowth() && !s.tryGrow(t) {
 		return nil
 	}
 	switch n := len(t.lanes); {
@@ -168,6 +168,27 @@ func (t *topic) inLobby() *lane {
 	}
 	return t.lobby
 }
+
+// deferGrowth reports whether records go on by the old count, because the lanes cannot drain soon: one has frames on
+// disk, or something that it cannot send. To wait for that would keep every key out. s.mu is held.
+func (t *topic) deferGrowth() bool {
+	if t.lobby != nil {
+		return true
+	}
+	if l := t.drainsLast; l != nil && l.cannotDrain() {
+		return true
+	}
+	t.drainsLast = nil
+	for _, l := range t.lanes {
+		if l.cannotDrain() {
+			t.drainsLast = l // to be asked first: this is asked for each record
+			return true
+		}
+	}
+	return false
+}
+
+func (l *lane) cannotDrain() bool { return l.disk.any || l.stuck() && !l.idle() }
 
 // tryGrow takes the new partitions into use once nothing is unsettled any more.
 func (s *Sink) tryGrow(t *topic) bool {
@@ -225,9 +246,11 @@ func (b *batch) await(ack sink.Ack) {
 // putOversize gives a record that is larger than a batch a buffer of its own. s.mu is held.
 func (s *Sink) putOversize(l *lane, r *sink.Record, size int, ack sink.Ack, events int) bool {
 	// Each topic has its own bound: dead letters that nobody takes must not keep good events out.
-	if n := l.topic.private - l.topic.halves; n != 0 && n+int64(size) > s.cfg.OversizeBytes {
+	if !s.oversizeFits(l.topic, int64(size)) {
+		l.topic.wanted = max(l.topic.wanted, int64(size))
 		return false
 	}
+	l.topic.wanted = 0 // who else waits for it asks again
 	if r.BodyID != 0 { // it may become a notice, which names its place; next to its size that costs nothing
 		placed := *r
 		placed.Headers = fromBody(slices.Clip(r.Headers), r.Offset, -1, r.BodyID)
@@ -239,6 +262,12 @@ func (s *Sink) putOversize(l *lane, r *sink.Record, size int, ack sink.Ack, even
 	l.seal() // what came before goes before
 	s.enqueue(l, b)
 	return true
+}
+
+// oversizeFits reports whether there is room for a batch of its own for a record. s.mu is held.
+func (s *Sink) oversizeFits(t *topic, size int64) bool {
+	n := t.private - t.halves
+	return n == 0 || n+size <= s.cfg.OversizeBytes
 }
 
 // privateBatch is a batch of one record outside of the pool.

@@ -40,10 +40,22 @@ func (l *loss) add(events, bytes int) {
 	l.Events, l.Bytes, l.Last = l.Events+int64(events), l.Bytes+int64(bytes), now
 }
 
-// mustDropNewest says that there is no room in memory or on disk, and that what comes is to be dropped.
+// mustDropNewest reports whether there is no room in memory or on disk, so that what comes is to be dropped. What is
+// known of the disk has an age: after spoolRetry the spooler tries it again before anything more is dropped.
 // s.mu is held.
 func (s *Sink) mustDropNewest() bool {
-	return s.cfg.SpoolFull == SpoolFullDropNewest && isFull(s.spooler.err) && !s.closed
+	p := &s.spooler
+	if s.cfg.SpoolFull != SpoolFullDropNewest || !isFull(p.err) || s.closed {
+		return false
+	}
+	if time.Now().Before(p.retryAt) {
+		return true
+	}
+	if !p.pressed {
+		p.pressed = true
+		wake(p.kick)
+	}
+	return false
 }
 
 // dropNewest drops an event that was not taken yet. s.mu is held.

@@ -91,7 +91,10 @@ type topic struct {
 	held    int64   // bytes of unsettled records; kept for the dead-letter topic only
 	private int64   // bytes of batches outside of the pool
 	halves  int64   // the part of private that came out of splits
-	batches int     // unsettled, open ones included
+	wanted  int64   // the largest record that an appender waits for room for in private; 0: none
+
+	drainsLast *lane // one that keeps the topic from growing; nil: none is known
+	batches    int   // unsettled, open ones included
 
 	err       error // why it cannot be used now
 	createErr error // why it could not be created

@@ -6,7 +6,7 @@ import "time"
 // pressing would not help. stop ends it. s.mu is held.
 func (s *Sink) patience() (fires <-chan time.Time, stop func()) {
 	p := &s.spooler
-	if p.sp == nil || p.err != nil || p.pressed {
+	if p.sp == nil || p.pressed {
 		return nil, func() {}
 	}
 	now := time.Now()
@@ -20,6 +20,9 @@ func (s *Sink) patience() (fires <-chan time.Time, stop func()) {
 	case p.overflowing > 0:
 		d = patienceOverflowing
 	}
+	if p.err != nil { // what is known of the disk is good until then
+		d = max(d, p.retryAt.Sub(now))
+	}
 	t := time.NewTimer(d)
 	return t.C, func() { t.Stop() }
 }
@@ -32,10 +35,15 @@ func (s *Sink) press() {
 	wake(s.spooler.kick)
 }
 
-// enough says that so much memory is free that nobody needs to be hurried: half, so that it takes a while
-// until the buffers are full again. s.mu is held.
+// enough reports whether nobody needs to be hurried: what appenders wait for fits, and half of the buffers is free,
+// so that it takes a while until they are full again. s.mu is held.
 func (s *Sink) enough() bool {
-	return s.main.grow == 0 && s.pool.InUse() <= s.pool.Total()/2 && !s.deadFull()
+	for _, t := range []*topic{&s.main, &s.dead} {
+		if t.wanted != 0 && !s.oversizeFits(t, t.wanted) {
+			return false
+		}
+	}
+	return s.pool.InUse() <= s.pool.Total()/2 && !s.deadFull()
 }
 
 // notFull forgets since when the buffers are full, if they are not. s.mu is held.
@@ -60,11 +68,12 @@ func (s *Sink) spill() (again bool) {
 	l := s.spillFirst()
 	if s.enough() || l == nil {
 		p.pressed = false
+		s.pressedInVain()
 		s.madeRoom()
 		s.mu.Unlock()
 		return false
 	}
-	if l.unframed() == nil || s.main.grow != 0 {
+	if l.unframed() == nil {
 		l.seal()
 	}
 	work := l.claim(p.work[:0])
@@ -75,12 +84,25 @@ func (s *Sink) spill() (again bool) {
 	p.work = work
 	if len(work) == 0 {
 		p.pressed = false // it cannot be written just now; who waits presses again
+		s.pressedInVain()
 	}
 	l.shed()
 	p.spilledAt = time.Now()
 	s.submit(g)
 	s.madeRoom()
 	return err == nil && len(work) > 0
+}
+
+// pressedInVain sees to it that who presses again does so after a pause: nothing could be written, or nothing need be.
+// s.mu is held.
+func (s *Sink) pressedInVain() {
+	p, now := &s.spooler, time.Now()
+	if !p.fullSince.IsZero() {
+		p.fullSince = now
+	}
+	if p.err != nil && !now.Before(p.retryAt) {
+		p.retryAt = now.Add(spoolRetry)
+	}
 }
 
 // spillFirst is the lane whose memory is needed the least: of those that cannot send what they have the one
@@ -154,8 +176,8 @@ func (s *Sink) noteState() (at time.Time) {
 	case p.state != SpoolIdle && now.Sub(p.spilledAt) < calmAfter:
 		return p.spilledAt.Add(calmAfter)
 	}
-	if p.err != nil && (p.pressed || s.waiting > 0 || len(p.dirty) > 0) {
-		at = p.retryAt
+	if p.err != nil && (p.pressed || len(p.dirty) > 0) && now.Before(p.retryAt) {
+		at = p.retryAt // an appender that waits presses by itself
 	}
 	if state == p.state {
 		return at

@@ -42,6 +42,7 @@ type spooler struct {
 	loss  loss
 
 	asleep bool // the spooler, until wakeAt or a kick
+	rounds int  // how often it went to sleep
 	wakeAt time.Time
 
 	kick     chan struct{} // wakes the spooler
@@ -162,6 +163,9 @@ func (s *Sink) runSpooler() {
 func (s *Sink) sleeps(asleep bool, wakeAt time.Time) {
 	s.mu.Lock()
 	s.spooler.asleep, s.spooler.wakeAt = asleep, wakeAt
+	if asleep {
+		s.spooler.rounds++
+	}
 	s.mu.Unlock()
 }
 

@@ -88,16 +88,13 @@ func (s *Sink) placeStrays() (at time.Time) {
 // errNotDurable: frames were placed, and the disk did not confirm it.
 var errNotDurable = errors.New("what was placed is not durable")
 
-// placingPatience is how long a disk that fails holds everything up while frames must be placed.
+// placingPatience is how long a disk that fails or is full holds everything up while frames must be placed.
 const placingPatience = 10 * time.Second
 
 // placesAgain says whether placing is tried again after err. Else the rest of it waits for the next start, and what
 // was placed of a frame comes twice then.
 func (s *Sink) placesAgain(err error) bool {
 	p := &s.spooler
-	if isFull(err) {
-		return true
-	}
 	if errors.Is(err, errNotDurable) {
 		return false // it was placed whole: once more would double it
 	}

@@ -1,0 +1,221 @@
+package kafka
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"functiongraph-ingest/pkg/sink"
+	"functiongraph-ingest/pkg/sink/kafka/recordbatch"
+)
+
+// switchSpool fails or is full when a test says so, and counts the attempts.
+type switchSpool struct {
+	Spool
+	with  atomic.Pointer[error]
+	tries atomic.Int64
+	// queue is told of every queue that the sink asks for.
+	queue func(topic string, partition int32)
+}
+
+func (b *switchSpool) Append(f []SpoolWrite) (int, error) {
+	b.tries.Add(1)
+	if err := b.with.Load(); err != nil {
+		return 0, *err
+	}
+	return b.Spool.Append(f)
+}
+
+func (b *switchSpool) Queue(topic string, partition int32) SpoolQueue {
+	if b.queue != nil {
+		b.queue(topic, partition)
+	}
+	return b.Spool.Queue(topic, partition)
+}
+
+func (b *switchSpool) fail(err error) {
+	if err == nil {
+		b.with.Store(nil)
+		return
+	}
+	b.with.Store(&err)
+}
+
+// switched gives a sink a switchSpool.
+func switched(b *switchSpool) func(*Config, *Deps) {
+	return func(_ *Config, d *Deps) {
+		open := d.OpenSpool
+		d.OpenSpool = func() (Spool, error) {
+			sp, err := open()
+			b.Spool = sp
+			return b, err
+		}
+	}
+}
+
+// TestSecondOutageUsesTheSpool: the disk was full or failed in one outage. In the next one it is used again, whatever
+// the policy, and nothing is dropped or kept out.
+func TestSecondOutageUsesTheSpool(t *testing.T) {
+	for _, with := range []error{fmt.Errorf("%w: test", ErrSpoolFull), errDisk} {
+		for _, policy := range []SpoolFull{SpoolFullBlock, SpoolFullDropOldest, SpoolFullDropNewest} {
+			for _, settle := range []Settle{SettleAtOnce, SettleOnKafka, SettleOnDisk} {
+				t.Run(fmt.Sprint(with, " ", policy, " ", settle), func(t *testing.T) {
+					t.Parallel()
+					b := &switchSpool{}
+					s, n := spooling(t, cluster(t, 4), t.TempDir(), func(cfg *Config, d *Deps) {
+						cfg.SpoolFull, cfg.Settle = policy, settle
+						switched(b)(cfg, d)
+					})
+					appendAll(t, s, 100, 37, nil)
+					waitFor(t, func() bool { return s.Stats().Delivered == 100 })
+					n.cut()
+					b.fail(with)
+					// More than fits into memory, until the disk has been tried.
+					ctx, cancel := context.WithCancel(t.Context())
+					done := make(chan int)
+					go func() {
+						taken := 0
+						for ctx.Err() == nil && taken < 5000 {
+							k, _ := s.Append(ctx, []sink.Record{{Key: []byte("k"), Value: make([]byte, 100), Timestamp: 1}}, nil)
+							taken += k
+						}
+						done <- taken
+					}()
+					waitFor(t, func() bool { return b.tries.Load() > 0 })
+					waitFor(t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return s.spooler.err != nil })
+					cancel()
+					taken := <-done
+					n.mend()
+					waitFor(t, func() bool { return s.Stats().InFlight == 0 && s.Stats().Spooled == 0 })
+					b.fail(nil)
+					waitFor(t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return !time.Now().Before(s.spooler.retryAt) })
+					first := s.Stats().Dropped[DroppedSpoolFull]
+					frames := s.Metrics().SpilledFrames
+					n.cut()
+					appendAll(t, s, 5000, 37, nil)
+					waitFor(t, func() bool { return s.Metrics().SpilledFrames > frames })
+					if more := s.Stats().Dropped[DroppedSpoolFull] - first; more != 0 {
+						t.Errorf("%d events are dropped beside a good disk", more)
+					}
+					n.mend()
+					waitFor(t, func() bool { return s.Stats().InFlight == 0 && s.Stats().Spooled == 0 })
+					balance(t, closeSink(t, s), int64(100+taken+5000))
+				})
+			}
+		}
+	}
+}
+
+// TestNoRoundsWithoutNeed: a disk that failed and an appender that waits for room for a large record do not make the
+// spooler run round and round.
+func TestNoRoundsWithoutNeed(t *testing.T) {
+	b := &switchSpool{}
+	s, n := spooling(t, cluster(t, 1), t.TempDir(), func(cfg *Config, d *Deps) {
+		cfg.OversizeBytes = 64 << 10
+		switched(b)(cfg, d)
+	})
+	waitFor(t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return s.spooler.sp != nil && !s.spooler.holding })
+	n.cut()
+	b.fail(errDisk)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for range 4 {
+			_, _ = s.Append(ctx, []sink.Record{{Value: make([]byte, 40<<10), Timestamp: 1}}, nil)
+		}
+	}()
+	waitFor(t, func() bool { return b.tries.Load() >= 2 })
+	count := func() int { s.mu.Lock(); defer s.mu.Unlock(); return s.spooler.rounds }
+	rounds := count()
+	tries := b.tries.Load()
+	waitFor(t, func() bool { return b.tries.Load() >= tries+2 }) // two seconds by the program's own clock
+	if n := count() - rounds; n > 2000 {
+		t.Errorf("%d rounds between two attempts", n)
+	}
+	cancel()
+	<-done
+}
+
+// TestLargeEventsGoToDisk: records that are larger than a batch go to disk as others do, and keep nobody out.
+func TestLargeEventsGoToDisk(t *testing.T) {
+	for _, settle := range []Settle{SettleAtOnce, SettleOnKafka, SettleOnDisk} {
+		t.Run(fmt.Sprint(settle), func(t *testing.T) {
+			t.Parallel()
+			c := cluster(t, 4)
+			s, n := spooling(t, c, t.TempDir(), func(cfg *Config, _ *Deps) {
+				cfg.Settle, cfg.OversizeBytes = settle, 128<<10
+			})
+			appendAll(t, s, 100, 37, nil)
+			waitFor(t, func() bool { return s.Stats().Delivered == 100 })
+			n.cut()
+			ctx := patient(t)
+			const large = 40
+			for i := range large {
+				r := sink.Record{Key: []byte("large"), Value: []byte(strings.Repeat("x", 3*recordbatch.ChunkSize)), Timestamp: int64(i + 1)}
+				if k, err := s.Append(ctx, []sink.Record{r}, nil); k != 1 {
+					t.Fatalf("event %d: %v; %+v %s", i, err, s.Stats(), dump(s))
+				}
+				appendAll(t, s, 1, 37, nil)
+			}
+			if st := s.Stats(); st.Spooled < large-8 {
+				t.Errorf("only %d of %d on disk", st.Spooled, 2*large)
+			}
+			_ = s.Close(ended())
+			if st := s.Stats(); st.Spooled != 2*large || len(st.Dropped) != 0 {
+				t.Errorf("at the end: %+v", st)
+			}
+		})
+	}
+}
+
+// TestGrowthWaitsForFramesOnDisk: new partitions are used only when nothing accepted before is left on disk, and until
+// then nobody is kept out.
+func TestGrowthWaitsForFramesOnDisk(t *testing.T) {
+	c := cluster(t, 2)
+	b := &switchSpool{}
+	var early atomic.Int64
+	var grown atomic.Bool
+	b.queue = func(topic string, partition int32) {
+		if topic != "t" || partition < 2 {
+			return
+		}
+		grown.Store(true)
+		for _, q := range b.Queues() {
+			if q.Topic() == "t" && q.Partition() < 2 {
+				early.Add(1)
+			}
+		}
+	}
+	s, n := spooling(t, c, t.TempDir(), switched(b))
+	appendAll(t, s, 100, 37, nil)
+	waitFor(t, func() bool { return s.Stats().Delivered == 100 })
+	n.cut()
+	want := appendAll(t, s, 20000, 37, nil)
+	cl, err := kgo.NewClient(kgo.SeedBrokers(c.ListenAddrs()...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cl.Close()
+	if _, err := kadm.NewClient(cl).CreatePartitions(patient(t), 3, "t"); err != nil {
+		t.Fatal(err)
+	}
+	n.mend()
+	total := 20000
+	for !grown.Load() && total < 400000 {
+		for k, v := range appendAll(t, s, 200, 37, nil) {
+			want[k] = append(want[k], v...)
+		}
+		total += 200
+	}
+	waitFor(t, func() bool { return s.Stats().Delivered == int64(100+total) })
+	if !grown.Load() || early.Load() != 0 {
+		t.Errorf("grown %v, with frames in %d older queues", grown.Load(), early.Load())
+	}
+}
