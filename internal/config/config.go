@@ -74,7 +74,7 @@ type Config struct {
 	Output          string        `name:"output" env:"INGEST_OUTPUT" default:"-" names:"file" group:"delivery" help:"File of --sink=ndjson; - for stdout."`
 	Brokers         []string      `name:"brokers" env:"INGEST_BROKERS" placeholder:"HOST:PORT" doc:"required" group:"delivery" help:"Kafka brokers to start from, separated by commas. Required."`
 	Topic           string        `name:"topic" env:"INGEST_TOPIC" placeholder:"TOPIC" doc:"required" group:"delivery" help:"Topic of the events. Required."`
-	DeadLetterTopic string        `name:"dead-letter-topic" env:"INGEST_DEAD_LETTER_TOPIC" placeholder:"TOPIC.dlq" doc:"<topic>.dlq" group:"delivery" help:"Topic of what is not a good event; default: the topic with .dlq at its end."`
+	DeadLetterTopic string        `name:"dead-letter-topic" env:"INGEST_DEAD_LETTER_TOPIC" placeholder:"TOPIC" doc:"<topic>.dlq" group:"delivery" help:"Topic of what is not a good event; default: the topic with .dlq at its end."`
 	CreateTopic     bool          `name:"create-topic" env:"INGEST_CREATE_TOPIC" default:"false" group:"delivery" help:"Create the topic when it is missing."`
 	TopicPartitions int           `name:"topic-partitions" env:"INGEST_TOPIC_PARTITIONS" default:"-1" min:"1" max:"1000000" also:"-1" group:"delivery" help:"Partitions of a topic that is created; -1: the broker's default."`
 	Keyless         string        `name:"keyless" env:"INGEST_KEYLESS" default:"${keyless}" oneof:"sticky,instance" group:"delivery" help:"Partition of events without a traceId: sticky (one per batch), instance (one for this instance)."`
