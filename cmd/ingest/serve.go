@@ -108,7 +108,7 @@ func listenOnFirst(cfg *config.Config, budget config.Budget, deps pipeline.Deps)
 func pipelineConfig(cfg *config.Config, budget config.Budget, addr string, besideFunction bool) pipeline.Config {
 	return pipeline.Config{
 		Listen: listen.Config{
-			Addr: addr, MaxBodyBytes: int64(budget.MaxBody), MaxConns: budget.MaxConns,
+			Addr: addr, MaxBodyBytes: int64(budget.MaxBody), MaxConns: budget.MaxConns, MaxConnAge: cfg.MaxConnAge, KeepUsed: besideFunction, MaxHeaderBytes: int(cfg.MaxHeaderBytes),
 			AdmitWait: cfg.AdmitWait, MinBodyRate: int64(cfg.MinBodyRate), AckTimeout: cfg.AckTimeout, ReadTimeout: cfg.ReadTimeout, IdleTimeout: cfg.IdleTimeout,
 			WaitForAck: cfg.Ack != config.AckAccept, Events: !besideFunction, TelemetryPath: cfg.TelemetryPath,
 		},
@@ -130,7 +130,7 @@ func startAdmin(cfg *config.Config, p *pipeline.Pipeline, seen *view, log *slog.
 	if seen != nil {
 		seen.register(m)
 	}
-	a := admin.New(admin.Config{Addr: cfg.Admin, Pprof: cfg.Pprof}, deps)
+	a := admin.New(admin.Config{Addr: cfg.Admin, Pprof: cfg.Pprof, Hosts: cfg.AdminHost}, deps)
 	if err := a.Listen(); err != nil {
 		return nil, err
 	}

@@ -17,8 +17,9 @@ import (
 
 // Config is what users set.
 type Config struct {
-	Addr  string // host:port; port 0 lets the system choose
-	Pprof bool   // serve /debug/pprof
+	Addr  string   // host:port; port 0 lets the system choose
+	Pprof bool     // serve /debug/pprof
+	Hosts []string // names under which a loopback address answers, beside localhost and IP addresses
 }
 
 // Deps is what the pipeline gives. All functions must be safe for concurrent use.
@@ -37,8 +38,9 @@ const (
 
 // Server serves until Shutdown. Use: New, Listen, Serve in a goroutine, Shutdown.
 type Server struct {
-	cfg  Config
-	http *http.Server
+	cfg   Config
+	http  *http.Server
+	conns *conns
 
 	mu sync.Mutex
 	ln net.Listener
@@ -46,12 +48,16 @@ type Server struct {
 
 // New returns a server that does not listen yet.
 func New(cfg Config, deps Deps) *Server {
-	return &Server{cfg: cfg, http: &http.Server{
-		Handler:      handler(cfg, deps),
+	conns := &conns{}
+	return &Server{cfg: cfg, conns: conns, http: &http.Server{
+		Handler:      guardHost(cfg.Addr, cfg.Hosts, handler(cfg, deps)),
 		ReadTimeout:  readTimeout,
 		WriteTimeout: writeTimeout,
 		IdleTimeout:  idleTimeout,
-		ErrorLog:     slog.NewLogLogger(deps.Log.Handler(), slog.LevelWarn),
+		// Beside the address of telemetry this one is small: see limit.go.
+		MaxHeaderBytes: maxHeader,
+		ConnState:      conns.hear,
+		ErrorLog:       slog.NewLogLogger(deps.Log.Handler(), slog.LevelWarn),
 	}}
 }
 
@@ -80,7 +86,7 @@ func (s *Server) Serve() error {
 	s.mu.Lock()
 	ln := s.ln
 	s.mu.Unlock()
-	err := s.http.Serve(ln)
+	err := s.http.Serve(limited{ln, s.conns})
 	if errors.Is(err, http.ErrServerClosed) {
 		return nil
 	}

@@ -80,7 +80,7 @@ func (r *Room) First(n, arrived int64) int64 {
 		return min(firstStep, r.maxBody)
 	}
 	c := Charge(n)
-	if c <= firstStep || c <= short && arrived >= firstStep || arrived >= r.proof {
+	if c <= firstStep || arrived >= n || c <= short && arrived >= firstStep || arrived >= r.proof {
 		return c
 	}
 	return firstStep

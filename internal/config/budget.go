@@ -18,9 +18,12 @@ const (
 	// insideHeap is the rest of the constant part: stacks, the runtime's own structures, metadata of
 	// brokers and partitions. An idle process has 5.5 to 6.5 MiB of anonymous memory.
 	insideHeap = 6 * MiB
-	// connBytes is one open connection: a goroutine's stack, fasthttp's read and write buffer, its request
-	// and response. 11 to 12 KB were measured with 1,000 connections open.
-	connBytes = 12 * KiB
+	// connBytes is one open connection beside its read buffer, which holds --max-header-bytes: a goroutine's stack,
+	// fasthttp's write buffer, its request and response. 7 to 8 KB were measured with 1,000 connections open. A
+	// connection that is turned away has about 5 KiB, and there are at most TurnedAway(MaxConns) of them.
+	connBytes = 8*KiB + 5*KiB/turnedAwayShare
+	// turnedAwayShare: beside those that are served, one part in turnedAwayShare is being turned away, with an answer.
+	turnedAwayShare = 8
 	// connShare: unless --max-conns says otherwise connections get one part in connShare of the limit.
 	connShare = 8
 	// crowd is how many connections everybody with roomForCrowd expects: an instance may serve 1,000
@@ -63,15 +66,17 @@ type Budget struct {
 	MaxConns   int   // --max-conns, or as many as Conns holds
 	GoMemLimit Bytes // for runtime/debug.SetMemoryLimit
 	Warnings   []string
+
+	wantedConns, descriptors int // connections without the bound of descriptors, if that is less; else 0
 }
 
 // Budget splits --memory-limit. The result is an error when there is no room for bodies at all.
 //
 //	limit        32MiB  48MiB  64MiB  96MiB  256MiB
-//	runtime      14     14     18     20     30      14, from 64MiB up limit / 16 more for garbage; a long ring
-//	connections   4      6     12     12     32      limit / 8, from 64MiB up at least 1,024 connections
+//	runtime      14     14     18     20     30      14, from 64MiB up limit / 16 more for garbage
+//	connections   4      6     16.6   16.6   32      limit / 8, from 64MiB up at least 1,024 connections
 //	buffers       8     12     16     16     16      --buffer-bytes, less while the gate is short
-//	gate          6     16     18     48     178     the rest
+//	gate          6     16     13.4   43.4  178      the rest
 //
 // A spool takes a 16th of the limit, from buffers and gate.
 func (c *Config) Budget() (Budget, error) {
@@ -80,6 +85,10 @@ func (c *Config) Budget() (Budget, error) {
 		least := sort.Search(1<<24, func(mib int) bool { return c.split(Bytes(mib)*MiB).Gate >= leastGate })
 		return Budget{}, fmt.Errorf("connections %s + runtime %s + buffers %s leave less than %s for bodies; at least %s is needed with these --max-conns, --buffer-bytes and --batch-bytes",
 			b.Conns, b.Runtime, b.Buffers, leastGate, Bytes(least)*MiB)
+	}
+	if b.descriptors != 0 {
+		b.Warnings = append(b.Warnings, fmt.Sprintf("--max-conns=%d is lowered to %d: the process may have %d files and sockets open (ulimit -n), and %d are kept for brokers, spool and admin address",
+			b.wantedConns, b.MaxConns, b.descriptors, c.reservedDescriptors()))
 	}
 	b.GoMemLimit = b.Limit - outsideHeap
 	b.MaxBody = c.MaxBody
@@ -95,14 +104,22 @@ func (c *Config) Budget() (Budget, error) {
 func (c *Config) split(limit Bytes) Budget {
 	b := Budget{Limit: limit, Runtime: outsideHeap + insideHeap, Conns: limit / connShare}
 	if limit >= roomForCrowd {
-		b.Conns = max(b.Conns, crowd*connBytes)
+		b.Conns = max(b.Conns, crowd*c.connBytes())
 		b.Runtime += limit / garbageShare
 	}
 	b.Runtime += max(0, powerOfTwoAround(Bytes(c.RingItems))*ringSlot-roomForRing)
-	b.MaxConns = max(1, int(b.Conns/connBytes))
+	b.MaxConns = max(1, int(b.Conns/c.connBytes()))
 	if c.MaxConns > 0 {
 		b.MaxConns = c.MaxConns
-		b.Conns = Bytes(c.MaxConns) * connBytes
+		b.Conns = Bytes(c.MaxConns) * c.connBytes()
+	}
+	// As many as are served, and those that are being turned away, have to fit beside the others.
+	if c.descriptors > 0 {
+		if most := max(1, (c.descriptors-c.reservedDescriptors())*turnedAwayShare/(turnedAwayShare+1)); b.MaxConns > most {
+			b.wantedConns, b.descriptors = b.MaxConns, c.descriptors
+			b.MaxConns = most
+			b.Conns = Bytes(most) * c.connBytes()
+		}
 	}
 	if c.Spools() {
 		b.Spool = limit / spoolShare
@@ -113,6 +130,13 @@ func (c *Config) split(limit Bytes) Budget {
 	b.Gate = rest - b.Buffers
 	return b
 }
+
+// reservedDescriptors are kept for all that is no connection of a client: a few connections to each broker, of
+// which there may be more than are named, the admin address, the spool's files, the runtime's own.
+func (c *Config) reservedDescriptors() int { return 64 + 4*len(c.Brokers) }
+
+// connBytes is what one open connection is charged.
+func (c *Config) connBytes() Bytes { return connBytes + c.MaxHeaderBytes }
 
 // powerOfTwoAround is the smallest power of two that is at least n, up to 2^40.
 func powerOfTwoAround(n Bytes) Bytes {

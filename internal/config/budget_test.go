@@ -6,7 +6,7 @@ import (
 )
 
 func budgetConfig() *Config {
-	return &Config{MemoryLimit: 64 * MiB, MaxBody: 4 * MiB, BatchBytes: 256 * KiB, BufferBytes: 16 * MiB}
+	return &Config{MemoryLimit: 64 * MiB, MaxBody: 4 * MiB, MaxHeaderBytes: 8 * KiB, BatchBytes: 256 * KiB, BufferBytes: 16 * MiB}
 }
 
 func TestBudget(t *testing.T) {
@@ -17,30 +17,30 @@ func TestBudget(t *testing.T) {
 		maxConns                          int
 		warning                           string
 	}{
-		{"32MiB", nil, 32 * MiB, 6 * MiB, 8 * MiB, 4 * MiB, 4 * MiB, 341, ""},
-		{"48MiB", nil, 48 * MiB, 16 * MiB, 12 * MiB, 6 * MiB, 4 * MiB, 512, ""},
-		{"64MiB", nil, 64 * MiB, 18 * MiB, 16 * MiB, 12 * MiB, 4 * MiB, 1024, ""},
-		{"96MiB", nil, 96 * MiB, 48 * MiB, 16 * MiB, 12 * MiB, 4 * MiB, 1024, ""},
-		{"256MiB", nil, 256 * MiB, 178 * MiB, 16 * MiB, 32 * MiB, 4 * MiB, 2730, ""},
+		{"32MiB", nil, 32 * MiB, 6 * MiB, 8 * MiB, 4 * MiB, 4 * MiB, 246, ""},
+		{"48MiB", nil, 48 * MiB, 16 * MiB, 12 * MiB, 6 * MiB, 4 * MiB, 369, ""},
+		{"64MiB", nil, 64 * MiB, 13696 * KiB, 16 * MiB, 17024 * KiB, 4 * MiB, 1024, ""},
+		{"96MiB", nil, 96 * MiB, 44416 * KiB, 16 * MiB, 17024 * KiB, 4 * MiB, 1024, ""},
+		{"256MiB", nil, 256 * MiB, 178 * MiB, 16 * MiB, 32 * MiB, 4 * MiB, 1971, ""},
 		{"small bodies need no gate: the buffers stay", func(c *Config) { c.MaxBody = 256 * KiB },
-			48 * MiB, 12 * MiB, 16 * MiB, 6 * MiB, 256 * KiB, 512, ""},
+			48 * MiB, 12 * MiB, 16 * MiB, 6 * MiB, 256 * KiB, 369, ""},
 		{"buffers give way only as far as needed", func(c *Config) { c.MaxBody = 3 * MiB },
-			56 * MiB, 19 * MiB, 16 * MiB, 7 * MiB, 3 * MiB, 597, ""},
+			56 * MiB, 19 * MiB, 16 * MiB, 7 * MiB, 3 * MiB, 431, ""},
 		{"own buffers", func(c *Config) { c.BufferBytes = 64 * MiB },
-			256 * MiB, 130 * MiB, 64 * MiB, 32 * MiB, 4 * MiB, 2730, ""},
+			256 * MiB, 130 * MiB, 64 * MiB, 32 * MiB, 4 * MiB, 1971, ""},
 		{"own buffers give way", func(c *Config) { c.BufferBytes = 32 * MiB },
-			64 * MiB, 16 * MiB, 18 * MiB, 12 * MiB, 4 * MiB, 1024, ""},
+			64 * MiB, 13696 * KiB, 16 * MiB, 17024 * KiB, 4 * MiB, 1024, ""},
 		{"big batches hold their ground", func(c *Config) { c.BatchBytes = 4 * MiB },
-			48 * MiB, 12 * MiB, 16 * MiB, 6 * MiB, 4 * MiB, 512, ""},
+			48 * MiB, 12 * MiB, 16 * MiB, 6 * MiB, 4 * MiB, 369, ""},
 		{"own connections", func(c *Config) { c.MaxConns = 1024 },
-			96 * MiB, 48 * MiB, 16 * MiB, 12 * MiB, 4 * MiB, 1024, ""},
+			96 * MiB, 44416 * KiB, 16 * MiB, 17024 * KiB, 4 * MiB, 1024, ""},
 		{"body as large as three quarters of the gate hold", func(c *Config) { c.MaxBody = 8 * MiB },
-			64 * MiB, 18 * MiB, 16 * MiB, 12 * MiB, 8 * MiB, 1024, ""},
+			64 * MiB, 13696 * KiB, 16 * MiB, 17024 * KiB, 8 * MiB, 1024, ""},
 		{"body whose buffer does not fit", func(c *Config) { c.MaxBody = 8*MiB + 1 },
-			64 * MiB, 18 * MiB, 16 * MiB, 12 * MiB, 8 * MiB, 1024,
-			"--max-body=8388609B is lowered to 8MiB, larger bodies get 413: --memory-limit=64MiB leaves 18MiB for bodies, "},
+			64 * MiB, 13696 * KiB, 16 * MiB, 17024 * KiB, 8 * MiB, 1024,
+			"--max-body=8388609B is lowered to 8MiB, larger bodies get 413: --memory-limit=64MiB leaves 13696KiB for bodies, "},
 		{"body far too large", func(c *Config) { c.MaxBody = 1 << 60 },
-			32 * MiB, 6 * MiB, 8 * MiB, 4 * MiB, 4 * MiB, 341,
+			32 * MiB, 6 * MiB, 8 * MiB, 4 * MiB, 4 * MiB, 246,
 			"--max-body=1073741824GiB is lowered to 4MiB, larger bodies get 413: --memory-limit=32MiB leaves 6MiB for bodies, "},
 	}
 	for _, tt := range tests {
@@ -97,6 +97,28 @@ func TestBudgetPromises(t *testing.T) {
 		}
 		if mib >= 48 && b.Gate < 2*c.MaxBody {
 			t.Errorf("%d MiB: the gate holds less than two bodies: %s", mib, b)
+		}
+	}
+}
+
+// The file descriptors of the process bound the connections, with one line, and the memory of those that cannot be
+// goes to bodies.
+func TestBudgetKnowsTheDescriptors(t *testing.T) {
+	for _, c := range []struct{ wanted, descriptors, want int }{
+		{0, 0, 1024}, {0, 20_000, 1024}, {0, 1024, 849}, {1000, 1024, 849}, {500, 1024, 500}, {0, 70, 1}, {0, 1, 1},
+	} {
+		cfg := budgetConfig()
+		cfg.MaxConns, cfg.descriptors, cfg.Brokers = c.wanted, c.descriptors, []string{"a:1"}
+		b, err := cfg.Budget()
+		if err != nil {
+			t.Fatal(err)
+		}
+		lowered := c.want < c.wanted || c.wanted == 0 && c.want < 1024
+		if b.MaxConns != c.want || lowered != (len(b.Warnings) == 1) || lowered && !strings.Contains(b.Warnings[0], "--max-conns=") {
+			t.Errorf("%+v: %d, %q", c, b.MaxConns, b.Warnings)
+		}
+		if b.Gate+b.Buffers+b.Conns+b.Runtime != cfg.MemoryLimit || b.Conns != Bytes(b.MaxConns)*cfg.connBytes() && b.MaxConns != 1024 {
+			t.Errorf("%+v: %s", c, b)
 		}
 	}
 }

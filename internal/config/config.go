@@ -50,19 +50,22 @@ const Off = "off"
 // that is not a constant. placeholder stands for the value in the help. min and max are the bounds of a number,
 // size or duration, both allowed, and also is a value beyond them. names says that the value names a file or a dir.
 type Config struct {
-	ConfigFile string `name:"config" env:"INGEST_CONFIG" placeholder:"FILE" doc:"none" names:"file" group:"general" help:"YAML file with settings; its keys are the names of the flags."`
-	LogLevel   string `name:"log-level" env:"INGEST_LOG_LEVEL" default:"info" oneof:"debug,info,warn,error" group:"general" help:"What is logged to stderr: debug, info, warn, error."`
-	Admin      string `name:"admin" env:"INGEST_ADMIN" default:"${admin}" group:"general" help:"Address of /ledger, /metrics, /status, /healthz and /readyz; off for none."`
-	Pprof      bool   `name:"pprof" env:"INGEST_PPROF" default:"false" group:"general" help:"Serve /debug/pprof on the admin address."`
-	Instance   string `name:"instance" env:"INGEST_INSTANCE" placeholder:"NAME" doc:"host name" group:"general" help:"Name of this instance, for --keyless=instance and the logs; default: the host name."`
+	ConfigFile string   `name:"config" env:"INGEST_CONFIG" placeholder:"FILE" doc:"none" names:"file" group:"general" help:"YAML file with settings; its keys are the names of the flags."`
+	LogLevel   string   `name:"log-level" env:"INGEST_LOG_LEVEL" default:"info" oneof:"debug,info,warn,error" group:"general" help:"What is logged to stderr: debug, info, warn, error."`
+	Admin      string   `name:"admin" env:"INGEST_ADMIN" default:"${admin}" group:"general" help:"Address of /ledger, /metrics, /status, /healthz and /readyz; off for none."`
+	AdminHost  []string `name:"admin-host" env:"INGEST_ADMIN_HOST" placeholder:"NAME" doc:"none" group:"general" help:"Host names under which --admin answers where it is a loopback address, beside localhost and IP addresses; separated by commas."`
+	Pprof      bool     `name:"pprof" env:"INGEST_PPROF" default:"false" group:"general" help:"Serve /debug/pprof on the admin address."`
+	Instance   string   `name:"instance" env:"INGEST_INSTANCE" placeholder:"NAME" doc:"host name" group:"general" help:"Name of this instance, for --keyless=instance and the logs; default: the host name."`
 
 	Listen          string        `name:"listen" env:"INGEST_LISTEN" default:"${listen}" group:"intake" help:"Address that takes telemetry; with a range of ports (host:8081-8090) the first free one."`
 	Ack             string        `name:"ack" env:"INGEST_ACK" default:"${ack}" oneof:"accept,disk,kafka" group:"intake" help:"When a delivery is answered: accept (taken into memory), disk (every event is durable in --spool-dir), kafka (every event is acknowledged by Kafka)."`
 	AckTimeout      time.Duration `name:"ack-timeout" env:"INGEST_ACK_TIMEOUT" default:"30s" min:"100ms" max:"24h" group:"intake" help:"Longest wait for the ack, then 504: outcome unknown, delivery goes on."`
 	MaxBody         Bytes         `name:"max-body" env:"INGEST_MAX_BODY" default:"4MiB" min:"2B" max:"1GiB" group:"intake" help:"Largest body, else 413; lowered with a warning when --memory-limit leaves less."`
+	MaxHeaderBytes  Bytes         `name:"max-header-bytes" env:"INGEST_MAX_HEADER_BYTES" default:"8KiB" min:"1KiB" max:"64KiB" group:"intake" help:"Largest request line and header together, else 431; each open connection is charged as much of --memory-limit."`
 	AdmitWait       time.Duration `name:"admit-wait" env:"INGEST_ADMIT_WAIT" default:"100ms" min:"0" max:"24h" group:"intake" help:"Longest wait of a delivery for room in memory, then 503; up to 30 times as long, 3s at most, while more than a fifth are refused."`
 	MinBodyRate     Bytes         `name:"min-body-rate" env:"INGEST_MIN_BODY_RATE" default:"240B" min:"1B" max:"1GiB" also:"0" group:"intake" help:"While deliveries wait for memory, a body of which less than this comes a second, for 5s, gets 408; 0 ends none."`
 	MaxConns        int           `name:"max-conns" env:"INGEST_MAX_CONNS" default:"0" doc:"0: as many as an eighth of --memory-limit holds, and 1,024 from 64MiB up" min:"1" max:"1048576" also:"0" group:"intake" help:"Most open connections; 0: as many as an eighth of --memory-limit holds, and 1,024 from 64MiB up."`
+	MaxConnAge      time.Duration `name:"max-conn-age" env:"INGEST_MAX_CONN_AGE" default:"0" min:"1s" max:"8760h" also:"0" group:"intake" help:"Age at which a connection ends, up to a tenth more or less, with the answer to its request, so that clients find new replicas; 0: none."`
 	ReadTimeout     time.Duration `name:"read-timeout" env:"INGEST_READ_TIMEOUT" default:"30s" min:"100ms" max:"24h" group:"intake" help:"Longest time to read one request."`
 	IdleTimeout     time.Duration `name:"idle-timeout" env:"INGEST_IDLE_TIMEOUT" default:"5m" min:"100ms" max:"24h" group:"intake" help:"Longest time a connection stays open without a request."`
 	Strict          bool          `name:"strict" env:"INGEST_STRICT" default:"true" negatable:"yes" group:"intake" help:"Events that are not valid JSON in UTF-8 are dead letters."`
@@ -111,10 +114,11 @@ type Config struct {
 	SASLPassword     Secret   `name:"sasl-password" env:"INGEST_SASL_PASSWORD" placeholder:"SECRET" doc:"none" group:"security" help:"Password of --sasl-user; on the command line others can see it."`
 	SASLPasswordFile string   `name:"sasl-password-file" env:"INGEST_SASL_PASSWORD_FILE" placeholder:"FILE" doc:"none" names:"file" group:"security" help:"File that holds the password; read again when it has changed."`
 
-	command  Command
-	replays  bool     // spool replay: no bodies come, and the spool makes room for what is in it
-	found    []string // problems of reading and deriving values; Validate reports them with its own
-	unread   bool     // the file could not be read: what is missing may stand in it
-	warnings []string
-	sources  map[string]string // where a setting was given, by name
+	command     Command
+	descriptors int      // see Host
+	replays     bool     // spool replay: no bodies come, and the spool makes room for what is in it
+	found       []string // problems of reading and deriving values; Validate reports them with its own
+	unread      bool     // the file could not be read: what is missing may stand in it
+	warnings    []string
+	sources     map[string]string // where a setting was given, by name
 }

@@ -69,6 +69,7 @@ const (
 // derive fills what follows from other settings, from files and from the host. What is wrong is left for
 // Validate, so that a user sees all problems at once.
 func (c *Config) derive(host Host) {
+	c.descriptors = host.Descriptors
 	if c.Linger == lingerAuto {
 		c.Linger = lingerForAck // also for the disk's: a group for fdatasync forms meanwhile
 		if c.Ack == AckAccept {

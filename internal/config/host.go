@@ -12,6 +12,7 @@ type Host struct {
 	MemoryBytes int64   // memory limit of the cgroup; 0: none or not known
 	UID         int     // effective user id
 	CPUs        float64 // CPU quota of the cgroup in cores; 0: none or not known
+	Descriptors int     // that the process may have open; 0: not known
 }
 
 // ReadHost asks the operating system. What cannot be read stays zero.
@@ -20,7 +21,7 @@ func ReadHost() Host {
 	if err != nil || name == "" {
 		name = "ingest"
 	}
-	return Host{Name: name, UID: os.Geteuid(), MemoryBytes: cgroupMemory("/sys/fs/cgroup"), CPUs: cgroupCPUs("/sys/fs/cgroup")}
+	return Host{Name: name, UID: os.Geteuid(), MemoryBytes: cgroupMemory("/sys/fs/cgroup"), CPUs: cgroupCPUs("/sys/fs/cgroup"), Descriptors: descriptors()}
 }
 
 // cgroupMemory reads the limit under root: version 2 in memory.max, version 1 in

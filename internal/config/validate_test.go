@@ -149,7 +149,7 @@ func TestValidate(t *testing.T) {
 		{"--spool-max=9MiB", ""}, // no spool
 		{"--spool-max=1MiB --spool-dir=/d --max-body=400KiB", ""},
 		{"--spool-max=1MiB --spool-dir=/d --max-body=100KiB --batch-bytes=1MiB", "--spool-max=1MiB: must be at least two batches of --batch-bytes=1MiB, or 0 to derive it"},
-		{"--spool-max=18MiB --spool-dir=/d --max-body=1GiB", "--spool-max=18MiB: must be at least 19MiB, to hold the largest event of " +
+		{"--spool-max=18MiB --spool-dir=/d --max-body=1GiB --memory-limit=72MiB", "--spool-max=18MiB: must be at least 19MiB, to hold the largest event of " +
 			"--max-body=8MiB with a key of that size; or 0 to derive it"}, // lowered by the budget
 		{"--spool-full=panic", "--spool-full=panic: must be one of block, drop-oldest, drop-newest"},
 
@@ -159,8 +159,8 @@ func TestValidate(t *testing.T) {
 		{"--buffer-bytes=1023KiB", "--buffer-bytes=1023KiB: must hold at least 4 batches of --batch-bytes=256KiB, that is 1MiB"},
 		{"--memory-limit=24MiB", "--memory-limit=24MiB: too small: connections 3MiB + runtime 14MiB + buffers 6MiB leave less than 2MiB " +
 			"for bodies; at least 26MiB is needed with these --max-conns, --buffer-bytes and --batch-bytes"},
-		{"--max-conns=10000", "--memory-limit=64MiB: too small: connections 120000KiB + runtime 18MiB + buffers 16MiB leave less than 2MiB " +
-			"for bodies; at least 160MiB is needed with these --max-conns, --buffer-bytes and --batch-bytes"},
+		{"--max-conns=10000", "--memory-limit=64MiB: too small: connections 166250KiB + runtime 18MiB + buffers 16MiB leave less than 2MiB " +
+			"for bodies; at least 208MiB is needed with these --max-conns, --buffer-bytes and --batch-bytes"},
 		{"--memory-limit=26MiB", ""},
 		{"--max-conns=10000 --memory-limit=267MiB", ""},
 	}

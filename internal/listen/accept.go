@@ -11,9 +11,13 @@ import (
 	"functiongraph-ingest/pkg/rawconn"
 )
 
-// maxTurnedAway bounds the connections beyond MaxConns that get a 503 instead of a reset, at about
-// 5 KiB each. It lasts for one round trip where the client reads its answer.
-const maxTurnedAway = 1024
+// turnedAwayShare: beside MaxConns, one part in turnedAwayShare of it may be turned away at a time: they get a 503
+// instead of a reset, at about 5 KiB each. It lasts for one round trip where the client reads its answer. The
+// settings count them (internal/config).
+const (
+	turnedAwayShare = 8
+	leastTurnedAway = 8
+)
 
 // How long accepting pauses when the system has no more descriptors or memory.
 const (
@@ -56,7 +60,8 @@ func (s *Server) take(nc *net.TCPConn) {
 	c := &conn{Conn: rawconn.New(nc), srv: s}
 	c.meter.bytes.Store(-1)
 	c.enter(asleep, s.limits.asleep)
-	if !s.conns.add(c, s.cfg.MaxConns, maxTurnedAway) {
+	c.ages(s.cfg.MaxConnAge)
+	if !s.conns.add(c, s.cfg.MaxConns, max(leastTurnedAway, s.cfg.MaxConns/turnedAwayShare)) {
 		s.count.refuse(reasonTooManyConns)
 		_ = nc.Close()
 		return
@@ -67,7 +72,7 @@ func (s *Server) take(nc *net.TCPConn) {
 // serve is a connection's goroutine.
 func (s *Server) serve(c *conn) {
 	defer s.conns.remove(c)
-	if c.extra {
+	if c.away {
 		c.turnAway()
 		return
 	}
@@ -91,6 +96,7 @@ func connState(nc net.Conn, state fasthttp.ConnState) {
 	case fasthttp.StateActive:
 		c.enter(reading, c.srv.limits.read)
 	case fasthttp.StateIdle:
+		c.head.next()
 		c.rest(idle, c.srv.limits.idle)
 	}
 }

@@ -2,6 +2,7 @@ package listen
 
 import (
 	"io"
+	"math/rand/v2"
 	"sync/atomic"
 	"time"
 
@@ -53,11 +54,16 @@ type conn struct {
 	reserved int64          // bytes that admit reserved for the body; 0: none
 	readErr  error          // the first error of Read, which fasthttp wraps beyond recognition
 	linger   bool           // Close discards what the client still sends, so that the answer reaches it
-	extra    bool           // beyond MaxConns, to be turned away
+	away     bool           // beyond MaxConns, to be turned away
+	extra    bool           // under the registry's mutex: away, or replaced by another one
+	replaced atomic.Bool    // by another one: it ends as soon as it has no request
+	kept     atomic.Bool    // never to be replaced, see Config.KeepUsed
+	expires  uint64         // the tick from which on it takes no further request; 0: none
 	skipping skipping       // a refused body, see skip.go
 	filled   bool           // the last read filled its buffer: the client sends, and does not only announce
 	slow     atomic.Bool    // the body was ended because it came too slowly
 	meter    meter
+	head     head
 	one      [1]byte // to look whether a chunked body goes on
 
 	prev, next *conn // in the registry, under its mutex
@@ -86,23 +92,54 @@ func (c *conn) revoke(p phase) {
 }
 
 // fireLocked ends the phase that word describes, unless it is over. Under the registry's mutex.
-func (c *conn) fireLocked(word uint64) {
+func (c *conn) fireLocked(word uint64) bool {
 	if word&fired != 0 || !c.state.CompareAndSwap(word, word|fired) {
-		return
+		return false
 	}
 	if phaseOf(word) == waiting {
 		c.delivery.GiveUp()
-		return
+		return true
 	}
 	// Both directions, whatever the phase: fasthttp may have to write the answers before it, to a
 	// pipelining client that does not read, while it waits for a request.
 	_ = c.SetDeadline(past())
+	return true
+}
+
+// ages sets the tick at which the connection has lived for age, up to a tenth more or less, so that connections
+// that were opened together do not end together.
+func (c *conn) ages(age time.Duration) {
+	if age > 0 {
+		jittered := age - age/10 + rand.N(age/5+1)
+		c.expires = c.srv.conns.now.Load() + uint64(jittered/c.srv.limits.tick) + 1
+	}
+}
+
+// idleSince is the tick since which a connection that may be replaced has had no request, in the order in which they
+// are to be replaced.
+func (c *conn) idleSince() (uint64, bool) {
+	w := c.state.Load()
+	if w&fired != 0 || c.extra || c.kept.Load() {
+		return 0, false
+	}
+	limit := c.srv.limits.idle
+	switch phaseOf(w) {
+	case idle:
+	case asleep:
+		if limit = c.srv.limits.asleep; limit == never {
+			return 0, true
+		}
+	default:
+		return 0, false
+	}
+	return w>>deadlineShift - min(limit, w>>deadlineShift), true
 }
 
 // expireLocked fires what is due at tick now, or too slow.
 func (c *conn) expireLocked(now uint64) {
 	w := c.state.Load()
-	if w>>deadlineShift <= now {
+	old := c.expires != 0 && now >= c.expires && (phaseOf(w) == idle || phaseOf(w) == asleep)
+	if old || w>>deadlineShift <= now {
 		c.fireLocked(w)
 		return
 	}
@@ -138,6 +175,11 @@ func (c *conn) Read(p []byte) (n int, err error) {
 		n, err = c.Conn.Read(p)
 		c.meter.came(n)
 		c.filled = n == len(p)
+		// bufio reads past its buffer when that is empty and p is as large.
+		buffered := !c.meter.on || len(p) < c.srv.cfg.MaxHeaderBytes
+		if n > 0 && !c.head.arrived(p[:n], buffered) {
+			n, err = c.tooManyFields(p)
+		}
 	}
 	if err != nil {
 		c.readErr = err
@@ -146,6 +188,16 @@ func (c *conn) Read(p []byte) (n int, err error) {
 		}
 	}
 	return n, err
+}
+
+// tooManyFields ends a header without fasthttp seeing what was read of it. Before a request has begun an error
+// would end the connection without an answer.
+func (c *conn) tooManyFields(p []byte) (int, error) {
+	c.readErr = errFields
+	if phaseOf(c.state.Load()) == idle {
+		return copy(p, unparsable), nil
+	}
+	return 0, errFields
 }
 
 // Close is called by fasthttp when it is done with the connection. It ends it, after a linger where

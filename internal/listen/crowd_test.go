@@ -69,7 +69,7 @@ func TestCrowd(t *testing.T) {
 						t.Errorf("no answer: %v", err)
 					case got.status == 200:
 						ok.Add(1)
-					case got.status == 503 && got.header.Get("Retry-After") == "1" && (c.may || i%10 == 0):
+					case got.status == 503 && got.header.Get("Retry-After") != "" && (c.may || i%10 == 0):
 						full.Add(1)
 					default:
 						t.Errorf("%+v", got)

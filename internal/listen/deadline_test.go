@@ -159,6 +159,7 @@ func TestTicks(t *testing.T) {
 	} {
 		got := newTicks(&c.cfg)
 		want := ticks{tick: c.tick, read: c.read, ack: c.ack, idle: c.idle, asleep: c.total - c.idle}
+		want.invocation = min(want.read, uint64(invocationTime/c.tick)+1)
 		if c.total == never {
 			want.asleep = never
 		}

@@ -20,6 +20,7 @@ func (c *conn) dozes() bool {
 func (c *conn) sleep() bool {
 	c.rest(asleep, c.srv.limits.asleep)
 	c.readErr = nil
+	c.head = head{} // fasthttp's buffer serves others
 	if canSleep && !c.readable() {
 		return false
 	}
@@ -32,7 +33,7 @@ func (c *conn) sleep() bool {
 // finds it there, or the connection sees that the server is stopping.
 func (c *conn) rest(p phase, n uint64) {
 	c.enter(p, n)
-	if c.srv.stopping.Load() {
+	if c.srv.stopping.Load() || c.replaced.Load() {
 		c.srv.conns.mu.Lock()
 		c.closeIdle()
 		c.srv.conns.mu.Unlock()

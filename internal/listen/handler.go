@@ -2,13 +2,15 @@ package listen
 
 import (
 	"io"
+	"time"
 
 	"github.com/valyala/fasthttp"
 )
 
+// An invocation event has about 150 bytes and comes at once.
 const (
-	// maxInvocation is how much of an invocation event is read; it has about 150 bytes.
-	maxInvocation = 64 << 10
+	maxInvocation  = 4 << 10         // how much of one is read
+	invocationTime = 2 * time.Second // how long one is waited for, if --read-timeout is not shorter
 )
 
 // target is what a path stands for.
@@ -38,7 +40,16 @@ func (s *Server) target(path []byte) target {
 func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 	c := ctx.Conn().(*conn) //nolint:forcetypeassert // accept.go makes no others
 	unread := false
+	c.head.body = 0
+	if ctx.Request.IsBodyStream() {
+		c.head.body = ctx.Request.Header.ContentLength()
+	}
 	switch t := s.target(ctx.Path()); {
+	case c.head.tooBig && tooManyFields(&ctx.Request.Header):
+		s.refuse(ctx, reasonFields)
+		ctx.SetConnectionClose()
+		unread = true
+		ctx.Request.Header = fasthttp.RequestHeader{} // it is used again otherwise, with the memory of all fields
 	case t == nowhere:
 		s.refuse(ctx, reasonNotFound)
 		unread = ctx.Request.IsBodyStream()
@@ -46,11 +57,14 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 		s.refuse(ctx, reasonMethod)
 		unread = ctx.Request.IsBodyStream()
 	case t == invocation:
-		unread = s.invocation(ctx)
+		unread = s.invocation(ctx, c)
 	default:
 		unread = s.delivery(ctx, c)
 	}
-	last := s.admission.closed() || ctx.Response.ConnectionClose() || ctx.Request.Header.ConnectionClose()
+	if s.cfg.KeepUsed && !c.kept.Load() && !ctx.Response.ConnectionClose() && ctx.Response.StatusCode() == fasthttp.StatusOK {
+		c.kept.Store(true)
+	}
+	last := s.admission.closed() || c.replaced.Load() || c.expires != 0 && s.conns.now.Load() >= c.expires || ctx.Response.ConnectionClose() || ctx.Request.Header.ConnectionClose()
 	if unread && !last {
 		last = !c.skip(ctx.RequestBodyStream(), ctx.Request.Header.ContentLength())
 	}
@@ -70,22 +84,33 @@ func (s *Server) broken(ctx *fasthttp.RequestCtx, err error) {
 		r = reasonHeaderTooLarge
 	}
 	s.refuse(ctx, r)
+	if r == reasonFields {
+		ctx.Request.Header = fasthttp.RequestHeader{} // it is used again otherwise, with the memory of all fields
+	}
 	c.linger = true
 	c.enter(writing, s.limits.read)
 }
 
 // invocation hands an invocation event on. It is acknowledged whatever it contains: the platform
 // waits for the 200, and the user's function with it.
-func (s *Server) invocation(ctx *fasthttp.RequestCtx) (unread bool) {
+func (s *Server) invocation(ctx *fasthttp.RequestCtx, c *conn) (unread bool) {
 	s.count.events.Add(1)
 	stream := ctx.RequestBodyStream()
 	if s.deps.OnInvoke == nil || stream == nil {
 		return stream != nil
 	}
-	// Not through the gate: these are small, few, and must never be refused.
-	data, err := io.ReadAll(io.LimitReader(stream, maxInvocation))
-	s.deps.OnInvoke(data)
-	if unread = len(data) == maxInvocation || err != nil; unread {
+	n, err := 0, io.ErrNoProgress
+	// Its bytes count as those of a body. It is never refused: without room it is acknowledged unread.
+	if s.deps.Room.Reserve(s.ctx, maxInvocation, 0) == nil {
+		b := s.deps.Room.Lend(maxInvocation)
+		c.enter(reading, s.limits.invocation)
+		c.meter.begin()
+		n, err = io.ReadFull(stream, b.Buffer()[:maxInvocation])
+		c.meter.end()
+		s.deps.OnInvoke(b.Buffer()[:n])
+		s.deps.Room.Release(b)
+	}
+	if unread = err != io.EOF && err != io.ErrUnexpectedEOF || c.readErr != nil; unread {
 		ctx.SetConnectionClose() // how much is left is not known to skip
 	}
 	return unread

@@ -83,7 +83,7 @@ func TestLingerIsBounded(t *testing.T) {
 // TestTooManyConnections: a connection beyond the limit gets its 503, after its request, or its 200 if it is an
 // invocation event; and one that comes when there is room is served.
 func TestTooManyConnections(t *testing.T) {
-	r := start(t, withConfig(func(c *Config) { c.MaxConns = 2 }))
+	r := start(t, withConfig(func(c *Config) { c.MaxConns, c.KeepUsed = 2, true }))
 	first, second := r.dial(), r.dial()
 	for _, c := range []*client{first, second} {
 		c.send(post("/", "[]"))
@@ -95,7 +95,7 @@ func TestTooManyConnections(t *testing.T) {
 		c := r.dial()
 		c.send(post("/", strings.Repeat("x", 1<<20)))
 		got := c.reply()
-		if got.status != 503 || got.header.Get("Retry-After") != "1" || !got.close || !strings.Contains(got.body, "too many connections: 2") {
+		if got.status != 503 || got.header.Get("Retry-After") != "1" || !got.close || !strings.Contains(got.body, "--max-conns") {
 			t.Fatalf("%+v", got)
 		}
 		c.closed()

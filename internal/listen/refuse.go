@@ -23,6 +23,7 @@ const (
 	reasonNotFound
 	reasonBadRequest
 	reasonHeaderTooLarge
+	reasonFields
 	reasonReadTimeout
 	reasonSlow
 	reasonClientGone
@@ -45,6 +46,7 @@ var reasonNames = [reasons]struct {
 	reasonNotFound:       {"not_found", fasthttp.StatusNotFound},
 	reasonBadRequest:     {"bad_request", fasthttp.StatusBadRequest},
 	reasonHeaderTooLarge: {"header_too_large", fasthttp.StatusRequestHeaderFieldsTooLarge},
+	reasonFields:         {"header_fields", fasthttp.StatusRequestHeaderFieldsTooLarge},
 	reasonReadTimeout:    {"read_timeout", fasthttp.StatusRequestTimeout},
 	reasonSlow:           {"slow_body", fasthttp.StatusRequestTimeout},
 	reasonClientGone:     {"client_gone", fasthttp.StatusBadRequest},
@@ -73,13 +75,14 @@ func newTexts(cfg *Config, room *body.Room) texts {
 	set(reasonMethod, "method not allowed: POST")
 	set(reasonNotFound, "not found: deliveries go to %s, invocation events to /extension/invoke", pathHint(cfg))
 	set(reasonBadRequest, "bad request: this is not HTTP/1.1 as it should be")
-	set(reasonHeaderTooLarge, "header too large: at most %d bytes", readBufferSize)
+	set(reasonHeaderTooLarge, "header too large: at most %d bytes (--max-header-bytes)", cfg.MaxHeaderBytes)
+	set(reasonFields, "too many header fields: at most %d", maxFields)
 	set(reasonReadTimeout, "timeout: the request did not arrive within %v. Nothing of this body was taken", cfg.ReadTimeout)
 	set(reasonSlow, "too slow: others wait for memory, and less than %d bytes/s of this body came for %v (--min-body-rate). "+
 		"Nothing of it was taken", cfg.MinBodyRate, slowGrace)
 	set(reasonClientGone, "incomplete: the body ended before its announced end. Nothing of it was taken")
 
-	conns := fmt.Appendf(nil, "too many connections: %d are served at the same time\n", cfg.MaxConns)
+	conns := fmt.Appendf(nil, "too many connections: %d are served at the same time (--max-conns)\n", cfg.MaxConns)
 	t.byReason[reasonTooManyConns] = conns
 
 	t.outcome = fmt.Appendf(nil, "outcome unknown, delivery goes on: no ack within %v (--ack-timeout). Sending it again may double events\n", cfg.AckTimeout)
@@ -139,6 +142,8 @@ func answerDropped(ctx *fasthttp.RequestCtx, lost, events int) {
 // readFailure tells why a request could not be read to its end, by what the socket said.
 func (c *conn) readFailure() reason {
 	switch err := c.readErr; {
+	case err == errFields:
+		return reasonFields
 	case err == nil:
 		return reasonBadRequest // the bytes came, but they were not HTTP
 	case isTimeout(err) && c.slow.Load():

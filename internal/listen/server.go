@@ -42,8 +42,8 @@ import (
 
 // Sizes of the buffers a connection holds while it is served.
 const (
-	// readBufferSize also bounds the request header; longer ones get 431.
-	readBufferSize = 4 << 10
+	// readBufferSize is the default of Config.MaxHeaderBytes.
+	readBufferSize = 8 << 10
 	// writeBufferSize has room for any answer: a header of about 100 bytes and a line of text.
 	writeBufferSize = 512
 )
@@ -53,16 +53,23 @@ const defaultMaxConns = 2048
 
 // Config is what users set. The zero value of a timeout means none.
 type Config struct {
-	Addr         string        // host:port; port 0 picks one
-	MaxBodyBytes int64         // larger bodies get 413
-	AdmitWait    time.Duration // how long a body may wait at the gate before 503
-	AckTimeout   time.Duration // how long an answer waits for the ack before 504
-	ReadTimeout  time.Duration // for header and body together, from the first byte; and for the answer to be written
-	IdleTimeout  time.Duration // for a connection without a request
-	WaitForAck   bool          // answer when every event is settled, not when the body is in the ring
-	MinBodyRate  int64         // bytes/s; while others wait for memory, a slower body gets 408. 0: none is ended
-	MaxConns     int           // served at the same time; more get 503. 0: 2,048
-	Events       bool          // take deliveries on POST /v1/events as well as POST /
+	Addr         string // host:port; port 0 picks one
+	MaxBodyBytes int64  // larger bodies get 413
+	// MaxHeaderBytes bounds a request's line and header together; longer ones get 431. Every connection that is served
+	// has a read buffer of this size. 0: 8 KiB
+	MaxHeaderBytes int
+	AdmitWait      time.Duration // how long a body may wait at the gate before 503
+	AckTimeout     time.Duration // how long an answer waits for the ack before 504
+	ReadTimeout    time.Duration // for header and body together, from the first byte; and for the answer to be written
+	IdleTimeout    time.Duration // for a connection without a request
+	WaitForAck     bool          // answer when every event is settled, not when the body is in the ring
+	MinBodyRate    int64         // bytes/s; while others wait for memory, a slower body gets 408. 0: none is ended
+	MaxConns       int           // served at the same time; a newcomer replaces the one idle for longest, or gets 503. 0: 2,048
+	MaxConnAge     time.Duration // after it, up to a tenth more or less, a connection ends with the answer to its request
+	// KeepUsed: a connection that has carried a delivery or an invocation event is never replaced. The platform would
+	// not send again what it sends while the connection is being closed.
+	KeepUsed bool
+	Events   bool // take deliveries on POST /v1/events as well as POST /
 	// TelemetryPath takes deliveries instead of /, and no answer names it: who is to know it was told. "": /
 	TelemetryPath string
 }
@@ -95,7 +102,8 @@ type Server struct {
 	pace      pace
 	limits    ticks
 	texts     texts
-	full      int64  // refusals for want of memory at the last tick
+	full      int64 // refusals for want of memory at the last tick
+	complaint complaints
 	scratch   []byte // what is dropped is read into; never written nor read
 	leftover  leftover
 	// lingerTime is the constant; tests have longer ones.
@@ -113,6 +121,9 @@ func New(cfg Config, deps Deps) *Server {
 	if cfg.MaxConns <= 0 {
 		cfg.MaxConns = defaultMaxConns
 	}
+	if cfg.MaxHeaderBytes <= 0 {
+		cfg.MaxHeaderBytes = readBufferSize
+	}
 	if cfg.TelemetryPath == "" {
 		cfg.TelemetryPath = "/"
 	}
@@ -128,6 +139,7 @@ func New(cfg Config, deps Deps) *Server {
 	s.admission.init()
 	s.limits = newTicks(&cfg)
 	s.pace.init()
+	s.leftover.buf = make([]byte, cfg.MaxHeaderBytes)
 	s.conns.init(&s.limits, s.tick)
 	s.texts = newTexts(&cfg, deps.Room)
 	s.http = &fasthttp.Server{
@@ -142,7 +154,7 @@ func New(cfg Config, deps Deps) *Server {
 		// handler sees every longer body as a stream.
 		MaxRequestBodySize:           1,
 		DisablePreParseMultipartForm: true,
-		ReadBufferSize:               readBufferSize,
+		ReadBufferSize:               cfg.MaxHeaderBytes,
 		WriteBufferSize:              writeBufferSize,
 		Concurrency:                  cfg.MaxConns, // accept.go counts; this can never be exceeded
 		NoDefaultServerHeader:        true,
@@ -160,6 +172,7 @@ func (s *Server) tick() {
 	full := c.refused[reasonFull].Load()
 	s.crowded.Store(s.deps.Room.Waiting() > 0 || full != s.full)
 	s.full = full
+	s.complain()
 	s.pace.tick(int64(c.bodies.Load()), full+c.refused[reasonTooManyConns].Load())
 }
 

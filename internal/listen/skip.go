@@ -31,7 +31,7 @@ type skipping struct {
 // memory is short, as it is when bodies are refused.
 type leftover struct {
 	mu  sync.Mutex
-	buf [readBufferSize]byte
+	buf []byte // as large as a read buffer
 }
 
 // skip prepares the connection for going on behind a body of n bytes that nobody wants. It is false when that
@@ -50,7 +50,7 @@ func (c *conn) skip(stream io.Reader, n int) bool {
 	c.skipping = skipping{left: 1, probe: true}
 	left := int64(n)
 	for {
-		m, err := stream.Read(leftover.buf[:])
+		m, err := stream.Read(leftover.buf)
 		left -= int64(m)
 		if err != nil || m == 0 {
 			break

@@ -12,9 +12,6 @@ import (
 // slowGrace is how long a body may be slower than the rate. Kestrel, which has the same rule, gives as much.
 const slowGrace = 5 * time.Second
 
-// readBufferFull is what has arrived, at least, when a read has filled the read buffer.
-const readBufferFull = readBufferSize
-
 // meter counts the bytes of a body as the socket gives them.
 type meter struct {
 	on    bool         // the owner reads a body
@@ -77,16 +74,14 @@ func (c *conn) judgeLocked(now, word uint64) {
 	}
 }
 
-// arrived is what is there, at least, of a body of n announced bytes.
+// arrived is what is there, at least, of a body of n announced bytes. What the kernel has costs a system call: it is
+// asked only where more than the read buffer holds has to be there.
 func (c *conn) arrived(n int) int64 {
-	if !c.filled {
-		return 0
+	if n <= askKernel || !c.filled {
+		return int64(c.head.behind)
 	}
-	if n <= maxFirst {
-		return readBufferFull
-	}
-	return readBufferFull + int64(c.Queued())
+	return int64(c.head.behind + c.Queued())
 }
 
-// maxFirst: whether more than the read buffer has arrived matters for longer bodies only, and costs a system call.
-const maxFirst = 64 << 10
+// askKernel is the length from which on a body has to send more than the read buffer holds.
+const askKernel = 64 << 10

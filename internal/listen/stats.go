@@ -21,7 +21,7 @@ type counters struct {
 
 func (c *counters) refuse(r reason) { c.refused[r].Add(1) }
 
-// Stats are counts since the start, but for the last four, which are of now.
+// Stats are counts since the start, except the last four, which are of now.
 type Stats struct {
 	BodiesAdmitted int64            // bodies pushed into the ring
 	Bytes          int64            // their bytes
@@ -30,11 +30,12 @@ type Stats struct {
 	Invocations    int64            // invocation events acknowledged
 	AckTimeouts    int64            // answered 504 before the ack, by timeout or Abort
 	PartlyDropped  int64            // answered 504 because events of the body were dropped
+	Replaced       int64            // connections closed because a newcomer had no place
 
 	OpenConns   int // connections served
 	WaitingAcks int // of those, waiting for an ack
 	Lingering   int // refused, discarding what the client still sends
-	TurnedAway  int // connections beyond MaxConns being answered
+	TurnedAway  int // connections beyond MaxConns being answered or closed
 }
 
 // Stats reads the counters. It walks the open connections: for metrics, not for a hot loop.
@@ -49,6 +50,7 @@ func (s *Server) Stats() Stats {
 		AckTimeouts:    c.ackTimeouts.Load(),
 		PartlyDropped:  c.lost.Load(),
 		Lingering:      int(c.lingering.Load()),
+		Replaced:       s.conns.replaced.Load(),
 	}
 	for r := range c.refused {
 		if n := c.refused[r].Load(); n != 0 {

@@ -56,7 +56,7 @@ func TestStatus(t *testing.T) {
 		{"unknown transfer coding", "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip\r\n\r\n", 400, "bad request", "Connection: close", true, 0, "bad_request"},
 		{"broken chunk", chunk + "\r\nzz\r\n[]\r\n0\r\n\r\n", 400, "bad request", "Connection: close", true, 0, "bad_request"},
 		{"broken second chunk", chunk + "\r\n2\r\n[]\r\n!\r\n", 400, "bad request", "Connection: close", true, 0, "bad_request"},
-		{"long header", post("/", "[]", "X: "+strings.Repeat("x", 5000)), 431, "header", "Connection: close", true, 0, "header_too_large"},
+		{"long header", post("/", "[]", "X: "+strings.Repeat("x", 9000)), 431, "header", "Connection: close", true, 0, "header_too_large"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := start(t)

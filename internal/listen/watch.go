@@ -16,9 +16,11 @@ const (
 type ticks struct {
 	tick      time.Duration
 	read, ack uint64
-	idle      uint64 // until a connection without a request goes to sleep
-	asleep    uint64 // from then until it is closed
-	slow      uint64 // how many ticks the ticker takes at once while every connection is asleep
+	// invocation is for an invocation event, once its header is there.
+	invocation uint64
+	idle       uint64 // until a connection without a request goes to sleep
+	asleep     uint64 // from then until it is closed
+	slow       uint64 // how many ticks the ticker takes at once while every connection is asleep
 }
 
 // newTicks chooses the tick: an eighth of the shortest timeout, from 1 ms to 1 s.
@@ -37,6 +39,7 @@ func newTicks(c *Config) ticks {
 		return uint64((d+t.tick-1)/t.tick) + 1
 	}
 	t.read, t.idle, t.ack = in(c.ReadTimeout), in(c.IdleTimeout), in(c.AckTimeout)
+	t.invocation = min(t.read, in(invocationTime))
 	if t.asleep = never; canSleep {
 		if t.idle != never {
 			t.asleep = max(t.idle, dozeTicks+1) - dozeTicks
@@ -64,10 +67,12 @@ type registry struct {
 	mu     sync.Mutex
 	first  *conn
 	served int // connections within MaxConns
-	extra  int // beyond
-	tick   time.Duration
-	slow   uint64
-	onTick func()
+	extra  int // beyond: being turned away, or replaced and not closed yet
+	// replaced counts connections that were closed for newcomers.
+	replaced atomic.Int64
+	tick     time.Duration
+	slow     uint64
+	onTick   func()
 	// slowly is set before the watcher looks whether all are asleep, and read by a connection after it has
 	// woken: so either the watcher sees it awake, or it sees that it must call.
 	slowly atomic.Bool
@@ -91,9 +96,10 @@ func (r *registry) woke() {
 	}
 }
 
-// add takes a connection in, as one of at most maxServed, or else as one of at most maxExtra to be
-// turned away. It is false when there is no room at all, or after shut. After true the caller serves
-// the connection and then calls remove.
+// add takes a connection in, as one of at most maxServed. When there are as many, it takes the place of the one that
+// has had no request for longest; if none can be closed, it is one of at most maxExtra to be turned away. Those that
+// still have to close count with these. It is false when there is no room at all, or after shut. After true the
+// caller serves the connection and then calls remove.
 func (r *registry) add(c *conn, maxServed, maxExtra int) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -102,9 +108,11 @@ func (r *registry) add(c *conn, maxServed, maxExtra int) bool {
 		return false
 	case r.served < maxServed:
 		r.served++
+	case r.extra < maxExtra && r.replaceLocked():
+		// The other one is extra now.
 	case r.extra < maxExtra:
 		r.extra++
-		c.extra = true
+		c.extra, c.away = true, true
 	default:
 		return false
 	}
@@ -119,6 +127,28 @@ func (r *registry) add(c *conn, maxServed, maxExtra int) bool {
 		r.wg.Add(1)
 		go r.watch(r.stop)
 	}
+	return true
+}
+
+// replaceLocked closes the connection that has had no request for longest, and reports whether there was one.
+func (r *registry) replaceLocked() bool {
+	var longest *conn
+	since := uint64(never)
+	for c := r.first; c != nil; c = c.next {
+		if at, ok := c.idleSince(); ok && at < since {
+			longest, since = c, at
+		}
+	}
+	if longest == nil {
+		return false
+	}
+	// It may be on its way from one phase without a request to the next: either it sees that it is replaced, or it is
+	// found there. If it has just woken up, its request is the last.
+	longest.replaced.Store(true)
+	longest.closeIdle()
+	longest.extra = true
+	r.extra++
+	r.replaced.Add(1)
 	return true
 }
 

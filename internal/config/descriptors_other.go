@@ -1,0 +1,5 @@
+//go:build !unix
+
+package config
+
+func descriptors() int { return 0 }

@@ -1,0 +1,131 @@
+package listen
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+)
+
+func withFields(n int) string {
+	var b strings.Builder
+	b.WriteString("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n")
+	for range n - 2 {
+		b.WriteString("a:b\r\n")
+	}
+	return b.String()
+}
+
+// TestHeadIsCounted: whatever the pieces in which it comes.
+func TestHeadIsCounted(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(1, 2))
+	for _, c := range []struct {
+		text   string
+		lines  int
+		behind int // -1: the header does not end
+		ok     bool
+	}{
+		{"GET / HTTP/1.1\r\nHost: x\r\n\r\n", 2, 0, true},
+		{"\r\n\r\nGET / HTTP/1.1\nHost: x\n\nabc\r\n\r\n\r\n", 2, 9, true},
+		{"GET / HTTP/1.1\r\nHost: x\r\n", 2, -1, true},
+		{"GET / HTTP/1.1\r\nHost: x\r\n\r", 2, -1, true},
+		{"GET / HTTP/1.1\r\n\rx: y\r\n \r\n", 3, -1, true},
+		{withFields(maxFields) + "\r\n[]", maxFields + 1, 2, true},
+		{withFields(maxFields+1) + "\r\n[]", 0, 0, false},
+		{"", 0, -1, true},
+	} {
+		for range 50 {
+			var h head
+			ok, rest := true, []byte(c.text)
+			for len(rest) > 0 && ok {
+				n := 1 + rnd.IntN(len(rest))
+				ok, rest = h.arrived(rest[:n], true), rest[n:]
+			}
+			if ok != c.ok || ok && (h.lines != c.lines || h.ended != (c.behind >= 0) || h.ended && h.behind != c.behind) {
+				t.Fatalf("%q: %v, %+v", c.text, ok, h)
+			}
+		}
+	}
+}
+
+// TestManyFields: a request with more fields than maxFields is refused, wherever it stands on its connection and
+// whether its header ends or not; what it cost is given back.
+func TestManyFields(t *testing.T) {
+	many := withFields(800)
+	good := withFields(maxFields) + "\r\n[]"
+	lines := post("/", strings.Repeat("{}\n", 1000), "Content-Type: application/x-ndjson")
+	for _, c := range []struct {
+		name  string
+		sends []string
+		want  []int
+	}{
+		{"as many as may be", []string{good}, []int{200}},
+		{"one more", []string{withFields(maxFields+1) + "\r\n[]"}, []int{431}},
+		{"many, without an end", []string{many}, []int{431}},
+		{"many, in pieces", []string{many[:20], many[20:200], many[200:]}, []int{431}},
+		{"second request", []string{good, many}, []int{200, 431}},
+		{"behind the one before", []string{good + many + "\r\n[]"}, []int{200, 431}},
+		{"behind the one before, without an end", []string{good + many[:3000], many[3000:3100]}, []int{200, 431}},
+		{"behind many lines", []string{lines + lines + lines}, []int{200, 200, 200}},
+		{"behind a chunked one", []string{"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n[]\r\n0\r\n\r\n" + many + "\r\n[]"}, []int{200, 431}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := start(t)
+			cl := r.dial()
+			for i, s := range c.sends {
+				cl.send(s)
+				if i < len(c.sends)-1 && len(c.sends) == len(c.want) {
+					if got := cl.reply(); got.status != c.want[i] {
+						t.Fatalf("answer %d: %d %s", i, got.status, got.body)
+					}
+				}
+			}
+			from := 0
+			if len(c.sends) == len(c.want) {
+				from = len(c.want) - 1
+			}
+			for _, want := range c.want[from:] {
+				got := cl.reply()
+				if got.status != want {
+					t.Fatalf("%d, want %d: %s", got.status, want, got.body)
+				}
+				if want == 431 && (!got.close || !strings.Contains(got.body, "50")) {
+					t.Errorf("%+v", got)
+				}
+			}
+			if c.want[len(c.want)-1] == 431 {
+				cl.closed()
+				if st := r.srv.Stats(); fmt.Sprint(st.Refused) != "map[header_fields:1]" {
+					t.Errorf("%+v", st)
+				}
+			}
+		})
+	}
+}
+
+// TestInvocationHasABound: an event that comes slowly holds its connection for a moment only, within the room for
+// bodies, and is acknowledged all the same; so is one for which there is no room.
+func TestInvocationHasABound(t *testing.T) {
+	r := start(t, withGate(1024, 256<<10))
+	head := "POST /extension/invoke HTTP/1.1\r\nHost: x\r\nContent-Length: 60000\r\n\r\n{"
+	var slow []*client
+	for range 100 {
+		cl := r.dial()
+		cl.send(head)
+		slow = append(slow, cl)
+	}
+	until(t, "all are there", func() bool { return r.srv.Stats().Invocations == 100 })
+	good := r.dial()
+	good.send(post("/extension/invoke", `{"traceId":"a"}`))
+	if got := good.reply(); got.status != 200 {
+		t.Errorf("%+v", got)
+	}
+	r.pass(r.srv.limits.invocation + 1)
+	for _, cl := range slow {
+		if got := cl.reply(); got.status != 200 || !got.close {
+			t.Fatalf("%+v", got)
+		}
+		_ = cl.CloseWrite()
+	}
+	until(t, "nothing is left", func() bool { n, _ := r.room.InUse(); return n == 0 })
+}

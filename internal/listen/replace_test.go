@@ -1,0 +1,137 @@
+package listen
+
+import (
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"functiongraph-ingest/internal/body"
+)
+
+// TestNewcomerReplacesTheLongestIdle: connections that are open and do nothing keep nobody out; one that carries a
+// request is never closed for a newcomer, and in an extension none that ever carried one.
+func TestNewcomerReplacesTheLongestIdle(t *testing.T) {
+	for _, silent := range []bool{false, true} {
+		for _, keep := range []bool{false, true} {
+			r := start(t, withConfig(func(c *Config) { c.MaxConns, c.KeepUsed = 8, keep }))
+			var old []*client
+			for range 8 {
+				cl := r.dial()
+				if !silent {
+					cl.send(post("/", "[]"))
+					if got := cl.reply(); got.status != 200 {
+						t.Fatalf("%+v", got)
+					}
+				}
+				until(t, "it is open", func() bool { return r.srv.Stats().OpenConns == len(old)+1 })
+				old = append(old, cl)
+				r.pass(1) // so that one is older than the next
+			}
+			newcomer := r.dial()
+			newcomer.send(post("/", "[]"))
+			got := newcomer.reply()
+			if want := map[bool]int{true: 503, false: 200}[keep && !silent]; got.status != want {
+				t.Errorf("silent %v, keep %v: %+v", silent, keep, got)
+			}
+			if got.status == 200 {
+				old[0].closed()
+				old[7].send(post("/", "[]"))
+				if got := old[7].reply(); got.status != 200 {
+					t.Errorf("the youngest: %+v", got)
+				}
+				if st := r.srv.Stats(); st.Replaced != 1 {
+					t.Errorf("%+v", st)
+				}
+			}
+		}
+	}
+}
+
+// TestBusyConnectionsAreNotReplaced: newcomers get 503 while every connection has a request.
+func TestBusyConnectionsAreNotReplaced(t *testing.T) {
+	r := start(t, withConfig(func(c *Config) { c.MaxConns = 4 }), withHold())
+	for range 2 {
+		r.dial().send(post("/", "[]")) // waits for its ack
+		r.dial().send("POST / HTTP/1.1\r\n")
+	}
+	until(t, "all are busy", func() bool { return r.inPhase(waiting) == 2 && r.inPhase(reading) == 2 })
+	newcomer := r.dial()
+	newcomer.send(post("/", "[]"))
+	if got := newcomer.reply(); got.status != 503 || !strings.Contains(got.body, "--max-conns") {
+		t.Errorf("%+v", got)
+	}
+}
+
+// TestFloodOfConnections: a thousand that come and say nothing keep a client that comes later from nothing.
+func TestFloodOfConnections(t *testing.T) {
+	r := start(t, withConfig(func(c *Config) { c.MaxConns = 16 }))
+	for range 100 {
+		r.dial()
+	}
+	for range 20 {
+		until(t, "those that were replaced are gone", func() bool { return r.srv.Stats().TurnedAway == 0 })
+		cl := r.dial()
+		cl.send(post("/", "[]"))
+		if got := cl.reply(); got.status != 200 {
+			t.Fatalf("%+v", got)
+		}
+		_ = cl.Close()
+	}
+	until(t, "no more than may be are open", func() bool { st := r.srv.Stats(); return st.OpenConns <= 16 && st.TurnedAway <= 2 })
+}
+
+// TestConnectionAge: a connection that is old ends with its answer, or without a word while it is idle.
+func TestConnectionAge(t *testing.T) {
+	r := start(t, withConfig(func(c *Config) { c.MaxConnAge = 100 * time.Second }))
+	busy, quiet := r.dial(), r.dial()
+	for _, cl := range []*client{busy, quiet} {
+		cl.send(post("/", "[]"))
+		if got := cl.reply(); got.status != 200 || got.close {
+			t.Fatalf("%+v", got)
+		}
+	}
+	r.pass(80)
+	busy.send(post("/", "[]")[:20])
+	until(t, "it is busy", func() bool { return r.inPhase(reading) == 1 })
+	r.pass(40)
+	quiet.closed()
+	busy.send(post("/", "[]")[20:])
+	if got := busy.reply(); got.status != 200 || !got.close {
+		t.Errorf("%+v", got)
+	}
+	busy.closed()
+}
+
+// lines collects a log.
+type lines struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+// TestComplaints: each cause has a line at once, and then at most one a minute.
+func TestComplaints(t *testing.T) {
+	var log lines
+	s := New(Config{}, Deps{Room: body.NewRoom(body.RoomConfig{Items: 1, Bytes: 1 << 20, MaxBody: 1}), Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	for range 125 {
+		for range 10 {
+			s.count.refuse(reasonFull)
+			s.count.refuse(reasonTooManyConns)
+			s.count.refuse(reasonClientGone) // no cause of ours
+		}
+		s.tick()
+		s.conns.now.Add(1)
+	}
+	for text, want := range map[string]int{"memory for bodies": 3, "--max-conns": 3, "count=10": 2, "count=600": 4, "WARN": 6} {
+		if got := strings.Count(log.text.String(), text); got != want {
+			t.Errorf("%q stands there %d times, want %d:\n%s", text, got, want, log.text.String())
+		}
+	}
+}
