@@ -18,7 +18,7 @@ PROCESS_TESTS := ./test/...
 UNIT_TESTS    := ./cmd/... ./internal/... ./pkg/... ./bench/...
 
 .DEFAULT_GOAL := help
-.PHONY: help build package check fmt vet staticcheck test test-unit test-race test-builds test-process faults fuzz models demo fgsim \
+.PHONY: help build package check fmt vet staticcheck test test-unit test-race test-builds test-process faults compat fuzz models demo fgsim \
 	bench bench-quick bench-e2e bench-produce bench-crowd bench-micro bench-compare tune tune-short
 
 help: ## this list
@@ -71,6 +71,9 @@ test-process: ## the built binary as a process against a real Apache Kafka
 FAULTS ?= .
 faults: ## the whole fault suite, about 45 minutes; writes the table of docs/guarantees.md
 	$(GO) test -count=1 -timeout 90m -v -run '$(FAULTS)' ./test/faults -all -write
+
+compat: ## every codec against real brokers from Kafka 1.1 to the newest, about 15 minutes; writes docs/compatibility.md
+	$(GO) test -count=1 -timeout 60m -v ./test/compat -all -write
 
 fuzz: ## every fuzz target for FUZZTIME (30s)
 	@set -e; for package in $$($(GO) list $(UNIT_TESTS)); do \

@@ -22,6 +22,9 @@ type credentials struct {
 
 func newCredentials(cfg *config.Config, log *slog.Logger) (*credentials, error) {
 	c := &credentials{user: cfg.SASLUser}
+	if cfg.SASLMechanism == "PLAIN" && !cfg.TLS {
+		log.Warn("the password goes to the brokers in clear text: set --tls, or --sasl-mechanism=SCRAM-SHA-512", "sasl-mechanism", cfg.SASLMechanism)
+	}
 	var sources []reload.Source
 	if cfg.TLS {
 		client, err := tlsconf.NewClient(cfg.BrokerTLS())

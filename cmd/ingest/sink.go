@@ -83,7 +83,7 @@ func kafkaConfig(cfg *config.Config, budget config.Budget) (kafka.Config, error)
 	k := kafka.Config{
 		Settle: settle(cfg.Ack), SpoolFull: spoolFull(cfg.SpoolFull), StowTime: cfg.ShutdownTimeout / 3,
 		Brokers: cfg.Brokers, Topic: cfg.Topic, DeadLetterTopic: cfg.DeadLetterTopic, ClientID: cfg.ClientID,
-		CreateTopic: cfg.CreateTopic, TopicPartitions: cfg.TopicPartitions,
+		CreateTopic: cfg.CreateTopic, TopicPartitions: cfg.TopicPartitions, TopicReplication: cfg.TopicReplication,
 		Codec: codec, Linger: cfg.Linger, BatchBytes: int(cfg.BatchBytes), BufferBytes: int64(budget.Buffers - oversize),
 		OversizeBytes: int64(oversize), ReplayBytes: int64(budget.Spool / 2), Instance: cfg.Instance,
 		PreferIdempotence: cfg.Idempotence == config.IdempotencePrefer,

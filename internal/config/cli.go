@@ -1,7 +1,6 @@
 package config
 
 import (
-	"errors"
 	"io"
 	"os"
 	"slices"
@@ -18,7 +17,6 @@ type Invocation struct {
 	Markdown bool          // check: print the table of all settings instead
 	Offline  bool          // check: the settings only
 	JSON     bool          // check, version
-	Shell    string        // completion
 	Spool    *SpoolOptions // of the spool commands
 }
 
@@ -111,11 +109,6 @@ func (c *command) invocation(cfg *Config, o *options, args []string) (*Invocatio
 	inv := &Invocation{Command: c.name, Markdown: bool(o.markdown), Offline: bool(o.offline), JSON: bool(o.json)}
 	if c.settings {
 		inv.Config = cfg
-	}
-	if c.name == "completion" && len(args) > 0 {
-		if inv.Shell = args[0]; !slices.Contains(shells(), inv.Shell) {
-			return inv, errors.New("expected bash, zsh or fish")
-		}
 	}
 	if !strings.HasPrefix(c.name, "spool ") {
 		return inv, nil

@@ -34,24 +34,13 @@ func commands() []command {
 			more: dir + "\nExit code 3: damaged ones were passed over."},
 		{name: "spool replay", summary: "Send what is in --spool-dir to Kafka, and end.", settings: true,
 			more: "Exit code 0: the spool is empty; 1: something is left; 3: something is lost or\ndamaged. Settings for taking telemetry mean nothing here, but --shutdown-timeout."},
-		{name: "completion", args: "<shell>", summary: "Print a script that completes commands, flags and values.",
-			more: "<shell> is bash, zsh or fish: source <(ingest completion bash)"},
-		{name: "man", summary: "Print the manual page.", more: "To read it: ingest man > ingest.1; man ./ingest.1"},
 		{name: "version", summary: "Print the version."},
-		{name: "help", args: "[command]", summary: "Show the help of a command."},
 	}
 }
 
-// findCommand takes the names of a command off a command line. "help serve" is "serve --help".
+// findCommand takes the names of a command off a command line.
 func findCommand(args []string) (command, []string) {
 	all := commands()
-	if len(args) > 0 && args[0] == "help" {
-		cmd, rest := findCommand(args[1:])
-		if cmd.name == "" && len(rest) == 0 || cmd.name != "" {
-			rest = append(slices.Clone(rest), "--help")
-		}
-		return cmd, rest
-	}
 	cmd := all[0]
 	for len(args) > 0 {
 		name := strings.TrimSpace(cmd.name + " " + args[0])
@@ -119,7 +108,7 @@ func (o *options) addTo(flags *pflag.FlagSet, cmd string) {
 		add(&o.offline, "offline", "", "Look at the settings only, not at what they name.")
 		add(&o.json, "json", "", "Print JSON.")
 		add(&o.markdown, "markdown", "", "Print the table of all settings instead.")
-	case "spool ls", "version":
+	case "spool ls":
 		add(&o.json, "json", "", "Print JSON.")
 	case "spool export":
 		flags.StringSliceVar(&o.spool.Topics, "topic", nil, "Only these `TOPICS`; a dead-letter topic only if it is named.")

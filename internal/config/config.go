@@ -73,21 +73,22 @@ type Config struct {
 	RingItems       int           `name:"ring-items" env:"INGEST_RING_ITEMS" default:"1024" min:"1" max:"524288" group:"intake" help:"Bodies that may wait for a decoder."`
 	ShutdownTimeout time.Duration `name:"shutdown-timeout" env:"INGEST_SHUTDOWN_TIMEOUT" default:"${shutdown_timeout}" min:"10ms" max:"24h" group:"intake" help:"Longest time to deliver what was accepted after SIGTERM."`
 
-	Sink            string        `name:"sink" env:"INGEST_SINK" default:"kafka" oneof:"kafka,ndjson" group:"delivery" help:"Where events go: kafka, or ndjson (lines in --output)."`
-	Output          string        `name:"output" env:"INGEST_OUTPUT" default:"-" names:"file" group:"delivery" help:"File of --sink=ndjson; - for stdout."`
-	Brokers         []string      `name:"brokers" env:"INGEST_BROKERS" placeholder:"HOST:PORT" doc:"required" group:"delivery" help:"Kafka brokers to start from, separated by commas. Required."`
-	Topic           string        `name:"topic" env:"INGEST_TOPIC" placeholder:"TOPIC" doc:"required" group:"delivery" help:"Topic of the events. Required."`
-	DeadLetterTopic string        `name:"dead-letter-topic" env:"INGEST_DEAD_LETTER_TOPIC" placeholder:"TOPIC" doc:"<topic>.dlq" group:"delivery" help:"Topic of what is not a good event; default: the topic with .dlq at its end."`
-	CreateTopic     bool          `name:"create-topic" env:"INGEST_CREATE_TOPIC" default:"false" group:"delivery" help:"Create the topic when it is missing."`
-	TopicPartitions int           `name:"topic-partitions" env:"INGEST_TOPIC_PARTITIONS" default:"-1" min:"1" max:"1000000" also:"-1" group:"delivery" help:"Partitions of a topic that is created; -1: the broker's default."`
-	Keyless         string        `name:"keyless" env:"INGEST_KEYLESS" default:"${keyless}" oneof:"sticky,instance" group:"delivery" help:"Partition of events without a traceId: sticky (one per batch), instance (one for this instance)."`
-	Idempotence     string        `name:"idempotence" env:"INGEST_IDEMPOTENCE" default:"require" oneof:"require,prefer" group:"delivery" help:"require: nothing is sent without a producer id; prefer: sent without when the broker refuses one."`
-	Codec           string        `name:"codec" env:"INGEST_CODEC" default:"snappy" oneof:"none,snappy,lz4,zstd,gzip" group:"delivery" help:"Compression of batches: none, snappy, lz4, zstd, gzip."`
-	Linger          time.Duration `name:"linger" type:"auto" env:"INGEST_LINGER" default:"auto" doc:"20ms with --ack=accept, 1ms otherwise" min:"0" max:"1h" group:"delivery" help:"Longest time a batch waits for more events; auto: 20ms with --ack=accept, 1ms otherwise."`
-	BatchBytes      Bytes         `name:"batch-bytes" env:"INGEST_BATCH_BYTES" default:"256KiB" min:"16KiB" max:"1MiB" group:"delivery" help:"Size at which a batch is sent without waiting."`
-	RequestTimeout  time.Duration `name:"request-timeout" env:"INGEST_REQUEST_TIMEOUT" default:"5s" min:"100ms" max:"24h" group:"delivery" help:"Longest wait for a broker's answer to one request."`
-	MetadataTTL     time.Duration `name:"metadata-ttl" env:"INGEST_METADATA_TTL" default:"60s" min:"1s" max:"24h" group:"delivery" help:"Age at which partitions and leaders are asked for again."`
-	ClientID        string        `name:"client-id" env:"INGEST_CLIENT_ID" default:"ingest" group:"delivery" help:"Name given to the brokers."`
+	Sink             string        `name:"sink" env:"INGEST_SINK" default:"kafka" oneof:"kafka,ndjson" group:"delivery" help:"Where events go: kafka, or ndjson (lines in --output)."`
+	Output           string        `name:"output" env:"INGEST_OUTPUT" default:"-" names:"file" group:"delivery" help:"File of --sink=ndjson; - for stdout."`
+	Brokers          []string      `name:"brokers" env:"INGEST_BROKERS" placeholder:"HOST:PORT" doc:"required" group:"delivery" help:"Kafka brokers to start from, separated by commas. Required."`
+	Topic            string        `name:"topic" env:"INGEST_TOPIC" placeholder:"TOPIC" doc:"required" group:"delivery" help:"Topic of the events. Required."`
+	DeadLetterTopic  string        `name:"dead-letter-topic" env:"INGEST_DEAD_LETTER_TOPIC" placeholder:"TOPIC.dlq" doc:"<topic>.dlq" group:"delivery" help:"Topic of what is not a good event; default: the topic with .dlq at its end."`
+	CreateTopic      bool          `name:"create-topic" env:"INGEST_CREATE_TOPIC" default:"false" group:"delivery" help:"Create the topic when it is missing."`
+	TopicPartitions  int           `name:"topic-partitions" env:"INGEST_TOPIC_PARTITIONS" default:"-1" min:"1" max:"1000000" also:"-1" group:"delivery" help:"Partitions of a topic that is created; -1: the broker's default."`
+	TopicReplication int           `name:"topic-replication" env:"INGEST_TOPIC_REPLICATION" default:"-1" min:"1" max:"100" also:"-1" group:"delivery" help:"Replicas of a topic that is created; -1: the broker's default. Brokers before 2.4 have none to ask for: as many as there are brokers, at most 3; the same for --topic-partitions."`
+	Keyless          string        `name:"keyless" env:"INGEST_KEYLESS" default:"${keyless}" oneof:"sticky,instance" group:"delivery" help:"Partition of events without a traceId: sticky (one per batch), instance (one for this instance)."`
+	Idempotence      string        `name:"idempotence" env:"INGEST_IDEMPOTENCE" default:"require" oneof:"require,prefer" group:"delivery" help:"require: nothing is sent without a producer id; prefer: sent without when the broker refuses one."`
+	Codec            string        `name:"codec" env:"INGEST_CODEC" default:"snappy" oneof:"none,snappy,lz4,zstd,gzip" group:"delivery" help:"Compression of batches: none, snappy, lz4, zstd, gzip."`
+	Linger           time.Duration `name:"linger" type:"auto" env:"INGEST_LINGER" default:"auto" doc:"20ms with --ack=accept, 1ms otherwise" min:"0" max:"1h" group:"delivery" help:"Longest time a batch waits for more events; auto: 20ms with --ack=accept, 1ms otherwise."`
+	BatchBytes       Bytes         `name:"batch-bytes" env:"INGEST_BATCH_BYTES" default:"256KiB" min:"16KiB" max:"1MiB" group:"delivery" help:"Size at which a batch is sent without waiting."`
+	RequestTimeout   time.Duration `name:"request-timeout" env:"INGEST_REQUEST_TIMEOUT" default:"5s" min:"100ms" max:"24h" group:"delivery" help:"Longest wait for a broker's answer to one request."`
+	MetadataTTL      time.Duration `name:"metadata-ttl" env:"INGEST_METADATA_TTL" default:"60s" min:"1s" max:"24h" group:"delivery" help:"Age at which partitions and leaders are asked for again."`
+	ClientID         string        `name:"client-id" env:"INGEST_CLIENT_ID" default:"ingest" group:"delivery" help:"Name given to the brokers."`
 
 	ExtensionName  string   `name:"extension-name" env:"INGEST_EXTENSION_NAME" default:"extensionIngest.sh" group:"extension" help:"Full file name of the script in the package's folder extension/ that starts this process."`
 	TelemetryTypes []string `name:"telemetry-types" env:"INGEST_TELEMETRY_TYPES" default:"platform,function,extension" group:"extension" help:"Types of telemetry to subscribe to, separated by commas: platform, function, extension."`

@@ -31,8 +31,10 @@ const (
 
 // Cluster is a running Kafka. All methods are safe for concurrent use. Broker indices start at 0.
 type Cluster struct {
-	dir     string
-	brokers []*broker
+	dir       string
+	brokers   []*broker
+	old       bool       // brokers keep their state in ZooKeeper
+	zooKeeper *zooKeeper // nil: not old
 
 	closing sync.Once
 	err     error
@@ -47,7 +49,7 @@ func StartCluster(ctx context.Context, o Options) (*Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	jars, err := jars(ctx)
+	jars, err := jars(ctx, o.Version)
 	if err != nil {
 		return nil, err
 	}
@@ -68,7 +70,7 @@ func startOnce(ctx context.Context, o *Options, java, jars string) (_ *Cluster, 
 	if err != nil {
 		return nil, err
 	}
-	c := &Cluster{dir: dir}
+	c := &Cluster{dir: dir, old: needsZooKeeper(o.Version)}
 	defer func() {
 		if err != nil {
 			_ = c.Close()
@@ -85,7 +87,11 @@ func startOnce(ctx context.Context, o *Options, java, jars string) (_ *Cluster, 
 		}
 		c.brokers = append(c.brokers, b)
 	}
-	if err := c.formatAll(ctx); err != nil {
+	if c.old {
+		if c.zooKeeper, err = startZooKeeper(all[0].controller, java, jars, filepath.Join(dir, "zookeeper")); err != nil {
+			return nil, err
+		}
+	} else if err := c.formatAll(ctx); err != nil {
 		return nil, err
 	}
 	for _, b := range c.brokers {
@@ -225,6 +231,9 @@ func (c *Cluster) Close() error {
 		var errs []error
 		for _, b := range c.brokers {
 			errs = append(errs, b.kill())
+		}
+		if c.zooKeeper != nil {
+			errs = append(errs, c.zooKeeper.Kill())
 		}
 		c.err = errors.Join(append(errs, os.RemoveAll(c.dir))...)
 	})

@@ -1,6 +1,7 @@
 package kafkatest
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	_ "embed"
@@ -31,14 +32,45 @@ func Version() string {
 	return "unknown"
 }
 
-// jars returns the folder with the broker's class path. Only the first call on a machine needs Maven
-// and a network: the folder is named after the content of pom.xml and is complete when it exists.
-func jars(ctx context.Context) (string, error) {
+// pomOf is pom.xml for another version; "" is the pinned one.
+func pomOf(version string) []byte {
+	if version == "" || version == Version() {
+		return pom
+	}
+	text := versionPattern.ReplaceAll(pom, []byte("<kafka.version>"+version+"</kafka.version>"))
+	if needsZooKeeper(version) {
+		if !strings.HasPrefix(version, "2.8") {
+			text = bytes.Replace(text, []byte("kafka_2.13"), []byte("kafka_2.12"), 1) // all that there is of the oldest
+		}
+		// They ask log4j 1 about itself.
+		text = bytes.Replace(text, []byte("  </dependencies>"), []byte(`    <dependency>
+      <groupId>org.apache.logging.log4j</groupId>
+      <artifactId>log4j-1.2-api</artifactId>
+      <version>${log4j.version}</version>
+    </dependency>
+  </dependencies>`), 1)
+	}
+	return text
+}
+
+// needsZooKeeper reports whether brokers of a version cannot do without, or not well.
+func needsZooKeeper(version string) bool {
+	return strings.HasPrefix(version, "0.") || strings.HasPrefix(version, "1.") || strings.HasPrefix(version, "2.")
+}
+
+// jars returns the folder with the class path of brokers of a version, "" for the pinned one. Only the first call
+// on a machine needs Maven and a network: the folder is named after the content of pom.xml and is complete when it
+// exists.
+func jars(ctx context.Context, version string) (string, error) {
+	pom := pomOf(version)
+	if version == "" {
+		version = Version()
+	}
 	cache, err := cacheDir()
 	if err != nil {
 		return "", err
 	}
-	dir := filepath.Join(cache, fmt.Sprintf("kafka-%s-%x", Version(), sha256.Sum256(pom))[:len("kafka-")+len(Version())+9])
+	dir := filepath.Join(cache, fmt.Sprintf("kafka-%s-%x", version, sha256.Sum256(pom))[:len("kafka-")+len(version)+9])
 	if _, err := os.Stat(dir); err == nil {
 		return dir, nil
 	}
@@ -54,7 +86,7 @@ func jars(ctx context.Context) (string, error) {
 		return "", err
 	}
 	defer func() { _ = os.RemoveAll(tmp) }()
-	if err := fetch(ctx, mvn, tmp); err != nil {
+	if err := fetch(ctx, mvn, tmp, pom); err != nil {
 		return "", err
 	}
 	// Whoever renames first wins; the others' copies are the same and are thrown away.
@@ -66,7 +98,7 @@ func jars(ctx context.Context) (string, error) {
 	return dir, nil
 }
 
-func fetch(ctx context.Context, mvn, tmp string) error {
+func fetch(ctx context.Context, mvn, tmp string, pom []byte) error {
 	file := filepath.Join(tmp, "pom.xml")
 	if err := os.WriteFile(file, pom, 0o644); err != nil {
 		return err

@@ -9,6 +9,8 @@ import (
 
 // Options describe a cluster. The zero value is one broker with a heap of 512 MiB.
 type Options struct {
+	// Version is that of Apache Kafka; empty means the pinned one, [Version]. Versions below 3 get a ZooKeeper.
+	Version string
 	// Brokers is the number of brokers; each is a controller as well. 0 means 1.
 	Brokers int
 	// Heap is the -Xmx of each broker, for example "1g". Empty means "512m".
@@ -47,6 +49,9 @@ type Option func(*Options)
 
 // WithBrokers sets the number of brokers.
 func WithBrokers(n int) Option { return func(o *Options) { o.Brokers = n } }
+
+// WithVersion sets Options.Version.
+func WithVersion(v string) Option { return func(o *Options) { o.Version = v } }
 
 // WithHeap sets the -Xmx of each broker.
 func WithHeap(size string) Option { return func(o *Options) { o.Heap = size } }
@@ -155,6 +160,9 @@ func serverProperties(o *Options, i int, all []ports, logDir string) string {
 
 		// The default of 128 MiB for the cleaner alone does not go with a heap of 512 MiB.
 		"log.cleaner.dedupe.buffer.size": "4194304",
+	}
+	if needsZooKeeper(o.Version) {
+		withZooKeeper(props, nodeID(i), all[0].controller)
 	}
 	if me.sasl != "" {
 		addLogin(props, listenerSASL, scramSHA256)

@@ -39,6 +39,9 @@ const errTimestamp = 32
 // errEpoch is INVALID_PRODUCER_EPOCH: the broker knows a newer epoch of the producer id.
 const errEpoch = 47
 
+// errCompression is UNSUPPORTED_COMPRESSION_TYPE.
+const errCompression = 76
+
 // errDuplicate is the broker's word for "I have this batch already" (DUPLICATE_SEQUENCE_NUMBER).
 const errDuplicate = 46
 

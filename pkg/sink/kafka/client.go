@@ -166,6 +166,7 @@ type leaders struct {
 type layout struct {
 	clusterID string             // "" from brokers that have none (before Kafka 0.10.1)
 	topics    map[string]leaders // of our topics, by name
+	brokers   int
 }
 
 // metadata reads the cluster's state from kafka-go's cache, so it agrees with how kafka-go routes.
@@ -180,7 +181,7 @@ func (c *client) metadata(ctx context.Context) (layout, error) {
 	for _, b := range m.Brokers {
 		known[b.ID] = true
 	}
-	out := layout{clusterID: m.ClusterID, topics: make(map[string]leaders, len(m.Topics))}
+	out := layout{clusterID: m.ClusterID, topics: make(map[string]leaders, len(m.Topics)), brokers: len(m.Brokers)}
 	for _, t := range m.Topics {
 		l := leaders{err: t.Error}
 		for _, p := range t.Partitions {
@@ -206,11 +207,11 @@ func (c *client) metadata(ctx context.Context) (layout, error) {
 func (c *client) refresh() { c.transport.CloseIdleConnections() }
 
 // createTopic creates a topic. It is no error when it exists by now.
-func (c *client) createTopic(ctx context.Context, name string, partitions int) error {
+func (c *client) createTopic(ctx context.Context, name string, partitions, replicas int) error {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	r, err := c.api.CreateTopics(ctx, &kafkago.CreateTopicsRequest{Topics: []kafkago.TopicConfig{
-		{Topic: name, NumPartitions: partitions, ReplicationFactor: -1},
+		{Topic: name, NumPartitions: partitions, ReplicationFactor: replicas},
 	}})
 	if err != nil {
 		return err

@@ -31,8 +31,10 @@ type Config struct {
 	DeadLetterTopic string   // <topic>.dlq
 	ClientID        string   // ingest
 
-	CreateTopic     bool // create Topic when it is missing; the dead-letter topic always is, on first need
-	TopicPartitions int  // for created topics; 0: the broker's default
+	CreateTopic bool // create Topic when it is missing; the dead-letter topic always is, on first need
+	// For created topics; 0: the brokers' default, and where brokers have none to ask for (before Kafka 2.4) as many
+	// as there are brokers, at most three.
+	TopicPartitions, TopicReplication int
 
 	Codec       recordbatch.Codec // none
 	Linger      time.Duration     // how long an open batch waits for more; 0: as long as no request is free
@@ -144,6 +146,9 @@ func (c *Config) setDefaults() {
 	def(&c.StowTime, 2*time.Second)
 	if c.TopicPartitions == 0 {
 		c.TopicPartitions = -1
+	}
+	if c.TopicReplication == 0 {
+		c.TopicReplication = -1
 	}
 }
 

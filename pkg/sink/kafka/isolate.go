@@ -22,6 +22,8 @@ func (w *worker) isolate(e *entry) {
 		w.s.mu.Unlock()
 	}
 	switch b := e.batch; {
+	case e.code == errCompression:
+		w.replace(e, 1, again)
 	case e.code == errTimestamp && !b.untimed && (b.rb.Count() == 1 || b.sameTime()):
 		w.replace(e, 2, untimed)
 	case b.rb.Count() == 1:
@@ -79,7 +81,7 @@ func (w *worker) replace(e *entry, growth int, rebuild func(*recordbatch.Batch) 
 	for _, rb := range parts {
 		p := s.newBatch(l)
 		p.rb, p.parent, p.half, p.opened, p.root = rb, b, true, b.opened, root
-		p.untimed = b.untimed || len(parts) == 1
+		p.untimed = b.untimed || e.code == errTimestamp && len(parts) == 1
 		p.events = min(events, rb.Count()) // all records of a batch count one, or it is a single notice
 		events -= p.events
 		t.adopt(p)
@@ -235,34 +237,39 @@ func untimed(rb *recordbatch.Batch) ([]*recordbatch.Batch, error) {
 	return []*recordbatch.Batch{out}, err
 }
 
+// again rebuilds the records of a batch in a private one.
+func again(rb *recordbatch.Batch) ([]*recordbatch.Batch, error) { return cut(rb, rb.Count()) }
+
 // halves rebuilds the records of a batch, which are two at least, in two private batches.
 func halves(rb *recordbatch.Batch) ([]*recordbatch.Batch, error) {
-	parts := make([]*recordbatch.Batch, 2)
-	first := (rb.Count() + 1) / 2
-	half := func(i int) int {
-		if i < first {
-			return 0
+	return cut(rb, (rb.Count()+1)/2, rb.Count())
+}
+
+// cut rebuilds the records of a batch in private ones, each up to the record that one of ends counts to.
+func cut(rb *recordbatch.Batch, ends ...int) ([]*recordbatch.Batch, error) {
+	sizes := make([]int, len(ends))
+	i, part := 0, 0
+	next := func() {
+		for i++; part < len(ends)-1 && i >= ends[part]; part++ {
 		}
-		return 1
 	}
-	var sizes [2]int
-	i := 0
 	if err := rb.Records(func(_ int64, key, value []byte, h []sink.Header) bool {
-		sizes[half(i)] += recordbatch.RecordSize(key, value, h)
-		i++
+		sizes[part] += recordbatch.RecordSize(key, value, h)
+		next()
 		return true
 	}); err != nil {
 		return nil, err
 	}
+	parts := make([]*recordbatch.Batch, len(ends))
 	for i := range parts {
 		parts[i] = recordbatch.NewPrivateBatch(sizes[i])
 	}
-	i = 0
+	i, part = 0, 0
 	err := rb.Records(func(ts int64, key, value []byte, h []sink.Header) bool {
-		if !parts[half(i)].TryAppend(ts, key, value, h) {
+		if !parts[part].TryAppend(ts, key, value, h) {
 			panic("kafka: a private batch refused the records it was made for")
 		}
-		i++
+		next()
 		return true
 	})
 	return parts, err

@@ -40,30 +40,34 @@ type Sink struct {
 	kick   chan struct{} // wakes the steward
 	clock  thawClock
 
-	mu       sync.Mutex
-	count    account
-	closed   bool
-	main     topic
-	dead     topic
-	brokers  map[int32]*broker
-	current  producer
-	cluster  string // its id; "": not known yet, or the brokers have none
-	want     wants
-	room     chan struct{} // closed and replaced when an appender may try again
-	waiting  int           // appenders that wait on room
-	drained  chan struct{} // closed when closed and nothing is unsettled
-	free     []*batch
-	alarms   map[string]time.Time
-	expiry   time.Duration // how long brokers remember a producer
-	unsafe   bool          // no producer ids (PreferIdempotence and refused)
-	instance int           // hash of Config.Instance for KeylessInstance
-	spooler  spooler
-	reporter reporter
-	replay   replay
-	started  time.Time
+	mu          sync.Mutex
+	count       account
+	closed      bool
+	main        topic
+	dead        topic
+	brokers     map[int32]*broker
+	current     producer
+	cluster     string // its id; "": not known yet, or the brokers have none
+	want        wants
+	room        chan struct{} // closed and replaced when an appender may try again
+	waiting     int           // appenders that wait on room
+	drained     chan struct{} // closed when closed and nothing is unsettled
+	free        []*batch
+	alarms      map[string]time.Time
+	expiry      time.Duration // how long brokers remember a producer
+	unsafe      bool          // no producer ids (PreferIdempotence and refused)
+	able        abilities     // of the brokers; all until they have told
+	asked       bool          // they have
+	clusterSize int           // brokers of the last metadata answer
+	instance    int           // hash of Config.Instance for KeylessInstance
+	spooler     spooler
+	reporter    reporter
+	replay      replay
+	started     time.Time
 
-	unfinished atomic.Bool // endFrames has something to do
-	resting    atomic.Bool // the steward sleeps long because nobody waits: stir ends it
+	codec      atomic.Uint32 // of new batches: Config.Codec, or what the brokers take in its place
+	unfinished atomic.Bool   // endFrames has something to do
+	resting    atomic.Bool   // the steward sleeps long because nobody waits: stir ends it
 
 	spilledFrames, replayedFrames, syncs, syncNanos atomic.Int64
 	possibleDuplicates, duplicatesSuppressed        atomic.Int64
@@ -101,9 +105,10 @@ func New(cfg Config, deps Deps) (*Sink, error) {
 		kick:    make(chan struct{}, 1), room: make(chan struct{}), drained: make(chan struct{}),
 		count: account{dropped: map[string]int64{}}, alarms: map[string]time.Time{},
 		clock:  thawClock{epoch: time.Now()},
-		expiry: 24 * time.Hour, started: time.Now(),
+		expiry: 24 * time.Hour, started: time.Now(), able: all,
 	}
 	s.reporter.kick, s.reporter.timer = make(chan struct{}, 1), time.NewTimer(time.Hour)
+	s.codec.Store(uint32(cfg.Codec))
 	if cfg.Codec == recordbatch.None {
 		s.pool.SumEarly()
 	}

@@ -105,6 +105,7 @@ func (s *Sink) tend() error {
 	}
 	s.mu.Lock()
 	s.setCluster(now.clusterID)
+	s.clusterSize = now.brokers
 	s.apply(&s.main, now.topics[s.main.name])
 	if l := now.topics[s.dead.name]; l.err == nil || s.want.deadTopic {
 		s.apply(&s.dead, l)
@@ -114,9 +115,10 @@ func (s *Sink) tend() error {
 	needProducer := s.want.producer
 	s.mu.Unlock()
 
+	s.learnAbilities()
 	errs := []error{mainErr}
-	if errors.Is(mainErr, kafkago.UnknownTopicOrPartition) && s.cfg.CreateTopic {
-		if err := s.client.createTopic(s.ctx, s.main.name, s.cfg.TopicPartitions); err != nil {
+	if errors.Is(mainErr, kafkago.UnknownTopicOrPartition) {
+		if err := s.makeTopic(); err != nil {
 			errs = []error{inTrouble(createRefused, s.main.name, err)}
 		}
 	}
@@ -193,6 +195,7 @@ func (s *Sink) setCluster(id string) {
 	if id == "" || id == was {
 		return
 	}
+	s.asked = false
 	if s.cluster = id; was == "" {
 		s.current.cluster = id
 		return
@@ -266,14 +269,14 @@ func (s *Sink) lead(l *lane, b *broker) {
 
 // newProducer gets a producer id for the lanes that have none or lost theirs.
 func (s *Sink) newProducer() error {
-	id, epoch, err := s.client.newProducer(s.ctx)
+	id, epoch, err := s.askProducer()
 	var code kafkago.Error
-	refused := false
-	if errors.As(err, &code) {
-		refused = classOfError(code) == classConfig
-	}
+	none := errors.Is(err, errNoProducerIDs)
+	refused := none || errors.As(err, &code) && classOfError(code) == classConfig
 	if err != nil && !(refused && s.cfg.PreferIdempotence) {
-		if refused {
+		if none {
+			err = inTrouble(producersUnknown, "", err)
+		} else if refused {
 			err = inTrouble(producerDenied, "", err)
 		} else {
 			err = fmt.Errorf("no producer id yet: %w", err)
@@ -325,7 +328,11 @@ func (s *Sink) learnTimestamps(t *topic) {
 
 // makeDeadTopic creates the dead-letter topic. A refusal is a warning, never a reason not to be ready.
 func (s *Sink) makeDeadTopic() {
-	err := s.client.createTopic(s.ctx, s.dead.name, s.cfg.TopicPartitions)
+	partitions, replicas := s.topicNumbers()
+	err := s.client.createTopic(s.ctx, s.dead.name, partitions, replicas)
+	if err != nil {
+		s.client.createByAsking(s.ctx, s.dead.name) // seen in the next round, if it helps
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.dead.createErr = err

@@ -222,7 +222,7 @@ func (s *Sink) placeFrame(t *topic, partition int32, f *SpoolFrame, g *group) er
 		lot := p.lots[0]
 		if !lot.ready {
 			lot.ready = true
-			_ = lot.rb.Compress(s.cfg.Codec, &scratch) // else it goes uncompressed
+			_ = lot.rb.Compress(recordbatch.Codec(s.codec.Load()), &scratch) // else it goes uncompressed
 			lot.rb.SealUnstamped()
 		}
 		m := SpoolMeta{Events: min(f.Events-p.placed, lot.rb.Count()), Records: lot.rb.Count(), FirstTimestamp: lot.rb.FirstTimestamp(), Replaces: f.Pos}

@@ -46,6 +46,7 @@ const (
 	deadTopicMissing
 	deadTopicDenied
 	producerDenied
+	producersUnknown
 	leaderless
 	brokerAway
 	addressUnknown
@@ -93,7 +94,8 @@ var kinds = [troubleKinds]struct {
 	topicRemade:       {"topic_remade", "topic %s was made anew with fewer partitions", "give the topic as many partitions as it had, or restart: with a spool events of the others are placed anew", true},
 	deadTopicMissing:  {"dead_letter_topic_missing", "the dead-letter topic %s does not exist and cannot be created", "create it, or grant CREATE on it, or set --dead-letter-topic", true},
 	deadTopicDenied:   {"dead_letter_topic_denied", "access to the dead-letter topic %s is denied", "grant DESCRIBE and WRITE on it to the user of --sasl, or set --dead-letter-topic", true},
-	producerDenied:    {"producer_denied", "the cluster refuses a producer id", "grant IDEMPOTENT_WRITE on the cluster or WRITE on the topic, or set --idempotence=prefer to go on without", true},
+	producerDenied:    {"producer_denied", "the cluster refuses a producer id", "grant WRITE on the topic (brokers before 2.8: IDEMPOTENT_WRITE on the cluster as well), or set --idempotence=prefer to go on without", true},
+	producersUnknown:  {"producers_unknown", "the brokers have no producer ids", "set --idempotence=prefer to go on without: after an outage events may arrive twice", true},
 	leaderless:        {"leaderless", "%s", "start the brokers that hold the replicas of these partitions", false},
 	brokerAway:        {"broker_away", "%s cannot be reached", "start the broker; if its advertised.listeners names an address that cannot be reached from here, correct that", false},
 	addressUnknown:    {"address_unknown", "the name that %s advertises cannot be resolved here", "correct advertised.listeners of the broker", true},

@@ -173,6 +173,7 @@ func (w *worker) prepare() {
 		}
 		w.s.compress(e.batch, &w.scratch)
 	}
+	w.refuse()
 	withSpool := w.s.deps.OpenSpool != nil
 	if withSpool {
 		w.commit()
@@ -204,7 +205,7 @@ func (s *Sink) compress(b *batch, scratch *recordbatch.Scratch) {
 	s.rawBytes.Add(int64(b.rb.Size()))
 	// An encoder that fails leaves the batch as it was: it goes uncompressed.
 	had := b.rb.Chunks()
-	_ = b.rb.Compress(s.cfg.Codec, scratch)
+	_ = b.rb.Compress(recordbatch.Codec(s.codec.Load()), scratch)
 	if b.rb.Chunks() < had {
 		s.mu.Lock()
 		s.madeRoom()
