@@ -1,6 +1,6 @@
 // Command package builds the dependency packages for FunctionGraph: for each architecture one zip with
-// extension/extensionIngest.sh, the static binary and its bill of materials. The same sources and the same
-// Go make the same bytes.
+// extension/extensionIngest.sh, the static binary, its bill of materials and the licences of what is linked. The
+// same sources and the same Go make the same bytes.
 package main
 
 import (
@@ -71,7 +71,15 @@ func build(out, tmp, arch string) error {
 	if err != nil {
 		return err
 	}
-	bom, err := materials(bin)
+	modules, info, err := linked(bin)
+	if err != nil {
+		return err
+	}
+	all, err := licences(modules)
+	if err != nil {
+		return err
+	}
+	bom, err := materials(modules, info, all)
 	if err != nil {
 		return err
 	}
@@ -79,6 +87,7 @@ func build(out, tmp, arch string) error {
 		{"extension/extensionIngest.sh", startScript, true},
 		{"extension/ingest", program, true},
 		{"extension/sbom.cdx.json", bom, false},
+		{"extension/NOTICE", notice(modules, info.GoVersion, all), false},
 	})
 	if err != nil {
 		return err

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"testing"
 )
@@ -128,5 +129,64 @@ func TestStartScriptCannotCopy(t *testing.T) {
 	out, _ := startScriptIn(t, packageDir(t), 0o644, withoutChmod(t), "TMPDIR="+filepath.Join(t.TempDir(), "missing"))
 	if !strings.Contains(out, "no telemetry is taken: pack it with mode 0755") {
 		t.Errorf("%q", out)
+	}
+}
+
+// Every module of the program has licence files that are known, and both lists name each with version, licence, text
+// and hash.
+func TestNoticeAndMaterialsNameEverythingThatIsLinked(t *testing.T) {
+	out, err := exec.Command("go", "list", "-deps", "-f", "{{with .Module}}{{if not .Main}}{{.Path}} {{.Version}}{{end}}{{end}}", "functiongraph-ingest/cmd/ingest").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var modules []*debug.Module
+	seen := map[string]bool{}
+	for line := range strings.Lines(string(out)) {
+		if path, version, ok := strings.Cut(strings.TrimSpace(line), " "); ok && !seen[path] {
+			seen[path] = true
+			modules = append(modules, &debug.Module{Path: path, Version: version, Sum: "h1:" + strings.Repeat("A", 43) + "="})
+		}
+	}
+	all, err := licences(modules)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bom, err := materials(modules, &debug.BuildInfo{GoVersion: "go1.2"}, all)
+	if err != nil || len(modules) < 10 {
+		t.Fatalf("%d modules, %v", len(modules), err)
+	}
+	text := string(notice(modules, "go1.2", all))
+	for _, m := range modules {
+		if len(all[m.Path].ids) == 0 || len(all[m.Path].texts) == 0 || !strings.Contains(text, all[m.Path].texts[0]) || !strings.Contains(text, "\n"+m.Path+" "+m.Version+": ") {
+			t.Errorf("NOTICE says too little of %s", m.Path)
+		}
+		if !strings.Contains(string(bom), `"purl": "pkg:golang/`+m.Path+"@"+m.Version+`"`) {
+			t.Errorf("the bill of materials lacks %s", m.Path)
+		}
+	}
+	if n := strings.Count(string(bom), `"alg": "SHA-256"`); n != len(modules) {
+		t.Errorf("%d hashes for %d modules", n, len(modules))
+	}
+}
+
+func TestALicenceThatIsNotKnownEndsTheBuild(t *testing.T) {
+	for text, want := range map[string]string{
+		"MIT License\n\nPermission is hereby granted, free of charge, to any person":              "MIT",
+		"Redistributions of source code must ... Neither the name of":                             "BSD-3-Clause",
+		"Redistributions of source code must":                                                     "BSD-2-Clause",
+		"Apache License\n   Version 2.0, January 2004":                                            "Apache-2.0",
+		"GNU GENERAL PUBLIC LICENSE\n Version 3 ... Permission is hereby granted, free of charge": "",
+		"all rights reserved": "",
+	} {
+		dir := t.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, "LICENSE.md"), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if l, err := licenceIn(dir); strings.Join(l.ids, " ") != want || (err != nil) != (want == "") {
+			t.Errorf("%q: %v, %v", text, l.ids, err)
+		}
+	}
+	if _, err := licenceIn(t.TempDir()); err == nil {
+		t.Error("no licence is none")
 	}
 }
