@@ -78,7 +78,7 @@ func newTexts(cfg *Config, room *body.Room) texts {
 	set(reasonHeaderTooLarge, "header too large: at most %d bytes (--max-header-bytes)", cfg.MaxHeaderBytes)
 	set(reasonFields, "too many header fields: at most %d", maxFields)
 	set(reasonReadTimeout, "timeout: the request did not arrive within %v. Nothing of this body was taken", cfg.ReadTimeout)
-	set(reasonSlow, "too slow: others wait for memory, and less than %d bytes/s of this body came for %v (--min-body-rate). "+
+	set(reasonSlow, "too slow: others wait for memory or a connection, and less than %d bytes/s of this request came for %v (--min-body-rate). "+
 		"Nothing of it was taken", cfg.MinBodyRate, slowGrace)
 	set(reasonClientGone, "incomplete: the body ended before its announced end. Nothing of it was taken")
 

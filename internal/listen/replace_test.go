@@ -82,6 +82,33 @@ func TestFloodOfConnections(t *testing.T) {
 	until(t, "no more than may be are open", func() bool { st := r.srv.Stats(); return st.OpenConns <= 16 && st.TurnedAway <= 2 })
 }
 
+// TestUnfinishedHeadersGiveUpTheirPlaces: while newcomers are refused, a header that does not end is not waited for.
+func TestUnfinishedHeadersGiveUpTheirPlaces(t *testing.T) {
+	r := start(t, withConfig(func(c *Config) { c.MaxConns, c.MinBodyRate, c.ReadTimeout = 4, 240, time.Hour }))
+	var slow []*client
+	for range 4 {
+		cl := r.dial()
+		cl.send("POST / HTTP/1.1\r\n")
+		slow = append(slow, cl)
+	}
+	until(t, "all are busy", func() bool { return r.inPhase(reading) == 4 })
+	r.pass(1)
+	r.pass(20)
+	if n := r.inPhase(reading); n != 4 {
+		t.Errorf("%d are left though nobody was refused", n)
+	}
+	newcomer := r.dial()
+	newcomer.send(post("/", "[]"))
+	if got := newcomer.reply(); got.status != 503 {
+		t.Errorf("%+v", got)
+	}
+	for _, cl := range slow { // at the next tick
+		if got := cl.reply(); got.status != 408 {
+			t.Errorf("%+v", got)
+		}
+	}
+}
+
 // TestConnectionAge: a connection that is old ends with its answer, or without a word while it is idle.
 func TestConnectionAge(t *testing.T) {
 	r := start(t, withConfig(func(c *Config) { c.MaxConnAge = 100 * time.Second }))

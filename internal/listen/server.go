@@ -103,6 +103,7 @@ type Server struct {
 	limits    ticks
 	texts     texts
 	full      int64 // refusals for want of memory at the last tick
+	turned    int64 // connections refused at the last tick
 	complaint complaints
 	scratch   []byte // what is dropped is read into; never written nor read
 	leftover  leftover
@@ -110,6 +111,7 @@ type Server struct {
 	lingerTime time.Duration
 
 	crowded  atomic.Bool // somebody waits for memory, or was refused since the last tick
+	noPlaces atomic.Bool // connections were refused since the last tick
 	aborted  atomic.Bool // no wait for an ack any more
 	stopping atomic.Bool // idle connections are closed
 	firstID  uint64      // ids of bodies count from here: random, so that no other process has the same
@@ -172,8 +174,11 @@ func (s *Server) tick() {
 	full := c.refused[reasonFull].Load()
 	s.crowded.Store(s.deps.Room.Waiting() > 0 || full != s.full)
 	s.full = full
+	turned := c.refused[reasonTooManyConns].Load()
+	s.noPlaces.Store(turned != s.turned)
+	s.turned = turned
 	s.complain()
-	s.pace.tick(int64(c.bodies.Load()), full+c.refused[reasonTooManyConns].Load())
+	s.pace.tick(int64(c.bodies.Load()), full+turned)
 }
 
 // Listen binds the address. After it clients can connect; they are answered once Serve runs.

@@ -5,6 +5,8 @@ import (
 	"time"
 )
 
+// A header that does not end for slowGrace is ended with 408 while newcomers find no place (--max-conns).
+//
 // A body that hardly comes holds memory that others wait for. While that is so, one that brought less than
 // [Config.MinBodyRate] for slowGrace is ended with 408. Nothing is measured but bytes and ticks, so the time in
 // which a body waited for room, or the process was frozen, is not charged to its client.
@@ -54,18 +56,23 @@ func (c *conn) forgive() {
 
 // judgeLocked ends the body that is being read if it is too slow and somebody waits. word is the present state.
 func (c *conn) judgeLocked(now, word uint64) {
-	m, bytes := &c.meter, c.meter.bytes.Load()
-	if phaseOf(word) != reading || bytes < 0 || c.srv.cfg.MinBodyRate <= 0 {
+	m, bytes := &c.meter, c.meter.bytes.Load() // -1: the header
+	if phaseOf(word) != reading || c.srv.cfg.MinBodyRate <= 0 {
 		m.open = false
 		return
 	}
-	if !m.open || bytes < m.mark {
+	if !m.open || bytes < m.mark || bytes >= 0 && m.mark < 0 {
 		m.open, m.tick, m.mark = true, now, bytes
 		return
 	}
 	took := c.srv.limits.tick * time.Duration(now-m.tick)
 	switch {
 	case took < slowGrace:
+	case bytes < 0:
+		if c.srv.noPlaces.Load() {
+			c.slow.Store(true)
+			c.fireLocked(word)
+		}
 	case float64(bytes-m.mark) >= float64(c.srv.cfg.MinBodyRate)*took.Seconds():
 		m.tick, m.mark = now, bytes
 	case c.srv.crowded.Load():

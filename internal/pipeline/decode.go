@@ -11,6 +11,9 @@ const (
 	// appendBatch is how many events go to the sink under one lock. Large enough that the lock costs
 	// nothing per event, small enough that a sender does not wait for long.
 	appendBatch = 64
+	// maxBad is how many bad regions of one body are dead letters of their own. A body of a megabyte can have half a
+	// million, and each costs fifty times its bytes in the dead-letter topic.
+	maxBad = 1000
 )
 
 // decoder is one goroutine's state.
@@ -23,6 +26,7 @@ type decoder struct {
 
 	events, dead, lost int  // of the body at hand
 	ended              bool // it ended an invocation
+	rest               rest
 	logs               []byte
 }
 
@@ -68,6 +72,7 @@ func (dec *decoder) body(b *body.Body) {
 		}
 	}
 	dec.flush(ack)
+	dec.buryRest(b, ack)
 	if dec.ended {
 		dec.ended = false
 		p.lastEnded(b.AdmittedAt)
@@ -97,12 +102,44 @@ func (dec *decoder) flush(ack sink.Ack) {
 	dec.n = 0
 }
 
-// bad sends a bad region to the dead letters.
+// rest is what stands for the bad regions beyond maxBad: one dead letter, from the first of them to the end of the
+// last. Good events between them are delivered, and are in it too.
+type rest struct {
+	regions         int
+	from, to, wrong int
+	reason          decode.Reason
+}
+
+// bad sends a bad region to the dead letters, or adds it to the rest.
 func (dec *decoder) bad(b *body.Body, ack sink.Ack) {
+	if dec.dead >= maxBad {
+		if r := &dec.rest; r.regions == 0 {
+			*r = rest{from: dec.e.Offset(), wrong: dec.e.ErrorOffset(), reason: dec.e.Reason}
+		}
+		dec.rest.regions++
+		dec.rest.to = dec.e.Offset() + len(dec.e.Raw())
+		return
+	}
 	dec.dead++
 	err := dec.p.sink.DeadLetter(dec.p.hard, &sink.DeadLetter{
 		Raw: dec.e.Raw(), Reason: dec.e.Reason.String(), Offset: int64(dec.e.Offset()), ErrorOffset: int64(dec.e.ErrorOffset()),
 		BodyID: b.ID, Key: dec.e.Key(nil), Timestamp: b.AdmittedAt,
+	}, ack)
+	if err != nil {
+		dec.drop(1)
+	}
+}
+
+// buryRest sends the rest, which counts as one event, to the dead letters.
+func (dec *decoder) buryRest(b *body.Body, ack sink.Ack) {
+	r := dec.rest
+	if r.regions == 0 {
+		return
+	}
+	dec.rest = rest{}
+	dec.dead++
+	err := dec.p.sink.DeadLetter(dec.p.hard, &sink.DeadLetter{
+		Raw: b.Data[r.from:r.to], Reason: r.reason.String(), Offset: int64(r.from), ErrorOffset: int64(r.wrong), BodyID: b.ID, Timestamp: b.AdmittedAt,
 	}, ack)
 	if err != nil {
 		dec.drop(1)

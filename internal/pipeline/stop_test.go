@@ -82,16 +82,21 @@ func (f *fake) Stats() sink.Stats {
 func start(t *testing.T, f *fake, shutdown time.Duration) *Pipeline {
 	t.Helper()
 	p := New(Config{
-		Listen: listen.Config{
-			Addr: "127.0.0.1:0", MaxBodyBytes: 1 << 20, AdmitWait: time.Minute, AckTimeout: time.Minute,
-			ReadTimeout: time.Minute, IdleTimeout: time.Minute, WaitForAck: true,
-		},
+		Listen:    listenConfig(),
 		GateBytes: 4 << 20, RingItems: 16, ShutdownTimeout: shutdown,
 	}, Deps{Sink: f})
 	if err := p.Start(); err != nil {
 		t.Fatal(err)
 	}
 	return p
+}
+
+// listenConfig is a listener that waits for the ack.
+func listenConfig() listen.Config {
+	return listen.Config{
+		Addr: "127.0.0.1:0", MaxBodyBytes: 1 << 20, AdmitWait: time.Minute, AckTimeout: time.Minute,
+		ReadTimeout: time.Minute, IdleTimeout: time.Minute, WaitForAck: true,
+	}
 }
 
 // post sends one body and delivers the status of the answer, 0 for none.
