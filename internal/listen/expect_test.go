@@ -45,7 +45,7 @@ func TestExpectRefused(t *testing.T) {
 		{"full", "POST /", "Content-Length: 2\r\n", 503, "--memory-limit"},
 		{"full, chunked", "POST /", "Transfer-Encoding: chunked\r\n", 503, "--memory-limit"},
 		{"no length", "POST /", "", 411, "Content-Length"},
-		{"gzip", "POST /", "Content-Length: 2\r\nContent-Encoding: gzip\r\n", 415, "encoding"},
+		{"gzip", "POST /", "Content-Length: 2\r\nContent-Encoding: br\r\n", 415, "encoding"},
 		{"path", "POST /nope", "Content-Length: 2\r\n", 404, "/v1/events"},
 		{"method", "PUT /", "Content-Length: 2\r\n", 405, "POST"},
 	} {

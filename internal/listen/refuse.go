@@ -5,6 +5,7 @@ import (
 	"strconv"
 
 	"functiongraph-ingest/internal/body"
+	"functiongraph-ingest/internal/inflate"
 
 	"github.com/valyala/fasthttp"
 )
@@ -22,6 +23,7 @@ const (
 	reasonMethod
 	reasonNotFound
 	reasonBadRequest
+	reasonCorrupt
 	reasonHeaderTooLarge
 	reasonFields
 	reasonReadTimeout
@@ -45,6 +47,7 @@ var reasonNames = [reasons]struct {
 	reasonMethod:         {"method", fasthttp.StatusMethodNotAllowed},
 	reasonNotFound:       {"not_found", fasthttp.StatusNotFound},
 	reasonBadRequest:     {"bad_request", fasthttp.StatusBadRequest},
+	reasonCorrupt:        {"corrupt_encoding", fasthttp.StatusBadRequest},
 	reasonHeaderTooLarge: {"header_too_large", fasthttp.StatusRequestHeaderFieldsTooLarge},
 	reasonFields:         {"header_fields", fasthttp.StatusRequestHeaderFieldsTooLarge},
 	reasonReadTimeout:    {"read_timeout", fasthttp.StatusRequestTimeout},
@@ -69,9 +72,10 @@ func newTexts(cfg *Config, room *body.Room) texts {
 	set(reasonFull, "full: bodies in flight hold all of the %d bytes or %d places there are for them, and none came free within %v, or longer in a crowd. "+
 		"Nothing of this body was taken. More memory: --memory-limit; more patience: --admit-wait", bytes, items, cfg.AdmitWait)
 	set(reasonShutdown, "shutting down: nothing of this body was taken")
-	set(reasonTooLarge, "too large: a body has at most %d bytes (--max-body)", cfg.MaxBodyBytes)
+	set(reasonTooLarge, "too large: a body has at most %d bytes, without compression (--max-body)", cfg.MaxBodyBytes)
 	set(reasonLengthRequired, "length required: send Content-Length, or Transfer-Encoding: chunked")
-	set(reasonEncoding, "unsupported content encoding: send the body as it is, without Content-Encoding")
+	set(reasonEncoding, "unsupported content encoding: send the body as it is, or one of %s, at most two inside one another", inflate.Accepted)
+	set(reasonCorrupt, "bad request: the body is not what its Content-Encoding says, or a part is missing. Nothing of it was taken")
 	set(reasonMethod, "method not allowed: POST")
 	set(reasonNotFound, "not found: deliveries go to %s, invocation events to /extension/invoke", pathHint(cfg))
 	set(reasonBadRequest, "bad request: this is not HTTP/1.1 as it should be")
@@ -116,6 +120,8 @@ func (s *Server) refuse(ctx *fasthttp.RequestCtx, r reason) {
 	switch status {
 	case fasthttp.StatusServiceUnavailable:
 		ctx.Response.Header.Set(fasthttp.HeaderRetryAfter, s.pace.header())
+	case fasthttp.StatusUnsupportedMediaType:
+		ctx.Response.Header.Set(fasthttp.HeaderAcceptEncoding, inflate.Accepted)
 	case fasthttp.StatusMethodNotAllowed:
 		ctx.Response.Header.Set(fasthttp.HeaderAllow, fasthttp.MethodPost)
 	}

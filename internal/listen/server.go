@@ -35,6 +35,7 @@ import (
 	"time"
 
 	"functiongraph-ingest/internal/body"
+	"functiongraph-ingest/internal/inflate"
 	"functiongraph-ingest/pkg/ring"
 
 	"github.com/valyala/fasthttp"
@@ -105,6 +106,7 @@ type Server struct {
 	full      int64 // refusals for want of memory at the last tick
 	turned    int64 // connections refused at the last tick
 	complaint complaints
+	inflater  *inflate.Inflater
 	scratch   []byte // what is dropped is read into; never written nor read
 	leftover  leftover
 	// lingerTime is the constant; tests have longer ones.
@@ -141,6 +143,7 @@ func New(cfg Config, deps Deps) *Server {
 	s.admission.init()
 	s.limits = newTicks(&cfg)
 	s.pace.init()
+	s.inflater = inflate.New(cfg.MaxBodyBytes)
 	s.leftover.buf = make([]byte, cfg.MaxHeaderBytes)
 	s.conns.init(&s.limits, s.tick)
 	s.texts = newTexts(&cfg, deps.Room)

@@ -41,6 +41,13 @@ func (s *Server) delivery(ctx *fasthttp.RequestCtx, c *conn) (unread bool) {
 		}
 	}
 	b, r := s.read(ctx, c)
+	if e, _ := encodingsOf(&ctx.Request.Header); e.n > 0 && b != nil {
+		if b, r = s.inflate(b, e); r != reasons {
+			s.admission.leave()
+			s.refuse(ctx, r)
+			return false // all of it was read
+		}
+	}
 	if r != reasons {
 		s.admission.leave()
 		s.refuse(ctx, r)
@@ -60,8 +67,9 @@ func (s *Server) delivery(ctx *fasthttp.RequestCtx, c *conn) (unread bool) {
 // admitted the caller holds a reservation of c.reserved bytes in the room and one of s.admission.
 func (s *Server) admit(ctx *fasthttp.RequestCtx, c *conn, n int) verdict {
 	r := reasons
+	_, known := encodingsOf(&ctx.Request.Header)
 	switch {
-	case !identity(&ctx.Request.Header):
+	case !known:
 		r = reasonEncoding
 	case n == noLength:
 		r = reasonLengthRequired
@@ -141,19 +149,6 @@ func (s *Server) push(ctx *fasthttp.RequestCtx, c *conn, b *body.Body) {
 	if d != nil {
 		s.await(ctx, c, d)
 	}
-}
-
-// identity reports whether the body is sent as it is.
-func identity(h *fasthttp.RequestHeader) bool {
-	if len(h.ContentEncoding()) == 0 {
-		return true
-	}
-	for _, v := range h.PeekAll(fasthttp.HeaderContentEncoding) {
-		if len(v) != 0 && !bytes.EqualFold(v, []byte("identity")) {
-			return false
-		}
-	}
-	return true
 }
 
 // ndjson reports whether a media type, parameters aside, is application/x-ndjson.
