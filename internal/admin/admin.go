@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/pprof"
+	"os"
 	"sync"
 	"time"
 )
@@ -109,6 +110,11 @@ func (s *Server) Shutdown(ctx context.Context) error {
 }
 
 // handler has a pattern per path; other methods than GET and HEAD get 405 from the mux.
+// programName answers what go tool pprof asks the command line for. The arguments may hold a secret and are left out.
+func programName(w http.ResponseWriter, _ *http.Request) {
+	answer(w, http.StatusOK, "text/plain; charset=utf-8", os.Args[0])
+}
+
 func handler(cfg Config, deps Deps) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /ledger", func(w http.ResponseWriter, _ *http.Request) {
@@ -126,7 +132,7 @@ func handler(cfg Config, deps Deps) http.Handler {
 	}
 	if cfg.Pprof {
 		mux.HandleFunc("GET /debug/pprof/", pprof.Index)
-		mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
+		mux.HandleFunc("GET /debug/pprof/cmdline", programName)
 		mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
 		mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
 		mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -108,6 +109,7 @@ func TestEndpoints(t *testing.T) {
 		{"heap profile is off", "GET", "/debug/pprof/heap", ready, false, 404, "", ""},
 		{"profiles", "GET", "/debug/pprof/", ready, true, 200, "text/html; charset=utf-8", "goroutine"},
 		{"goroutines", "GET", "/debug/pprof/goroutine?debug=1", ready, true, 200, plain, "goroutine profile"},
+		{"command line without arguments", "GET", "/debug/pprof/cmdline", ready, true, 200, plain, os.Args[0]},
 		{"profiles take no post", "POST", "/debug/pprof/heap", ready, true, 405, "", ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
