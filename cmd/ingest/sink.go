@@ -80,8 +80,13 @@ func kafkaConfig(cfg *config.Config, budget config.Budget) (kafka.Config, error)
 	}
 	// Events larger than a batch have memory of their own. It comes out of the same budget.
 	oversize := min(budget.MaxBody, budget.Buffers/4)
+	stuck := kafka.StuckDeadLetter
+	if cfg.Stuck == config.StuckBlock {
+		stuck = kafka.StuckBlock
+	}
 	k := kafka.Config{
-		Settle: settle(cfg.Ack), SpoolFull: spoolFull(cfg.SpoolFull), StowTime: cfg.ShutdownTimeout / 3,
+		StuckPartition: stuck,
+		Settle:         settle(cfg.Ack), SpoolFull: spoolFull(cfg.SpoolFull), StowTime: cfg.ShutdownTimeout / 3,
 		Brokers: cfg.Brokers, Topic: cfg.Topic, DeadLetterTopic: cfg.DeadLetterTopic, ClientID: cfg.ClientID,
 		CreateTopic: cfg.CreateTopic, TopicPartitions: cfg.TopicPartitions, TopicReplication: cfg.TopicReplication,
 		Codec: codec, Linger: cfg.Linger, BatchBytes: int(cfg.BatchBytes), BufferBytes: int64(budget.Buffers - oversize),

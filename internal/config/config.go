@@ -33,6 +33,9 @@ const (
 	IdempotencePrefer  = "prefer"  // no producer id: deliver without
 )
 
+// StuckBlock is a value of --stuck-partition.
+const StuckBlock = "block"
+
 // The values of --spool-full.
 const (
 	SpoolFullBlock      = "block"
@@ -101,6 +104,7 @@ type Config struct {
 	SpoolMax    Bytes  `name:"spool-max" env:"INGEST_SPOOL_MAX" default:"0" doc:"0: a quarter of what is free at the start, at most 1GiB" min:"1MiB" max:"65536GiB" also:"0" group:"memory" help:"Most bytes in --spool-dir; 0: a quarter of what is free at the start, at most 1GiB."`
 	SpoolKeep   Bytes  `name:"spool-keep-free" env:"INGEST_SPOOL_KEEP_FREE" default:"0" doc:"0: half of what is free at the start" min:"0" max:"65536GiB" group:"memory" help:"What the spool leaves free on its file system for others; 0: half of what is free at the start."`
 	SpoolFull   string `name:"spool-full" env:"INGEST_SPOOL_FULL" default:"block" oneof:"block,drop-oldest,drop-newest" group:"memory" help:"When memory and spool are full: block (deliveries wait, then 503), drop-oldest, drop-newest; what is dropped is counted and reported to the dead-letter topic."`
+	Stuck       string `name:"stuck-partition" env:"INGEST_STUCK_PARTITION" default:"dead-letter" oneof:"dead-letter,block" group:"memory" help:"When there is no room and one partition cannot move while others can: dead-letter (its events with a key go to the dead-letter topic, and are dropped and counted if that cannot move either; others go on), block (all deliveries wait, then 503)."`
 
 	TLS              bool     `name:"tls" env:"INGEST_TLS" default:"false" group:"security" help:"Talk TLS to the brokers."`
 	TLSCA            []string `name:"tls-ca" env:"INGEST_TLS_CA" placeholder:"FILES" doc:"the system's" names:"file" group:"security" help:"Certificates of the authorities that are trusted, PEM files separated by commas; default: the system's."`

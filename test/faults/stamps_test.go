@@ -251,7 +251,7 @@ func setTopic(t *testing.T, l *lab, topic, name, value string) {
 
 func withAdmin(t *testing.T, bootstrap string, f func(context.Context, *kadm.Client) error) {
 	t.Helper()
-	cl, err := kgo.NewClient(kgo.SeedBrokers(bootstrap))
+	cl, err := kgo.NewClient(kgo.SeedBrokers(strings.Split(bootstrap, ",")...))
 	must(t, err)
 	defer cl.Close()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)

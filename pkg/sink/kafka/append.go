@@ -14,7 +14,14 @@ import (
 // is taken once.
 func (s *Sink) Append(ctx context.Context, recs []sink.Record, ack sink.Ack) (int, error) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer func() {
+		dropped := s.standstill.dropped
+		s.standstill.dropped = false
+		s.mu.Unlock()
+		if dropped {
+			s.endFrames() // tells the acks
+		}
+	}()
 	s.stir()
 	counted, waited := 0, false
 	// The lane of the record before. Events of one invocation come together: an equal key needs no hash. It
@@ -60,11 +67,14 @@ func (s *Sink) awaitRoom(ctx context.Context) error {
 	}
 	patience, stop := s.patience()
 	s.mu.Unlock()
+	look := time.NewTimer(s.deps.stuckAfter / 20) // that a partition is stuck is nobody's signal
+	defer look.Stop()
 	var err error
 	select {
 	case <-room:
 	case <-patience:
 		s.press() // the caller comes again
+	case <-look.C:
 	case <-ctx.Done():
 		err = ctx.Err()
 	}
@@ -133,10 +143,13 @@ func (s *Sink) place(l *lane, r *sink.Record, ack sink.Ack) *lane {
 			l.sealAndSend()
 		}
 	}
-	if !s.put(l, r, size, ack, 1) {
-		return nil
+	if s.put(l, r, size, ack, 1) {
+		return l
 	}
-	return l
+	if s.cannotMove(l) && !s.spoolHasRoom() {
+		return s.elsewhere(l, r, size, ack)
+	}
+	return nil
 }
 
 // laneFor picks the partition: as the Java client does for a key. nil: the partitions are not known, or
@@ -156,7 +169,7 @@ func (s *Sink) laneFor(key []byte) *lane {
 	case s.cfg.Keyless == KeylessInstance:
 		return t.lanes[s.instance%n]
 	default:
-		return t.lanes[t.sticky]
+		return t.stickyLane()
 	}
 }
 
@@ -205,30 +218,52 @@ func (s *Sink) put(l *lane, r *sink.Record, size int, ack sink.Ack, events int) 
 	if size > s.cfg.BatchBytes-recordbatch.Overhead {
 		return s.putOversize(l, r, size, ack, events)
 	}
-	b := l.open
-	if b == nil {
-		b = s.newBatch(l)
-		b.rb = s.pool.NewBatch(0)
-		if !b.rb.TryAppend(r.Timestamp, r.Key, r.Value, r.Headers) {
-			b.rb.Release()
-			s.freeBatch(b)
+	if b := l.open; b == nil || !b.rb.TryAppend(r.Timestamp, r.Key, r.Value, r.Headers) {
+		if b != nil {
+			if !b.rb.Private() && !s.crowdedOut(l) {
+				return false
+			}
+			l.sealAndSend()
+		}
+		if !s.openBatch(l, r, size) {
 			return false
 		}
-		b.opened = time.Now()
-		l.open = b
-		l.topic.batches++
-		l.begun()
-		l.wantFrame()
-	} else if !b.rb.TryAppend(r.Timestamp, r.Key, r.Value, r.Headers) {
-		return false
 	}
+	b := l.open
 	if l.topic.dead {
 		b.held += int64(size)
 		l.topic.held += int64(size)
+		l.held += int64(size)
 	}
 	b.events += events
 	b.sticky = b.sticky || r.Key == nil
 	b.await(ack)
+	return true
+}
+
+// openBatch begins l's open batch with a record of size bytes. s.mu is held.
+func (s *Sink) openBatch(l *lane, r *sink.Record, size int) bool {
+	b := s.newBatch(l)
+	b.rb = s.pool.NewBatch(0)
+	if !b.rb.TryAppend(r.Timestamp, r.Key, r.Value, r.Headers) {
+		b.rb.Release()
+		s.freeBatch(b)
+		if !s.crowdedOut(l) {
+			return false
+		}
+		if b = s.ownMemory(l, size); b == nil {
+			return false
+		}
+		if !b.rb.TryAppend(r.Timestamp, r.Key, r.Value, r.Headers) {
+			panic("kafka: a private batch refused the record it was made for")
+		}
+	} else {
+		l.topic.batches++
+	}
+	b.opened = time.Now()
+	l.open = b
+	l.begun()
+	l.wantFrame()
 	return true
 }
 
@@ -246,7 +281,7 @@ func (b *batch) await(ack sink.Ack) {
 // putOversize gives a record that is larger than a batch a buffer of its own. s.mu is held.
 func (s *Sink) putOversize(l *lane, r *sink.Record, size int, ack sink.Ack, events int) bool {
 	// Each topic has its own bound: dead letters that nobody takes must not keep good events out.
-	if !s.oversizeFits(l.topic, int64(size)) {
+	if !s.oversizeFits(l.topic, int64(size)) && !s.besideStuck(l, int64(size)) {
 		l.topic.wanted = max(l.topic.wanted, int64(size))
 		return false
 	}
@@ -282,7 +317,7 @@ func (s *Sink) privateBatch(l *lane, r *sink.Record, size int) *batch {
 
 // enqueue puts a sealed private batch at the end of a lane. s.mu is held.
 func (s *Sink) enqueue(l *lane, b *batch) {
-	l.topic.adopt(b)
+	l.topic.adoptWhole(b)
 	l.queue = append(l.queue, b)
 	l.wantFrame()
 	l.signal()

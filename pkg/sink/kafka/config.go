@@ -49,6 +49,8 @@ type Config struct {
 	Keyless  Keyless
 	Instance string // for KeylessInstance
 
+	StuckPartition StuckPartition // dead letter
+
 	Settle    Settle    // on Kafka
 	SpoolFull SpoolFull // block
 	// ReplayBytes bounds the frames that are read back from the spool at one time; each request may hold one
@@ -108,7 +110,8 @@ type Deps struct {
 	// returns. Nothing is sent before it has returned, but for an error.
 	OpenSpool func() (Spool, error)
 
-	fastSync time.Duration // tests: in place of the constant; negative: no disk is fast
+	fastSync   time.Duration // tests: in place of the constant; negative: no disk is fast
+	stuckAfter time.Duration // tests: in place of the constant
 }
 
 const (

@@ -21,6 +21,7 @@ const (
 	headerErrorOffset = "ingest-error-offset" // the byte that is wrong
 	headerSize        = "ingest-size"         // of the whole, in bytes
 	headerBodyID      = "ingest-body-id"
+	headerPartition   = "ingest-partition" // with partition_unavailable: where the event belongs
 	headerTimestamp   = "ingest-timestamp" // ms since the Unix epoch; on every record whose own time the broker refused
 	headerTruncated   = "ingest-truncated" // the value is only the beginning; the whole was set aside, or dropped
 	headerSHA256      = "ingest-sha256"    // of the whole, hex; set with ingest-truncated
@@ -93,10 +94,15 @@ func (s *Sink) takeDead(ctx context.Context, r *sink.Record, ack sink.Ack, event
 				s.reporter.stalled = time.Time{}
 				return 0, nil
 			}
+			if s.deadGone() && s.stuckHaveHalf() && !s.spoolHasRoom() { // there will be no room
+				s.count.admit(events)
+				s.dropDead(events)
+				return events, nil
+			}
 		case s.deadMaySpill():
 			s.spooler.pressed = true // they wait on disk
 			wake(s.spooler.kick)
-		case s.dead.hopeless():
+		case s.deadGone():
 			s.count.admit(events)
 			s.dropDead(events)
 			return events, nil
@@ -114,7 +120,10 @@ func (s *Sink) takeDead(ctx context.Context, r *sink.Record, ack sink.Ack, event
 }
 
 // deadFull says that dead letters hold their share of the buffers. s.mu is held.
-func (s *Sink) deadFull() bool { return s.dead.held > s.cfg.BufferBytes/deadLetterShare }
+func (s *Sink) deadFull() bool {
+	share := s.cfg.BufferBytes / deadLetterShare
+	return s.dead.held > share && s.dead.held-s.dead.stuckHeld() > share
+}
 
 // deadMaySpill says that dead letters may wait on disk: those that nobody takes until someone acts have a
 // share of it. s.mu is held.
@@ -122,7 +131,7 @@ func (s *Sink) deadMaySpill() bool {
 	if s.spooler.sp == nil || s.spooler.err != nil {
 		return false
 	}
-	if !s.dead.hopeless() {
+	if !s.deadGone() {
 		return true
 	}
 	var bytes int64
@@ -150,10 +159,10 @@ func (s *Sink) placeDead(r *sink.Record, size int, ack sink.Ack, events int) boo
 	if s.dead.grow != 0 {
 		s.grow(&s.dead) // dead letters have no order to keep
 	}
-	l := s.dead.lanes[s.dead.sticky]
+	l := s.dead.stickyLane()
 	if l.full(size) {
 		l.sealAndSend()
-		if l = s.dead.lanes[s.dead.sticky]; l.full(size) {
+		if l = s.dead.stickyLane(); l.full(size) {
 			l.sealAndSend()
 		}
 	}

@@ -84,7 +84,7 @@ func (w *worker) replace(e *entry, growth int, rebuild func(*recordbatch.Batch) 
 		p.untimed = b.untimed || e.code == errTimestamp && len(parts) == 1
 		p.events = min(events, rb.Count()) // all records of a batch count one, or it is a single notice
 		events -= p.events
-		t.adopt(p)
+		t.adoptWhole(p)
 		queue = append(queue, p)
 	}
 	b.parts = len(parts)

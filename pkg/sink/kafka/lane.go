@@ -70,6 +70,14 @@ type lane struct {
 
 	stamps stamps
 
+	acked       time.Time // when a batch of it was last acknowledged
+	movingSince time.Time // its first acknowledgement since it failed last
+	stuckSince  time.Time // when it began to fail; zero: it does not
+	judged      time.Time // when stuckNow was found out
+	stuckNow    bool
+	private     int64 // bytes of its batches outside of the pool
+	held        int64 // its part of topic.held
+
 	failures  int
 	retryAt   time.Time
 	trouble   trouble // why the last request with its batch failed; kind 0: it did not
@@ -138,15 +146,30 @@ func (l *lane) seal() {
 	}
 }
 
-// advanceSticky moves keyless records to the next partition that has a leader.
+// advanceSticky moves keyless records to the next partition that can move, else to the next that has a leader.
 func (t *topic) advanceSticky() {
 	n := len(t.lanes)
+	led := -1
 	for i := 1; i <= n; i++ {
-		if next := (t.sticky + i) % n; t.lanes[next].broker != nil {
+		next := (t.sticky + i) % n
+		if l := t.lanes[next]; !l.stuck() {
 			t.sticky = next
 			return
+		} else if l.broker != nil && led < 0 {
+			led = next
 		}
 	}
+	if led >= 0 {
+		t.sticky = led
+	}
+}
+
+// stickyLane is where keyless records go now: not to a partition that fails if there is another one.
+func (t *topic) stickyLane() *lane {
+	if t.lanes[t.sticky].stuck() {
+		t.advanceSticky()
+	}
+	return t.lanes[t.sticky]
 }
 
 // next is the batch that goes next if it is in memory, without taking it; nil: it is a frame, or there is
@@ -271,17 +294,24 @@ func (s *Sink) freeBatch(b *batch) {
 	}
 }
 
-// adopt counts a batch outside of the pool as one of the topic's.
-func (t *topic) adopt(b *batch) {
-	b.private = int64(b.rb.Chunks()) * recordbatch.ChunkSize
+// adopt counts a batch outside of the pool as one of the topic's, with bytes of memory.
+func (t *topic) adopt(b *batch, bytes int64) {
+	b.private = bytes
 	t.private += b.private
+	b.lane.private += b.private
 	t.batches++
 	if b.half {
 		t.halves += b.private
 	}
+}
+
+// adoptWhole is adopt for a batch that does not grow any more.
+func (t *topic) adoptWhole(b *batch) {
+	t.adopt(b, int64(b.rb.Chunks())*recordbatch.ChunkSize)
 	if t.dead {
 		b.held = b.private
 		t.held += b.held
+		b.lane.held += b.held
 	}
 }
 
@@ -290,6 +320,8 @@ func (s *Sink) unload(t *topic, b *batch) {
 	t.batches--
 	t.held -= b.held
 	t.private -= b.private
+	b.lane.held -= b.held
+	b.lane.private -= b.private
 	if b.half {
 		t.halves -= b.private
 	}

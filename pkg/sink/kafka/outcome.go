@@ -114,6 +114,7 @@ func (s *Sink) succeeded(e *entry, p *produce.ResponsePartition, out []settled) 
 	s.count.inFlight -= int64(b.events)
 	l.stamps.acked(b.stamp, b.rb.Count())
 	l.doubt, l.failures, l.retryAt = nil, 0, time.Time{}
+	l.moves()
 	l.topic.refusals = 0
 	if b.loaded {
 		s.replayedFrames.Add(1)
@@ -134,6 +135,7 @@ func (s *Sink) succeeded(e *entry, p *produce.ResponsePartition, out []settled) 
 func (s *Sink) failed(e *entry, c class, code int16, msg string) {
 	l, b := e.lane, e.batch
 	l.failures++
+	l.fails(b.sent)
 	pause := s.backoff(l.failures)
 	if !b.final {
 		b.final = true

@@ -47,6 +47,7 @@ type Sink struct {
 	dead        topic
 	brokers     map[int32]*broker
 	current     producer
+	standstill  standstill
 	cluster     string // its id; "": not known yet, or the brokers have none
 	want        wants
 	room        chan struct{} // closed and replaced when an appender may try again
@@ -93,6 +94,9 @@ func New(cfg Config, deps Deps) (*Sink, error) {
 	}
 	if deps.fastSync == 0 {
 		deps.fastSync = fastSync
+	}
+	if deps.stuckAfter == 0 {
+		deps.stuckAfter = stuckAfter
 	}
 	cl, err := newClient(&cfg, &deps)
 	if err != nil {

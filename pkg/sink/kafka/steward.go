@@ -99,11 +99,15 @@ func (s *Sink) tend() error {
 	if err != nil {
 		s.looked(err)
 		s.mu.Lock()
+		if s.standstill.unreachedSince.IsZero() {
+			s.standstill.unreachedSince = time.Now()
+		}
 		s.want.refresh = true // kafka-go keeps a failed first look for its whole TTL
 		s.mu.Unlock()
 		return err
 	}
 	s.mu.Lock()
+	s.standstill.unreachedSince = time.Time{}
 	s.setCluster(now.clusterID)
 	s.clusterSize = now.brokers
 	s.apply(&s.main, now.topics[s.main.name])
@@ -248,6 +252,11 @@ func (s *Sink) grow(t *topic) {
 
 // lead moves a lane to the broker that leads it now. s.mu is held.
 func (s *Sink) lead(l *lane, b *broker) {
+	if b == nil {
+		l.fails(time.Now())
+	} else if l.failures == 0 {
+		l.stuckSince = time.Time{}
+	}
 	if l.broker == b {
 		return
 	}
