@@ -213,6 +213,7 @@ func TestGrowthWaitsForFramesOnDisk(t *testing.T) {
 			want[k] = append(want[k], v...)
 		}
 		total += 200
+		waitFor(t, func() bool { return s.Stats().Delivered == int64(100+total) }) // the cluster is asked once a second
 	}
 	waitFor(t, func() bool { return s.Stats().Delivered == int64(100+total) })
 	if !grown.Load() || early.Load() != 0 {
