@@ -21,8 +21,9 @@ type running struct {
 	hangup  <-chan os.Signal
 	level   *slog.LevelVar
 	log     *slog.Logger
-	manager *sdnotify.Conn // nil: none
-	files   *reload.Files  // nil: none
+	manager *sdnotify.Conn  // nil: none
+	files   *reload.Files   // nil: none
+	gone    <-chan struct{} // see view
 }
 
 // parseAgain reads a command line once more, for a running process.
@@ -36,7 +37,7 @@ func parseAgain(args []string) func() (*config.Config, error) {
 	}
 }
 
-// wait returns when ctx ends, or with an error when the listener does.
+// wait returns when ctx ends or the sink's destination has, or with an error when the listener does.
 func (r *running) wait(ctx context.Context, p *pipeline.Pipeline) error {
 	r.manager.Ready()
 	defer r.manager.Stopping()
@@ -52,6 +53,9 @@ func (r *running) wait(ctx context.Context, p *pipeline.Pipeline) error {
 			return nil
 		case err := <-p.Failed():
 			return err
+		case <-r.gone:
+			r.log.Error("the reader of the output is gone: stopping; what it has not taken is dropped and counted")
+			return nil
 		case <-r.hangup:
 			r.manager.Reloading()
 			r.reload()

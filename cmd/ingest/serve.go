@@ -56,7 +56,7 @@ func serve(ctx, hurry context.Context, cfg *config.Config, budget config.Budget,
 
 	code := exitOK
 	if seen != nil {
-		r.files = seen.files
+		r.files, r.gone = seen.files, seen.gone
 	}
 	if err := r.wait(ctx, p); err != nil {
 		log.Error("the listener ended", "error", err)

@@ -1,10 +1,8 @@
 package main
 
 import (
-	"fmt"
 	"io"
 	"log/slog"
-	"os"
 	"time"
 
 	"functiongraph-ingest/internal/config"
@@ -13,22 +11,25 @@ import (
 	"functiongraph-ingest/pkg/sink"
 	"functiongraph-ingest/pkg/sink/kafka"
 	"functiongraph-ingest/pkg/sink/kafka/recordbatch"
-	"functiongraph-ingest/pkg/sink/ndjson"
 )
 
 // view is what there is to see of a sink beyond what all have. nil: nothing.
 type view struct {
 	register func(*metrics.Metrics)
-	files    *reload.Files // what may change while it runs; nil: nothing
-	origin   *origin       // what its records say about where they come from
+	files    *reload.Files   // what may change while it runs; nil: nothing
+	origin   *origin         // what its records say about where they come from
+	gone     <-chan struct{} // closed when its destination has ended for good; nil: it never does
 }
 
 // newSink makes the sink that --sink names; d is its spool, or nil. It does not look at Kafka before hold is closed;
 // nil: at once.
 func newSink(cfg *config.Config, budget config.Budget, log *slog.Logger, stdout io.Writer, hold <-chan struct{}, d *disk) (sink.Sink, *view, error) {
 	if cfg.Sink == config.SinkNDJSON {
-		s, err := newNDJSON(cfg.Output, stdout)
-		return s, nil, err
+		s, err := newNDJSON(cfg.Output, stdout, log)
+		if err != nil {
+			return nil, nil, err
+		}
+		return s, &view{register: func(*metrics.Metrics) {}, origin: newOrigin(cfg.Instance), gone: s.Gone()}, nil
 	}
 	login, err := newCredentials(cfg, log)
 	if err != nil {
@@ -44,18 +45,6 @@ func newSink(cfg *config.Config, budget config.Budget, log *slog.Logger, stdout 
 		v.register = func(m *metrics.Metrics) { registerKafka(m, s); d.register(m, s) }
 	}
 	return s, v, nil
-}
-
-// newNDJSON writes lines to a file, which is made or continued, or to stdout.
-func newNDJSON(output string, stdout io.Writer) (sink.Sink, error) {
-	if output == "-" {
-		return ndjson.New(struct{ io.Writer }{stdout}), nil // hides Close: stdout is not ours
-	}
-	f, err := os.OpenFile(output, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600) // events are in it
-	if err != nil {
-		return nil, fmt.Errorf("--output: %w", err)
-	}
-	return ndjson.New(f), nil
 }
 
 // newKafka makes the Kafka sink; with a disk if that is not nil.

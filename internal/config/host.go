@@ -9,7 +9,7 @@ import (
 // Host is what defaults need to know about the machine or container.
 type Host struct {
 	Name        string  // host name
-	MemoryBytes int64   // memory limit of the cgroup; 0: none or not known
+	MemoryBytes int64   // memory limit of the cgroup, else what the platform says the instance has; 0: none or not known
 	UID         int     // effective user id
 	CPUs        float64 // CPU quota of the cgroup in cores; 0: none or not known
 	Descriptors int     // that the process may have open; 0: not known
@@ -21,7 +21,11 @@ func ReadHost() Host {
 	if err != nil || name == "" {
 		name = "ingest"
 	}
-	return Host{Name: name, UID: os.Geteuid(), MemoryBytes: cgroupMemory("/sys/fs/cgroup"), CPUs: cgroupCPUs("/sys/fs/cgroup"), Descriptors: descriptors()}
+	memory := cgroupMemory("/sys/fs/cgroup")
+	if memory == 0 {
+		memory = runtimeMemory(os.Getenv("RUNTIME_MEMORY"))
+	}
+	return Host{Name: name, UID: os.Geteuid(), MemoryBytes: memory, CPUs: cgroupCPUs("/sys/fs/cgroup"), Descriptors: descriptors()}
 }
 
 // cgroupMemory reads the limit under root: version 2 in memory.max, version 1 in
@@ -35,6 +39,15 @@ func cgroupMemory(root string) int64 {
 		}
 	}
 	return 0
+}
+
+// runtimeMemory reads RUNTIME_MEMORY, which FunctionGraph sets for runtimes: the memory of the instance in MB.
+func runtimeMemory(s string) int64 {
+	mb, err := strconv.ParseInt(strings.TrimSpace(s), 10, 64)
+	if err != nil || mb <= 0 || mb > 1<<20 {
+		return 0
+	}
+	return mb << 20
 }
 
 // cgroupCPUs reads quota and period, both in microseconds: version 2 in cpu.max ("max" is no limit),

@@ -43,6 +43,14 @@ func TestCgroup(t *testing.T) {
 	}
 }
 
+func TestRuntimeMemory(t *testing.T) {
+	for s, want := range map[string]int64{"128": 128 << 20, " 256 ": 256 << 20, "": 0, "0": 0, "-1": 0, "128MB": 0, "9223372036854775807": 0} {
+		if got := runtimeMemory(s); got != want {
+			t.Errorf("RUNTIME_MEMORY=%q: %d, want %d", s, got, want)
+		}
+	}
+}
+
 func TestReadHost(t *testing.T) {
 	if h := ReadHost(); h.Name == "" || h.MemoryBytes < 0 || h.CPUs < 0 {
 		t.Errorf("%+v", h)

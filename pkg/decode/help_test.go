@@ -86,6 +86,9 @@ func run(t testing.TB, body []byte, o Options) ([]item, Notes) {
 	if spent := budgetFor(len(body)) - d.budget; spent > budgetFor(len(body))+4*len(body)+64 {
 		t.Fatalf("%d bytes looked at to resync in a body of %d", spent, len(body))
 	}
+	if s := d.search; s != nil && s.looked > 64*(len(body)+1024) {
+		t.Fatalf("quotes were looked for in %d bytes of a body of %d", s.looked, len(body))
+	}
 	return items, d.Notes()
 }
 

@@ -39,6 +39,9 @@ type reader struct {
 	// closed is where the brackets of the bad element close, if they match. What follows is its neighbour,
 	// unless that proves to be inside of something; 0: not known.
 	closed int
+
+	prev  byte // the last byte outside of strings that is no blank; a quote where a string stands before
+	first bool // no structure stands between the element's first byte and here
 }
 
 func (r *reader) clear() {

@@ -28,6 +28,7 @@ type search struct {
 	from    int
 	readers [2]reader // which of them is outside of strings changes with each quote
 	found   int       // where the region may end; 0: not found yet
+	looked  int       // bytes in which a quote was looked for, in all bodies: tests bound it
 }
 
 // regionEnd finds where the bad element at s ends: where its first neighbour starts, where it closes, or
@@ -61,22 +62,36 @@ func (x *search) scan(s int) int {
 	if m.headless {
 		m.open(true) // as if its brace had been lost
 	}
-	for p, outside := s, 0; ; outside ^= 1 {
-		q := nextQuote(b, p, s)
-		if q < 0 || q > end {
-			q = end
+	begin := s // of the text between two quotes
+	for p, outside, window := s, 0, firstWindow; ; {
+		// Text is read piece by piece: to look for a quote that is far away, for each of many bad elements, would
+		// take a time that grows with the square of the body.
+		q := nextQuote(b[:min(end, p+window)], p, s)
+		quote := q >= 0
+		if !quote {
+			q = min(end, p+window)
+			window = min(2*window, maxWindow)
 		}
-		if p, over := x.structure(&x.readers[outside], &m, p, q); over {
-			return p
+		x.looked += q - p
+		if p == begin {
+			x.readers[outside].prev, x.readers[outside].first = '"', p == s
 		}
-		if q == end {
+		next, over := x.structure(&x.readers[outside], &m, p, q)
+		if over {
+			return next
+		}
+		if !quote && next < end {
+			p = next
+			continue
+		}
+		if !quote {
 			r := &x.readers[outside]
 			x.finish(r, end == len(b) && x.d.last >= x.d.limit && r.top == 0)
 			return end
 		}
-		if inside := &x.readers[outside^1]; p == s {
+		if inside := &x.readers[outside^1]; begin == s {
 			inside.clear() // it has not seen the beginning of this string
-		} else if x.d.lenient || strictString(b, p) == q+1 {
+		} else if x.d.lenient || strictString(b, begin) == q+1 {
 			inside.value(x, true)
 		} else {
 			inside.fault(x)
@@ -85,8 +100,15 @@ func (x *search) scan(s int) int {
 			return q
 		}
 		p = q + 1
+		begin, window = p, firstWindow
+		outside ^= 1
 	}
 }
+
+const (
+	firstWindow = 128
+	maxWindow   = 4 << 10
+)
 
 // nextQuote is the offset of the first quote from p on that no backslash escapes; bytes before start do not
 // count. -1: none.
@@ -162,8 +184,6 @@ func (m *matcher) see(d *Decoder, c byte, p int) (end int) {
 // structure gives a reader the text between two strings. over is true when nothing more need be read than up to next.
 func (x *search) structure(r *reader, m *matcher, p, q int) (next int, over bool) {
 	b, d := x.b, x.d
-	prev := byte('"')    // the last byte that is no blank
-	first := p == x.from // no structure stands between the element's first byte and here
 	for p < q {
 		c := b[p]
 		switch c {
@@ -171,7 +191,7 @@ func (x *search) structure(r *reader, m *matcher, p, q int) (next int, over bool
 			p++
 			continue
 		case '{':
-			r.object(x, p, prev == ',' || prev == '}' || first && p > x.from)
+			r.object(x, p, r.prev == ',' || r.prev == '}' || r.first && p > x.from)
 		case '[':
 			r.list(x, p)
 		case '}', ']':
@@ -194,18 +214,18 @@ func (x *search) structure(r *reader, m *matcher, p, q int) (next int, over bool
 			} else if r.junk(x); x.decided() {
 				return p, true
 			}
-			for prev, p = c, max(end, p+1); p < q && !delimiter(b[p]); p++ { // all of the word
+			for r.prev, p = c, max(end, p+1); p < len(b) && !delimiter(b[p]); p++ { // all of the word
 			}
 			continue
 		}
 		if r == &x.readers[0] && !m.over {
 			r.closed = m.see(d, c, p)
 		}
-		first = first && p == x.from
-		prev = c
+		r.first = r.first && p == x.from
+		r.prev = c
 		p++
 	}
-	return q, false
+	return p, false
 }
 
 // finish ends both readers: the one that is outside of strings at the end of the array if sure, else at the end of

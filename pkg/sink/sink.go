@@ -3,7 +3,8 @@
 // A [Sink] copies records into its own batches and settles them later: a record is settled when it
 // is delivered, dead-lettered, set aside on disk or dropped for a counted reason; a sink with a disk
 // queue may be told to settle it when it is durable there. Two sinks exist:
-// pkg/sink/kafka publishes to Apache Kafka, pkg/sink/ndjson writes lines.
+// pkg/sink/kafka publishes to Apache Kafka, pkg/sink/ndjson writes lines. Another one must pass the suite in
+// pkg/sink/sinktest.
 package sink
 
 import (
@@ -61,8 +62,8 @@ type Ack interface {
 
 // Sink takes records. All methods are safe for concurrent use.
 type Sink interface {
-	// Append copies recs, in order, and returns how many it took. It blocks while there is no room
-	// (back-pressure) until ctx ends; only then, or after Close, n < len(recs) and err says why.
+	// Append copies recs, in order, and returns how many it took. It takes what there is room for, whatever ctx says,
+	// and then blocks (back-pressure) until ctx ends; only then, or after Close, n < len(recs) and err says why.
 	// Records with the same key that were appended one after the other are delivered in that order.
 	// ack may be nil. Append does not retain recs.
 	Append(ctx context.Context, recs []Record, ack Ack) (n int, err error)

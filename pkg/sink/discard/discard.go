@@ -16,6 +16,7 @@ type Sink struct {
 	reason string
 	err    error
 	n      atomic.Int64
+	closed atomic.Bool
 }
 
 var _ sink.Sink = (*Sink)(nil)
@@ -25,17 +26,26 @@ func New(reason string, err error) *Sink { return &Sink{reason: reason, err: err
 
 // Append implements sink.Sink.
 func (s *Sink) Append(_ context.Context, recs []sink.Record, ack sink.Ack) (int, error) {
+	if s.closed.Load() {
+		return 0, sink.ErrClosed
+	}
 	s.drop(len(recs), ack)
 	return len(recs), nil
 }
 
 // DeadLetter implements sink.Sink.
 func (s *Sink) DeadLetter(_ context.Context, _ *sink.DeadLetter, ack sink.Ack) error {
+	if s.closed.Load() {
+		return sink.ErrClosed
+	}
 	s.drop(1, ack)
 	return nil
 }
 
 func (s *Sink) drop(n int, ack sink.Ack) {
+	if n == 0 {
+		return
+	}
 	s.n.Add(int64(n))
 	if ack != nil {
 		ack.Hold()
@@ -47,7 +57,10 @@ func (s *Sink) drop(n int, ack sink.Ack) {
 func (s *Sink) Flush() {}
 
 // Close implements sink.Sink.
-func (s *Sink) Close(context.Context) error { return nil }
+func (s *Sink) Close(context.Context) error {
+	s.closed.Store(true)
+	return nil
+}
 
 // Ready implements sink.Sink.
 func (s *Sink) Ready() error { return s.err }

@@ -5,16 +5,27 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"os"
 	"strings"
+	"sync"
+	"syscall"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"functiongraph-ingest/pkg/sink"
 )
 
-type ackCount struct{ held, settled, lost int }
+type ackCount struct {
+	mu                  sync.Mutex
+	held, settled, lost int
+}
 
 func (a *ackCount) Hold() { a.held++ }
+
 func (a *ackCount) Settle(lost int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	a.settled++
 	a.lost += lost
 }
@@ -29,6 +40,9 @@ func TestOneLinePerEvent(t *testing.T) {
 	}
 	if err := s.DeadLetter(t.Context(), &sink.DeadLetter{Raw: []byte("{\"x\":\n}"), Reason: "bad_value", Offset: 3, ErrorOffset: 9, BodyID: 7}, &ack); err != nil {
 		t.Fatal(err)
+	}
+	if err := errors.Join(s.Ready(), s.Close(t.Context()), s.Close(t.Context())); err != nil {
+		t.Error(err)
 	}
 	lines := strings.Split(strings.TrimSuffix(out.String(), "\n"), "\n")
 	if len(lines) != 3 || lines[0] != `{"a":  1}` || lines[1] != `{"b":"\n"}` {
@@ -48,29 +62,86 @@ func TestOneLinePerEvent(t *testing.T) {
 	if st := s.Stats(); st.Delivered != 2 || st.DeadLettered != 1 || st.Dropped != nil {
 		t.Errorf("%+v", st)
 	}
-	if ack != (ackCount{held: 2, settled: 2}) {
-		t.Errorf("%+v", ack)
+	if ack.held == 0 || ack.held != ack.settled || ack.lost != 0 {
+		t.Errorf("%d parts held, %d settled, %d lost", ack.held, ack.settled, ack.lost)
 	}
-	if err := errors.Join(s.Ready(), s.Close(t.Context()), s.Close(t.Context())); err != nil {
-		t.Error(err)
-	}
-	if _, err := s.Append(t.Context(), nil, nil); !errors.Is(err, sink.ErrClosed) {
+	if _, err := s.Append(t.Context(), make([]sink.Record, 1), nil); !errors.Is(err, sink.ErrClosed) {
 		t.Error(err)
 	}
 }
 
-type full struct{}
+// A write error is not for ever: the line goes on at the byte at which it stopped.
+func TestWriteErrorsAreRetried(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &flaky{fails: true}
+		s := New(f)
+		var ack ackCount
+		for range 3 {
+			if _, err := s.Append(t.Context(), []sink.Record{{Value: []byte(`{"a":1}`)}}, &ack); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(time.Minute)
+		if err := s.Ready(); !errors.Is(err, syscall.ENOSPC) || s.Delivery().State != sink.Retrying {
+			t.Errorf("ready: %v, %+v", err, s.Delivery())
+		}
+		if f.calls > 100 || f.text() == "" {
+			t.Errorf("%d attempts in a minute, %q written", f.calls, f.text())
+		}
+		f.repair()
+		if err := s.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if got := f.text(); got != strings.Repeat("{\"a\":1}\n", 3) || s.Stats().Delivered != 3 || ack.lost != 0 {
+			t.Errorf("%q, %+v, %d lost", got, s.Stats(), ack.lost)
+		}
+	})
+}
 
-func (full) Write([]byte) (int, error) { return 0, errors.New("disk full") }
+// A line of which only a part could be written by the end is dropped, and Close says so.
+func TestTornLineIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &flaky{fails: true, most: 5}
+		s := New(f)
+		var ack ackCount
+		s.Append(t.Context(), []sink.Record{{Value: []byte(`1`)}, {Value: []byte(`{"a":1}`)}, {Value: []byte(`{"b":1}`)}}, &ack)
+		for len(f.text()) < 5 {
+			time.Sleep(time.Second)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		err := s.Close(ctx)
+		if err == nil || !strings.Contains(err.Error(), "incomplete") || !errors.Is(err, syscall.ENOSPC) {
+			t.Errorf("Close: %v", err)
+		}
+		st := s.Stats()
+		if st.Delivered != 1 || st.Dropped[sink.DroppedShutdown] != 2 || ack.lost != 2 || st.InFlight != 0 {
+			t.Errorf("%q written: %+v, %d lost", f.text(), st, ack.lost)
+		}
+	})
+}
 
-func TestWriteErrorsAreCounted(t *testing.T) {
-	s := New(full{})
-	var ack ackCount
-	s.Append(context.Background(), []sink.Record{{Value: []byte("{}")}}, &ack)
-	if st := s.Stats(); st.Dropped["write_error"] != 1 || st.Delivered != 0 || ack.lost != 1 {
-		t.Errorf("%+v %+v", st, ack)
+// A pipe whose reader is gone is final: what waits is dropped and counted, and Gone tells.
+func TestReaderGone(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
 	}
-	if s.Ready() == nil {
-		t.Error("ready")
+	s := New(w)
+	_ = r.Close()
+	var ack ackCount
+	for range 2 {
+		s.Append(t.Context(), []sink.Record{{Value: []byte(`{"a":1}`)}}, &ack)
+	}
+	<-s.Gone()
+	if n, err := s.Append(t.Context(), []sink.Record{{Value: []byte(`{"a":1}`)}}, nil); n != 0 || !errors.Is(err, sink.ErrClosed) {
+		t.Errorf("Append: %d, %v", n, err)
+	}
+	if s.Ready() == nil || s.Delivery().State != sink.Failed {
+		t.Errorf("ready: %v, %+v", s.Ready(), s.Delivery())
+	}
+	_ = s.Close(t.Context())
+	if st := s.Stats(); st.Dropped[DroppedGone] != st.Admitted || st.InFlight != 0 || int64(ack.lost) != st.Admitted {
+		t.Errorf("%+v, %d lost", st, ack.lost)
 	}
 }
