@@ -78,7 +78,7 @@ func (s *Spool) Sync(first, last uint64) error {
 func (s *Spool) Stats() kafka.SpoolStats {
 	st := s.Spool.Stats()
 	return kafka.SpoolStats{
-		Recovered: st.RecoveredEvents + st.QuarantinedEvents, Quarantined: st.QuarantinedEvents, Lost: st.LostEvents,
+		Recovered: st.RecoveredEvents + st.QuarantinedEvents, Quarantined: st.QuarantinedEvents, Lost: st.LostEvents, NoSync: st.Memory,
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"time"
 )
 
 // Meta is what a frame tells of its batch. The spool only stores it.
@@ -35,8 +34,7 @@ type writer struct {
 	heads       []byte
 	mark        [markBytes]byte
 	vec         [][]byte
-	allowance   int64     // bytes that files may grow by before the free space is asked for again
-	retryAt     time.Time // when latched: not before this
+	allowance   int64 // bytes that files may grow by before the free space is asked for again
 }
 
 // Write is a frame to be written.
@@ -180,7 +178,9 @@ func (s *Spool) append(frames []Write) error {
 	}
 	if s.latched != nil {
 		s.latched = nil
-		s.log.Info("the spool can be written again", "segment", g.name)
+		if s.failedSyncs == 0 { // else the next sync tells
+			s.log.Info("the spool can be written again", "segment", g.name)
+		}
 	}
 	return nil
 }
@@ -346,7 +346,6 @@ func (s *Spool) writeFailed(g *segment, err error) error {
 
 // latch notes that the disk failed. s.writing is held.
 func (s *Spool) latch(err error) error {
-	s.retryAt = s.now().Add(RetryEvery)
 	s.allowance = 0
 	wrapped := fmt.Errorf("%w: %w", ErrWrite, err)
 	s.mu.Lock()
@@ -355,10 +354,14 @@ func (s *Spool) latch(err error) error {
 	return wrapped
 }
 
+// maxDoublings bounds the pause after syncs that failed one after the other: each costs a segment.
+const maxDoublings = 6
+
 func (s *Spool) latchLocked(err error) {
 	s.stats.writeErrors++
-	if s.latched == nil {
-		s.log.Error("the spool cannot be written; trying again every second", "error", err)
+	pause := RetryEvery << max(min(s.failedSyncs, maxDoublings)-1, 0)
+	if s.latched == nil && s.failedSyncs <= 1 {
+		s.log.Error("the spool cannot be written; it is tried again, after longer and longer pauses if the disk does not confirm", "error", err)
 	}
-	s.latched = err
+	s.latched, s.retryAt = err, s.now().Add(pause)
 }

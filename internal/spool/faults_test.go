@@ -3,8 +3,11 @@ package spool_test
 import (
 	"errors"
 	"io"
+	"log/slog"
+	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"functiongraph-ingest/internal/spool"
 	"functiongraph-ingest/internal/spool/spooltest"
@@ -37,7 +40,7 @@ func TestOneFaultAtEveryOperation(t *testing.T) {
 					break
 				}
 				m.fs.SetFault(nil)
-				m.now = m.now.Add(spool.RetryEvery)
+				m.now = m.now.Add(time.Minute) // more than the pause after any number of failed syncs
 				m.mustAppendAndSync()
 				m.after(killed)
 				m.compare(killed)
@@ -101,6 +104,7 @@ func TestSyncFails(t *testing.T) {
 	m.mustOpen()
 	q := m.queue(0)
 	put := func() spool.Pos {
+		m.now = m.now.Add(time.Minute) // the pause after a failed sync
 		pos, err := q.Append(spool.Meta{Events: 1}, make([]byte, 100))
 		if err != nil {
 			t.Fatal(err)
@@ -247,5 +251,56 @@ func TestReplacingUsesWhatIsLeftToOthers(t *testing.T) {
 	m.fs.SetBudget(0)
 	if _, err := m.s.Queue("a", 0).Append(spool.Meta{Events: 1, Replaces: old}, make([]byte, 1<<20)); !errors.Is(err, spool.ErrFull) {
 		t.Fatalf("without any room: %v", err)
+	}
+}
+
+// TestNoFloodOfSegments: a disk that takes every write and confirms none costs a segment and a line in the log for each
+// attempt, and the attempts become rarer.
+func TestNoFloodOfSegments(t *testing.T) {
+	var log strings.Builder
+	fs := spooltest.New(1 << 40)
+	now := time.UnixMilli(1)
+	s, err := spool.Open(spool.Config{Dir: dir, MaxBytes: 1 << 30}, spool.Deps{FS: fs, Now: func() time.Time { return now }, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	fs.SetFault(func(op spooltest.Op, name string) error {
+		if op == spooltest.OpSync {
+			return syscall.EIO
+		}
+		return nil
+	})
+	q := s.Queue("t", 0)
+	tries := 0
+	for range 6000 { // ten minutes
+		now = now.Add(100 * time.Millisecond)
+		pos, err := q.Append(spool.Meta{Events: 1}, make([]byte, 100))
+		if err != nil {
+			continue
+		}
+		tries++
+		if err := s.Sync(pos, pos); !errors.Is(err, spool.ErrNotDurable) {
+			t.Fatal(err)
+		}
+	}
+	if tries < 10 || tries > 40 {
+		t.Errorf("%d attempts in ten minutes", tries)
+	}
+	if st := s.Stats(); st.Segments > tries+1 {
+		t.Errorf("%d segments after %d attempts", st.Segments, tries)
+	}
+	if n := strings.Count(log.String(), "\n"); n > 5 {
+		t.Errorf("%d lines in the log: %s", n, log.String())
+	}
+	fs.SetFault(nil)
+	now = now.Add(time.Minute)
+	for range 2 {
+		pos, err := q.Append(spool.Meta{Events: 1}, make([]byte, 100))
+		if err != nil {
+			t.Fatalf("the disk works again: %v", err)
+		}
+		if err := s.Sync(pos, pos); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

@@ -135,6 +135,8 @@ type Spool struct {
 	syncing     *group // its fdatasync runs
 	stats       counts
 	latched     error            // why the disk is not written to; nil: it works
+	retryAt     time.Time        // when latched: not before this
+	failedSyncs int              // one after the other
 	known       map[string]int64 // files in quarantine
 
 	opening  bool          // Open is not done

@@ -32,6 +32,7 @@ type Stats struct {
 	Appended int64 // frames
 	Syncs    int64 // rounds of fdatasync
 	Latched  error // why the disk is not written to; nil: it works
+	Memory   bool  // there is no disk: what is written is as durable as it gets
 
 	RecoveredFrames int64 // found by Open and not done
 	RecoveredEvents int64
@@ -61,7 +62,7 @@ func (s *Spool) Stats() Stats {
 	c := &s.stats
 	return Stats{
 		Frames: c.frames, Events: c.events, Bytes: s.used, MaxBytes: s.cfg.MaxBytes, Segments: len(s.segments),
-		Appended: c.appended, Syncs: c.syncs, Latched: s.latched,
+		Appended: c.appended, Syncs: c.syncs, Latched: s.latched, Memory: s.memory,
 		RecoveredFrames: c.recoveredFrames, RecoveredEvents: c.recoveredEvents, UncleanStart: c.unclean,
 		Quarantined: c.quarantined, QuarantineBytes: c.quarantineBytes, QuarantinedEvents: c.quarantinedEvents,
 		LostFrames: c.lostFrames, LostEvents: c.lostEvents, Torn: c.torn, TornBytes: c.tornBytes,

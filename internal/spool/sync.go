@@ -105,6 +105,10 @@ func (s *Spool) syncedLocked(t *syncTarget) {
 	g.syncs--
 	defer s.unref(t.g)
 	if t.err == nil {
+		if s.failedSyncs > 0 {
+			s.failedSyncs = 0
+			s.log.Info("the disk confirms again what is written", "segment", g.name)
+		}
 		if !g.gone {
 			g.synced = t.size
 		}
@@ -119,6 +123,7 @@ func (s *Spool) syncedLocked(t *syncTarget) {
 	s.failed = append(s.failed, span{makePos(g.number, from), makePos(g.number, 1<<32-1)})
 	g.broken = true // Append goes on elsewhere
 	s.unsynced = slices.DeleteFunc(s.unsynced, func(u *segment) bool { return u == g })
+	s.failedSyncs++
 	s.latchLocked(fmt.Errorf("%w: %w", ErrWrite, t.err))
 }
 

@@ -95,7 +95,9 @@ func (d *Decoder) Next(e *Event) bool {
 		}
 		switch c := d.body[p]; {
 		case c == '{' && d.state != atStart:
-			return d.object(p, e)
+			more := d.object(p, e)
+			e.boundTraceID()
+			return more
 		case c == ',' && d.state != atStart:
 			d.commas++
 			d.pos = p + 1

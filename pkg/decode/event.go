@@ -98,6 +98,14 @@ func (e *Event) Key(dst []byte) []byte {
 	return id
 }
 
+// boundTraceID makes an event with a traceId of more than MaxTraceID bytes a bad region.
+func (e *Event) boundTraceID() {
+	at := e.at[fieldTrace]
+	if e.Reason == OK && at.e-at.s > MaxTraceID && len(e.Key(nil)) > MaxTraceID {
+		e.Reason, e.errOff = LongTraceID, at.s
+	}
+}
+
 // maxSalvaged bounds the key of a bad region. A usual traceId has 36 bytes.
 const maxSalvaged = 1 << 10
 

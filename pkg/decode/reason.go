@@ -15,8 +15,13 @@ const (
 	InvalidUTF8         // a string is not UTF-8 (strict only)
 	TooDeep             // more than MaxDepth objects and arrays inside one another
 	TooLarge            // the body has 4 GiB or more; Raw is all of it
+	LongTraceID         // the traceId has more than MaxTraceID bytes; the error offset is its first one
 	numReasons
 )
+
+// MaxTraceID bounds the traceId of a good event in bytes, unescaped. It is the record's key, so that without a bound a
+// record could be twice as large as its event.
+const MaxTraceID = 32 << 10
 
 // String is one snake_case word, fit for a header and a metric label.
 func (r Reason) String() string {
@@ -41,6 +46,8 @@ func (r Reason) String() string {
 		return "too_deep"
 	case TooLarge:
 		return "too_large"
+	case LongTraceID:
+		return "trace_id_too_long"
 	}
 	return "unknown"
 }

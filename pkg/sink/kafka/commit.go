@@ -8,7 +8,29 @@ import (
 // group is batches that were written together, and who waits for them to be durable.
 type group struct {
 	first, last uint64
-	acks        []settled
+	waits       []waiting
+}
+
+// waiting is a batch that somebody waits for, unless its struct has another life by now: then Kafka's answer came
+// first, and they have been told.
+type waiting struct {
+	b    *batch
+	life uint32
+}
+
+// durable collects the acks of a group that is durable; their batches tell nobody any more. s.mu is held.
+func (g *group) durable(out []settled) []settled {
+	for _, w := range g.waits {
+		if w.b.life != w.life {
+			continue
+		}
+		for _, a := range w.b.acks {
+			out = append(out, settled{ack: a})
+		}
+		clear(w.b.acks)
+		w.b.acks = w.b.acks[:0]
+	}
+	return out
 }
 
 func (g *group) add(pos uint64) {
@@ -135,7 +157,7 @@ func (s *Sink) submit(g group) {
 	if p := &s.spooler; g.last != 0 && s.cfg.Settle == SettleOnDisk {
 		p.groups = append(p.groups, g)
 		p.syncing = true
-		if !p.fastDisk {
+		if !p.noSync {
 			wake(p.syncKick)
 		}
 	}
@@ -164,17 +186,13 @@ func (s *Sink) runSyncer() {
 	}
 }
 
-// syncHere is the syncer's work done by the spooler, while the disk answers faster than a goroutine is woken:
-// memory file systems, controllers with a battery. It is true when there was something.
+// syncHere is the syncer's work done by the spooler, where there is no disk that could hang. It is true when there was
+// something.
 func (s *Sink) syncHere() bool {
-	p := &s.spooler
 	s.mu.Lock()
-	fast := p.fastDisk
-	if !fast && len(p.groups) > 0 {
-		wake(p.syncKick) // it was fast when submit left them to us
-	}
+	here := s.spooler.noSync
 	s.mu.Unlock()
-	return fast && s.sync()
+	return here && s.sync()
 }
 
 // sync makes the groups that were written durable and tells who waits for them. False: there was none.
@@ -197,32 +215,34 @@ func (s *Sink) sync() bool {
 	return true
 }
 
-// confirm makes a group durable, which took so long, and tells who waits for it; nobody when the disk does not
-// confirm: they are left to their own timeout. The lock is free.
+// confirm makes a group durable, which took so long, and tells who waits for it. When the disk does not confirm they
+// hear from Kafka. The lock is free.
 func (s *Sink) confirm(g *group) (took time.Duration) {
 	p := &s.spooler
 	start := time.Now()
-	err := p.sp.Sync(g.first, g.last)
+	err := s.onDisk(func() error { return p.sp.Sync(g.first, g.last) })
 	took = time.Since(start)
-	if err == nil {
-		tell(g.acks)
-	}
 	s.syncs.Add(1)
 	s.syncNanos.Add(int64(took))
-	clear(g.acks)
+	var buf [32]settled
+	out := buf[:0]
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if err != nil {
-		s.alarm("sync", "the disk did not confirm what was written; its clients get no 200 for that", "error", err)
+	if err == nil {
+		out = g.durable(out)
+	} else {
+		s.alarm("sync", "the disk did not confirm what was written; its clients hear when Kafka has it", "error", err)
 	}
-	if len(p.acks) < 4 && cap(g.acks) <= 1024 {
-		p.acks = append(p.acks, g.acks[:0])
+	clear(g.waits)
+	if len(p.lists) < 4 && cap(g.waits) <= 1024 {
+		p.lists = append(p.lists, g.waits[:0])
 	}
+	s.mu.Unlock()
+	tell(out)
 	return took
 }
 
-// commit gives the batches of the request that have no frame one, with workersCommit, and makes it durable. What
-// the disk does not take goes without.
+// commit gives the batches of the request that have no frame one, with workersCommit. What the disk does not take goes
+// without.
 func (w *worker) commit() {
 	s := w.s
 	work := w.work[:0]
@@ -241,9 +261,14 @@ func (w *worker) commit() {
 	if w.work = work; len(work) == 0 {
 		return
 	}
-	if g, _ := s.write(work); g.last != 0 && s.confirm(&g) >= s.deps.fastSync {
-		s.mu.Lock()
-		s.spooler.fastDisk = false
-		s.mu.Unlock()
+	g, _ := s.write(work)
+	s.mu.Lock()
+	here := s.spooler.noSync
+	if !here {
+		s.submit(g) // a disk may hang, which is not to keep the batches from Kafka
+	}
+	s.mu.Unlock()
+	if here && g.last != 0 {
+		s.confirm(&g)
 	}
 }

@@ -78,23 +78,3 @@ func TestWorkersCommitOnAFastDisk(t *testing.T) {
 		})
 	}
 }
-
-// Frames that the spooler left to itself to confirm are confirmed all the same when the disk becomes slow in between.
-func TestDiskBecomesSlowBetweenSubmitAndSync(t *testing.T) {
-	c := cluster(t, 1)
-	s, _ := spooling(t, c, "", func(cfg *Config, d *Deps) {
-		cfg.Settle, d.OpenSpool, d.fastSync = SettleOnDisk, NewTestDisk(t).Open, speed(true)
-	})
-	waitFor(t, func() bool { return s.Ready() == nil && !s.held() })
-	var ack ackCount
-	waitFor(t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return s.spooler.asleep })
-	ack.Hold()
-	s.mu.Lock()
-	s.spooler.fastDisk = true
-	s.submit(group{first: 1, last: 1, acks: []settled{{ack: &ack}}})
-	s.spooler.fastDisk = false // a worker found that
-	s.mu.Unlock()
-	wake(s.spooler.kick)
-	waitFor(t, func() bool { ack.mu.Lock(); defer ack.mu.Unlock(); return ack.held == ack.done })
-	closeSink(t, s)
-}

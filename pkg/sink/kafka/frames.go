@@ -61,7 +61,7 @@ func (l *lane) claim(dst []*batch) []*batch {
 }
 
 // write gives the claimed batches frames, in order, up to the first error; what is left is not claimed any
-// more. With SettleOnDisk those who wait for the batches now wait for the group. The lock is free.
+// more. With SettleOnDisk those who wait for a batch hear when Kafka has it or when the group is durable. The lock is free.
 func (s *Sink) write(work []*batch) (g group, err error) {
 	s.spooler.writing.Lock()
 	defer s.spooler.writing.Unlock()
@@ -72,7 +72,7 @@ func (s *Sink) write(work []*batch) (g group, err error) {
 		k, n := len(work)-i, 0
 		if err == nil {
 			k = s.prepareFrames(work[i:])
-			n, err = s.spooler.sp.Append(s.spooler.frames)
+			err = s.onDisk(func() (err error) { n, err = s.spooler.sp.Append(s.spooler.frames); return err })
 			if errors.Is(err, ErrSpoolFull) && s.cfg.SpoolFull == SpoolFullDropOldest && s.dropOldest() {
 				k, err = n, nil
 			}
@@ -150,15 +150,13 @@ func (s *Sink) framed(b *batch, pos uint64, g *group) {
 	}
 	g.add(pos)
 	if s.cfg.Settle == SettleOnDisk {
-		if p := &s.spooler; g.acks == nil && len(p.acks) > 0 {
-			g.acks = p.acks[len(p.acks)-1]
-			p.acks = p.acks[:len(p.acks)-1]
+		if p := &s.spooler; g.waits == nil && len(p.lists) > 0 {
+			g.waits = p.lists[len(p.lists)-1]
+			p.lists = p.lists[:len(p.lists)-1]
 		}
-		for _, a := range b.acks {
-			g.acks = append(g.acks, settled{ack: a})
+		if len(b.acks) > 0 {
+			g.waits = append(g.waits, waiting{b, b.life})
 		}
-		clear(b.acks)
-		b.acks = b.acks[:0]
 	}
 }
 
@@ -166,6 +164,9 @@ func (s *Sink) framed(b *batch, pos uint64, g *group) {
 func (s *Sink) wrote(err error) {
 	p := &s.spooler
 	was := p.err
+	if err == nil && p.hangs {
+		return // another call of the disk does not come back
+	}
 	if s.diskFails(err); err == nil {
 		if was != nil {
 			s.madeRoom() // those who wait may press again

@@ -12,6 +12,7 @@ import (
 // frame, the spooler or that worker, reads rb while writing is set: then it does not change and is not released.
 type batch struct {
 	lane   *lane
+	life   uint32             // how often the struct was used before
 	rb     *recordbatch.Batch // nil: it is on disk only
 	acks   []sink.Ack
 	events int // what the ledger counts for it; 0 for a notice about an event that is counted elsewhere
@@ -288,7 +289,7 @@ func (s *Sink) newBatch(l *lane) *batch {
 
 func (s *Sink) freeBatch(b *batch) {
 	clear(b.acks)
-	*b = batch{acks: b.acks[:0]}
+	*b = batch{acks: b.acks[:0], life: b.life + 1}
 	if len(s.free) < 256 {
 		s.free = append(s.free, b)
 	}

@@ -185,10 +185,38 @@ func (s *Sink) Close(ctx context.Context) error {
 		err = context.Cause(kafka)
 	}
 	s.cancel()
+	if s.deps.OpenSpool == nil {
+		return errors.Join(err, s.end())
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- s.end() }()
+	disk := time.NewTimer(s.disksTime(ctx))
+	defer disk.Stop()
+	select {
+	case e := <-ended:
+		return errors.Join(err, e)
+	case <-disk.C:
+		s.leaveBehind()
+		s.log.Error("the disk does not answer, and the end does not wait for it: what is in memory and not on disk is lost")
+		return errors.Join(err, errLeftBehind)
+	}
+}
+
+// disksTime is how long the end waits for the disk.
+func (s *Sink) disksTime(ctx context.Context) time.Duration {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return leastAtTheEnd
+	}
+	return max(time.Until(deadline), s.cfg.StowTime)
+}
+
+// end waits for the goroutines and leaves what is left to the spool.
+func (s *Sink) end() error {
 	s.tasks.Wait()
 	s.lastWord()
 	s.client.refresh() // drops idle connections and kafka-go's own goroutine
-	return errors.Join(err, s.leave())
+	return s.leave()
 }
 
 // kafkasTime is ctx without what the disk needs at the end.
@@ -204,6 +232,12 @@ func (s *Sink) kafkasTime(ctx context.Context) (context.Context, context.CancelF
 // leave writes what is left to the spool and closes it, and drops what does not fit. Nobody else is there any
 // more.
 func (s *Sink) leave() error {
+	s.mu.Lock()
+	behind := s.spooler.behindClose
+	s.mu.Unlock()
+	if behind {
+		return nil // the account is closed
+	}
 	s.stow()
 	s.abandon()
 	s.endFrames()
@@ -213,9 +247,13 @@ func (s *Sink) leave() error {
 	}
 	err := sp.Close()
 	if err == nil {
+		var out []settled
+		s.mu.Lock()
 		for _, g := range s.spooler.groups {
-			tell(g.acks)
+			out = g.durable(out)
 		}
+		s.mu.Unlock()
+		tell(out)
 	}
 	s.spooler.groups = nil
 	return err

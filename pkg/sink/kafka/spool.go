@@ -109,6 +109,9 @@ type SpoolStats struct {
 	Recovered   int64 // found at the start, in good frames and in damaged ones
 	Quarantined int64 // of them, in damaged ones: they will not be delivered
 	Lost        int64 // in frames that were good when they were counted and are damaged now
+
+	// NoSync: there is no disk below, so Sync neither waits nor fails.
+	NoSync bool
 }
 
 var (

@@ -27,7 +27,12 @@ type spooler struct {
 	syncing bool
 	// fastDisk: the last fdatasync took less than fastSync. Workers then commit what they send by themselves.
 	fastDisk bool
-	acks     [][]settled // to be used by the next groups
+	lists    [][]waiting // to be used by the next groups
+	noSync   bool        // what is written is as durable as it gets: Sync neither waits nor fails
+
+	watchdog    watchdog
+	hangs       bool // a call of the disk has not come back: nothing waits for it
+	behindClose bool // Close has left it behind
 
 	pressed     bool      // somebody has waited for room for too long
 	fullSince   time.Time // when the buffers ran full; zero: they are not
@@ -102,7 +107,7 @@ func wake(c chan struct{}) {
 
 // framesFirst says that a batch must have a frame before it is sent. s.mu is held.
 func (s *Sink) framesFirst() bool {
-	return s.cfg.Settle == SettleOnDisk && s.spooler.sp != nil && s.spooler.err == nil
+	return s.cfg.Settle == SettleOnDisk && s.spooler.sp != nil && s.spooler.err == nil && !s.spooler.hangs
 }
 
 // wantFrame marks a lane that has a batch without a frame. s.mu is held.
@@ -231,6 +236,7 @@ func (s *Sink) takeOver(sp Spool) {
 	p.sp = sp
 	s.diskFails(nil)
 	st := sp.Stats()
+	p.noSync = st.NoSync
 	s.count.recovered = st.Recovered
 	s.count.spooled += st.Recovered - st.Quarantined
 	if st.Quarantined > 0 {

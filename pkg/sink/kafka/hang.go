@@ -1,0 +1,115 @@
+package kafka
+
+import (
+	"errors"
+	"sync"
+	"time"
+
+	"functiongraph-ingest/pkg/sink"
+)
+
+// hangsAfter is how long a call of the disk may take until batches are sent without waiting for it.
+const hangsAfter = time.Second
+
+// errDiskHangs: a call of the disk has not come back for hangsAfter.
+var errDiskHangs = errors.New("the disk does not answer")
+
+// watchdog notices that a call of the disk does not come back. Whoever makes the call cannot tell.
+type watchdog struct {
+	mu    sync.Mutex
+	calls int
+	timer *time.Timer // made by the first call
+	hangs bool
+}
+
+// onDisk makes a call that writes to the disk or waits for it.
+func (s *Sink) onDisk(call func() error) error {
+	w := &s.spooler.watchdog
+	w.mu.Lock()
+	if w.calls++; w.calls == 1 {
+		if w.timer == nil {
+			w.timer = time.AfterFunc(hangsAfter, s.diskHangs)
+		} else {
+			w.timer.Reset(hangsAfter)
+		}
+	}
+	w.mu.Unlock()
+	err := call()
+	w.mu.Lock()
+	if w.calls--; w.calls == 0 {
+		w.timer.Stop()
+	} else {
+		w.timer.Reset(hangsAfter) // something comes back
+	}
+	over := w.hangs
+	w.hangs = false
+	w.mu.Unlock()
+	if over {
+		s.diskAnswers()
+	}
+	return err
+}
+
+// diskHangs lets batches go without their frames, so that a healthy Kafka gets them and their clients hear of it.
+func (s *Sink) diskHangs() {
+	w := &s.spooler.watchdog
+	s.mu.Lock() // before w.mu, so that diskAnswers comes after this
+	defer s.mu.Unlock()
+	w.mu.Lock()
+	w.hangs = w.calls > 0
+	hangs := w.hangs
+	w.mu.Unlock()
+	if !hangs {
+		return
+	}
+	s.spooler.hangs = true
+	if s.spooler.err == nil {
+		s.diskFails(errDiskHangs)
+	}
+	for _, b := range s.brokers {
+		b.signal()
+	}
+}
+
+func (s *Sink) diskAnswers() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.spooler.hangs = false
+	if errors.Is(s.spooler.err, errDiskHangs) {
+		s.diskFails(nil)
+	}
+	s.madeRoom()
+	wake(s.spooler.kick)
+}
+
+// leastAtTheEnd is what the disk has for the end if Close has no deadline.
+const leastAtTheEnd = 10 * time.Second
+
+// errLeftBehind: Close returned while a call of the disk had not.
+var errLeftBehind = errors.New("the disk does not answer: what is in memory and not on disk is dropped")
+
+// leaveBehind accounts for what is in memory while a call of the disk hangs: what has a frame is on disk, perhaps not
+// durable; what has none is lost with the process. Nothing is released, since that call may still read it.
+func (s *Sink) leaveBehind() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.spooler.behindClose = true
+	count := func(b *batch) {
+		switch {
+		case b == nil || b.rb == nil:
+		case b.pos != 0 || b.root != nil:
+			s.count.toDisk(b.events)
+		default:
+			s.drop(sink.DroppedShutdown, b.events)
+		}
+	}
+	for l := range s.lanes() {
+		count(l.doubt)
+		count(l.open)
+		for _, list := range [][]*batch{l.parts, l.queue} {
+			for _, b := range list {
+				count(b)
+			}
+		}
+	}
+}

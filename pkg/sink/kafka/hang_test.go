@@ -1,0 +1,141 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// deafSpool has an fdatasync that fails, or hangs until it is released.
+type deafSpool struct {
+	Spool
+	fails atomic.Bool
+	hangs atomic.Bool
+	free  chan struct{}
+	once  sync.Once
+}
+
+func (d *deafSpool) release() { d.once.Do(func() { close(d.free) }) }
+
+func (d *deafSpool) Sync(first, last uint64) error {
+	if d.fails.Load() {
+		return errDisk
+	}
+	if d.hangs.Load() {
+		<-d.free
+	}
+	return d.Spool.Sync(first, last)
+}
+
+func (d *deafSpool) Close() error {
+	if d.hangs.Load() {
+		<-d.free // it syncs
+	}
+	return d.Spool.Close()
+}
+
+// deaf starts a sink that answers when an event is on disk, on a deafSpool.
+func deaf(t *testing.T, fast bool) (*Sink, *line, *deafSpool) {
+	d := &deafSpool{free: make(chan struct{})}
+	s, n := spooling(t, cluster(t, 4), "", func(cfg *Config, deps *Deps) {
+		cfg.Settle, deps.fastSync = SettleOnDisk, speed(!fast)
+		open := NewTestDisk(t).Open
+		deps.OpenSpool = func() (Spool, error) {
+			sp, err := open()
+			d.Spool = sp
+			return d, err
+		}
+	})
+	t.Cleanup(d.release) // before the cleanup of the sink
+	waitFor(t, func() bool { return s.Ready() == nil && !s.held() })
+	appendAll(t, s, 100, 37, nil)
+	waitFor(t, func() bool { return s.Stats().Delivered == 100 })
+	return s, n, d
+}
+
+func (a *ackCount) all() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.held == a.done
+}
+
+// TestClientsHearFromKafkaWhenTheDiskDoesNot: a disk that never confirms, or does not answer, keeps neither the events
+// from a healthy Kafka nor the clients from their answer.
+func TestClientsHearFromKafkaWhenTheDiskDoesNot(t *testing.T) {
+	for _, fast := range []bool{false, true} {
+		for _, hang := range []bool{false, true} {
+			t.Run(map[bool]string{false: "slow", true: "fast"}[fast]+map[bool]string{false: " fails", true: " hangs"}[hang], func(t *testing.T) {
+				t.Parallel()
+				s, _, d := deaf(t, fast)
+				d.fails.Store(!hang)
+				d.hangs.Store(hang)
+				var ack ackCount
+				for round := range 5 { // also once it is known
+					appendAll(t, s, 1000, 37, &ack)
+					waitFor(t, func() bool { return s.Stats().Delivered == int64(100+1000*(round+1)) && ack.all() })
+				}
+				ack.check(t, 0)
+				d.fails.Store(false)
+				d.hangs.Store(false)
+				d.release()
+				appendAll(t, s, 1000, 37, &ack)
+				waitFor(t, func() bool { return s.Stats().Delivered == 6100 && ack.all() })
+				st := closeSink(t, s)
+				balance(t, st, 6100)
+				if st.PossibleDuplicates != 0 {
+					t.Errorf("%+v", st)
+				}
+			})
+		}
+	}
+}
+
+// TestTheDiskTellsFirst: without Kafka clients hear when their events are durable, and only once when Kafka has them too.
+func TestTheDiskTellsFirst(t *testing.T) {
+	s, n, _ := deaf(t, false)
+	n.cut()
+	var ack ackCount
+	appendAll(t, s, 5000, 37, &ack)
+	waitFor(t, ack.all)
+	n.mend()
+	waitFor(t, func() bool { return s.Stats().Delivered == 5100 })
+	ack.check(t, 0)
+	balance(t, closeSink(t, s), 5100)
+}
+
+// TestCloseDoesNotWaitForAHangingDisk: the end keeps its time, and the account is whole.
+func TestCloseDoesNotWaitForAHangingDisk(t *testing.T) {
+	s, n, d := deaf(t, false)
+	n.cut()
+	d.hangs.Store(true)
+	appendAll(t, s, 300, 37, nil)
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	done := make(chan error, 1)
+	go func() { done <- s.Close(ctx) }()
+	var err error
+	waitFor(t, func() bool {
+		select {
+		case err = <-done:
+			return true
+		default:
+			return false
+		}
+	})
+	if !errors.Is(err, errLeftBehind) {
+		t.Errorf("err = %v", err)
+	}
+	st := s.Stats()
+	balance(t, st, 400)
+	if st.InFlight != 0 {
+		t.Errorf("%+v", st)
+	}
+	d.release()
+	_ = s.Close(ended()) // what was left behind ends as well
+	if again := s.Stats(); again.InFlight != 0 || again.Spooled != st.Spooled {
+		t.Errorf("the account was %+v and is %+v", st, again)
+	}
+}
