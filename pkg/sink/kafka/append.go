@@ -282,6 +282,9 @@ func (b *batch) await(ack sink.Ack) {
 func (s *Sink) putOversize(l *lane, r *sink.Record, size int, ack sink.Ack, events int) bool {
 	// Each topic has its own bound: dead letters that nobody takes must not keep good events out.
 	if !s.oversizeFits(l.topic, int64(size)) && !s.besideStuck(l, int64(size)) {
+		if l.topic.wanted == 0 {
+			l.topic.wantedAt = time.Now()
+		}
 		l.topic.wanted = max(l.topic.wanted, int64(size))
 		return false
 	}

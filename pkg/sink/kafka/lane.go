@@ -101,6 +101,8 @@ type topic struct {
 	private int64   // bytes of batches outside of the pool
 	halves  int64   // the part of private that came out of splits
 	wanted  int64   // the largest record that an appender waits for room for in private; 0: none
+	// wantedAt is since when, or since it was last tried to make that room.
+	wantedAt time.Time
 
 	drainsLast *lane // one that keeps the topic from growing; nil: none is known
 	batches    int   // unsettled, open ones included

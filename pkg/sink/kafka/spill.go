@@ -20,6 +20,12 @@ func (s *Sink) patience() (fires <-chan time.Time, stop func()) {
 	case p.overflowing > 0:
 		d = patienceOverflowing
 	}
+	// Room in the buffers, or that a send was tried again, is nothing to who waits for room beside them.
+	for _, t := range []*topic{&s.main, &s.dead} {
+		if t.wanted != 0 {
+			d = min(d, max(d-now.Sub(t.wantedAt), 0))
+		}
+	}
 	if p.err != nil { // what is known of the disk is good until then
 		d = max(d, p.retryAt.Sub(now))
 	}
@@ -97,6 +103,7 @@ func (s *Sink) spill() (again bool) {
 // s.mu is held.
 func (s *Sink) pressedInVain() {
 	p, now := &s.spooler, time.Now()
+	s.main.wantedAt, s.dead.wantedAt = now, now
 	if !p.fullSince.IsZero() {
 		p.fullSince = now
 	}
