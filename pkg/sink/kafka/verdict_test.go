@@ -209,6 +209,7 @@ func TestGrowthWaitsForFramesOnDisk(t *testing.T) {
 	n.mend()
 	total := 20000
 	for !grown.Load() && total < 400000 {
+		waitFor(t, func() bool { return s.Stats().Spooled == 0 }) // while frames are on disk it does not grow
 		for k, v := range appendAll(t, s, 200, 37, nil) {
 			want[k] = append(want[k], v...)
 		}
