@@ -5,6 +5,7 @@ import (
 	"errors"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 )
 
 const (
@@ -104,8 +105,8 @@ type cursors struct {
 	mu     slot
 	file   File // nil: it could not be made; the next write tries again
 	slots  int
-	lost   int64
-	failed int64
+	lost   atomic.Int64 // read without mu: a disk that hangs must not hold up who only counts
+	failed atomic.Int64
 	closed bool
 	open   bool // it is marked as open
 	stale  bool // another run of the machine left it without the closing mark
@@ -214,7 +215,7 @@ func (c *cursors) writeSlotsLocked(queues []*Queue) error {
 		return ErrClosed
 	}
 	if err := c.beginLocked(); err != nil {
-		c.failed++
+		c.failed.Add(1)
 		return err
 	}
 	first := queues[0]
@@ -237,7 +238,7 @@ func (c *cursors) writeSlotsLocked(queues []*Queue) error {
 		for _, q := range queues {
 			q.cursor.seq--
 		}
-		c.failed++
+		c.failed.Add(1)
 		return err
 	}
 	for _, q := range queues {
@@ -339,9 +340,7 @@ func (c *cursors) close() error {
 }
 
 func (c *cursors) stats() (lost, failed int64) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.lost, c.failed
+	return c.lost.Load(), c.failed.Load()
 }
 
 // Sending notes, before its first send, that the frame at pos goes out under a stamp. After a kill it is

@@ -139,7 +139,7 @@ func (s *Spool) adoptCursors(l *loadedCursors) (exists, clean bool) {
 		c.stale = !clean && !(l.file.whole && l.file.header.boot == c.boot)
 	}
 	if err := c.beginLocked(); err != nil {
-		c.failed++
+		c.failed.Add(1)
 		s.log.Warn("the cursors cannot be written; trying again with the next one", "error", err)
 	}
 	return l.exists, clean
@@ -160,7 +160,7 @@ func (s *Spool) settleCursors() {
 		if q.frames == 0 || q.cursor.seq > 0 && !q.cursor.damaged && !c.stale && !q.displaced {
 			continue
 		}
-		c.lost++
+		c.lost.Add(1)
 		s.log.Warn("a cursor is lost, damaged or perhaps old; frames that are done may be sent again",
 			"topic", q.topic, "partition", q.partition, "frames", q.frames, "events", q.events)
 		q.cursor.suspect = q.newestLocked()

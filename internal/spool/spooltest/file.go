@@ -15,19 +15,20 @@ type file struct {
 	closed   bool
 }
 
-// begin starts an operation. fs.mu is held.
+// begin starts an operation and takes fs.mu.
 func (f *file) begin(op Op) error {
+	err := f.fs.begin(op, f.name)
 	if f.closed {
 		return syscall.EBADF
 	}
-	return f.fs.check(op, f.name)
+	return err
 }
 
 // ReadAt implements io.ReaderAt.
 func (f *file) ReadAt(p []byte, off int64) (int, error) {
-	f.fs.mu.Lock()
+	err := f.begin(OpRead)
 	defer f.fs.mu.Unlock()
-	if err := f.begin(OpRead); err != nil {
+	if err != nil {
 		return 0, err
 	}
 	if off >= int64(len(f.node.data)) {
@@ -42,10 +43,9 @@ func (f *file) ReadAt(p []byte, off int64) (int, error) {
 
 // WriteVec implements spool.File.
 func (f *file) WriteVec(bufs [][]byte, off int64) error {
-	f.fs.mu.Lock()
-	defer f.fs.mu.Unlock()
 	data := slices.Concat(bufs...)
 	err := f.begin(OpWrite)
+	defer f.fs.mu.Unlock()
 	switch {
 	case f.closed || f.readOnly:
 		return syscall.EBADF
@@ -68,9 +68,9 @@ func (f *file) WriteVec(bufs [][]byte, off int64) error {
 // Sync implements spool.File. When it fails, what was pending never becomes durable, though reads
 // still show it: as Linux does it.
 func (f *file) Sync() error {
-	f.fs.mu.Lock()
+	err := f.begin(OpSync)
 	defer f.fs.mu.Unlock()
-	if err := f.begin(OpSync); err != nil {
+	if err != nil {
 		f.node.pending = nil
 		return err
 	}
@@ -88,9 +88,9 @@ func (f *file) Sync() error {
 
 // Truncate implements spool.File.
 func (f *file) Truncate(size int64) error {
-	f.fs.mu.Lock()
+	err := f.begin(OpTruncate)
 	defer f.fs.mu.Unlock()
-	if err := f.begin(OpTruncate); err != nil {
+	if err != nil {
 		return err
 	}
 	f.node.data = resize(slices.Clone(f.node.data), size)
@@ -100,9 +100,9 @@ func (f *file) Truncate(size int64) error {
 
 // Size implements spool.File.
 func (f *file) Size() (int64, error) {
-	f.fs.mu.Lock()
+	err := f.begin(OpSize)
 	defer f.fs.mu.Unlock()
-	if err := f.begin(OpSize); err != nil {
+	if err != nil {
 		return 0, err
 	}
 	return int64(len(f.node.data)), nil
@@ -110,9 +110,9 @@ func (f *file) Size() (int64, error) {
 
 // PunchHole implements spool.File. The bytes become zero; the budget does not change.
 func (f *file) PunchHole(off, n int64) error {
-	f.fs.mu.Lock()
+	err := f.begin(OpPunch)
 	defer f.fs.mu.Unlock()
-	if err := f.begin(OpPunch); err != nil {
+	if err != nil {
 		return err
 	}
 	zeros := make([]byte, max(min(n, int64(len(f.node.data))-off), 0))
@@ -125,9 +125,8 @@ func (f *file) PunchHole(off, n int64) error {
 
 // Close implements io.Closer.
 func (f *file) Close() error {
-	f.fs.mu.Lock()
-	defer f.fs.mu.Unlock()
 	err := f.begin(OpClose)
+	defer f.fs.mu.Unlock()
 	f.closed = true
 	return err
 }

@@ -29,6 +29,7 @@ type FS struct {
 	locks  map[string]bool
 	budget int64 // bytes that files may take
 	fault  func(op Op, name string) error
+	gate   func(op Op, name string) error
 	ops    int
 }
 
@@ -67,6 +68,10 @@ func (f *FS) SetFault(fault func(op Op, name string) error) {
 	f.fault = fault
 }
 
+// SetGate sets who is asked before each operation as well, and may take its time: a disk that is slow or hangs. It must
+// be set before the file system is used; an error makes the operation fail as one of SetFault does.
+func (f *FS) SetGate(gate func(op Op, name string) error) { f.gate = gate }
+
 // SetBudget changes the size of the disk.
 func (f *FS) SetBudget(budget int64) {
 	f.mu.Lock()
@@ -81,13 +86,18 @@ func (f *FS) Ops() int {
 	return f.ops
 }
 
-// check counts an operation and asks for its fault. mu is held.
-func (f *FS) check(op Op, name string) error {
-	f.ops++
-	if f.fault == nil {
-		return nil
+// begin starts an operation: it waits at the gate, takes mu, counts, and asks for the operation's fault.
+func (f *FS) begin(op Op, name string) error {
+	var err error
+	if f.gate != nil {
+		err = f.gate(op, name)
 	}
-	return f.fault(op, name)
+	f.mu.Lock()
+	f.ops++
+	if f.fault != nil && err == nil {
+		err = f.fault(op, name)
+	}
+	return err
 }
 
 func (f *FS) used() (n int64) {
@@ -99,16 +109,16 @@ func (f *FS) used() (n int64) {
 
 // MkdirAll implements spool.FS.
 func (f *FS) MkdirAll(dir string) error {
-	f.mu.Lock()
+	err := f.begin(OpMkdir, dir)
 	defer f.mu.Unlock()
-	return f.check(OpMkdir, dir)
+	return err
 }
 
 // Create implements spool.FS.
 func (f *FS) Create(name string) (spool.File, error) {
-	f.mu.Lock()
+	err := f.begin(OpCreate, name)
 	defer f.mu.Unlock()
-	if err := f.check(OpCreate, name); err != nil {
+	if err != nil {
 		return nil, err
 	}
 	if f.names[name] != nil {
@@ -120,9 +130,9 @@ func (f *FS) Create(name string) (spool.File, error) {
 
 // Open implements spool.FS.
 func (f *FS) Open(name string, readOnly bool) (spool.File, error) {
-	f.mu.Lock()
+	err := f.begin(OpOpen, name)
 	defer f.mu.Unlock()
-	if err := f.check(OpOpen, name); err != nil {
+	if err != nil {
 		return nil, err
 	}
 	if f.names[name] == nil {
@@ -133,9 +143,9 @@ func (f *FS) Open(name string, readOnly bool) (spool.File, error) {
 
 // List implements spool.FS.
 func (f *FS) List(dir string) ([]spool.FileInfo, error) {
-	f.mu.Lock()
+	err := f.begin(OpList, dir)
 	defer f.mu.Unlock()
-	if err := f.check(OpList, dir); err != nil {
+	if err != nil {
 		return nil, err
 	}
 	var out []spool.FileInfo
@@ -150,9 +160,9 @@ func (f *FS) List(dir string) ([]spool.FileInfo, error) {
 
 // Remove implements spool.FS.
 func (f *FS) Remove(name string) error {
-	f.mu.Lock()
+	err := f.begin(OpRemove, name)
 	defer f.mu.Unlock()
-	if err := f.check(OpRemove, name); err != nil {
+	if err != nil {
 		return err
 	}
 	if f.names[name] == nil {
@@ -164,9 +174,9 @@ func (f *FS) Remove(name string) error {
 
 // Rename implements spool.FS.
 func (f *FS) Rename(from, to string) error {
-	f.mu.Lock()
+	err := f.begin(OpRename, from)
 	defer f.mu.Unlock()
-	if err := f.check(OpRename, from); err != nil {
+	if err != nil {
 		return err
 	}
 	if f.names[from] == nil {
@@ -179,9 +189,9 @@ func (f *FS) Rename(from, to string) error {
 
 // SyncDir implements spool.FS.
 func (f *FS) SyncDir(dir string) error {
-	f.mu.Lock()
+	err := f.begin(OpSyncDir, dir)
 	defer f.mu.Unlock()
-	if err := f.check(OpSyncDir, dir); err != nil {
+	if err != nil {
 		return err
 	}
 	for name := range f.disk {
@@ -199,9 +209,9 @@ func (f *FS) SyncDir(dir string) error {
 
 // Free implements spool.FS.
 func (f *FS) Free(dir string) (int64, error) {
-	f.mu.Lock()
+	err := f.begin(OpFree, dir)
 	defer f.mu.Unlock()
-	if err := f.check(OpFree, dir); err != nil {
+	if err != nil {
 		return 0, err
 	}
 	return max(f.budget-f.used(), 0), nil
@@ -209,9 +219,9 @@ func (f *FS) Free(dir string) (int64, error) {
 
 // Lock implements spool.FS.
 func (f *FS) Lock(name string) (io.Closer, error) {
-	f.mu.Lock()
+	err := f.begin(OpLock, name)
 	defer f.mu.Unlock()
-	if err := f.check(OpLock, name); err != nil {
+	if err != nil {
 		return nil, err
 	}
 	if f.locks[name] {
