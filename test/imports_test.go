@@ -29,7 +29,7 @@ var notProduct = []string{"test", "bench", "cmd/demo", "cmd/fgsim", "internal/fg
 var oneImporter = []string{"pkg/sink/kafka"}
 
 // testLibraries are never imported by the product.
-var testLibraries = []string{"testing", "net/http/httptest", "github.com/anishathalye/porcupine", "go.uber.org/goleak", "github.com/twmb/franz-go"}
+var testLibraries = []string{"testing", "net/http/httptest", "github.com/anishathalye/porcupine", "go.uber.org/goleak", "github.com/tetratelabs/wazero", "github.com/twmb/franz-go"}
 
 type goPackage struct {
 	ImportPath string

@@ -1,0 +1,206 @@
+package simulate
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"functiongraph-ingest/pkg/sink"
+	"functiongraph-ingest/pkg/sink/kafka"
+	"functiongraph-ingest/pkg/sink/kafka/recordbatch"
+	"functiongraph-ingest/test/simulate/simkafka"
+)
+
+const (
+	mainTopic = "t"
+	deadTopic = "t.dlq"
+)
+
+// oracle knows every event, what its source was told, and where it has arrived.
+type oracle struct {
+	mu      sync.Mutex
+	events  []*event
+	last    map[string]*event // by key: the newest one that has arrived
+	doubles int64             // copies beyond the first
+	strict  bool              // keys keep their order across processes too
+	settle  kafka.Settle
+	bad     string // the first violation
+}
+
+// event is one record or dead letter that was given to the sink.
+type event struct {
+	id    int
+	key   string // "": keyless
+	n     int    // number within the key
+	life  int
+	dead  bool // given as a dead letter
+	taken bool // by Append
+	acked bool
+	lost  bool     // the ack said so
+	main  int      // copies in the topic
+	bury  int      // copies in the dead-letter topic
+	logs  []string // the topics that it is in, by cluster and incarnation
+}
+
+func (e *event) arrived() bool { return e.main+e.bury > 0 }
+
+func (e *event) String() string {
+	return fmt.Sprintf("event %d (key %q number %d, process %d, dead letter %v: taken %v, acked %v, lost %v, %d copies in the topic, %d in the dead letters)",
+		e.id, e.key, e.n, e.life, e.dead, e.taken, e.acked, e.lost, e.main, e.bury)
+}
+
+func newOracle(settle kafka.Settle, strict bool) *oracle {
+	return &oracle{last: map[string]*event{}, settle: settle, strict: strict}
+}
+
+func (o *oracle) violate(format string, args ...any) {
+	if o.bad == "" {
+		o.bad = fmt.Sprintf(format, args...)
+	}
+}
+
+// add makes an event. The value of its record begins with its id.
+func (o *oracle) add(key string, n, life int, dead bool) *event {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	e := &event{id: len(o.events), key: key, n: n, life: life, dead: dead}
+	o.events = append(o.events, e)
+	return e
+}
+
+func (e *event) value(size int) []byte {
+	v := append(make([]byte, 0, size+16), 'e')
+	v = append(strconv.AppendInt(v, int64(e.id), 10), ' ')
+	for len(v) < size {
+		v = append(v, "abcdefghijklmnopqrstuvwxyz"[:min(26, size-len(v))]...)
+	}
+	return v
+}
+
+// eventOf finds the event of a record; nil for what the sink wrote by itself.
+func (o *oracle) eventOf(value []byte) *event {
+	if len(value) == 0 || value[0] != 'e' {
+		return nil
+	}
+	digits, _, ok := strings.Cut(string(value[1:min(len(value), 16)]), " ")
+	id, err := strconv.Atoi(digits)
+	if !ok || err != nil || id >= len(o.events) {
+		return nil
+	}
+	return o.events[id]
+}
+
+// appended is the cluster's OnAppend.
+func (o *oracle) appended(cluster, topic string, incarnation int, b *simkafka.Batch) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	err := recordbatch.Decode(b.Wire, recordbatch.MaxRecordsBytes, func(_ int64, key, value []byte, _ []sink.Header) bool {
+		e := o.eventOf(value)
+		if e == nil {
+			if topic == mainTopic && string(key) != foreignKey {
+				o.violate("a record in the topic is no event: %.40q", value)
+			}
+			return true
+		}
+		o.arrive(e, topic, fmt.Sprint(cluster, " ", incarnation))
+		return true
+	})
+	if err != nil {
+		o.violate("the broker took a batch that cannot be read: %v", err)
+	}
+}
+
+// arrive counts a copy. Copies in topics that are no more do not count as doubles.
+func (o *oracle) arrive(e *event, topic, log string) {
+	if slices.Contains(e.logs, log) {
+		o.doubles++
+	} else {
+		e.logs = append(e.logs, log)
+	}
+	if topic == deadTopic {
+		e.bury++
+		return
+	}
+	e.main++
+	if e.dead {
+		o.violate("a dead letter is in the topic: %v", e)
+	}
+	if e.main > 1 || e.key == "" {
+		return
+	}
+	last := o.last[e.key]
+	if last != nil && last.n > e.n && (o.strict || last.life == e.life) {
+		o.violate("out of order: %v arrives after %v", e, last)
+	}
+	if last == nil || last.n < e.n {
+		o.last[e.key] = e
+	}
+}
+
+// ack is one call's sink.Ack.
+type ack struct {
+	o          *oracle
+	p          *process
+	events     []*event
+	held, done int
+	lost       int
+}
+
+// Hold implements sink.Ack.
+func (a *ack) Hold() {
+	a.o.mu.Lock()
+	a.held++
+	a.o.mu.Unlock()
+}
+
+// Settle implements sink.Ack. What a process that is dead says, nobody hears.
+func (a *ack) Settle(lost int) {
+	o := a.o
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if a.p.dead.Load() {
+		return
+	}
+	a.done++
+	a.lost += lost
+	a.judge()
+}
+
+// returned ends the call's own part: n of its events were taken.
+func (a *ack) returned(n int) {
+	o := a.o
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	a.events = a.events[:n]
+	for _, e := range a.events {
+		e.taken = true
+	}
+	a.done++
+	if !a.p.dead.Load() {
+		a.judge()
+	}
+}
+
+// judge looks whether everything is settled, and what that means. o.mu is held.
+func (a *ack) judge() {
+	o := a.o
+	if a.done > a.held {
+		o.violate("settled %d times, held %d times", a.done, a.held)
+	}
+	if a.done < a.held || len(a.events) == 0 {
+		return
+	}
+	missing := 0
+	var first *event
+	for _, e := range a.events {
+		e.acked, e.lost = a.lost == 0, a.lost > 0
+		if !e.arrived() {
+			missing, first = missing+1, e
+		}
+	}
+	if o.settle != kafka.SettleOnDisk && missing > 0 && a.lost == 0 {
+		o.violate("acknowledged and not in the log: %v", first)
+	}
+}

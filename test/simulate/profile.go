@@ -1,0 +1,134 @@
+package simulate
+
+import (
+	"math/rand/v2"
+	"time"
+
+	"functiongraph-ingest/pkg/sink/kafka"
+	"functiongraph-ingest/pkg/sink/kafka/recordbatch"
+)
+
+// A family is one kind of trouble. Each schedule has a few of them: most faults need two or three at once, and all
+// at once hide each other.
+type family uint32
+
+const (
+	lostAnswers  family = 1 << iota // a request arrives and its answer does not
+	lateCopies                      // a request arrives after its client has given it up, perhaps after newer ones
+	earlyCodes                      // codes that Kafka raises before it appends
+	lateCodes                       // codes that Kafka can answer after it has appended
+	moves                           // leaders move, partitions lose theirs
+	outages                         // brokers stop
+	limits                          // a topic's max.message.bytes is lowered and raised
+	clocks                          // a topic's bounds on timestamps are narrowed and widened
+	contents                        // a topic begins to refuse some records
+	growth                          // partitions are added
+	anew                            // the topic is deleted and made anew
+	fewer                           // and with fewer partitions
+	otherCluster                    // the cluster's addresses lead to another, empty cluster
+	forgotten                       // brokers forget producers
+	slowDisk                        // operations of the disk take their time
+	brokenDisk                      // operations of the disk fail
+	fullDisk                        // others fill the disk
+	squeezed                        // and when all is well again, less than --spool-keep-free stays free
+	lateSpool                       // the spool's directory is held by another process at first
+	kills                           // kill -9, and a new process on the same directory
+	powerLoss                       // the machine loses power instead
+	restarts                        // SIGTERM
+	bigEvents                       // events larger than a batch
+	deadLetters                     // bad elements
+	drops                           // --spool-full=drop-oldest or drop-newest
+	noDeadTopic                     // the dead-letter topic may not be created
+	lateCluster                     // the cluster cannot be reached at first
+	allFamilies  = 1<<iota - 1
+)
+
+var familyNames = []string{
+	"lost-answers", "late-copies", "early-codes", "late-codes", "moves", "outages", "limits", "clocks", "contents", "growth", "anew", "fewer",
+	"other-cluster", "forgotten", "slow-disk", "broken-disk", "full-disk", "squeezed", "late-spool", "kills", "power-loss", "restarts",
+	"big-events", "dead-letters", "drops", "no-dead-topic", "late-cluster",
+}
+
+func (f family) String() string {
+	s := ""
+	for i, name := range familyNames {
+		if f&(1<<i) != 0 {
+			s += " " + name
+		}
+	}
+	return s
+}
+
+// withheld are families of which the sink is known to break the promise; -withheld brings them back. The list shall
+// become empty.
+var withheld = fewer | contents | limits | forgotten | squeezed | otherCluster | lateSpool | brokenDisk
+
+// profile is what one seed's schedule is made of.
+type profile struct {
+	families   family
+	settle     kafka.Settle
+	spool      bool
+	policy     kafka.SpoolFull
+	brokers    int
+	partitions int
+	appenders  int
+	steps      int
+	medium     int // of 8 events, how many have some KB
+	keepFree   int64
+	expiry     time.Duration
+	codec      recordbatch.Codec
+	linger     time.Duration
+	batch      int
+	buffers    int64
+}
+
+// scenario narrows what a seed may choose.
+type scenario struct {
+	name string
+	// must and may are families that are there for certain and perhaps.
+	must, may family
+	settle    int // 1 + kafka.Settle; 0: any
+	spool     int // 1: none, 2: one; 0: either
+	// mended: the sink keeps its promise here. Else a violation is expected, and told.
+	mended bool
+	fault  string // of which report
+}
+
+func newProfile(rng *rand.Rand, sc *scenario) profile {
+	p := profile{
+		settle: kafka.Settle(rng.IntN(3)), spool: rng.IntN(4) > 0,
+		brokers: 1 + rng.IntN(3), partitions: 1 + rng.IntN(4), appenders: 1 + rng.IntN(2),
+		steps: 40 + rng.IntN(160), medium: rng.IntN(6),
+		codec:  []recordbatch.Codec{recordbatch.None, recordbatch.None, recordbatch.None, recordbatch.Snappy, recordbatch.LZ4}[rng.IntN(5)],
+		linger: time.Duration(rng.IntN(3)) * 2 * time.Millisecond,
+		batch:  recordbatch.ChunkSize, buffers: recordbatch.ChunkSize * int64(2+rng.IntN(5)),
+		keepFree: int64(rng.IntN(2)) * 64 << 10,
+	}
+	for i := range familyNames {
+		if rng.IntN(4) == 0 {
+			p.families |= 1 << i
+		}
+	}
+	if sc.settle != 0 {
+		p.settle = kafka.Settle(sc.settle - 1)
+	}
+	if sc.spool != 0 {
+		p.spool = sc.spool == 2
+	}
+	p.families = p.families&sc.may | sc.must
+	if !p.spool {
+		p.families &^= slowDisk | brokenDisk | fullDisk | squeezed | lateSpool | powerLoss | drops
+	}
+	if p.has(squeezed) {
+		p.keepFree = 64 << 10
+	}
+	if p.has(drops) {
+		p.policy = kafka.SpoolFull(1 + rng.IntN(2))
+	}
+	if p.has(forgotten) {
+		p.expiry = time.Second << rng.IntN(4)
+	}
+	return p
+}
+
+func (p *profile) has(f family) bool { return p.families&f != 0 }

@@ -1,0 +1,61 @@
+package simulate
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"runtime"
+	"strings"
+	"testing"
+)
+
+var (
+	firstSeed = flag.Uint64("sim.seed", 1, "first seed")
+	seeds     = flag.Uint64("sim.n", 20, "how many seeds")
+	only      = flag.String("sim.scenario", "steady", "the scenario; everything: all families that are not withheld")
+	verbose   = flag.Bool("sim.v", false, "print the trace of each schedule")
+	hashes    = flag.Bool("sim.hashes", false, "print a hash of each trace")
+	traced    = flag.Uint64("sim.trace", 0, "print the trace of this seed")
+	without   = flag.String("sim.without", "", "families to leave out")
+)
+
+// everything lets a seed choose freely.
+var everything = scenario{name: "everything", may: allFamilies &^ withheld}
+
+// TestSimulate runs some schedules natively. `make simulate` runs them where a seed replays.
+func TestSimulate(t *testing.T) {
+	sc := everything
+	found := *only == sc.name
+	for i := range scenarios {
+		if scenarios[i].name == *only {
+			sc, found = scenarios[i], true
+		}
+	}
+	if !found {
+		t.Fatalf("no scenario %q", *only)
+	}
+	for _, name := range strings.Fields(strings.ReplaceAll(*without, ",", " ")) {
+		for i := range familyNames {
+			if familyNames[i] == name {
+				sc.may &^= 1 << i
+			}
+		}
+	}
+	dog := newWatchdog()
+	defer close(dog.stop)
+	for seed := *firstSeed; seed < *firstSeed+*seeds; seed++ {
+		if *verbose || *hashes {
+			fmt.Fprintln(os.Stderr, "seed", seed)
+		}
+		out := simulate(t, dog, seed, &sc, *verbose || seed == *traced)
+		if *hashes {
+			fmt.Printf("seed %d: %016x, %d events\n", seed, out.hash, out.events)
+		}
+		if seed%8 == 0 {
+			runtime.GC() // with GOGC=off: where it happens must not depend on what is printed
+		}
+		if out.bad != "" {
+			t.Errorf("VIOLATION seed %d: %s; families:%v", seed, out.bad, out.prof.families)
+		}
+	}
+}

@@ -1,0 +1,259 @@
+package simulate
+
+import (
+	"bytes"
+	"fmt"
+	"time"
+
+	"functiongraph-ingest/test/simulate/simkafka"
+
+	"github.com/segmentio/kafka-go/protocol"
+	"github.com/segmentio/kafka-go/protocol/produce"
+)
+
+// trouble begins or ends one of the profile's troubles.
+func (w *world) trouble() {
+	var can []family
+	for i := range familyNames {
+		if f := family(1 << i); w.prof.has(f) {
+			can = append(can, f)
+		}
+	}
+	if len(can) == 0 {
+		w.release()
+		return
+	}
+	topic := mainTopic
+	if w.rng.IntN(5) == 0 {
+		topic = deadTopic
+	}
+	partition := w.rng.IntN(max(w.cluster.Partitions(topic), 1))
+	switch f := can[w.rng.IntN(len(can))]; f {
+	case lateCopies:
+		w.arrive()
+	case moves:
+		w.move(topic, partition)
+	case outages, lateCluster:
+		w.outage(w.rng.IntN(3) > 0)
+	case limits:
+		limit := []int{0, 300, 1500, 8000}[w.rng.IntN(4)]
+		w.configure(topic, fmt.Sprint("max.message.bytes ", limit), func(c *simkafka.TopicConfig) { c.MaxMessageBytes = limit })
+	case clocks:
+		bound := []time.Duration{0, time.Millisecond, time.Second, 10 * time.Second}[w.rng.IntN(4)]
+		w.configure(topic, fmt.Sprint("message.timestamp.before.max.ms ", bound), func(c *simkafka.TopicConfig) { c.TimestampBefore = bound })
+	case contents:
+		if w.rng.IntN(2) == 0 {
+			w.configure(mainTopic, "takes everything", func(c *simkafka.TopicConfig) { c.Refuse = nil })
+			break
+		}
+		digit := byte('0' + w.rng.IntN(10))
+		w.configure(mainTopic, "refuses some", func(c *simkafka.TopicConfig) {
+			c.Refuse = func(_, value []byte) bool { id, _, _ := bytes.Cut(value, []byte(" ")); return id[len(id)-1] == digit }
+		})
+	case growth:
+		if n := w.cluster.Partitions(topic); n > 0 && n < 7 {
+			w.note("%s grows to %d partitions", topic, n+1)
+			w.cluster.AddPartitions(topic, n+1)
+			w.refresh()
+		}
+	case anew, fewer:
+		n := w.cluster.Partitions(mainTopic)
+		if f == fewer {
+			n = 1 + w.rng.IntN(n)
+		}
+		w.note("%s is made anew with %d partitions", mainTopic, n)
+		w.cluster.DeleteTopic(mainTopic)
+		w.cluster.CreateTopic(mainTopic, n, simkafka.TopicConfig{})
+	case otherCluster:
+		w.otherCluster()
+	case brokenDisk:
+		w.mu.Lock()
+		w.eio = w.rng.IntN(6)
+		w.note("disk: the next %d operations fail", w.eio)
+		w.mu.Unlock()
+	case fullDisk:
+		w.fill(w.rng.IntN(3) > 0)
+	case kills, powerLoss:
+		if w.rng.IntN(3) == 0 {
+			w.kill(f == powerLoss)
+			w.restart()
+		}
+	case restarts:
+		if w.proc.closing == nil && w.rng.IntN(3) == 0 {
+			w.terminate()
+		}
+	default:
+		w.release()
+	}
+}
+
+func (w *world) configure(topic, what string, edit func(*simkafka.TopicConfig)) {
+	w.note("%s: %s", topic, what)
+	w.cluster.Configure(topic, edit)
+}
+
+func (w *world) move(topic string, partition int) {
+	to := int32(w.rng.IntN(w.cluster.Brokers()+1)) - 1
+	if to >= 0 && !w.cluster.Up(to) {
+		to = -1
+	}
+	w.note("%s/%d is led by %d", topic, partition, to)
+	w.cluster.Move(topic, partition, to)
+	if w.rng.IntN(2) == 0 {
+		w.refresh()
+	}
+}
+
+// outage stops brokers, all or some, or starts them all.
+func (w *world) outage(begin bool) {
+	if !begin {
+		w.note("all brokers are up")
+		w.cluster.Heal()
+		return
+	}
+	all := w.rng.IntN(2) == 0 || w.prof.has(lateCluster) && w.calls == 0
+	for id := range w.cluster.Brokers() {
+		if all || w.rng.IntN(2) == 0 {
+			w.note("broker %d stops", id)
+			w.cluster.SetBroker(id, false, w.rng.IntN(2) == 0)
+		}
+	}
+}
+
+// otherCluster lets the addresses lead to a new cluster, in which other instances write.
+func (w *world) otherCluster() {
+	if w.clusters > 3 {
+		return
+	}
+	n := w.cluster.Partitions(mainTopic)
+	w.newCluster()
+	if !w.prof.has(fewer) {
+		w.cluster.AddPartitions(mainTopic, n)
+		w.cluster.AddPartitions(deadTopic, 7)
+	}
+	w.note("the addresses lead to %s", w.cluster.ID)
+	if w.rng.IntN(3) == 0 {
+		w.cluster.NewProducer()
+	}
+	for range 1 + w.rng.IntN(3) {
+		w.foreign()
+	}
+}
+
+// refresh lets a transport look at the cluster in the background.
+func (w *world) refresh() {
+	w.mu.Lock()
+	ts := w.proc.transports
+	w.mu.Unlock()
+	if len(ts) > 0 {
+		ts[len(ts)-1].Refresh()
+	}
+}
+
+// fill lets others fill the disk, or free it.
+func (w *world) fill(full bool) {
+	if full {
+		left := w.rng.Int64N(4096)
+		w.note("disk: others leave %d bytes", left)
+		w.disk.SetBudget(w.used() + left)
+	} else {
+		w.note("disk: there is room again")
+		w.disk.SetBudget(1 << 30)
+	}
+	w.disturbed()
+}
+
+// used is what the spool's files take.
+func (w *world) used() (n int64) {
+	for _, name := range w.disk.Names() {
+		n += int64(len(w.disk.Bytes(name)))
+	}
+	return n
+}
+
+// kill ends the process with everything that was in its memory.
+func (w *world) kill(power bool) {
+	p := w.proc
+	w.note("kill process %d, power lost: %v", p.life, power)
+	st := p.sink.Stats()
+	if power {
+		w.disk = w.disk.Crash(w.rng)
+		w.boots++
+	} else {
+		w.disk = w.disk.Kill()
+	}
+	w.proc, w.killed = nil, true
+	p.kill()
+	p.stats = st
+	w.book(p)
+	w.mu.Lock()
+	w.spoolOpen = false
+	w.mu.Unlock()
+	w.disturbed()
+}
+
+func (w *world) restart() {
+	w.proc = w.newProcess()
+	if w.prof.has(lateSpool) && w.rng.IntN(2) == 0 {
+		w.proc.busyUntil = time.Now().Add(time.Duration(8+w.rng.IntN(10)) * time.Second)
+	}
+}
+
+// terminate stops the process as SIGTERM does, and starts the next one. Until it has ended the world goes on.
+func (w *world) terminate() {
+	p := w.proc
+	limit := time.Duration(3+w.rng.IntN(10)) * time.Second
+	w.note("stop process %d within %v", p.life, limit)
+	w.close(p, limit)
+	clean := w.tranquil()
+	if n := w.rng.IntN(3); n == 0 {
+		w.outage(true)
+	}
+	for range 400 {
+		w.step()
+		clean = clean && w.tranquil()
+		if w.violated() {
+			return
+		}
+		if w.proc != p {
+			return // it was killed meanwhile
+		}
+		select {
+		case err := <-p.closing:
+			p.closing = nil
+			w.ended(p, err, clean)
+			w.restart()
+			return
+		default:
+		}
+		if w.rng.IntN(4) == 0 {
+			time.Sleep(100 * time.Millisecond)
+		}
+	}
+	// Its calls were not let go on in time.
+	w.kill(false)
+	w.restart()
+}
+
+// answer is one in words.
+type answer struct {
+	msg protocol.Message
+	err error
+}
+
+func (a answer) String() string {
+	res, ok := a.msg.(*produce.Response)
+	switch {
+	case a.err != nil:
+		return a.err.Error()
+	case !ok:
+		return "answered"
+	}
+	s := ""
+	for i := range res.Topics {
+		for _, p := range res.Topics[i].Partitions {
+			s += fmt.Sprintf(" %s/%d: code %d, offset %d", res.Topics[i].Topic, p.Partition, p.ErrorCode, p.BaseOffset)
+		}
+	}
+	return s
+}
