@@ -87,11 +87,9 @@ type scenario struct {
 	name string
 	// must and may are families that are there for certain and perhaps.
 	must, may family
-	settle    int // 1 + kafka.Settle; 0: any
-	spool     int // 1: none, 2: one; 0: either
-	// mended: the sink keeps its promise here. Else a violation is expected, and told.
-	mended bool
-	fault  string // of which report
+	settle    int    // 1 + kafka.Settle; 0: any
+	spool     int    // 1: none, 2: one; 0: either
+	fault     string // what it is for
 }
 
 func newProfile(rng *rand.Rand, sc *scenario) profile {

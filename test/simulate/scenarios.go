@@ -16,16 +16,16 @@ const (
 // be written keeps the spooler awake.
 const steady = lostAnswers | lateCopies | earlyCodes | lateCodes | moves | outages | anew | slowDisk | kills | powerLoss | restarts
 
-// scenarios are the faults that were found once, each as a narrow world in which seeds find them soon. mended tells
-// whether the sink of this commit keeps its promise there; against tells of which commit it did not.
+// scenarios are narrow worlds, in which seeds find a kind of fault soon. Those of which no violation is known stand in the
+// Makefile (MENDED) and are part of `make test`; in all those named after a fault, commit 9a2bdb0 broke the promise.
 var scenarios = []scenario{
-	{name: "steady", fault: "none: the troubles of every day, with which the sink keeps its promise in every schedule",
+	{name: "steady", fault: "the troubles of every day",
 		may: steady},
-	{name: "durable", fault: "none: the same with --ack=disk and processes that are killed",
+	{name: "durable", fault: "the same with --ack=disk and processes that are killed",
 		must: kills | lostAnswers, may: steady, settle: onDisk, spool: hasSpool},
-	{name: "power", fault: "none: the same on a slow disk that loses power",
+	{name: "power", fault: "the same on a slow disk that loses power",
 		must: powerLoss | slowDisk, may: steady, settle: onDisk, spool: hasSpool},
-	{name: "memory", fault: "none: the same without a spool",
+	{name: "memory", fault: "the same without a spool",
 		must: lostAnswers, may: steady, settle: onKafka, spool: noSpool},
 	{name: "late-spool", fault: "core F1: a producer's sequence is begun again when the spool is opened late",
 		must: lateSpool | kills | lostAnswers | outages, may: moves, settle: onDisk, spool: hasSpool},

@@ -7,8 +7,8 @@
 // LogValidator, ProducerAppendInfo and ProducerStateEntry.
 //
 // A [Transport] stands where kafka-go's does. It hands each request that would go to a broker to a [Gate], which
-// decides when it arrives, what becomes of it and whether its answer comes back. TestScript compares the model
-// with a real broker, request by request.
+// decides when it arrives, what becomes of it and whether its answer comes back. The model was written from Kafka's source
+// and has not been compared with a real broker by a test yet.
 package simkafka
 
 import "errors"
