@@ -105,7 +105,7 @@ func boundTokens(path string, tokens token.Tokens) error {
 		case token.MappingKeyType:
 			return fmt.Errorf("%s:%d: must be lines of \"setting: value\"", path, t.Position.Line)
 		case token.AnchorType, token.AliasType, token.TagType:
-			return fmt.Errorf("%s:%d: anchors, aliases and tags are not allowed; quote a value that begins with &, * or !", path, t.Position.Line)
+			return fmt.Errorf("%s:%d: anchors, aliases and tags are not allowed; quote a value that begins with !, & or *", path, t.Position.Line)
 		}
 		if depth > maxFileDepth || i >= maxFileTokens {
 			return fmt.Errorf("%s:%d: nested too deeply or too long: this is no file of settings", path, t.Position.Line)

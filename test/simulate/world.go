@@ -55,7 +55,6 @@ type world struct {
 	dropped   map[string]int64
 	keys      map[string]int // next number by key
 	troubled  time.Time      // when the disk was last slow, full, broken or not open
-	lines     []string
 	sum       uint64
 	started   time.Time
 }
@@ -91,7 +90,6 @@ type verdict struct {
 type outcome struct {
 	bad    string
 	hash   uint64
-	steps  int
 	events int
 	prof   profile
 }

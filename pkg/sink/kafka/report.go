@@ -385,7 +385,7 @@ func (s *Sink) kafkaLocked() error {
 	case f.trouble.kind != noTrouble && (s.reporter.found.kind != noTrouble || now.Sub(f.since) >= warnAfter):
 		return f.trouble
 	case !f.reached:
-		return errors.New("Kafka was not reached yet")
+		return errors.New("no Kafka broker was reached yet")
 	}
 	return nil
 }

@@ -82,11 +82,10 @@ func TestAnIDEndsWithItsLastEpoch(t *testing.T) {
 func TestSequencesWrap(t *testing.T) {
 	var s stamps
 	p := producer{id: 1, gen: 1}
-	st := s.give(p)
+	s.give(p)
 	s.next.seq = math.MaxInt32 - 1
-	st = s.next
-	s.acked(st, 3)
-	if st = s.give(p); st.seq != 1 {
+	s.acked(s.next, 3)
+	if st := s.give(p); st.seq != 1 {
 		t.Errorf("sequence %d behind %d and 3 records", st.seq, math.MaxInt32-1)
 	}
 }
