@@ -348,3 +348,19 @@ func TestAClusterThatIsReplacedUnderARunningSink(t *testing.T) {
 		}
 	}
 }
+
+// Whether a topic keeps its own timestamps is asked again until it is known: without it a collision passes for a
+// delivery.
+func TestTimestampTypeIsAskedForAgain(t *testing.T) {
+	c := cluster(t, 1)
+	var n atomic.Int32
+	c.ControlKey(int16(kmsg.DescribeConfigs), func(kmsg.Request) (kmsg.Response, error, bool) {
+		c.KeepControl()
+		return nil, fmt.Errorf("cut"), n.Add(1) <= 4
+	})
+	s := start(t, c, func(cfg *Config, _ *Deps) { cfg.MetadataTTL = 20 * time.Millisecond })
+	waitFor(t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return s.main.createTime })
+	if n.Load() < 5 {
+		t.Errorf("%d questions, of which four had no answer", n.Load())
+	}
+}

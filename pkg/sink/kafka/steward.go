@@ -328,10 +328,14 @@ func (s *Sink) learnExpiry() {
 // learnTimestamps asks whether the topic keeps the records' own timestamps. Where it may not be asked, the first
 // answer to an append tells.
 func (s *Sink) learnTimestamps(t *topic) {
-	if s.client.topicConfig(s.ctx, t.name, "message.timestamp.type") == "CreateTime" {
-		s.mu.Lock()
+	kind := s.client.topicConfig(s.ctx, t.name, "message.timestamp.type")
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch kind {
+	case "CreateTime":
 		t.createTime = true
-		s.mu.Unlock()
+	case "": // no answer, or not allowed: the next look at the cluster asks again
+		t.described = false
 	}
 }
 
