@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -29,7 +30,9 @@ func TestDamagedDirectory(t *testing.T) {
 	r := &row{fault: "damaged", proxy: true, events: 120_000, rate: 60_000, modes: []mode{disk}, promise: everything}
 	tr := l.prepare(t, r, disk)
 	made := tr.dir
-	tr.start()
+	// With a spool it is ready before it knows the partitions; then all frames would be in one queue.
+	life := tr.start()
+	waitFor(t, "the partitions", func() bool { return strings.Contains(life.Stderr(), "events reach Kafka") })
 	p := l.fleet.Proxy(0)
 	must(t, p.Refuse(true))
 	p.CutAll()
