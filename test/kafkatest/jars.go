@@ -50,6 +50,16 @@ func pomOf(version string) []byte {
     </dependency>
   </dependencies>`), 1)
 	}
+	if strings.HasPrefix(version, "2.") && !strings.HasPrefix(version, "2.8") {
+		// ZooKeeper 3.4.14 cannot read the name that Java 14 and newer give an address.
+		text = bytes.Replace(text, []byte("  </dependencies>"), []byte(`    <dependency>
+      <groupId>org.apache.zookeeper</groupId>
+      <artifactId>zookeeper</artifactId>
+      <version>3.4.10</version>
+      <exclusions><exclusion><groupId>*</groupId><artifactId>*</artifactId></exclusion></exclusions>
+    </dependency>
+  </dependencies>`), 1)
+	}
 	return text
 }
 

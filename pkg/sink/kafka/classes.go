@@ -33,6 +33,9 @@ const maxCorrupt = 3
 // errCorrupt is CORRUPT_MESSAGE.
 const errCorrupt = 2
 
+// errInvalidRecord is INVALID_RECORD.
+const errInvalidRecord = 87
+
 // errTimestamp is INVALID_TIMESTAMP: further from the broker's clock than the topic allows.
 const errTimestamp = 32
 
@@ -68,7 +71,7 @@ func classOf(code int16, corrupt int) (c class, known bool) {
 		return classRetry, true
 	case 10, 18: // MESSAGE_TOO_LARGE, RECORD_LIST_TOO_LARGE
 		return classSplit, true
-	case 87, errTimestamp: // INVALID_RECORD, INVALID_TIMESTAMP
+	case errInvalidRecord, errTimestamp: // INVALID_RECORD, INVALID_TIMESTAMP
 		return classDeadLetter, true
 	case 45, 47, 59: // OUT_OF_ORDER_SEQUENCE, INVALID_PRODUCER_EPOCH, UNKNOWN_PRODUCER_ID
 		return classRenew, true

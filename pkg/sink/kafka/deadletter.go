@@ -22,6 +22,7 @@ const (
 	headerSize        = "ingest-size"         // of the whole, in bytes
 	headerBodyID      = "ingest-body-id"
 	headerPartition   = "ingest-partition" // with partition_unavailable: where the event belongs
+	headerError       = "ingest-error"     // why the broker refused the event: name and number of its code, and its text
 	headerTimestamp   = "ingest-timestamp" // ms since the Unix epoch; on every record whose own time the broker refused
 	headerTruncated   = "ingest-truncated" // the value is only the beginning; the whole was set aside, or dropped
 	headerSHA256      = "ingest-sha256"    // of the whole, hex; set with ingest-truncated

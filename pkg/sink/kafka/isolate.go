@@ -28,6 +28,7 @@ func (w *worker) isolate(e *entry) {
 		w.replace(e, 2, untimed)
 	case b.rb.Count() == 1:
 		w.bury(e)
+	case w.takeOut(e):
 	default:
 		w.replace(e, 1, halves)
 	}
@@ -118,7 +119,7 @@ func (w *worker) bury(e *entry) {
 	r, err := single(b.rb)
 	hopeless := l.topic.dead && (b.events == 0 || len(r.Value) <= truncatedBytes)
 	if !l.topic.dead {
-		r.Headers = s.deadHeaders(r.Headers, e.reason(), len(r.Value))
+		r.Headers = append(s.deadHeaders(r.Headers, e.reason(), len(r.Value)), e.why(0))
 	}
 	truncated := err == nil && !hopeless && (l.topic.dead || len(r.Value) > maxDeadLetterBytes)
 	var kept error

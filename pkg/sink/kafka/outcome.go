@@ -59,6 +59,7 @@ func (w *worker) resolve(res *produce.Response, err error) {
 		if c != classSplit && c != classDeadLetter {
 			e.lane.inTroubleNow(s.codeTrouble(e.lane.topic, p.ErrorCode, p.ErrorMessage))
 		}
+		e.named = p.RecordErrors
 		s.failed(e, c, p.ErrorCode, p.ErrorMessage)
 	}
 	for i := range w.entries {

@@ -44,6 +44,7 @@ type entry struct {
 	verdict class // of a batch that must be taken apart
 	code    int16
 	message string
+	named   []produce.ResponseError // records that the broker says are why
 }
 
 func newWorker(b *broker) *worker {
