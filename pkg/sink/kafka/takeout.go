@@ -44,7 +44,7 @@ func (w *worker) takeOut(e *entry) bool {
 		p.rb, p.parent, p.half, p.opened, p.root, p.untimed = rest, b, true, b.opened, root, b.untimed
 		p.events = rest.Count()
 		b.parts++
-		l.topic.adopt(p)
+		l.topic.adoptWhole(p)
 		l.parts = append([]*batch{p}, l.parts...)
 	}
 	for _, rb := range dead {
