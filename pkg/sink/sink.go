@@ -55,8 +55,9 @@ type DeadLetter struct {
 // happens before the Append that caused it returns. Calls come from many goroutines and must not block.
 type Ack interface {
 	Hold()
-	// Settle tells the end of one part; lost is the number of its records that were dropped,
-	// 0 when all are delivered, dead-lettered or set aside.
+	// Settle tells the end of one part. lost is the number of the source's records in it that were dropped, 0 when all
+	// are delivered, dead-lettered or set aside. It is never too low, and too high only where a part was
+	// taken apart and records of another source were dropped from it.
 	Settle(lost int)
 }
 

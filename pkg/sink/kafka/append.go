@@ -237,7 +237,7 @@ func (s *Sink) put(l *lane, r *sink.Record, size int, ack sink.Ack, events int) 
 	}
 	b.events += events
 	b.sticky = b.sticky || r.Key == nil
-	b.await(ack)
+	b.await(ack, events)
 	return true
 }
 
@@ -267,15 +267,18 @@ func (s *Sink) openBatch(l *lane, r *sink.Record, size int) bool {
 	return true
 }
 
-// await notes that ack waits for b.
-func (b *batch) await(ack sink.Ack) {
+// await notes that ack waits for events of b.
+func (b *batch) await(ack sink.Ack, events int) {
 	if ack == nil {
 		return
 	}
-	if n := len(b.acks); n == 0 || b.acks[n-1] != ack {
+	n := len(b.acks)
+	if n == 0 || b.acks[n-1].ack != ack {
 		ack.Hold()
-		b.acks = append(b.acks, ack)
+		b.acks = append(b.acks, share{ack, events})
+		return
 	}
+	b.acks[n-1].events += events
 }
 
 // putOversize gives a record that is larger than a batch a buffer of its own. s.mu is held.
@@ -296,7 +299,7 @@ func (s *Sink) putOversize(l *lane, r *sink.Record, size int, ack sink.Ack, even
 	}
 	b := s.privateBatch(l, r, size)
 	b.events = events
-	b.await(ack)
+	b.await(ack, events)
 	l.seal() // what came before goes before
 	s.enqueue(l, b)
 	return true

@@ -84,7 +84,7 @@ func (l *lane) mustGo() bool {
 func (l *lane) sendable(now time.Time) (ok bool, at time.Time) {
 	s := l.topic.sink
 	l.checkDisk()
-	if l.busy || l.idle() || !l.mayPass() {
+	if l.busy || l.idle() || !l.topic.knowable || !l.mayPass() {
 		return false, time.Time{}
 	}
 	if !s.unsafe {

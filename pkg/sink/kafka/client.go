@@ -224,31 +224,31 @@ func (c *client) createTopic(ctx context.Context, name string, partitions, repli
 
 // producerExpiry asks how long the brokers remember a producer; 0 when they do not tell.
 func (c *client) producerExpiry(ctx context.Context, broker int32) time.Duration {
-	v := c.config(ctx, kafkago.ResourceTypeBroker, strconv.Itoa(int(broker)), "producer.id.expiration.ms")
+	v, _ := c.config(ctx, kafkago.ResourceTypeBroker, strconv.Itoa(int(broker)), "producer.id.expiration.ms")
 	ms, _ := strconv.ParseInt(v, 10, 64)
 	return time.Duration(ms) * time.Millisecond
 }
 
-// topicConfig asks for a topic's setting; "" when the brokers do not tell.
-func (c *client) topicConfig(ctx context.Context, topic, name string) string {
+// topicConfig asks for a topic's setting; "" when the brokers do not tell, an error when none answers.
+func (c *client) topicConfig(ctx context.Context, topic, name string) (string, error) {
 	return c.config(ctx, kafkago.ResourceTypeTopic, topic, name)
 }
 
-func (c *client) config(ctx context.Context, kind kafkago.ResourceType, resource, name string) string {
+func (c *client) config(ctx context.Context, kind kafkago.ResourceType, resource, name string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	r, err := c.api.DescribeConfigs(ctx, &kafkago.DescribeConfigsRequest{Resources: []kafkago.DescribeConfigRequestResource{
 		{ResourceType: kind, ResourceName: resource, ConfigNames: []string{name}},
 	}})
 	if err != nil {
-		return ""
+		return "", err
 	}
 	for _, res := range r.Resources {
 		for _, e := range res.ConfigEntries {
 			if e.ConfigName == name {
-				return e.ConfigValue
+				return e.ConfigValue, nil
 			}
 		}
 	}
-	return ""
+	return "", nil
 }

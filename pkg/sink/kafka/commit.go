@@ -25,7 +25,7 @@ func (g *group) durable(out []settled) []settled {
 			continue
 		}
 		for _, a := range w.b.acks {
-			out = append(out, settled{ack: a})
+			out = append(out, settled{ack: a.ack})
 		}
 		clear(w.b.acks)
 		w.b.acks = w.b.acks[:0]

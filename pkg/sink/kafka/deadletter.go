@@ -87,7 +87,7 @@ func fromBody(h []sink.Header, offset, errorOffset int64, body uint64) []sink.He
 func (s *Sink) takeDead(ctx context.Context, r *sink.Record, ack sink.Ack, events int) (lost int, err error) {
 	size := recordbatch.RecordSize(r.Key, r.Value, r.Headers)
 	s.wantDeadTopic()
-	for {
+	for pressed := false; ; {
 		switch {
 		case !s.deadFull():
 			if s.placeDead(r, size, ack, events) {
@@ -101,8 +101,12 @@ func (s *Sink) takeDead(ctx context.Context, r *sink.Record, ack sink.Ack, event
 				return events, nil
 			}
 		case s.deadMaySpill():
-			s.spooler.pressed = true // they wait on disk
-			wake(s.spooler.kick)
+			// They wait on disk. Once is enough: a press that finds nothing to write wakes this caller, and awaitRoom
+			// presses again after a pause.
+			if !pressed {
+				pressed, s.spooler.pressed = true, true
+				wake(s.spooler.kick)
+			}
 		case s.deadGone():
 			s.count.admit(events)
 			s.dropDead(events)

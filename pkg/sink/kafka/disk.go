@@ -173,7 +173,7 @@ func (l *lane) rememberSpilled(b *batch) {
 func (b *batch) awaited() bool {
 	for ; b != nil; b = b.parent {
 		for _, a := range b.acks {
-			if g, ok := a.(interface{ GivenUp() bool }); !ok || !g.GivenUp() {
+			if g, ok := a.ack.(interface{ GivenUp() bool }); !ok || !g.GivenUp() {
 				return true
 			}
 		}

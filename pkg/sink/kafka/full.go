@@ -132,7 +132,7 @@ func (s *Sink) reportLoss(last bool) {
 		panic("kafka: " + err.Error()) // numbers and strings: cannot fail
 	}
 	r := sink.Record{Value: value, Timestamp: time.Now().UnixMilli(), Headers: s.deadHeaders(nil, "loss", len(value))}
-	to := s.dead.lanes[s.dead.sticky]
+	to := s.dead.stickyLane()
 	b := s.privateBatch(to, &r, recordbatch.RecordSize(r.Key, r.Value, r.Headers))
 	to.seal()
 	s.wantDeadTopic()

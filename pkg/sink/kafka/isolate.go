@@ -144,7 +144,7 @@ func (w *worker) bury(e *entry) {
 		lost = s.settleWhole(kept)
 		events = 0
 	}
-	to := s.dead.lanes[s.dead.sticky]
+	to := s.dead.stickyLane()
 	d := s.privateBatch(to, &r, recordbatch.RecordSize(r.Key, r.Value, r.Headers))
 	d.events, d.parent, d.root = events, b, b.takeApart()
 	b.parts++ // the dead letter's

@@ -14,7 +14,7 @@ type batch struct {
 	lane   *lane
 	life   uint32             // how often the struct was used before
 	rb     *recordbatch.Batch // nil: it is on disk only
-	acks   []sink.Ack
+	acks   []share
 	events int // what the ledger counts for it; 0 for a notice about an event that is counted elsewhere
 
 	opened   time.Time // first append; linger counts from here; zero: it is over (Flush)
@@ -115,6 +115,10 @@ type topic struct {
 	// time. An answer with one then tells that the broker had the batch already.
 	createTime bool
 	described  bool // its settings were asked for
+	// knowable: a question for its settings was answered, or unansweredQuestions were not. Nothing is sent before: the
+	// answer to a first send could not be told from one about another producer's batch.
+	knowable   bool
+	unanswered int
 }
 
 // stuck says that nothing can be sent, or that it failed the last time.
@@ -249,6 +253,12 @@ func pop(queue *[]*batch) *batch {
 	return b
 }
 
+// share is an Ack that waits for a batch, and how many of the batch's events are its own.
+type share struct {
+	ack    sink.Ack
+	events int
+}
+
 // settled is an Ack that is to be told, outside of the lock.
 type settled struct {
 	ack  sink.Ack
@@ -265,7 +275,7 @@ func (s *Sink) finish(b *batch, lost int, out []settled) []settled {
 			return out
 		}
 		for _, a := range b.acks {
-			out = append(out, settled{a, b.lost})
+			out = append(out, settled{a.ack, min(a.events, b.lost)})
 		}
 		lost = b.lost
 		parent := b.parent

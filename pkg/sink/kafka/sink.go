@@ -40,6 +40,10 @@ type Sink struct {
 	kick   chan struct{} // wakes the steward
 	clock  thawClock
 
+	closing  slot // held by Close; guards the two below
+	ended    bool
+	closeErr error
+
 	mu          sync.Mutex
 	count       account
 	closed      bool
@@ -108,8 +112,9 @@ func New(cfg Config, deps Deps) (*Sink, error) {
 		brokers: map[int32]*broker{},
 		kick:    make(chan struct{}, 1), room: make(chan struct{}), drained: make(chan struct{}),
 		count: account{dropped: map[string]int64{}}, alarms: map[string]time.Time{},
-		clock:  thawClock{epoch: time.Now()},
-		expiry: 24 * time.Hour, started: time.Now(), able: all,
+		clock:   thawClock{epoch: time.Now()},
+		closing: newSlot(),
+		expiry:  24 * time.Hour, started: time.Now(), able: all,
 	}
 	s.reporter.kick, s.reporter.timer = make(chan struct{}, 1), time.NewTimer(time.Hour)
 	s.codec.Store(uint32(cfg.Codec))
@@ -160,8 +165,18 @@ func (s *Sink) Flush() {
 }
 
 // Close implements sink.Sink. With a spool, Kafka has its time until ctx ends or StowTime before its
-// deadline; the rest of the time belongs to the disk.
+// deadline; the rest of the time belongs to the disk. A second call waits for the first one.
 func (s *Sink) Close(ctx context.Context) error {
+	s.closing.Lock()
+	defer s.closing.Unlock()
+	if s.ended {
+		return s.closeErr
+	}
+	s.ended, s.closeErr = true, s.close(ctx)
+	return s.closeErr
+}
+
+func (s *Sink) close(ctx context.Context) error {
 	kafka, cancel := s.kafkasTime(ctx)
 	defer cancel()
 	s.mu.Lock()

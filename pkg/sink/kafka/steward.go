@@ -204,6 +204,9 @@ func (s *Sink) setCluster(id string) {
 		s.current.cluster = id
 		return
 	}
+	for _, t := range []*topic{&s.main, &s.dead} {
+		t.createTime, t.described, t.knowable, t.unanswered = false, false, false, 0
+	}
 	for l := range s.lanes() {
 		l.stamps.forget(s.current.gen)
 		if b := l.doubt; b != nil {
@@ -325,17 +328,31 @@ func (s *Sink) learnExpiry() {
 	}
 }
 
+// unansweredQuestions is how often a topic's timestamp type is asked for in vain until batches go without it.
+const unansweredQuestions = 3
+
 // learnTimestamps asks whether the topic keeps the records' own timestamps. Where it may not be asked, the first
 // answer to an append tells.
 func (s *Sink) learnTimestamps(t *topic) {
-	kind := s.client.topicConfig(s.ctx, t.name, "message.timestamp.type")
+	kind, err := s.client.topicConfig(s.ctx, t.name, "message.timestamp.type")
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	switch kind {
-	case "CreateTime":
-		t.createTime = true
-	case "": // no answer, or not allowed: the next look at the cluster asks again
+	t.createTime = t.createTime || kind == "CreateTime"
+	if kind == "" { // the next look at the cluster asks again
 		t.described = false
+	}
+	if t.knowable {
+		return
+	}
+	if err != nil {
+		if t.unanswered++; t.unanswered < unansweredQuestions {
+			s.wantRefresh()
+			return
+		}
+	}
+	t.knowable = true
+	for _, b := range s.brokers {
+		b.signal()
 	}
 }
 

@@ -48,7 +48,7 @@ func (w *worker) takeOut(e *entry) bool {
 		l.parts = append([]*batch{p}, l.parts...)
 	}
 	for _, rb := range dead {
-		to := s.dead.lanes[s.dead.sticky]
+		to := s.dead.stickyLane()
 		d := s.newBatch(to)
 		d.rb, d.opened, d.events, d.parent, d.root = rb, time.Now(), rb.Count(), b, root
 		s.enqueue(to, d)

@@ -1,0 +1,94 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"functiongraph-ingest/pkg/sink"
+)
+
+// Each source hears how many of its own records were dropped, not how many of the batch.
+func TestSettleTellsTheSourcesOwnLoss(t *testing.T) {
+	c := cluster(t, 1)
+	s := start(t, c, func(cfg *Config, d *Deps) {
+		cfg.Linger = time.Hour
+		c.ControlKey(0, func(kmsg.Request) (kmsg.Response, error, bool) {
+			c.KeepControl()
+			return nil, errors.New("cut"), true
+		})
+	})
+	waitFor(t, func() bool { return s.Ready() == nil })
+	waitFor(t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return len(s.main.lanes) == 1 })
+	var one, four ackCount
+	ctx := patient(t)
+	s.Append(ctx, []sink.Record{record("a", 0)}, &one)
+	s.Append(ctx, []sink.Record{record("b", 0), record("b", 1), record("b", 2), record("b", 3)}, &four)
+	s.Close(ended())
+	one.check(t, 1)
+	four.check(t, 4)
+	if st := s.Stats(); st.Dropped[sink.DroppedShutdown] != 5 {
+		t.Errorf("stats %+v", st)
+	}
+}
+
+// Close may be called by several goroutines at the same time, with and without a spool.
+func TestCloseAtTheSameTime(t *testing.T) {
+	for _, spool := range []bool{false, true} {
+		c := cluster(t, 2)
+		disk := NewTestDisk(t)
+		s := start(t, c, func(cfg *Config, d *Deps) {
+			if spool {
+				d.OpenSpool = disk.Open
+			}
+		})
+		var ack ackCount
+		appendAll(t, s, 200, 20, &ack)
+		var callers sync.WaitGroup
+		for range 4 {
+			callers.Go(func() {
+				ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+				defer cancel()
+				if err := s.Close(ctx); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		callers.Wait()
+		ack.check(t, 0)
+		if st := s.Stats(); st.Delivered != 200 || st.InFlight != 0 {
+			t.Errorf("spool %v: stats %+v", spool, st)
+		}
+	}
+}
+
+// Nothing is sent before the cluster has said whether the topic keeps its own timestamps: an answer to a first send
+// could not be told from one about another producer's batch.
+func TestNothingIsSentBeforeTheTimestampTypeWasAsked(t *testing.T) {
+	c := cluster(t, 1)
+	asked := make(chan struct{})
+	var answered, early atomic.Bool
+	c.ControlKey(int16(kmsg.DescribeConfigs), func(kmsg.Request) (kmsg.Response, error, bool) {
+		c.KeepControl()
+		c.SleepControl(func() { <-asked })
+		answered.Store(true)
+		return nil, nil, false
+	})
+	c.ControlKey(0, func(kmsg.Request) (kmsg.Response, error, bool) {
+		c.KeepControl()
+		early.Store(early.Load() || !answered.Load())
+		return nil, nil, false
+	})
+	s := start(t, c, nil)
+	appendAll(t, s, 10, 2, nil)
+	waitFor(t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return s.current.gen > 0 && s.main.described })
+	close(asked)
+	if st := closeSink(t, s); st.Delivered != 10 || early.Load() {
+		t.Errorf("sent before the answer: %v; stats %+v", early.Load(), st)
+	}
+}
