@@ -34,12 +34,11 @@ type process struct {
 	cancel    context.CancelFunc
 	busyUntil time.Time // another process holds the directory
 
-	transports []*simkafka.Transport
-	appenders  []*appender
-	taken      int64      // guarded by oracle.mu
-	closing    chan error // of the Close that runs; hurry ends its time
-	hurry      context.CancelFunc
-	stats      sink.Stats // when it had ended
+	appenders []*appender
+	taken     int64      // guarded by oracle.mu
+	closing   chan error // of the Close that runs; hurry ends its time
+	hurry     context.CancelFunc
+	stats     sink.Stats // when it had ended
 }
 
 // appender is one source: a goroutine that appends what it is told to.
@@ -71,11 +70,7 @@ func (w *world) newProcess() *process {
 		ReplayBytes: 64 << 10, DeadSpoolBytes: 128 << 10, StowTime: time.Second,
 	}
 	deps := kafka.Deps{Logger: w.logger(p.life), NewTransport: func() kafka.Transport {
-		t := simkafka.NewTransport(p, cfg.MetadataTTL)
-		w.mu.Lock()
-		p.transports = append(p.transports, t)
-		w.mu.Unlock()
-		return t
+		return simkafka.NewTransport(p)
 	}}
 	if pr.spool {
 		p.fs.SetGate(p.disk)

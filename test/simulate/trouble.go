@@ -54,7 +54,6 @@ func (w *world) trouble() {
 		if n := w.cluster.Partitions(topic); n > 0 && n < 7 {
 			w.note("%s grows to %d partitions", topic, n+1)
 			w.cluster.AddPartitions(topic, n+1)
-			w.refresh()
 		}
 	case anew, fewer:
 		n := w.cluster.Partitions(mainTopic)
@@ -99,9 +98,6 @@ func (w *world) move(topic string, partition int) {
 	}
 	w.note("%s/%d is led by %d", topic, partition, to)
 	w.cluster.Move(topic, partition, to)
-	if w.rng.IntN(2) == 0 {
-		w.refresh()
-	}
 }
 
 // outage stops brokers, all or some, or starts them all.
@@ -137,16 +133,6 @@ func (w *world) otherCluster() {
 	}
 	for range 1 + w.rng.IntN(3) {
 		w.foreign()
-	}
-}
-
-// refresh lets a transport look at the cluster in the background.
-func (w *world) refresh() {
-	w.mu.Lock()
-	ts := w.proc.transports
-	w.mu.Unlock()
-	if len(ts) > 0 {
-		ts[len(ts)-1].Refresh()
 	}
 }
 

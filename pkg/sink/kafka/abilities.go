@@ -37,12 +37,11 @@ var all = abilities{produce: math.MaxInt16, createTopics: math.MaxInt16, produce
 func (c *client) abilities(ctx context.Context) (abilities, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	r, err := c.transport.RoundTrip(ctx, c.addr, &apiversions.Request{})
+	res, err := request[*apiversions.Response](ctx, c, AnyBroker, &apiversions.Request{})
 	if err != nil {
 		return all, err
 	}
-	res, ok := r.(*apiversions.Response)
-	if !ok || res.ErrorCode != 0 || len(res.ApiKeys) == 0 {
+	if res.ErrorCode != 0 || len(res.ApiKeys) == 0 {
 		return all, errors.New("kafka: no use for the answer to ApiVersions")
 	}
 	var a abilities
@@ -64,7 +63,7 @@ func (c *client) abilities(ctx context.Context) (abilities, error) {
 func (c *client) createByAsking(ctx context.Context, name string) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	_, _ = c.transport.RoundTrip(ctx, c.addr, &metadata.Request{TopicNames: []string{name}, AllowAutoTopicCreation: true})
+	_, _ = c.RoundTrip(ctx, AnyBroker, &metadata.Request{TopicNames: []string{name}, AllowAutoTopicCreation: true})
 }
 
 // learnAbilities asks once for each cluster what it can do, before anything is sent to it.

@@ -84,7 +84,7 @@ type SASL struct {
 // Deps is what developers inject. Nil fields take the real thing.
 type Deps struct {
 	Logger *slog.Logger
-	// Dial replaces the TCP dialler (tests cut connections with it).
+	// Dial replaces the TCP dialler (tests cut connections with it). It must return when ctx ends.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 	// Secure makes a TLS connection of c, which was dialled to the broker at address (host:port), and returns when
 	// the handshake is done; c is closed when it fails. Nil: plaintext. It is called for each connection, so it may
@@ -93,7 +93,7 @@ type Deps struct {
 	// Credentials are asked for at each login, in place of those of Config.SASL: a password may have been renewed. Nil:
 	// those of Config.SASL.
 	Credentials func() (user, password string)
-	// NewTransport replaces kafka-go's Transport over TCP: a simulation puts a modelled cluster here. Secure, SASL and
+	// NewTransport replaces the transport over TCP: a simulation puts a modelled cluster here. Secure, SASL and
 	// Dial do not matter then.
 	NewTransport func() Transport
 	// Hold, when not nil, keeps the sink from looking at the cluster before it is closed: in a function's cold

@@ -17,7 +17,7 @@ func metadataOf(t *testing.T, c *kfake.Cluster) (layout, error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(cl.refresh)
+	t.Cleanup(cl.CloseIdleConnections)
 	return cl.metadata(patient(t))
 }
 

@@ -3,7 +3,6 @@ package kafka
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math"
 	"net"
 	"slices"
@@ -14,9 +13,9 @@ import (
 
 	kafkago "github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/protocol"
+	"github.com/segmentio/kafka-go/protocol/apiversions"
+	"github.com/segmentio/kafka-go/protocol/describeconfigs"
 	"github.com/segmentio/kafka-go/protocol/metadata"
-
-	"functiongraph-ingest/pkg/rawconn"
 )
 
 // Permission is what a cluster says about an operation.
@@ -78,9 +77,6 @@ const maxProbedLeaders = 32
 // Config must be valid. Each step has Config.RequestTimeout; all have ctx. No connection is open when it returns.
 func Probe(ctx context.Context, cfg Config, deps Deps) Probed {
 	cfg.setDefaults()
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel() // closes all connections
-	deps.Dial = closedWith(ctx, deps.Dial)
 	p := &probe{cfg: cfg, deps: deps}
 	out := Probed{ProduceVersion: -1}
 
@@ -107,25 +103,11 @@ func Probe(ctx context.Context, cfg Config, deps Deps) Probed {
 		out.ProducerErr = err
 		return out
 	}
-	defer cl.refresh()
+	defer cl.CloseIdleConnections()
 	out.ProduceVersion = cl.produceVersion(ctx)
 	out.ProducerErr = cl.mayProduce(ctx)
 	cl.describe(ctx, good.meta, &out.Topic, &out.DeadLetterTopic)
 	return out
-}
-
-// closedWith dials connections that are closed when ctx ends: kafka-go waits for a login without a deadline.
-func closedWith(ctx context.Context, dial dialFunc) dialFunc {
-	if dial == nil {
-		dial = (&rawconn.Dialer{}).DialContext
-	}
-	return func(dialCtx context.Context, network, address string) (net.Conn, error) {
-		c, err := dial(dialCtx, network, address)
-		if err == nil {
-			context.AfterFunc(ctx, func() { _ = c.Close() })
-		}
-		return c, err
-	}
 }
 
 type probe struct {
@@ -157,57 +139,20 @@ func (p *probe) each(ctx context.Context, addresses []string) []probeAnswer {
 	return answers
 }
 
-// probeMetadata is a metadata request that kafka-go does not answer from its cache. That it is split, into itself, is
-// what takes it past the cache; the answer has a type of its own for the same reason.
-type probeMetadata metadata.Request
-
-func (*probeMetadata) ApiKey() protocol.ApiKey { return protocol.Metadata }
-
-// Split implements protocol.Splitter.
-func (m *probeMetadata) Split(protocol.Cluster) ([]protocol.Message, protocol.Merger, error) {
-	return []protocol.Message{(*metadata.Request)(m)}, m, nil
-}
-
-// Merge implements protocol.Merger.
-func (*probeMetadata) Merge(_ []protocol.Message, results []any) (protocol.Message, error) {
-	m, err := protocol.Result(results[0])
-	if err != nil {
-		return nil, err
-	}
-	res, ok := m.(*metadata.Response)
-	if !ok {
-		return nil, fmt.Errorf("kafka: unexpected answer %T to Metadata", m)
-	}
-	return (*probedMetadata)(res), nil
-}
-
-type probedMetadata metadata.Response
-
-func (*probedMetadata) ApiKey() protocol.ApiKey { return protocol.Metadata }
-
 // ask takes one address through all steps of a connection.
 func (p *probe) ask(ctx context.Context, address string) (*metadata.Response, error) {
 	ctx, cancel := context.WithTimeout(ctx, p.cfg.RequestTimeout)
 	defer cancel()
-	cfg, deps := p.cfg, p.deps
+	cfg := p.cfg
 	cfg.Brokers = []string{address}
-	deps.Dial = closedWith(ctx, deps.Dial)
-	cl, err := newClient(&cfg, &deps)
+	cl, err := newClient(&cfg, &p.deps)
 	if err != nil {
 		return nil, err
 	}
-	defer cl.refresh()
-	r, err := cl.transport.RoundTrip(ctx, cl.addr, &probeMetadata{
+	defer cl.CloseIdleConnections()
+	return request[*metadata.Response](ctx, cl, AnyBroker, &metadata.Request{
 		TopicNames: []string{cfg.Topic, cfg.DeadLetterTopic}, IncludeClusterAuthorizedOperations: true, IncludeTopicAuthorizedOperations: true,
 	})
-	if err != nil {
-		return nil, err
-	}
-	m, ok := r.(*probedMetadata)
-	if !ok {
-		return nil, fmt.Errorf("kafka: unexpected answer %T to Metadata", r)
-	}
-	return (*metadata.Response)(m), nil
 }
 
 // leaders tries the addresses that leaders advertise: they may not be those of Config.Brokers, nor be reachable.
@@ -273,13 +218,13 @@ func topicOf(m *metadata.Response, name string) ProbedTopic {
 func (c *client) produceVersion(ctx context.Context) int16 {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	r, err := c.api.ApiVersions(ctx, &kafkago.ApiVersionsRequest{})
+	r, err := request[*apiversions.Response](ctx, c, AnyBroker, &apiversions.Request{})
 	if err != nil {
 		return -1
 	}
 	for _, k := range r.ApiKeys {
-		if k.ApiKey == int(protocol.Produce) {
-			return int16(k.MaxVersion)
+		if protocol.ApiKey(k.ApiKey) == protocol.Produce {
+			return k.MaxVersion
 		}
 	}
 	return -1
@@ -308,16 +253,16 @@ func (c *client) mayProduce(ctx context.Context) error {
 func (c *client) describe(ctx context.Context, m *metadata.Response, topics ...*ProbedTopic) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	var req kafkago.DescribeConfigsRequest
+	var req describeconfigs.Request
 	for _, t := range topics {
 		if t.Err == nil {
-			req.Resources = append(req.Resources, kafkago.DescribeConfigRequestResource{ResourceType: kafkago.ResourceTypeTopic, ResourceName: t.Name})
+			req.Resources = append(req.Resources, describeconfigs.RequestResource{ResourceType: ofTopic, ResourceName: t.Name})
 		}
 	}
 	if len(req.Resources) == 0 {
 		return
 	}
-	r, err := c.api.DescribeConfigs(ctx, &req)
+	r, err := request[*describeconfigs.Response](ctx, c, AnyBroker, &req)
 	for _, t := range topics {
 		if t.Err != nil {
 			continue
@@ -328,16 +273,19 @@ func (c *client) describe(ctx context.Context, m *metadata.Response, topics ...*
 		t.ConfigErr = errors.New("the broker does not tell")
 		for _, res := range r.Resources {
 			if res.ResourceName == t.Name {
-				if t.ConfigErr = res.Error; t.ConfigErr == nil {
-					t.configured(res.ConfigEntries)
-					t.countInSync(m)
+				if res.ErrorCode != 0 {
+					t.ConfigErr = kafkago.Error(res.ErrorCode)
+					continue
 				}
+				t.ConfigErr = nil
+				t.configured(res.ConfigEntries)
+				t.countInSync(m)
 			}
 		}
 	}
 }
 
-func (t *ProbedTopic) configured(entries []kafkago.DescribeConfigResponseConfigEntry) {
+func (t *ProbedTopic) configured(entries []describeconfigs.ResponseConfigEntry) {
 	millis := func(ms int64) time.Duration {
 		if ms > math.MaxInt64/int64(time.Millisecond) {
 			return math.MaxInt64

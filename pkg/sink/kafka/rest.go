@@ -39,7 +39,7 @@ func (s *Sink) owes() bool {
 
 // rest sleeps for d without a pool; true: it was stirred.
 func (s *Sink) rest(d time.Duration) (stirred bool) {
-	s.client.refresh()
+	s.client.CloseIdleConnections()
 	s.sleepOrKick(d)
 	return !s.resting.Swap(false)
 }

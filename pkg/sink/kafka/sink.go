@@ -39,6 +39,7 @@ type Sink struct {
 	tasks  sync.WaitGroup
 	kick   chan struct{} // wakes the steward
 	clock  thawClock
+	sight  sight
 
 	closing  slot // held by Close; guards the two below
 	ended    bool
@@ -230,7 +231,7 @@ func (s *Sink) disksTime(ctx context.Context) time.Duration {
 func (s *Sink) end() error {
 	s.tasks.Wait()
 	s.lastWord()
-	s.client.refresh() // drops idle connections and kafka-go's own goroutine
+	s.client.CloseIdleConnections()
 	return s.leave()
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"time"
 
 	kafkago "github.com/segmentio/kafka-go"
@@ -56,27 +57,16 @@ func (s *Sink) steward() {
 	if !s.awaitHold() {
 		return
 	}
-	var refreshed time.Time
 	failed := 0 // rounds in a row
 	for s.ctx.Err() == nil {
-		s.mu.Lock()
-		refresh := s.want.refresh
-		s.mu.Unlock()
-		if refresh {
-			if !s.pause(refreshEvery - time.Since(refreshed)) {
-				return
-			}
-			s.mu.Lock()
-			s.want.refresh = false
-			s.mu.Unlock()
-			s.client.refresh()
-			s.refreshes.Add(1)
-			refreshed = time.Now()
+		if !s.look() {
+			return
 		}
 		err := s.tend()
 		if err == nil {
 			failed = 0
-			s.sleepOrKick(s.cfg.MetadataTTL)
+			// With jitter, so that a thousand instances do not come together after their cluster was away.
+			s.sleepOrKick(s.cfg.MetadataTTL/2 + rand.N(s.cfg.MetadataTTL/2+1))
 			continue
 		}
 		failed++
@@ -92,24 +82,62 @@ func (s *Sink) steward() {
 	}
 }
 
+// sight is what the steward saw of the cluster. Nobody else uses it.
+type sight struct {
+	layout layout    // of the last answer, kept while there is none
+	err    error     // of the last look
+	at     time.Time // of the last look
+	soon   bool      // a topic was made: it will be seen in a moment
+}
+
+// look asks for the layout when it is old or suspect, at most every refreshEvery; false: the sink ends.
+func (s *Sink) look() bool {
+	v := &s.sight
+	s.mu.Lock()
+	suspect := s.want.refresh
+	s.mu.Unlock()
+	if !suspect && v.err == nil && time.Since(v.at) < s.cfg.MetadataTTL/2 && !v.at.IsZero() {
+		s.looking()
+		return true
+	}
+	every := refreshEvery
+	if v.soon {
+		every = unreadyPoll
+	}
+	if !s.pause(every - time.Since(v.at)) {
+		return false
+	}
+	s.mu.Lock()
+	s.want.refresh = false
+	s.mu.Unlock()
+	if suspect {
+		s.refreshes.Add(1)
+	}
+	v.at, v.soon = time.Now(), false
+	s.looking()
+	l, err := s.client.metadata(s.ctx)
+	if v.err = err; err == nil {
+		v.layout = l
+	}
+	return true
+}
+
 // tend does one round; an error says that something is still missing.
 func (s *Sink) tend() error {
-	s.looking()
-	now, err := s.client.metadata(s.ctx)
-	if err != nil {
+	if err := s.sight.err; err != nil {
 		s.looked(err)
 		s.mu.Lock()
 		if s.standstill.unreachedSince.IsZero() {
 			s.standstill.unreachedSince = time.Now()
 		}
-		s.want.refresh = true // kafka-go keeps a failed first look for its whole TTL
 		s.mu.Unlock()
 		return err
 	}
+	now := s.sight.layout
 	s.mu.Lock()
 	s.standstill.unreachedSince = time.Time{}
 	s.setCluster(now.clusterID)
-	s.clusterSize = now.brokers
+	s.clusterSize = len(now.brokers)
 	s.apply(&s.main, now.topics[s.main.name])
 	if l := now.topics[s.dead.name]; l.err == nil || s.want.deadTopic {
 		s.apply(&s.dead, l)
@@ -124,6 +152,8 @@ func (s *Sink) tend() error {
 	if errors.Is(mainErr, kafkago.UnknownTopicOrPartition) {
 		if err := s.makeTopic(); err != nil {
 			errs = []error{inTrouble(createRefused, s.main.name, err)}
+		} else if s.cfg.CreateTopic {
+			s.sight.soon = true
 		}
 	}
 	if needProducer {
@@ -132,7 +162,7 @@ func (s *Sink) tend() error {
 	if makeDead {
 		s.makeDeadTopic()
 	}
-	err = errors.Join(errs...)
+	err := errors.Join(errs...)
 	s.looked(err)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -157,7 +187,6 @@ func (s *Sink) apply(t *topic, l leaders) {
 			t.unusable = true
 			s.madeRoom() // dead letters that wait can be dropped now
 		}
-		// kafka-go refuses every request that names the topic, whatever else is in it.
 		t.leaders, t.described = nil, false
 		for _, ln := range t.lanes {
 			s.lead(ln, nil)
@@ -370,6 +399,7 @@ func (s *Sink) makeDeadTopic() {
 	var code kafkago.Error
 	switch {
 	case err == nil:
+		s.sight.soon = true
 	case errors.As(err, &code) && !code.Temporary():
 		s.dead.unusable = true
 		s.want.deadAgain = time.Now().Add(deadTopicEvery)

@@ -72,7 +72,7 @@ func (c *thawClock) thawed(now time.Time) bool {
 func (s *Sink) renewAfterThaw() {
 	if s.clock.thawed(time.Now()) {
 		s.thaws.Add(1)
-		s.client.refresh()
+		s.client.CloseIdleConnections()
 		s.log.Debug("the process stood still; connections are made anew")
 	}
 }

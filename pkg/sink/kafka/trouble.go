@@ -15,6 +15,7 @@ import (
 	kafkago "github.com/segmentio/kafka-go"
 
 	"functiongraph-ingest/pkg/sink"
+	"functiongraph-ingest/pkg/sink/kafka/internal/wire"
 	"functiongraph-ingest/pkg/sink/kafka/recordbatch"
 )
 
@@ -25,6 +26,7 @@ const (
 	noTrouble kind = iota
 	unreachable
 	unresolved
+	notKafka
 	wantsTLS
 	closesTLS
 	notTLS
@@ -74,6 +76,7 @@ var kinds = [troubleKinds]struct {
 }{
 	unreachable:       {"unreachable", "no broker of %s answers", "start Kafka, or correct --brokers", false},
 	unresolved:        {"unresolved", "the name of a broker of %s cannot be resolved", "correct the host names in --brokers", false},
+	notKafka:          {"not_kafka", "what answers is no Kafka broker", "correct the address in --brokers, or advertised.listeners of the broker", true},
 	wantsTLS:          {"wants_tls", "the port speaks TLS", "set --tls, or use the plaintext port in --brokers", true},
 	notTLS:            {"not_tls", "the port does not speak TLS", "remove --tls, or use the TLS port in --brokers", true},
 	closesTLS:         {"closes_tls", "the broker closes the connection during the TLS handshake", "remove --tls if the port does not speak TLS; else the broker must take TLS 1.2 or newer", true},
@@ -216,7 +219,7 @@ func (s *Sink) sendTrouble(err error, broker int32) trouble {
 // connTrouble sorts an error of a connection. away and unknown are what it means that the address does not answer, or
 // cannot be resolved.
 func (s *Sink) connTrouble(err error, away, unknown kind, subject string) trouble {
-	t := trouble{detail: printable(strings.TrimPrefix(err.Error(), "kafka.(*Client).Metadata: "))}
+	t := trouble{detail: printable(err.Error())}
 	var (
 		code   kafkago.Error
 		dns    *net.DNSError
@@ -226,6 +229,8 @@ func (s *Sink) connTrouble(err error, away, unknown kind, subject string) troubl
 		verify *tls.CertificateVerificationError
 		header tls.RecordHeaderError
 		op     *net.OpError
+
+		stranger *wire.NotKafkaError
 	)
 	switch {
 	case errors.As(err, &code):
@@ -245,8 +250,11 @@ func (s *Sink) connTrouble(err error, away, unknown kind, subject string) troubl
 		t.kind = notTLS
 	case errors.As(err, &op) && op.Op == "remote error":
 		t.kind = alertKind(op.Err.Error())
-	case strings.Contains(err.Error(), "expecting TLS"): // kafka-go has no type for it
-		t.kind = wantsTLS
+	case errors.As(err, &stranger):
+		t.kind = notKafka
+		if stranger.TLS {
+			t.kind = wantsTLS
+		}
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		t.kind = closes
 		if s.deps.Secure != nil {

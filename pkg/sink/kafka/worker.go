@@ -219,7 +219,7 @@ func (w *worker) exchange() (*produce.Response, error) {
 	w.fill()
 	w.s.renewAfterThaw()
 	ctx, cancel := context.WithTimeout(w.s.ctx, w.s.cfg.RequestTimeout)
-	res, err := w.s.client.produce(ctx, w.req)
+	res, err := w.s.client.produce(ctx, w.b.id, w.req)
 	cancel()
 	if err != nil {
 		// kafka-go may still be reading: from here on it must not, the buffers have other uses. What it
