@@ -80,20 +80,6 @@ func (o *openedPost) finish(t *testing.T) (status int, answer string) {
 	return res.StatusCode, string(b)
 }
 
-// until waits for a condition.
-func until(t *testing.T, ok func() bool) {
-	t.Helper()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for deadline := time.After(30 * time.Second); !ok(); {
-		select {
-		case <-tick.C:
-		case <-deadline:
-			t.Fatal("it never came to that")
-		}
-	}
-}
-
 // gauge reads one value of /metrics; -1: there is none, or nobody answers yet.
 func gauge(t *testing.T, p *proc.Process, name string) (v float64) {
 	t.Helper()

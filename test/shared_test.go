@@ -74,3 +74,17 @@ func values(ms []kafkatest.Message) []string {
 	}
 	return out
 }
+
+// until waits for a condition.
+func until(t *testing.T, ok func() bool) {
+	t.Helper()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.After(time.Minute); !ok(); {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatal("it never came to that")
+		}
+	}
+}
