@@ -55,7 +55,7 @@ func readGauges(text string) gauges {
 		"ingest_kafka_batches_total":               &g.batches,
 		"ingest_kafka_raw_bytes_total":             &g.rawBytes,
 		"ingest_kafka_wire_bytes_total":            &g.wireBytes,
-		"ingest_process_cpu_seconds_total":         &g.cpuSeconds,
+		"process_cpu_seconds_total":                &g.cpuSeconds,
 		"process_resident_memory_bytes":            &g.rss,
 	}
 	for line := range strings.Lines(text) {

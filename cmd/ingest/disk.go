@@ -6,11 +6,9 @@ import (
 	"os"
 	"path/filepath"
 	"sync/atomic"
-	"time"
 
 	"functiongraph-ingest/internal/config"
 	"functiongraph-ingest/internal/lanespool"
-	"functiongraph-ingest/internal/metrics"
 	"functiongraph-ingest/internal/spool"
 	"functiongraph-ingest/pkg/sink/kafka"
 )
@@ -120,45 +118,4 @@ func (d *disk) stats() spool.Stats {
 		return s.Spool.Stats()
 	}
 	return spool.Stats{}
-}
-
-// register adds the spool's figures, and the sink's about it.
-func (d *disk) register(m *metrics.Metrics, s *kafka.Sink) {
-	for name, f := range map[string]func(spool.Stats) int64{
-		"ingest_spool_lost_events_total":        func(st spool.Stats) int64 { return st.LostEvents },
-		"ingest_spool_quarantined_total":        func(st spool.Stats) int64 { return st.Quarantined },
-		"ingest_spool_quarantined_events_total": func(st spool.Stats) int64 { return st.QuarantinedEvents },
-		"ingest_spool_torn_tails_total":         func(st spool.Stats) int64 { return st.Torn },
-		"ingest_spool_lost_cursors_total":       func(st spool.Stats) int64 { return st.LostCursors },
-		"ingest_spool_cursor_errors_total":      func(st spool.Stats) int64 { return st.CursorErrors },
-		"ingest_spool_write_errors_total":       func(st spool.Stats) int64 { return st.WriteErrors },
-		"ingest_spool_recovered_frames_total":   func(st spool.Stats) int64 { return st.RecoveredFrames },
-	} {
-		m.Counter(name, func() int64 { return f(d.stats()) })
-	}
-	for name, f := range map[string]func(spool.Stats) int64{
-		"ingest_spool_frames":           func(st spool.Stats) int64 { return int64(st.Frames) },
-		"ingest_spool_bytes":            func(st spool.Stats) int64 { return st.Bytes },
-		"ingest_spool_limit_bytes":      func(st spool.Stats) int64 { return st.MaxBytes },
-		"ingest_spool_quarantine_bytes": func(st spool.Stats) int64 { return st.QuarantineBytes },
-		"ingest_spool_set_aside_bytes":  func(st spool.Stats) int64 { return st.SetAsideBytes },
-		"ingest_spool_unclean_start":    func(st spool.Stats) int64 { return oneIf(st.UncleanStart) },
-	} {
-		m.Gauge(name, func() float64 { return float64(f(d.stats())) })
-	}
-	m.Gauge("ingest_spool_foreign_segments", func() float64 { return float64(d.foreign.Load()) })
-	m.Counter("ingest_spool_written_frames_total", func() int64 { return s.Metrics().SpilledFrames })
-	m.Counter("ingest_spool_replayed_frames_total", func() int64 { return s.Metrics().ReplayedFrames })
-	m.Counter("ingest_spool_syncs_total", func() int64 { return s.Metrics().Syncs })
-	m.Counter("ingest_spool_sync_milliseconds_total", func() int64 { return int64(s.Metrics().SyncTime / time.Millisecond) })
-	for _, state := range []kafka.SpoolState{kafka.SpoolIdle, kafka.SpoolOverflow, kafka.SpoolIsFull, kafka.SpoolFailed} {
-		m.Gauge(`ingest_spool_state{state="`+state.String()+`"}`, func() float64 { return float64(oneIf(s.Metrics().SpoolState == state)) })
-	}
-}
-
-func oneIf(b bool) int64 {
-	if b {
-		return 1
-	}
-	return 0
 }

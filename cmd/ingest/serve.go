@@ -123,8 +123,13 @@ func startAdmin(cfg *config.Config, p *pipeline.Pipeline, seen *view, log *slog.
 	if cfg.Admin == config.Off {
 		return func() {}, nil
 	}
-	m := metrics.New(p.Source())
-	p.Register(m)
+	m := metrics.New()
+	registerBuild(m)
+	dropReasons := []string{sink.DroppedShutdown, "write_error", droppedBadConfig} // of the sinks without a view
+	if seen != nil {
+		dropReasons = seen.dropReasons
+	}
+	p.Register(m, dropReasons)
 	health := &admin.Health{Ready: p.Ready, Delivery: p.Delivery, Ledger: p.Ledger, Version: version(), Started: time.Now()}
 	deps := admin.Deps{Health: health, Metrics: m.Write, Log: log}
 	if seen != nil {

@@ -3,7 +3,6 @@ package main
 import (
 	"io"
 	"log/slog"
-	"time"
 
 	"functiongraph-ingest/internal/config"
 	"functiongraph-ingest/internal/metrics"
@@ -15,10 +14,11 @@ import (
 
 // view is what there is to see of a sink beyond what all have. nil: nothing.
 type view struct {
-	register func(*metrics.Metrics)
-	files    *reload.Files   // what may change while it runs; nil: nothing
-	origin   *origin         // what its records say about where they come from
-	gone     <-chan struct{} // closed when its destination has ended for good; nil: it never does
+	register    func(*metrics.Metrics)
+	dropReasons []string        // what it may drop events for
+	files       *reload.Files   // what may change while it runs; nil: nothing
+	origin      *origin         // what its records say about where they come from
+	gone        <-chan struct{} // closed when its destination has ended for good; nil: it never does
 }
 
 // newSink makes the sink that --sink names; d is its spool, or nil. It does not look at Kafka before hold is closed;
@@ -36,24 +36,26 @@ func newSink(cfg *config.Config, budget config.Budget, log *slog.Logger, stdout 
 		return nil, nil, err
 	}
 	from := newOrigin(cfg.Instance)
-	s, err := newKafka(cfg, budget, login, log, hold, d, from)
+	seen := newObserved()
+	s, err := newKafka(cfg, budget, login, log, hold, d, from, seen)
 	if err != nil {
 		return nil, nil, err
 	}
-	v := &view{files: login.files, origin: from, register: func(m *metrics.Metrics) { registerKafka(m, s) }}
+	v := &view{files: login.files, origin: from, dropReasons: kafka.DropReasons()}
+	v.register = func(m *metrics.Metrics) { registerKafka(m, s, seen) }
 	if d != nil {
-		v.register = func(m *metrics.Metrics) { registerKafka(m, s); d.register(m, s) }
+		v.register = func(m *metrics.Metrics) { registerKafka(m, s, seen); registerDisk(m, d, s, seen) }
 	}
 	return s, v, nil
 }
 
 // newKafka makes the Kafka sink; with a disk if that is not nil.
-func newKafka(cfg *config.Config, budget config.Budget, login *credentials, log *slog.Logger, hold <-chan struct{}, d *disk, from *origin) (*kafka.Sink, error) {
+func newKafka(cfg *config.Config, budget config.Budget, login *credentials, log *slog.Logger, hold <-chan struct{}, d *disk, from *origin, seen *observed) (*kafka.Sink, error) {
 	k, err := kafkaConfig(cfg, budget)
 	if err != nil {
 		return nil, err
 	}
-	deps := kafka.Deps{Logger: log, Hold: hold, Origin: from.list}
+	deps := kafka.Deps{Logger: log, Observer: seen, Hold: hold, Origin: from.list}
 	login.addTo(&deps)
 	if d != nil {
 		deps.OpenSpool = d.open
@@ -90,28 +92,4 @@ func kafkaConfig(cfg *config.Config, budget config.Budget) (kafka.Config, error)
 		k.SASL = kafka.SASL{Mechanism: cfg.SASLMechanism, User: cfg.SASLUser, Password: cfg.SASLPassword.Reveal()}
 	}
 	return k, nil
-}
-
-// registerKafka adds the Kafka sink's own figures.
-func registerKafka(m *metrics.Metrics, s *kafka.Sink) {
-	for name, f := range map[string]func(kafka.Metrics) int64{
-		"ingest_kafka_requests_total":            func(k kafka.Metrics) int64 { return k.Requests },
-		"ingest_kafka_batches_total":             func(k kafka.Metrics) int64 { return k.Batches },
-		"ingest_kafka_wire_bytes_total":          func(k kafka.Metrics) int64 { return k.WireBytes },
-		"ingest_kafka_raw_bytes_total":           func(k kafka.Metrics) int64 { return k.RawBytes },
-		"ingest_kafka_retries_total":             func(k kafka.Metrics) int64 { return k.Retries },
-		"ingest_kafka_splits_total":              func(k kafka.Metrics) int64 { return k.Splits },
-		"ingest_kafka_producer_renewals_total":   func(k kafka.Metrics) int64 { return k.Renewals },
-		"ingest_kafka_producer_collisions_total": func(k kafka.Metrics) int64 { return k.Collisions },
-		"ingest_kafka_refreshes_total":           func(k kafka.Metrics) int64 { return k.Refreshes },
-		"ingest_kafka_thaws_total":               func(k kafka.Metrics) int64 { return k.Thaws },
-		"ingest_kafka_request_milliseconds_total": func(k kafka.Metrics) int64 {
-			return int64(k.RequestTime / time.Millisecond)
-		},
-	} {
-		m.Counter(name, func() int64 { return f(s.Metrics()) })
-	}
-	m.Gauge("ingest_kafka_buffers_used_bytes", func() float64 { return float64(s.Metrics().BufferBytes) })
-	m.Gauge("ingest_kafka_buffers_limit_bytes", func() float64 { return float64(s.Metrics().BufferLimit) })
-	m.Gauge("ingest_kafka_private_bytes", func() float64 { return float64(s.Metrics().PrivateBytes) })
 }

@@ -60,6 +60,9 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 		unread = s.invocation(ctx, c)
 	default:
 		unread = s.delivery(ctx, c)
+		if s.deps.OnAnswer != nil {
+			s.deps.OnAnswer(time.Since(ctx.Time()))
+		}
 	}
 	if s.cfg.KeepUsed && !c.kept.Load() && !ctx.Response.ConnectionClose() && ctx.Response.StatusCode() == fasthttp.StatusOK {
 		c.kept.Store(true)

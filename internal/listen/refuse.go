@@ -55,6 +55,15 @@ var reasonNames = [reasons]struct {
 	reasonClientGone:     {"client_gone", fasthttp.StatusBadRequest},
 }
 
+// Reasons are the words of all reasons.
+func Reasons() []string {
+	words := make([]string, reasons)
+	for r := range reasons {
+		words[r] = reasonNames[r].word
+	}
+	return words
+}
+
 // texts are the answers to refusals. They name the setting that would help, and are made once:
 // refusing must be cheaper than serving.
 type texts struct {

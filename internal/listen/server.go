@@ -84,6 +84,8 @@ type Deps struct {
 	// OnInvoke hears each invocation event. It owns nothing: data is valid until it returns, and it
 	// must not block. nil: the events are acknowledged and ignored.
 	OnInvoke func(data []byte)
+	// OnAnswer hears how long a delivery took, from its header to its answer. It must not block; nil: nobody does.
+	OnAnswer func(d time.Duration)
 }
 
 // Server is the listener. Use [New]. All methods are safe for concurrent use.

@@ -27,6 +27,7 @@ import (
 	"functiongraph-ingest/internal/invocation"
 	"functiongraph-ingest/internal/ledger"
 	"functiongraph-ingest/internal/listen"
+	"functiongraph-ingest/internal/metrics"
 	"functiongraph-ingest/internal/ownlog"
 	"functiongraph-ingest/pkg/ring"
 	"functiongraph-ingest/pkg/sink"
@@ -68,9 +69,10 @@ type Pipeline struct {
 	ownLog      *ownlog.Log
 	stir        func()
 
-	room   *body.Room
-	ring   *ring.Ring[*body.Body]
-	server *listen.Server
+	room    *body.Room
+	ring    *ring.Ring[*body.Body]
+	server  *listen.Server
+	answers *metrics.Histogram
 
 	// hard ends when the shutdown's time is over: what still waits for room in the sink then is dropped.
 	hard     context.Context
@@ -98,6 +100,7 @@ func New(cfg Config, deps Deps) *Pipeline {
 	p := &Pipeline{
 		cfg: cfg, log: deps.Logger, sink: deps.Sink, serving: make(chan error, 1),
 		invocations: deps.Invocations, ownLog: deps.OwnLog, stir: deps.Stir,
+		answers: metrics.Seconds(time.Millisecond/8, 64*time.Second),
 	}
 	var onInvoke func([]byte)
 	if p.invocations != nil {
@@ -109,6 +112,7 @@ func New(cfg Config, deps Deps) *Pipeline {
 	p.room = body.NewRoom(body.RoomConfig{Items: p.ring.Cap(), Bytes: cfg.GateBytes, MaxBody: cfg.Listen.MaxBodyBytes, Grace: thawGrace})
 	p.server = listen.New(cfg.Listen, listen.Deps{
 		Room: p.room, Ring: p.ring, Now: deps.Now, Logger: deps.Logger, OnInvoke: onInvoke,
+		OnAnswer: func(d time.Duration) { p.answers.Observe(d.Microseconds()) },
 	})
 	return p
 }

@@ -29,10 +29,13 @@ type Stats struct {
 	Bytes    int64 // of all segments, now
 	MaxBytes int64
 	Segments int
-	Appended int64 // frames
-	Syncs    int64 // rounds of fdatasync
-	Latched  error // why the disk is not written to; nil: it works
-	Memory   bool  // there is no disk: what is written is as durable as it gets
+	// OldestCreated is when the oldest segment with frames that are not done was made, ms since the Unix epoch; 0: there
+	// is none, or it is not known.
+	OldestCreated int64
+	Appended      int64 // frames
+	Syncs         int64 // rounds of fdatasync
+	Latched       error // why the disk is not written to; nil: it works
+	Memory        bool  // there is no disk: what is written is as durable as it gets
 
 	RecoveredFrames int64 // found by Open and not done
 	RecoveredEvents int64
@@ -60,8 +63,15 @@ func (s *Spool) Stats() Stats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c := &s.stats
+	var oldest int64
+	for _, g := range s.segments {
+		if g.live > 0 && g.created > 0 && (oldest == 0 || g.created < oldest) {
+			oldest = g.created
+		}
+	}
 	return Stats{
-		Frames: c.frames, Events: c.events, Bytes: s.used, MaxBytes: s.cfg.MaxBytes, Segments: len(s.segments),
+		OldestCreated: oldest,
+		Frames:        c.frames, Events: c.events, Bytes: s.used, MaxBytes: s.cfg.MaxBytes, Segments: len(s.segments),
 		Appended: c.appended, Syncs: c.syncs, Latched: s.latched, Memory: s.memory,
 		RecoveredFrames: c.recoveredFrames, RecoveredEvents: c.recoveredEvents, UncleanStart: c.unclean,
 		Quarantined: c.quarantined, QuarantineBytes: c.quarantineBytes, QuarantinedEvents: c.quarantinedEvents,

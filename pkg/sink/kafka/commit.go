@@ -223,7 +223,9 @@ func (s *Sink) confirm(g *group) (took time.Duration) {
 	err := s.onDisk(func() error { return p.sp.Sync(g.first, g.last) })
 	took = time.Since(start)
 	s.syncs.Add(1)
-	s.syncNanos.Add(int64(took))
+	if o := s.deps.Observer; o != nil {
+		o.Synced(took)
+	}
 	var buf [32]settled
 	out := buf[:0]
 	s.mu.Lock()

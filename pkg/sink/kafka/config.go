@@ -110,8 +110,23 @@ type Deps struct {
 	// returns. Nothing is sent before it has returned, but for an error.
 	OpenSpool func() (Spool, error)
 
+	// Observer hears how long requests, batches and syncs take; nil: nobody does.
+	Observer Observer
+
 	fastSync   time.Duration // tests: in place of the constant; negative: no disk is fast
 	stuckAfter time.Duration // tests: in place of the constant
+}
+
+// Observer is told of the sink's work: once for a request, a batch or a sync, never for an event. Its methods are called
+// from several goroutines, some under a lock, and must not block.
+type Observer interface {
+	// Request: a produce request was answered, or failed, after d.
+	Request(d time.Duration)
+	// Acked: a batch of good events was acknowledged, of so many bytes on the wire, so long after its first event was
+	// appended, and after its oldest event was admitted, time on disk included.
+	Acked(bytes int, sinceFirst, sinceAdmitted time.Duration)
+	// Synced: a round of waiting for the disk took d.
+	Synced(d time.Duration)
 }
 
 const (

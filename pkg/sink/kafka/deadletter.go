@@ -52,6 +52,9 @@ func (s *Sink) DeadLetter(ctx context.Context, d *sink.DeadLetter, ack sink.Ack)
 	}
 	n, err := s.takeDead(ctx, &r, ack, events)
 	lost += n
+	if err == nil || truncated {
+		s.noteDead(d.Reason, "body", d.BodyID, "offset", d.Offset, "error-offset", d.ErrorOffset, "bytes", len(d.Raw))
+	}
 	if truncated {
 		err = nil // the event itself is settled; at worst the notice of it is missing
 	}
@@ -153,7 +156,7 @@ func (t *topic) hopeless() bool { return t.unusable || t.refusals >= maxRefusals
 // dropDead drops a dead letter that nobody can take. s.mu is held.
 func (s *Sink) dropDead(events int) {
 	s.alarm("dead letters", "dead letters are dropped: their topic cannot be used", "topic", s.dead.name, "error", s.dead.err)
-	s.drop("dead_letter_unavailable", events)
+	s.drop(droppedDeadUnavailable, events)
 }
 
 // placeDead puts a record into the dead-letter topic's lane. s.mu is held.
@@ -207,6 +210,6 @@ func (s *Sink) settleWhole(kept error) (lost int) {
 		return 0
 	}
 	s.alarm("too large", "an event is larger than any topic takes and could not be set aside; dropped", "error", kept)
-	s.drop("too_large", 1)
+	s.drop(droppedTooLarge, 1)
 	return 1
 }

@@ -137,12 +137,15 @@ func (w *worker) bury(e *entry) {
 	switch {
 	case hopeless: // even the dead-letter topic refuses it, and it cannot be made smaller
 		s.alarm("dead letter refused", "a dead letter is dropped: its own topic refuses it", "error", codeName(e.code), "message", e.message)
-		s.drop("dead_letter_refused", events)
+		s.drop(droppedDeadRefused, events)
 		w.remove(e, events)
 		return
 	case truncated:
 		lost = s.settleWhole(kept)
 		events = 0
+	}
+	if !l.topic.dead {
+		s.noteDead(e.reason(), "partition", l.partition, "bytes", len(r.Value), "error", codeText(e.code, e.message))
 	}
 	to := s.dead.stickyLane()
 	d := s.privateBatch(to, &r, recordbatch.RecordSize(r.Key, r.Value, r.Headers))
@@ -186,9 +189,9 @@ func (w *worker) remove(e *entry, lost int) {
 // reason is the dead letter's.
 func (e *entry) reason() string {
 	if e.verdict == classSplit {
-		return "too_large"
+		return reasonTooLarge
 	}
-	return "refused"
+	return reasonRefused
 }
 
 // unreadable keeps a batch whose records cannot be read back. s.mu is held.

@@ -19,6 +19,10 @@ func (w *worker) resolve(res *produce.Response, err error) {
 	s.mu.Lock()
 	if res != nil && res.ThrottleTimeMs > 0 {
 		s.reporter.throttledAt = now
+		s.throttled += time.Duration(res.ThrottleTimeMs) * time.Millisecond
+	}
+	if err != nil {
+		s.requestErrors[w.b.id]++
 	}
 	if s.reporter.quiet {
 		s.stirReporter()
@@ -48,6 +52,7 @@ func (w *worker) resolve(res *produce.Response, err error) {
 		if c == classOK {
 			if !e.lane.topic.dead {
 				s.reporter.ackedAt = now
+				s.observe(e.batch, now)
 			}
 			e.lane.outOfTrouble()
 			w.out = s.succeeded(e, p, w.out)
@@ -77,6 +82,23 @@ func (w *worker) resolve(res *produce.Response, err error) {
 	tell(w.out)
 	w.out = w.out[:0]
 	s.endFrames()
+}
+
+// observe tells of a batch that is acknowledged now.
+func (s *Sink) observe(b *batch, now time.Time) {
+	o := s.deps.Observer
+	if o == nil {
+		return
+	}
+	first := b.opened
+	if first.IsZero() {
+		first = b.sent // it was flushed, or comes from the disk
+	}
+	age := now.Sub(first)
+	if at := b.rb.FirstTimestamp(); at != recordbatch.NoTimestamp {
+		age = max(age, time.Duration(now.UnixMilli()-at)*time.Millisecond)
+	}
+	o.Acked(b.rb.Size(), now.Sub(first), age)
 }
 
 func findPartition(res *produce.Response, topic string, partition int32) *produce.ResponsePartition {

@@ -248,7 +248,7 @@ func TestTroubleIsToldWithItsRemedy(t *testing.T) {
 			if err := s.Ready(); err != nil {
 				t.Errorf("not ready after the end: %v", err)
 			}
-			if n := log.lines("level=WARN"); n != 1 {
+			if n := log.lines("level=WARN", "remedy="); n != 1 {
 				t.Errorf("%d warnings, want one", n)
 			}
 		})

@@ -19,6 +19,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -45,40 +46,44 @@ type Sink struct {
 	ended    bool
 	closeErr error
 
-	mu          sync.Mutex
-	count       account
-	closed      bool
-	main        topic
-	dead        topic
-	brokers     map[int32]*broker
-	current     producer
-	standstill  standstill
-	cluster     string // its id; "": not known yet, or the brokers have none
-	want        wants
-	room        chan struct{} // closed and replaced when an appender may try again
-	waiting     int           // appenders that wait on room
-	drained     chan struct{} // closed when closed and nothing is unsettled
-	free        []*batch
-	alarms      map[string]time.Time
-	expiry      time.Duration // how long brokers remember a producer
-	unsafe      bool          // no producer ids (PreferIdempotence and refused)
-	able        abilities     // of the brokers; all until they have told
-	asked       bool          // they have
-	clusterSize int           // brokers of the last metadata answer
-	instance    int           // hash of Config.Instance for KeylessInstance
-	spooler     spooler
-	reporter    reporter
-	replay      replay
-	started     time.Time
+	mu            sync.Mutex
+	count         account
+	closed        bool
+	main          topic
+	dead          topic
+	brokers       map[int32]*broker
+	current       producer
+	standstill    standstill
+	cluster       string // its id; "": not known yet, or the brokers have none
+	want          wants
+	room          chan struct{} // closed and replaced when an appender may try again
+	waiting       int           // appenders that wait on room
+	drained       chan struct{} // closed when closed and nothing is unsettled
+	free          []*batch
+	alarms        map[string]time.Time
+	expiry        time.Duration        // how long brokers remember a producer
+	unsafe        bool                 // no producer ids (PreferIdempotence and refused)
+	able          abilities            // of the brokers; all until they have told
+	asked         bool                 // they have
+	clusterSize   int                  // brokers of the last metadata answer
+	instance      int                  // hash of Config.Instance for KeylessInstance
+	deadCounts    map[string]deadCount // by reason
+	deadToldAt    time.Time
+	throttled     time.Duration
+	requestErrors map[int32]int64 // requests without an answer, by broker
+	spooler       spooler
+	reporter      reporter
+	replay        replay
+	started       time.Time
 
 	codec      atomic.Uint32 // of new batches: Config.Codec, or what the brokers take in its place
 	unfinished atomic.Bool   // endFrames has something to do
 	resting    atomic.Bool   // the steward sleeps long because nobody waits: stir ends it
 
-	spilledFrames, replayedFrames, syncs, syncNanos atomic.Int64
+	spilledFrames, replayedFrames, syncs            atomic.Int64
 	possibleDuplicates, duplicatesSuppressed        atomic.Int64
 	requests, batches, wireBytes, rawBytes, retries atomic.Int64
-	splits, renewals, refreshes, requestNanos       atomic.Int64
+	splits, renewals, refreshes                     atomic.Int64
 	collisions                                      atomic.Int64
 	thaws                                           atomic.Int64
 }
@@ -112,7 +117,7 @@ func New(cfg Config, deps Deps) (*Sink, error) {
 		pool:    recordbatch.NewPool(cfg.BufferBytes),
 		brokers: map[int32]*broker{},
 		kick:    make(chan struct{}, 1), room: make(chan struct{}), drained: make(chan struct{}),
-		count: account{dropped: map[string]int64{}}, alarms: map[string]time.Time{},
+		count: account{dropped: map[string]int64{}}, deadCounts: map[string]deadCount{}, requestErrors: map[int32]int64{}, alarms: map[string]time.Time{},
 		clock:   thawClock{epoch: time.Now()},
 		closing: newSlot(),
 		expiry:  24 * time.Hour, started: time.Now(), able: all,
@@ -231,6 +236,9 @@ func (s *Sink) disksTime(ctx context.Context) time.Duration {
 func (s *Sink) end() error {
 	s.tasks.Wait()
 	s.lastWord()
+	s.mu.Lock()
+	s.tellDead()
+	s.mu.Unlock()
 	s.client.CloseIdleConnections()
 	return s.leave()
 }
@@ -326,22 +334,23 @@ func (s *Sink) holdsFrames() bool {
 
 // Metrics are the sink's own figures, all since the start but for the gauges at the end.
 type Metrics struct {
-	Requests, Batches   int64 // produce requests and the batches in them, resends included
-	WireBytes, RawBytes int64 // of batches, as sent and before compression
-	Retries             int64 // batches sent again
-	Splits              int64 // batches the broker refused whole and that were taken apart
-	Renewals            int64 // stamps that the broker refused: a new epoch or a new producer id
-	Collisions          int64 // first sends that were answered as resends: another producer has the same id
-	Refreshes           int64 // forced looks at the cluster's leaders
-	Thaws               int64 // times the process was found to have stood still, and connections were renewed
-	RequestTime         time.Duration
+	Requests, Batches   int64            // produce requests and the batches in them, resends included
+	WireBytes, RawBytes int64            // of batches, as sent and before compression
+	Retries             int64            // batches sent again
+	Splits              int64            // batches the broker refused whole and that were taken apart
+	Renewals            int64            // stamps that the broker refused: a new epoch or a new producer id
+	Collisions          int64            // first sends that were answered as resends: another producer has the same id
+	Refreshes           int64            // forced looks at the cluster's leaders
+	Thaws               int64            // times the process was found to have stood still, and connections were renewed
+	Throttled           time.Duration    // that brokers asked to wait
+	RequestErrors       map[int32]int64  // requests without an answer, by broker
+	DeadReasons         map[string]int64 // dead letters taken, by reason
 
 	BufferBytes, BufferLimit int64 // batch buffers in use and their bound
 	PrivateBytes             int64 // oversize records and split batches, outside of the buffers
 
 	SpilledFrames, ReplayedFrames int64 // batches written to the spool, and read back from it
-	Syncs                         int64 // rounds of waiting for the disk, and how long they took
-	SyncTime                      time.Duration
+	Syncs                         int64 // rounds of waiting for the disk
 	SpoolState                    SpoolState
 	SpoolError                    error
 }
@@ -351,14 +360,18 @@ func (s *Sink) Metrics() Metrics {
 	s.mu.Lock()
 	private := s.main.private + s.dead.private
 	state, spoolErr := s.spooler.state, s.spooler.err
+	errs, dead, throttled := maps.Clone(s.requestErrors), map[string]int64{}, s.throttled
+	for reason, c := range s.deadCounts {
+		dead[reason] = c.taken
+	}
 	s.mu.Unlock()
 	return Metrics{
 		Requests: s.requests.Load(), Batches: s.batches.Load(), WireBytes: s.wireBytes.Load(), RawBytes: s.rawBytes.Load(),
 		Retries: s.retries.Load(), Splits: s.splits.Load(), Renewals: s.renewals.Load(), Collisions: s.collisions.Load(), Refreshes: s.refreshes.Load(), Thaws: s.thaws.Load(),
-		RequestTime: time.Duration(s.requestNanos.Load()),
+		Throttled: throttled, RequestErrors: errs, DeadReasons: dead,
 		BufferBytes: int64(s.pool.InUse()) * recordbatch.ChunkSize, BufferLimit: int64(s.pool.Total()) * recordbatch.ChunkSize,
 		PrivateBytes:  private,
 		SpilledFrames: s.spilledFrames.Load(), ReplayedFrames: s.replayedFrames.Load(),
-		Syncs: s.syncs.Load(), SyncTime: time.Duration(s.syncNanos.Load()), SpoolState: state, SpoolError: spoolErr,
+		Syncs: s.syncs.Load(), SpoolState: state, SpoolError: spoolErr,
 	}
 }

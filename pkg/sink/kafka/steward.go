@@ -320,7 +320,7 @@ func (s *Sink) newProducer() error {
 		} else if refused {
 			err = inTrouble(producerDenied, "", err)
 		} else {
-			err = fmt.Errorf("no producer id yet: %w", err)
+			err = s.producerError(err)
 		}
 		return err
 	}

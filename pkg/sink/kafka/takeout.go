@@ -47,6 +47,9 @@ func (w *worker) takeOut(e *entry) bool {
 		l.topic.adoptWhole(p)
 		l.parts = append([]*batch{p}, l.parts...)
 	}
+	for i := range letters {
+		s.noteDead(e.reason(), "partition", l.partition, "bytes", len(letters[i].Value), "error", codeText(e.code, e.message))
+	}
 	for _, rb := range dead {
 		to := s.dead.stickyLane()
 		d := s.newBatch(to)

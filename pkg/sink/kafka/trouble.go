@@ -49,6 +49,7 @@ const (
 	deadTopicDenied
 	producerDenied
 	producersUnknown
+	producerLate
 	leaderless
 	brokerAway
 	addressUnknown
@@ -99,6 +100,7 @@ var kinds = [troubleKinds]struct {
 	deadTopicDenied:   {"dead_letter_topic_denied", "access to the dead-letter topic %s is denied", "grant DESCRIBE and WRITE on it to the user of --sasl, or set --dead-letter-topic", true},
 	producerDenied:    {"producer_denied", "the cluster refuses a producer id", "grant WRITE on the topic (brokers before 2.8: IDEMPOTENT_WRITE on the cluster as well), or set --idempotence=prefer to go on without", true},
 	producersUnknown:  {"producers_unknown", "the brokers have no producer ids", "set --idempotence=prefer to go on without: after an outage events may arrive twice", true},
+	producerLate:      {"producer_late", "the cluster gives out no producer id yet", "wait while the brokers load their state; if it lasts look at their log", false},
 	leaderless:        {"leaderless", "%s", "start the brokers that hold the replicas of these partitions", false},
 	brokerAway:        {"broker_away", "%s cannot be reached", "start the broker; if its advertised.listeners names an address that cannot be reached from here, correct that", false},
 	addressUnknown:    {"address_unknown", "the name that %s advertises cannot be resolved here", "correct advertised.listeners of the broker", true},
@@ -338,6 +340,15 @@ func (s *Sink) topicError(t *topic, err error) error {
 		return inTrouble(otherTrouble, t.name, err)
 	}
 	return &troubled{s.codeTrouble(t, int16(code), ""), err}
+}
+
+// producerError is why there is no producer id now.
+func (s *Sink) producerError(err error) error {
+	var code kafkago.Error
+	if !errors.As(err, &code) {
+		return fmt.Errorf("no producer id yet: %w", err)
+	}
+	return &troubled{trouble{kind: producerLate, code: int16(code), detail: codeText(int16(code), "")}, err}
 }
 
 // leaderlessError says that missing of the partitions of a topic have no leader.

@@ -65,7 +65,9 @@ func (w *worker) run() {
 		w.s.watch()
 		res, err := w.exchange()
 		w.sentAt.Store(0)
-		w.s.requestNanos.Add(int64(time.Since(start)))
+		if o := w.s.deps.Observer; o != nil {
+			o.Request(time.Since(start))
+		}
 		w.resolve(res, err)
 	}
 }

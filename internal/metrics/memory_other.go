@@ -1,7 +1,0 @@
-//go:build !linux
-
-package metrics
-
-import "io"
-
-func writeMemory(io.Writer) {}
