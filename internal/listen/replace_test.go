@@ -25,7 +25,9 @@ func TestNewcomerReplacesTheLongestIdle(t *testing.T) {
 						t.Fatalf("%+v", got)
 					}
 				}
-				until(t, "it is open", func() bool { return r.srv.Stats().OpenConns == len(old)+1 })
+				until(t, "it is open and rests", func() bool {
+					return r.srv.Stats().OpenConns == len(old)+1 && r.inPhase(idle)+r.inPhase(asleep) == len(old)+1
+				})
 				old = append(old, cl)
 				r.pass(1) // so that one is older than the next
 			}
@@ -70,6 +72,10 @@ func TestFloodOfConnections(t *testing.T) {
 	for range 100 {
 		r.dial()
 	}
+	until(t, "all have been accepted", func() bool {
+		st := r.srv.Stats()
+		return int64(st.OpenConns)+st.Replaced+st.Refused["too_many_connections"] >= 100
+	})
 	for range 20 {
 		until(t, "those that were replaced are gone", func() bool { return r.srv.Stats().TurnedAway == 0 })
 		cl := r.dial()

@@ -42,9 +42,8 @@ type Sink struct {
 	clock  thawClock
 	sight  sight
 
-	closing  slot // held by Close; guards the two below
-	ended    bool
-	closeErr error
+	closing slot // held by Close; guards ended
+	ended   bool
 
 	mu            sync.Mutex
 	count         account
@@ -171,15 +170,16 @@ func (s *Sink) Flush() {
 }
 
 // Close implements sink.Sink. With a spool, Kafka has its time until ctx ends or StowTime before its
-// deadline; the rest of the time belongs to the disk. A second call waits for the first one.
+// deadline; the rest of the time belongs to the disk. A later call waits for the first one
+// and returns nil.
 func (s *Sink) Close(ctx context.Context) error {
 	s.closing.Lock()
 	defer s.closing.Unlock()
 	if s.ended {
-		return s.closeErr
+		return nil
 	}
-	s.ended, s.closeErr = true, s.close(ctx)
-	return s.closeErr
+	s.ended = true
+	return s.close(ctx)
 }
 
 func (s *Sink) close(ctx context.Context) error {
