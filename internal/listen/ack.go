@@ -2,6 +2,7 @@ package listen
 
 import (
 	"strconv"
+	"time"
 
 	"functiongraph-ingest/internal/body"
 
@@ -17,6 +18,7 @@ func (s *Server) await(ctx *fasthttp.RequestCtx, c *conn, d *body.Delivery) {
 		d.GiveUp()
 	}
 	<-d.Done()
+	s.dated(ctx, time.Now())
 	// After this nobody can give d up any more: it may be used again.
 	c.enter(writing, s.limits.read)
 	if d.GivenUp() {

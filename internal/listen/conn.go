@@ -200,6 +200,10 @@ func (c *conn) tooManyFields(p []byte) (int, error) {
 	return 0, errFields
 }
 
+// SetWriteDeadline does nothing: all deadlines are the watcher's. That fasthttp is asked for one makes it send each
+// answer at once, see handle.
+func (c *conn) SetWriteDeadline(time.Time) error { return nil }
+
 // Close is called by fasthttp when it is done with the connection. It ends it, after a linger where
 // an answer must outlive an unread request, unless the connection only goes to sleep.
 func (c *conn) Close() error {

@@ -1,6 +1,10 @@
 package listen
 
-import "github.com/valyala/fasthttp"
+import (
+	"time"
+
+	"github.com/valyala/fasthttp"
+)
 
 // expect decides about a request with "Expect: 100-continue": either the body is admitted and the
 // client told to go on, or the refusal is the answer and no byte of the body need be sent. A
@@ -12,6 +16,7 @@ import "github.com/valyala/fasthttp"
 func (s *Server) expect(ctx *fasthttp.RequestCtx) int {
 	c := ctx.Conn().(*conn) //nolint:forcetypeassert // accept.go makes no others
 	t := s.target(ctx.Path())
+	s.dated(ctx, time.Now())
 	switch {
 	case t == nowhere:
 		s.refuse(ctx, reasonNotFound)

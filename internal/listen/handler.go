@@ -27,7 +27,9 @@ func (s *Server) target(path []byte) target {
 	case s.cfg.TelemetryPath:
 		return telemetry
 	case "/extension/invoke", "/extension/register": // the reference prints both
-		return invocation
+		if s.deps.OnInvoke != nil {
+			return invocation
+		}
 	case "/v1/events":
 		if s.cfg.Events {
 			return telemetry
@@ -40,6 +42,7 @@ func (s *Server) target(path []byte) target {
 func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 	c := ctx.Conn().(*conn) //nolint:forcetypeassert // accept.go makes no others
 	unread := false
+	s.dated(ctx, ctx.Time())
 	c.head.body = 0
 	if ctx.Request.IsBodyStream() {
 		c.head.body = ctx.Request.Header.ContentLength()
@@ -67,6 +70,10 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 	if s.cfg.KeepUsed && !c.kept.Load() && !ctx.Response.ConnectionClose() && ctx.Response.StatusCode() == fasthttp.StatusOK {
 		c.kept.Store(true)
 	}
+	if c.head.pipelined() {
+		// fasthttp would keep the answer until it has one to the next request, which may wait for its body or its ack.
+		_ = ctx.SetWriteDeadline(past())
+	}
 	last := s.admission.closed() || c.replaced.Load() || c.expires != 0 && s.conns.now.Load() >= c.expires || ctx.Response.ConnectionClose() || ctx.Request.Header.ConnectionClose()
 	if unread && !last {
 		last = !c.skip(ctx.RequestBodyStream(), ctx.Request.Header.ContentLength())
@@ -86,6 +93,7 @@ func (s *Server) broken(ctx *fasthttp.RequestCtx, err error) {
 	if _, ok := err.(*fasthttp.ErrSmallBuffer); ok {
 		r = reasonHeaderTooLarge
 	}
+	s.dated(ctx, time.Now())
 	s.refuse(ctx, r)
 	if r == reasonFields {
 		ctx.Request.Header = fasthttp.RequestHeader{} // it is used again otherwise, with the memory of all fields
@@ -99,8 +107,8 @@ func (s *Server) broken(ctx *fasthttp.RequestCtx, err error) {
 func (s *Server) invocation(ctx *fasthttp.RequestCtx, c *conn) (unread bool) {
 	s.count.events.Add(1)
 	stream := ctx.RequestBodyStream()
-	if s.deps.OnInvoke == nil || stream == nil {
-		return stream != nil
+	if stream == nil {
+		return false
 	}
 	n, err := 0, io.ErrNoProgress
 	// Its bytes count as those of a body. It is never refused: without room it is acknowledged unread.

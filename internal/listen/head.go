@@ -53,6 +53,9 @@ func (h *head) next() {
 	h.last = last
 }
 
+// pipelined reports whether something came behind the request that is being answered.
+func (h *head) pipelined() bool { return h.behind > h.body }
+
 // arrived follows a read into fasthttp's buffer, or past it, and reports whether the header may go on.
 func (h *head) arrived(p []byte, buffered bool) bool {
 	if h.last = nil; buffered {

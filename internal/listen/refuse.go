@@ -3,6 +3,7 @@ package listen
 import (
 	"fmt"
 	"strconv"
+	"time"
 
 	"functiongraph-ingest/internal/body"
 	"functiongraph-ingest/internal/inflate"
@@ -72,7 +73,7 @@ type texts struct {
 	aborted  []byte // 504: shutdown
 }
 
-func newTexts(cfg *Config, room *body.Room) texts {
+func newTexts(cfg *Config, room *body.Room, besideFunction bool) texts {
 	items, bytes := room.Limits()
 	t := texts{}
 	set := func(r reason, format string, args ...any) {
@@ -86,7 +87,11 @@ func newTexts(cfg *Config, room *body.Room) texts {
 	set(reasonEncoding, "unsupported content encoding: send the body as it is, or one of %s, at most two inside one another", inflate.Accepted)
 	set(reasonCorrupt, "bad request: the body is not what its Content-Encoding says, or a part is missing. Nothing of it was taken")
 	set(reasonMethod, "method not allowed: POST")
-	set(reasonNotFound, "not found: deliveries go to %s, invocation events to /extension/invoke", pathHint(cfg))
+	events := ""
+	if besideFunction {
+		events = ", invocation events to /extension/invoke"
+	}
+	set(reasonNotFound, "not found: deliveries go to %s%s", pathHint(cfg), events)
 	set(reasonBadRequest, "bad request: this is not HTTP/1.1 as it should be")
 	set(reasonHeaderTooLarge, "header too large: at most %d bytes (--max-header-bytes)", cfg.MaxHeaderBytes)
 	set(reasonFields, "too many header fields: at most %d", maxFields)
@@ -117,8 +122,8 @@ func pathHint(cfg *Config) string {
 // tooManyConns is a whole HTTP response: nobody parses that request.
 func (s *Server) tooManyConns() string {
 	text := s.texts.byReason[reasonTooManyConns]
-	return fmt.Sprintf("HTTP/1.1 503 Service Unavailable\r\nRetry-After: %s\r\nConnection: close\r\n"+
-		"Content-Type: text/plain\r\nContent-Length: %d\r\n\r\n%s", s.pace.header(), len(text), text)
+	return fmt.Sprintf("HTTP/1.1 503 Service Unavailable\r\nDate: %s\r\nRetry-After: %s\r\nConnection: close\r\n"+
+		"Content-Type: text/plain\r\nContent-Length: %d\r\n\r\n%s", s.lineOf(time.Now(), nil).text, s.pace.header(), len(text), text)
 }
 
 // refuse writes the answer to a refusal and counts it. It decides nothing about the connection.

@@ -82,7 +82,7 @@ type Deps struct {
 	Now    func() time.Time // wall clock; nil: the request's own, which costs nothing
 	Logger *slog.Logger     // nil: nothing is logged
 	// OnInvoke hears each invocation event. It owns nothing: data is valid until it returns, and it
-	// must not block. nil: the events are acknowledged and ignored.
+	// must not block. nil: there are none, and their paths are not found.
 	OnInvoke func(data []byte)
 	// OnAnswer hears how long a delivery took, from its header to its answer. It must not block; nil: nobody does.
 	OnAnswer func(d time.Duration)
@@ -114,6 +114,7 @@ type Server struct {
 	// lingerTime is the constant; tests have longer ones.
 	lingerTime time.Duration
 
+	lastDate atomic.Pointer[dateLine]
 	crowded  atomic.Bool // somebody waits for memory, or was refused since the last tick
 	noPlaces atomic.Bool // connections were refused since the last tick
 	aborted  atomic.Bool // no wait for an ack any more
@@ -148,7 +149,7 @@ func New(cfg Config, deps Deps) *Server {
 	s.inflater = inflate.New(cfg.MaxBodyBytes)
 	s.leftover.buf = make([]byte, cfg.MaxHeaderBytes)
 	s.conns.init(&s.limits, s.tick)
-	s.texts = newTexts(&cfg, deps.Room)
+	s.texts = newTexts(&cfg, deps.Room, deps.OnInvoke != nil)
 	s.http = &fasthttp.Server{
 		Handler:           s.handle,
 		ErrorHandler:      s.broken,
