@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -174,10 +175,18 @@ func (p *process) disk(op spooltest.Op, name string) error {
 	return (<-k.done).err
 }
 
-// kill ends the process as kill -9 does: it hears and says nothing from here on. Its goroutines still have to end.
-func (p *process) kill() {
+// atDisk reports whether the process waits for the disk.
+func (p *process) atDisk() bool {
+	p.w.mu.Lock()
+	defer p.w.mu.Unlock()
+	return slices.ContainsFunc(p.w.parked, func(k *parked) bool { return k.p == p && k.call == nil })
+}
+
+// release ends what the process waits for, as its end does: nothing of it hears an answer.
+func (p *process) release() {
 	w := p.w
 	w.mu.Lock()
+	defer w.mu.Unlock()
 	p.dead.Store(true)
 	kept := w.parked[:0]
 	for _, k := range w.parked {
@@ -189,7 +198,11 @@ func (p *process) kill() {
 		k.done <- verdict{err: simkafka.ErrDown}
 	}
 	w.parked = kept
-	w.mu.Unlock()
+}
+
+// kill ends the process as kill -9 does: it hears and says nothing from here on. Its goroutines still have to end.
+func (p *process) kill() {
+	p.release()
 	p.cancel()
 	if p.closing != nil {
 		p.hurry()
