@@ -41,6 +41,9 @@ func (s *Sink) drop(reason string, n int) {
 func (s *Sink) Stats() sink.Stats {
 	s.mu.Lock()
 	c := s.count
+	if s.spooler.behindClose { // a worker may still come back from the disk
+		c = s.atEnd
+	}
 	c.dropped = maps.Clone(c.dropped)
 	idempotent := !s.unsafe
 	sp := s.spooler.sp

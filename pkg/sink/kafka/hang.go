@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"errors"
+	"maps"
 	"sync"
 	"time"
 
@@ -96,7 +97,7 @@ func (s *Sink) leaveBehind() {
 	s.spooler.behindClose = true
 	count := func(b *batch) {
 		switch {
-		case b == nil || b.rb == nil:
+		case b == nil || b.rb == nil && !b.loaded: // what is loaded without a buffer is being read
 		case b.pos != 0 || b.root != nil:
 			s.count.toDisk(b.events)
 		default:
@@ -112,4 +113,6 @@ func (s *Sink) leaveBehind() {
 			}
 		}
 	}
+	s.atEnd = s.count
+	s.atEnd.dropped = maps.Clone(s.count.dropped)
 }

@@ -47,6 +47,7 @@ type Sink struct {
 
 	mu            sync.Mutex
 	count         account
+	atEnd         account // what Close left behind had when it returned
 	closed        bool
 	main          topic
 	dead          topic
