@@ -9,6 +9,8 @@ import (
 	"net"
 	"slices"
 	"sync/atomic"
+
+	"functiongraph-ingest/pkg/sink"
 )
 
 // The values of Settings.Verify.
@@ -180,20 +182,30 @@ func (c *conn) Read(p []byte) (int, error) {
 
 // handshakeError is why a connection could not be made secure.
 type handshakeError struct {
-	addr, text string // text: "" when no remedy is known
-	cause      error
+	addr string
+	failure
+	cause error
 }
 
-// Error is the address, the remedy and what package tls said. Parts of that come from the broker's certificate.
+// Error is the address, what is wrong, the remedy and what package tls said. Parts of that come from the broker's
+// certificate.
 func (e *handshakeError) Error() string {
 	var name x509.HostnameError
 	switch {
-	case e.text == "":
+	case e.kind == "":
 		return fmt.Sprintf("TLS with %s: %s", e.addr, printable(e.cause.Error()))
 	case errors.As(e.cause, &name):
-		return fmt.Sprintf("TLS with %s: %s", e.addr, e.text) // which says all that the cause does
+		return fmt.Sprintf("TLS with %s: %s: %s", e.addr, e.reason, e.remedy) // which says all that the cause does
 	}
-	return fmt.Sprintf("TLS with %s: %s (%s)", e.addr, e.text, printable(e.cause.Error()))
+	return fmt.Sprintf("TLS with %s: %s: %s (%s)", e.addr, e.reason, e.remedy, printable(e.cause.Error()))
+}
+
+// Trouble says the same in parts; the zero value when what is wrong is not known.
+func (e *handshakeError) Trouble() sink.Trouble {
+	if e.kind == "" {
+		return sink.Trouble{}
+	}
+	return sink.Trouble{Kind: e.kind, Reason: e.reason, Remedy: e.remedy, Error: e.addr + ": " + printable(e.cause.Error())}
 }
 
 // Unwrap returns what package tls said.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"io"
 	"net"
 	"strings"
@@ -78,9 +79,15 @@ func talk(t *testing.T, c *Client, addr string) error {
 	return err
 }
 
-// check compares an error with what it must say; "" is none.
+// check compares an error with what it must say; "" is none. What it says whole it says in parts, too.
 func check(t *testing.T, err error, want string) {
 	t.Helper()
+	var failed *handshakeError
+	if errors.As(err, &failed) {
+		if told := failed.Trouble(); told.Kind == "" || !strings.Contains(err.Error(), told.Reason+": "+told.Remedy) || told.Remedy == "" {
+			t.Errorf("%q is told as %+v", err, told)
+		}
+	}
 	switch {
 	case err != nil && strings.ContainsAny(err.Error(), "\n\x1b"):
 		t.Errorf("%q has control characters of others", err)

@@ -30,16 +30,31 @@ const (
 	afterHandshake       // and nothing was read yet
 )
 
-// explain adds the remedy to an error, if one is known.
+// The words of failures, for alarms.
+const (
+	unknownCA         = "unknown_ca"
+	wrongName         = "wrong_name"
+	expired           = "expired"
+	badCertificate    = "bad_certificate"
+	clientCertificate = "client_certificate" // the broker wants one, or another one
+	notTLS            = "not_tls"
+	closesTLS         = "closes_tls"
+	tlsRefused        = "tls_refused"
+)
+
+// failure is what is wrong and what ends it. The zero value: not known.
+type failure struct{ kind, reason, remedy string }
+
+// explain adds what is wrong and the remedy to an error, if they are known.
 func (x *explainer) explain(err error, when phase) error {
-	text := x.remedy(err, when)
-	if text == "" && when == afterHandshake {
+	f := x.failure(err, when)
+	if f.kind == "" && when == afterHandshake {
 		return err
 	}
-	return &handshakeError{addr: x.addr, text: text, cause: err}
+	return &handshakeError{addr: x.addr, failure: f, cause: err}
 }
 
-func (x *explainer) remedy(err error, when phase) string {
+func (x *explainer) failure(err error, when phase) failure {
 	var (
 		hostname  x509.HostnameError
 		authority x509.UnknownAuthorityError
@@ -56,24 +71,25 @@ func (x *explainer) remedy(err error, when phase) string {
 	case errors.As(err, &invalid):
 		return x.invalidCertificate(invalid)
 	case errors.As(err, &roots):
-		return "this machine has no list of public authorities: set --tls-ca"
+		return failure{unknownCA, "this machine has no list of public authorities", "set --tls-ca"}
 	case errors.As(err, &record):
-		return "the broker does not talk TLS on this port: take its TLS port, or leave --tls out"
+		return failure{notTLS, "the broker does not talk TLS on this port", "use its TLS port in --brokers, or remove --tls"}
 	case errors.As(err, &remote) && remote.Op == "remote error":
 		return x.refused(remote.Err)
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
 		if when == afterHandshake {
 			if x.material.own != nil {
-				return ""
+				return failure{}
 			}
-			return "the broker closed the connection after the handshake: it may demand a certificate of the client, --tls-cert"
+			return failure{clientCertificate, "the broker closed the connection after the handshake", "set --tls-cert if it demands a certificate of the client"}
 		}
-		return "the broker closed the connection during the handshake: this may be a port without TLS (take its TLS port, or leave --tls out), or one with no TLS version from --tls-min-version=" + x.settings.MinVersion + " on"
+		return failure{closesTLS, "the broker closed the connection during the handshake: this may be a port without TLS, or one with no TLS version from --tls-min-version=" + x.settings.MinVersion + " on",
+			"use its TLS port in --brokers, or remove --tls; if it speaks TLS, renew its settings or lower --tls-min-version"}
 	}
-	return ""
+	return failure{}
 }
 
-func (x *explainer) wrongName(c *x509.Certificate) string {
+func (x *explainer) wrongName(c *x509.Certificate) failure {
 	host := x.host
 	if x.settings.ServerName != "" {
 		host += " (--tls-server-name)"
@@ -87,51 +103,50 @@ func (x *explainer) wrongName(c *x509.Certificate) string {
 	}
 	const only = "set --tls-verify=ca to check the authority without the name"
 	if len(names) == 0 {
-		return fmt.Sprintf("the broker's certificate names no host, only the common name %s, which counts for nothing: %s",
-			quoted(c.Subject.CommonName), only)
+		return failure{wrongName, fmt.Sprintf("the broker's certificate names no host, only the common name %s, which counts for nothing", quoted(c.Subject.CommonName)), only}
 	}
 	const most = 5 // a certificate may have hundreds
 	list := strings.Join(names[:min(len(names), most)], ", ")
 	if len(names) > most {
 		list += ", …"
 	}
-	return fmt.Sprintf("the broker's certificate is for %s, not %s: %s, or --tls-server-name to a name of the certificate", list, host, only)
+	return failure{wrongName, fmt.Sprintf("the broker's certificate is for %s, not %s", list, host), only + ", or --tls-server-name to a name of the certificate"}
 }
 
-func (x *explainer) unknownAuthority(c *x509.Certificate) string {
+func (x *explainer) unknownAuthority(c *x509.Certificate) failure {
 	if c == nil {
-		return "the authority that signed the broker's certificate is not trusted: set --tls-ca"
+		return failure{unknownCA, "the authority that signed the broker's certificate is not trusted", "set --tls-ca"}
 	}
 	for _, a := range x.material.authorities {
 		if bytes.Equal(a.RawSubject, c.RawIssuer) && !within(a, time.Now()) {
 			return expiredAuthority(a)
 		}
 	}
-	where := "put its certificate into --tls-ca"
+	remedy := "put its certificate into --tls-ca"
 	if len(x.settings.CA) > 0 {
-		where = "it is not in --tls-ca=" + strings.Join(x.settings.CA, ",") + ", put its certificate there"
+		remedy = "it is not in --tls-ca=" + strings.Join(x.settings.CA, ",") + ", put its certificate there"
 	}
 	if bytes.Equal(c.RawIssuer, c.RawSubject) {
-		return fmt.Sprintf("the broker's certificate %s is signed by itself and not trusted: %s", quoted(c.Subject.String()), where)
+		return failure{unknownCA, fmt.Sprintf("the broker's certificate %s is signed by itself and not trusted", quoted(c.Subject.String())), remedy}
 	}
-	return fmt.Sprintf("the broker's certificate %s was signed by an authority that is not trusted, %s: %s", quoted(c.Subject.String()), quoted(c.Issuer.String()), where)
+	return failure{unknownCA, fmt.Sprintf("the broker's certificate %s was signed by an authority that is not trusted, %s", quoted(c.Subject.String()), quoted(c.Issuer.String())), remedy}
 }
 
-func (x *explainer) invalidCertificate(e x509.CertificateInvalidError) string {
+func (x *explainer) invalidCertificate(e x509.CertificateInvalidError) failure {
 	switch e.Reason {
 	case x509.Expired:
 		if slices.ContainsFunc(x.material.authorities, e.Cert.Equal) {
 			return expiredAuthority(e.Cert)
 		}
-		return fmt.Sprintf("the broker's certificate %s %s: renew it on the broker, or set the clock of this machine right", quoted(e.Cert.Subject.String()), validity(e.Cert))
+		return failure{expired, fmt.Sprintf("the broker's certificate %s %s", quoted(e.Cert.Subject.String()), validity(e.Cert)), "renew it on the broker, or set the clock of this machine right"}
 	case x509.IncompatibleUsage:
-		return fmt.Sprintf("the broker's certificate %s is not meant for a server (extended key usage): give the broker one that is", quoted(e.Cert.Subject.String()))
+		return failure{badCertificate, fmt.Sprintf("the broker's certificate %s is not meant for a server (extended key usage)", quoted(e.Cert.Subject.String())), "give the broker one that is"}
 	}
-	return fmt.Sprintf("the broker's certificate %s is not valid: give the broker another one", quoted(e.Cert.Subject.String()))
+	return failure{badCertificate, fmt.Sprintf("the broker's certificate %s is not valid", quoted(e.Cert.Subject.String())), "give the broker another one"}
 }
 
-func expiredAuthority(c *x509.Certificate) string {
-	return fmt.Sprintf("the authority %s of --tls-ca %s: put its new certificate there", quoted(c.Subject.String()), validity(c))
+func expiredAuthority(c *x509.Certificate) failure {
+	return failure{expired, fmt.Sprintf("the authority %s of --tls-ca %s", quoted(c.Subject.String()), validity(c)), "put its new certificate there"}
 }
 
 func within(c *x509.Certificate, now time.Time) bool {
@@ -175,9 +190,9 @@ const (
 	alertCertificateRequired    tls.AlertError = 116
 )
 
-// refused is the remedy for an alert that the broker has sent. Package tls has no public type for one outside of
+// refused is what an alert means that the broker has sent. Package tls has no public type for one outside of
 // QUIC, but the same words.
-func (x *explainer) refused(alert error) string {
+func (x *explainer) refused(alert error) failure {
 	is := func(codes ...tls.AlertError) bool {
 		return slices.ContainsFunc(codes, func(c tls.AlertError) bool { return c.Error() == alert.Error() })
 	}
@@ -186,16 +201,16 @@ func (x *explainer) refused(alert error) string {
 	own := x.material.own
 	switch {
 	case is(alertProtocolVersion):
-		return "the broker has no TLS version from --tls-min-version=" + x.settings.MinVersion + " on: renew its settings, or lower --tls-min-version"
+		return failure{tlsRefused, "the broker has no TLS version from --tls-min-version=" + x.settings.MinVersion + " on", "renew its settings, or lower --tls-min-version"}
 	case is(alertUnrecognizedName):
-		return "the broker does not know the name " + x.host + ": set --tls-server-name to the name of its certificate"
+		return failure{wrongName, "the broker does not know the name " + x.host, "set --tls-server-name to the name of its certificate"}
 	case own == nil && (aboutCertificate || is(alertHandshakeFailure)):
-		return "the broker demands a certificate of the client: set --tls-cert and --tls-key"
+		return failure{clientCertificate, "the broker demands a certificate of the client", "set --tls-cert and --tls-key"}
 	case aboutCertificate && !within(own.Leaf, time.Now()):
-		return fmt.Sprintf("the broker refuses the certificate of --tls-cert, %s, which %s: renew it", quoted(own.Leaf.Subject.String()), validity(own.Leaf))
+		return failure{clientCertificate, fmt.Sprintf("the broker refuses the certificate of --tls-cert, %s, which %s", quoted(own.Leaf.Subject.String()), validity(own.Leaf)), "renew it"}
 	case aboutCertificate:
-		return fmt.Sprintf("the broker refuses the certificate of --tls-cert, %s, signed by %s: give one that its truststore knows",
-			quoted(own.Leaf.Subject.String()), quoted(own.Leaf.Issuer.String()))
+		return failure{clientCertificate, fmt.Sprintf("the broker refuses the certificate of --tls-cert, %s, signed by %s", quoted(own.Leaf.Subject.String()), quoted(own.Leaf.Issuer.String())),
+			"give one that its truststore knows"}
 	}
-	return ""
+	return failure{tlsRefused, "the broker refuses the TLS handshake", "give it a version and a cipher in common with this program (--tls-min-version)"}
 }

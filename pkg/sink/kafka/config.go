@@ -88,7 +88,8 @@ type Deps struct {
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 	// Secure makes a TLS connection of c, which was dialled to the broker at address (host:port), and returns when
 	// the handshake is done; c is closed when it fails. Nil: plaintext. It is called for each connection, so it may
-	// use certificates that were renewed. Its errors are logged: they say what to do.
+	// use certificates that were renewed. Its errors are logged; one with a method Trouble() sink.Trouble says itself what is wrong
+	// and what helps.
 	Secure func(ctx context.Context, c net.Conn, address string) (net.Conn, error)
 	// Credentials are asked for at each login, in place of those of Config.SASL: a password may have been renewed. Nil:
 	// those of Config.SASL.

@@ -14,7 +14,7 @@ func told(at time.Duration, n *note) string {
 	if n.over {
 		return fmt.Sprintf("at %v over after %v, %d waited", at, n.took, n.waiting)
 	}
-	return fmt.Sprintf("at %v %s", at, kinds[n.trouble.kind].word)
+	return fmt.Sprintf("at %v %s", at, n.trouble.word())
 }
 
 // Each case is a course of trouble: from when to when which kind, in milliseconds. The machine is asked whenever a fact

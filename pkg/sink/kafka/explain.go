@@ -13,17 +13,20 @@ import (
 )
 
 // Explain says in words what an error of [Probe] means, and which setting or which change of the cluster ends it. An
-// error that names its remedy itself, as those of TLS do, has none beside it.
+// error that names its remedy itself has none beside it.
 func Explain(err error) (text, remedy string) {
 	var code kafkago.Error
 	var dns *net.DNSError
 	if errors.As(err, &code) {
 		return explainCode(code)
 	}
+	if own, ok := explained(err); ok {
+		return own.Reason + " (" + printable(own.Error) + ")", own.Remedy
+	}
 	switch {
 	case errors.As(err, &dns):
 		return "the name cannot be resolved (" + dns.Err + ")", "correct --brokers, or the name service of this machine"
-	case strings.Contains(err.Error(), " --tls") || strings.Contains(err.Error(), "--sasl"):
+	case strings.Contains(err.Error(), "--sasl"):
 		return err.Error(), ""
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return "nothing listens there (connection refused)", "start Kafka, or correct the address in --brokers"

@@ -100,7 +100,7 @@ func (s *Sink) tell(n *note, bad, good, effect string) {
 		return
 	}
 	if n.over {
-		s.log.Info(good+" again", "after", round(n.took), "waited", n.waiting, "was", kinds[n.trouble.kind].word)
+		s.log.Info(good+" again", "after", round(n.took), "waited", n.waiting, "was", n.trouble.word())
 		return
 	}
 	if n.partial {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"fmt"
+	"io"
 	"net"
 	"strings"
 	"testing"
@@ -11,6 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 
 	"functiongraph-ingest/internal/tlsconf/tlstest"
+	"functiongraph-ingest/pkg/sink"
 )
 
 // trusting is Deps.Secure with crypto/tls as it is.
@@ -38,4 +41,30 @@ func TestTLSWithSCRAM(t *testing.T) {
 		err := stranger.Ready()
 		return err != nil && strings.Contains(err.Error(), "certificate")
 	})
+	if d := stranger.Delivery(); d.Trouble.Kind != "tls" {
+		t.Errorf("%+v", d)
+	}
+}
+
+// wise explains itself.
+type wise struct{ error }
+
+func (wise) Trouble() sink.Trouble {
+	return sink.Trouble{Kind: "odd", Reason: "the moon is full", Remedy: "wait", Error: "\x1b howling"}
+}
+
+// An error of Deps.Secure that explains itself is told in its own words, by the running sink and by a probe.
+func TestErrorsOfSecureThatExplainThemselves(t *testing.T) {
+	c := cluster(t, 1)
+	s := start(t, c, func(_ *Config, d *Deps) {
+		d.Secure = func(context.Context, net.Conn, string) (net.Conn, error) { return nil, wise{io.EOF} }
+	})
+	waitFor(t, func() bool { return s.Delivery().State == sink.Failed })
+	if got := s.Delivery().Trouble; got.Kind != "odd" || got.Reason != "the moon is full" || got.Remedy != "wait" || got.Error != "howling" {
+		t.Errorf("%+v", got)
+	}
+	if text, remedy := Explain(fmt.Errorf("dial: %w", wise{io.EOF})); text != "the moon is full (howling)" || remedy != "wait" {
+		t.Errorf("%q, %q", text, remedy)
+	}
+	closeSink(t, s)
 }

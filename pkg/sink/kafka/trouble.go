@@ -3,7 +3,6 @@ package kafka
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -28,15 +27,8 @@ const (
 	unresolved
 	notKafka
 	wantsTLS
-	closesTLS
-	notTLS
 	closes
-	unknownCA
-	wrongName
-	expired
-	badCertificate
-	clientCertificate
-	tlsRefused
+	insecure
 	badLogin
 	badMechanism
 	noLogin
@@ -75,48 +67,41 @@ var kinds = [troubleKinds]struct {
 	word, reason, remedy string
 	act                  bool
 }{
-	unreachable:       {"unreachable", "no broker of %s answers", "start Kafka, or correct --brokers", false},
-	unresolved:        {"unresolved", "the name of a broker of %s cannot be resolved", "correct the host names in --brokers", false},
-	notKafka:          {"not_kafka", "what answers is no Kafka broker", "correct the address in --brokers, or advertised.listeners of the broker", true},
-	wantsTLS:          {"wants_tls", "the port speaks TLS", "set --tls, or use the plaintext port in --brokers", true},
-	notTLS:            {"not_tls", "the port does not speak TLS", "remove --tls, or use the TLS port in --brokers", true},
-	closesTLS:         {"closes_tls", "the broker closes the connection during the TLS handshake", "remove --tls if the port does not speak TLS; else the broker must take TLS 1.2 or newer", true},
-	closes:            {"closes", "the broker closes the connection", "set --tls if the port speaks TLS, --sasl if it asks for a login; a controller's port takes no events", true},
-	unknownCA:         {"unknown_ca", "the broker's certificate is signed by an unknown authority", "set --tls-ca to the authority's certificate", true},
-	wrongName:         {"wrong_name", "the broker's certificate is not for the name in --brokers", "use a name of the certificate in --brokers, or set --tls-server-name or --tls-verify=ca", true},
-	expired:           {"expired", "the broker's certificate is expired or not valid yet", "renew the broker's certificate, or correct the clock", true},
-	badCertificate:    {"bad_certificate", "the broker's certificate is not valid", "correct the broker's certificate, or --tls-ca", true},
-	clientCertificate: {"client_certificate", "the broker refuses our certificate", "set --tls-cert and --tls-key to a certificate that the broker trusts", true},
-	tlsRefused:        {"tls_refused", "the broker refuses the TLS handshake", "the broker must take TLS 1.2 or newer with a common cipher (--tls-min-version)", true},
-	badLogin:          {"bad_login", "the broker refuses the login", "correct --sasl-user and --sasl-password (--sasl, --sasl-password-file)", true},
-	badMechanism:      {"bad_mechanism", "the broker does not take this SASL mechanism", "set --sasl-mechanism to one that the broker offers", true},
-	noLogin:           {"no_login", "the port does not take a login", "remove --sasl, or use the port with SASL in --brokers", true},
-	topicMissing:      {"topic_missing", "topic %s does not exist", "create the topic, or set --create-topic", true},
-	createRefused:     {"create_refused", "topic %s does not exist and may not be created", "create the topic, or grant CREATE on it (--create-topic, --topic-partitions)", true},
-	topicDenied:       {"topic_denied", "access to topic %s is denied", "grant DESCRIBE and WRITE on the topic to the user of --sasl", true},
-	topicInvalid:      {"topic_invalid", "topic %s is not a valid name", "correct --topic", true},
-	topicRemade:       {"topic_remade", "topic %s was made anew with fewer partitions", "give the topic as many partitions as it had, or restart: with a spool events of the others are placed anew", true},
-	deadTopicMissing:  {"dead_letter_topic_missing", "the dead-letter topic %s does not exist and cannot be created", "create it, or grant CREATE on it, or set --dead-letter-topic", true},
-	deadTopicDenied:   {"dead_letter_topic_denied", "access to the dead-letter topic %s is denied", "grant DESCRIBE and WRITE on it to the user of --sasl, or set --dead-letter-topic", true},
-	producerDenied:    {"producer_denied", "the cluster refuses a producer id", "grant WRITE on the topic (brokers before 2.8: IDEMPOTENT_WRITE on the cluster as well), or set --idempotence=prefer to go on without", true},
-	producersUnknown:  {"producers_unknown", "the brokers have no producer ids", "set --idempotence=prefer to go on without: after an outage events may arrive twice", true},
-	producerLate:      {"producer_late", "the cluster gives out no producer id yet", "wait while the brokers load their state; if it lasts look at their log", false},
-	leaderless:        {"leaderless", "%s", "start the brokers that hold the replicas of these partitions", false},
-	brokerAway:        {"broker_away", "%s cannot be reached", "start the broker; if its advertised.listeners names an address that cannot be reached from here, correct that", false},
-	addressUnknown:    {"address_unknown", "the name that %s advertises cannot be resolved here", "correct advertised.listeners of the broker", true},
-	silent:            {"silent", "%s does not answer", "look at the broker and the network; raise --request-timeout if it is only slow", false},
-	throttled:         {"throttled", "the cluster throttles this client", "raise the quota of the user or of --client-id", false},
-	replicas:          {"replicas", "topic %s has fewer replicas in sync than min.insync.replicas", "start the brokers that hold its replicas, or lower min.insync.replicas", false},
-	storage:           {"storage", "the broker cannot write topic %s to its disk", "look at the disk and the log of the broker", false},
-	codecRefused:      {"codec_refused", "the broker does not take this compression for topic %s", "set --codec=snappy, or another that the broker knows", true},
-	policyRefused:     {"policy_refused", "a policy of the cluster refuses what is sent to topic %s", "change the policy or the topic's configuration", true},
-	versionRefused:    {"version_refused", "the broker is too old for what is sent to topic %s", "upgrade the broker, or the message format of the topic", true},
-	spoolBusy:         {"busy", "another process uses the spool", "end that process, or set another --spool-dir", true},
-	spoolClosed:       {"unopened", "the spool cannot be opened", "correct --spool-dir, its owner or its mode", true},
-	spoolWrites:       {"failed", "the spool cannot be written", "look at the disk of --spool-dir", true},
-	spoolFull:         {"full", "the spool is full", "bring Kafka back, free space, or raise --spool-max (--spool-keep-free, --spool-full)", false},
-	brokerError:       {"broker_error", "the broker answers with an error for topic %s", "look at the log of the broker", false},
-	otherTrouble:      {"other", "Kafka cannot be used", "look at the error", false},
+	unreachable:      {"unreachable", "no broker of %s answers", "start Kafka, or correct --brokers", false},
+	unresolved:       {"unresolved", "the name of a broker of %s cannot be resolved", "correct the host names in --brokers", false},
+	notKafka:         {"not_kafka", "what answers is no Kafka broker", "correct the address in --brokers, or advertised.listeners of the broker", true},
+	wantsTLS:         {"wants_tls", "the port speaks TLS", "set --tls, or use the plaintext port in --brokers", true},
+	closes:           {"closes", "the broker closes the connection", "set --tls if the port speaks TLS, --sasl if it asks for a login; a controller's port takes no events", true},
+	insecure:         {"tls", "no secure connection to the broker can be made", "look at the error", true}, // others name theirs, see explainer
+	badLogin:         {"bad_login", "the broker refuses the login", "correct --sasl-user and --sasl-password (--sasl, --sasl-password-file)", true},
+	badMechanism:     {"bad_mechanism", "the broker does not take this SASL mechanism", "set --sasl-mechanism to one that the broker offers", true},
+	noLogin:          {"no_login", "the port does not take a login", "remove --sasl, or use the port with SASL in --brokers", true},
+	topicMissing:     {"topic_missing", "topic %s does not exist", "create the topic, or set --create-topic", true},
+	createRefused:    {"create_refused", "topic %s does not exist and may not be created", "create the topic, or grant CREATE on it (--create-topic, --topic-partitions)", true},
+	topicDenied:      {"topic_denied", "access to topic %s is denied", "grant DESCRIBE and WRITE on the topic to the user of --sasl", true},
+	topicInvalid:     {"topic_invalid", "topic %s is not a valid name", "correct --topic", true},
+	topicRemade:      {"topic_remade", "topic %s was made anew with fewer partitions", "give the topic as many partitions as it had, or restart: with a spool events of the others are placed anew", true},
+	deadTopicMissing: {"dead_letter_topic_missing", "the dead-letter topic %s does not exist and cannot be created", "create it, or grant CREATE on it, or set --dead-letter-topic", true},
+	deadTopicDenied:  {"dead_letter_topic_denied", "access to the dead-letter topic %s is denied", "grant DESCRIBE and WRITE on it to the user of --sasl, or set --dead-letter-topic", true},
+	producerDenied:   {"producer_denied", "the cluster refuses a producer id", "grant WRITE on the topic (brokers before 2.8: IDEMPOTENT_WRITE on the cluster as well), or set --idempotence=prefer to go on without", true},
+	producersUnknown: {"producers_unknown", "the brokers have no producer ids", "set --idempotence=prefer to go on without: after an outage events may arrive twice", true},
+	producerLate:     {"producer_late", "the cluster gives out no producer id yet", "wait while the brokers load their state; if it lasts look at their log", false},
+	leaderless:       {"leaderless", "%s", "start the brokers that hold the replicas of these partitions", false},
+	brokerAway:       {"broker_away", "%s cannot be reached", "start the broker; if its advertised.listeners names an address that cannot be reached from here, correct that", false},
+	addressUnknown:   {"address_unknown", "the name that %s advertises cannot be resolved here", "correct advertised.listeners of the broker", true},
+	silent:           {"silent", "%s does not answer", "look at the broker and the network; raise --request-timeout if it is only slow", false},
+	throttled:        {"throttled", "the cluster throttles this client", "raise the quota of the user or of --client-id", false},
+	replicas:         {"replicas", "topic %s has fewer replicas in sync than min.insync.replicas", "start the brokers that hold its replicas, or lower min.insync.replicas", false},
+	storage:          {"storage", "the broker cannot write topic %s to its disk", "look at the disk and the log of the broker", false},
+	codecRefused:     {"codec_refused", "the broker does not take this compression for topic %s", "set --codec=snappy, or another that the broker knows", true},
+	policyRefused:    {"policy_refused", "a policy of the cluster refuses what is sent to topic %s", "change the policy or the topic's configuration", true},
+	versionRefused:   {"version_refused", "the broker is too old for what is sent to topic %s", "upgrade the broker, or the message format of the topic", true},
+	spoolBusy:        {"busy", "another process uses the spool", "end that process, or set another --spool-dir", true},
+	spoolClosed:      {"unopened", "the spool cannot be opened", "correct --spool-dir, its owner or its mode", true},
+	spoolWrites:      {"failed", "the spool cannot be written", "look at the disk of --spool-dir", true},
+	spoolFull:        {"full", "the spool is full", "bring Kafka back, free space, or raise --spool-max (--spool-keep-free, --spool-full)", false},
+	brokerError:      {"broker_error", "the broker answers with an error for topic %s", "look at the log of the broker", false},
+	otherTrouble:     {"other", "Kafka cannot be used", "look at the error", false},
 }
 
 // trouble is one finding. Two of the same kind, subject and code are the same trouble, whatever their texts say.
@@ -125,20 +110,49 @@ type trouble struct {
 	code    int16
 	subject string
 	detail  string
+	own     sink.Trouble // the words of an error that explains itself; zero: those of kinds
+}
+
+// explainer is an error that says itself what is wrong and what helps, as those of [Deps.Secure] may. The zero value
+// says nothing.
+type explainer interface{ Trouble() sink.Trouble }
+
+// explained is what err says about itself.
+func explained(err error) (t sink.Trouble, ok bool) {
+	var e explainer
+	if errors.As(err, &e) {
+		t = e.Trouble()
+	}
+	return t, t.Kind != ""
 }
 
 func (t trouble) same(u trouble) bool {
-	return t.kind == u.kind && t.code == u.code && t.subject == u.subject
+	return t.kind == u.kind && t.code == u.code && t.subject == u.subject && t.own.Kind == u.own.Kind
+}
+
+func (t trouble) word() string {
+	if t.own.Kind != "" {
+		return t.own.Kind
+	}
+	return kinds[t.kind].word
 }
 
 func (t trouble) reason() string {
+	if t.own.Kind != "" {
+		return t.own.Reason
+	}
 	if k := kinds[t.kind].reason; strings.Contains(k, "%s") {
 		return fmt.Sprintf(k, t.subject)
 	}
 	return kinds[t.kind].reason
 }
 
-func (t trouble) remedy() string { return kinds[t.kind].remedy }
+func (t trouble) remedy() string {
+	if t.own.Kind != "" {
+		return t.own.Remedy
+	}
+	return kinds[t.kind].remedy
+}
 
 // Error is the whole of it in one line, for /readyz.
 func (t trouble) Error() string {
@@ -154,7 +168,7 @@ func (t trouble) seen() sink.Trouble {
 	if t.kind == noTrouble {
 		return sink.Trouble{}
 	}
-	return sink.Trouble{Kind: kinds[t.kind].word, Reason: t.reason(), Remedy: t.remedy(), Error: t.detail}
+	return sink.Trouble{Kind: t.word(), Reason: t.reason(), Remedy: t.remedy(), Error: t.detail}
 }
 
 // detailBytes bounds what is repeated of an error.
@@ -221,13 +235,13 @@ func (s *Sink) sendTrouble(err error, broker int32) trouble {
 // connTrouble sorts an error of a connection. away and unknown are what it means that the address does not answer, or
 // cannot be resolved.
 func (s *Sink) connTrouble(err error, away, unknown kind, subject string) trouble {
+	if own, ok := explained(err); ok {
+		return trouble{kind: insecure, detail: printable(own.Error), own: own}
+	}
 	t := trouble{detail: printable(err.Error())}
 	var (
 		code   kafkago.Error
 		dns    *net.DNSError
-		ca     x509.UnknownAuthorityError
-		name   x509.HostnameError
-		cert   x509.CertificateInvalidError
 		verify *tls.CertificateVerificationError
 		header tls.RecordHeaderError
 		op     *net.OpError
@@ -240,18 +254,8 @@ func (s *Sink) connTrouble(err error, away, unknown kind, subject string) troubl
 		t.kind = loginKind(code)
 	case errors.As(err, &dns):
 		t.kind, t.subject = unknown, subject
-	case errors.As(err, &ca):
-		t.kind = unknownCA
-	case errors.As(err, &name):
-		t.kind = wrongName
-	case errors.As(err, &cert) && cert.Reason == x509.Expired:
-		t.kind = expired
-	case errors.As(err, &cert), errors.As(err, &verify):
-		t.kind = badCertificate
-	case errors.As(err, &header):
-		t.kind = notTLS
-	case errors.As(err, &op) && op.Op == "remote error":
-		t.kind = alertKind(op.Err.Error())
+	case errors.As(err, &verify), errors.As(err, &header), errors.As(err, &op) && op.Op == "remote error":
+		t.kind = insecure
 	case errors.As(err, &stranger):
 		t.kind = notKafka
 		if stranger.TLS {
@@ -259,9 +263,6 @@ func (s *Sink) connTrouble(err error, away, unknown kind, subject string) troubl
 		}
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		t.kind = closes
-		if s.deps.Secure != nil {
-			t.kind = closesTLS
-		}
 	case errors.As(err, &op), errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
 		t.kind, t.subject = away, subject
 	default:
@@ -281,16 +282,6 @@ func loginKind(code kafkago.Error) kind {
 		return noLogin
 	}
 	return otherTrouble
-}
-
-// alertKind sorts an alert of TLS, of which crypto/tls exports only the text.
-func alertKind(text string) kind {
-	for _, word := range []string{"certificate", "unknown CA", "access denied"} {
-		if strings.Contains(text, word) {
-			return clientCertificate
-		}
-	}
-	return tlsRefused
 }
 
 // codeTrouble is the trouble behind a code of the broker for one topic.
