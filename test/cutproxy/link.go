@@ -155,8 +155,9 @@ func (l *link) wait(d time.Duration) bool {
 	}
 }
 
-// request remembers the API key; it is called before the broker can see the request.
+// request remembers the API key and counts the bytes; it is called before the broker can see the request.
 func (l *link) request(head []byte) bool {
+	l.proxy.requested(int64(binary.BigEndian.Uint32(head)) + 4)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.keys = append(l.keys, int16(binary.BigEndian.Uint16(head[4:])))

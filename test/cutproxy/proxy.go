@@ -40,6 +40,7 @@ type Faults struct {
 // Stats count what has happened since the start.
 type Stats struct {
 	Connections int64
+	Requested   int64           // bytes of clients' requests
 	Answers     int64           // answers of the broker that were seen, cut ones included
 	Cuts        int64           // answers swallowed
 	CutsByKey   map[int16]int64 // the same by the request's API key
@@ -208,6 +209,12 @@ func (p *Proxy) serve(client net.Conn) {
 	p.mu.Lock()
 	delete(p.links, l)
 	p.mu.Unlock()
+}
+
+func (p *Proxy) requested(bytes int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.stats.Requested += bytes
 }
 
 // decide counts an answer and says whether it is cut, and if so whether by a reset.

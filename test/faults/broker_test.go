@@ -2,10 +2,15 @@ package faults
 
 import (
 	"bytes"
+	"cmp"
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
+	"strconv"
 	"strings"
+	"testing"
 	"time"
 
 	"functiongraph-ingest/test/cutproxy"
@@ -73,6 +78,7 @@ func oneBrokerRows() []row {
 				}
 			},
 		},
+		grownInAnOutage(),
 		messageTooLarge(),
 		topicDeleted(),
 		{
@@ -94,6 +100,68 @@ func oneBrokerRows() []row {
 			},
 		},
 	}, processRows()...)
+}
+
+// grownInAnOutage: the topic grows while frames are on disk. They keep their partitions, and an event that comes to
+// another partition than its predecessors is appended after them.
+func grownInAnOutage() row {
+	return row{
+		fault: "4 partitions become 9 with frames on disk", modes: spoolModes, short: []mode{acceptSpool}, proxy: true, endless: true,
+		promise: func(mode) promise { return promise{keysSplit: true} },
+		args:    []string{"--metadata-ttl", "1s", "--buffer-bytes", "4MiB"},
+		topic:   map[string]string{"message.timestamp.type": "LogAppendTime"},
+		trouble: func(tr *trial) {
+			p := tr.fleet.Proxy(0)
+			must(tr, p.Refuse(true))
+			p.CutAll()
+			if tr.mode != kafkaSpool { // waiting clients bring too little for the disk
+				tr.await("frames on disk", func() bool {
+					tr.look()
+					return tr.now().last[`ingest_spool_state{state="overflow"}`] > 0
+				})
+			}
+			must(tr, tr.kafka.AddPartitions(tr.topic, 9))
+			must(tr, p.Refuse(false))
+			tr.await("events in new partitions", func() bool {
+				offsets, err := tr.kafka.EndOffsets(tr.topic)
+				return err == nil && len(offsets) == 9 && slices.Max(offsets[4:]) > 10_000
+			})
+			tr.load.Stop()
+		},
+		check: func(tr *trial, r *result) {
+			if r.SplitKeys == 0 {
+				tr.Error("no key moved: the new partitions were not seen under load")
+			}
+			checkAppendOrder(tr, kafkatest.Kcat(tr, tr.kafka.Bootstrap(), tr.topic))
+		},
+	}
+}
+
+// checkAppendOrder looks at the times at which the broker appended the events of each key, over all partitions: a
+// later event has no earlier time.
+func checkAppendOrder(t testing.TB, messages []kafkatest.Message) {
+	t.Helper()
+	type event struct{ seq, at int64 }
+	byKey := map[string][]event{}
+	for _, m := range messages {
+		var marks struct{ Seq string }
+		must(t, json.Unmarshal(m.Value, &marks))
+		seq, err := strconv.ParseInt(marks.Seq, 10, 64)
+		must(t, err)
+		byKey[string(m.Key)] = append(byKey[string(m.Key)], event{seq, m.Timestamp})
+	}
+	early := 0
+	for _, events := range byKey {
+		slices.SortFunc(events, func(a, b event) int { return cmp.Compare(a.seq, b.seq) })
+		for i := 1; i < len(events); i++ {
+			if events[i].at < events[i-1].at {
+				early++
+			}
+		}
+	}
+	if len(byKey) == 0 || early > 0 {
+		t.Errorf("%d of %d events were appended before their predecessors, %d keys", early, len(messages), len(byKey))
+	}
 }
 
 // messageTooLarge: the topic takes less than a batch, so batches are split; some events are larger than

@@ -2,6 +2,7 @@ package faults
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"time"
@@ -86,7 +87,42 @@ func diskRows() (rows []row) {
 	for _, policy := range []string{"block", "drop-oldest", "drop-newest"} {
 		rows = append(rows, fullDisk(policy))
 	}
-	return rows
+	return append(rows, secondOutage())
+}
+
+// secondOutage: that the disk was full in an outage means nothing in the next one. Each fills the disk.
+func secondOutage() row {
+	r := fullDisk("block")
+	r.fault, r.modes, r.short = "disk full in a second outage, too", []mode{acceptSpool, disk}, []mode{acceptSpool}
+	r.proxy, r.endless, r.events = true, true, 0
+	r.trouble = func(tr *trial) {
+		p := tr.fleet.Proxy(0)
+		for outage := range 2 {
+			must(tr, p.Refuse(true))
+			p.CutAll()
+			frames := 0.0
+			tr.await(fmt.Sprintf("a full disk in outage %d", outage+1), func() bool {
+				tr.look()
+				m := tr.now().last
+				if frames == 0 {
+					frames = m["ingest_spool_written_frames_total"]
+				}
+				return m[`ingest_spool_state{state="full"}`] > 0
+			})
+			if written := tr.now().last["ingest_spool_written_frames_total"] - frames; outage == 1 && written < 20 {
+				tr.Errorf("%.0f frames were written to disk in the second outage", written)
+			}
+			must(tr, p.Refuse(false))
+			tr.await("the end of what is on disk", func() bool {
+				l, err := tr.now().Ledger()
+				tr.look()
+				return err == nil && tr.now().last[`ingest_spool_state{state="full"}`] == 0 && l.Spooled == 0
+			})
+		}
+		tr.load.Stop()
+	}
+	r.check = nil
+	return r
 }
 
 // mountSmall puts a file system of its own under the spool. Where that is not permitted --spool-max is the

@@ -37,6 +37,9 @@ func TestOneOfThreeBrokersGone(t *testing.T) {
 			t.Run(c.name, func(t *testing.T) { c.try(t, kafka, bin) })
 		}
 	}
+	t.Run("the only address given", func(t *testing.T) { onlyAddressGone(t, kafka, bin) })
+	t.Run("frozen", func(t *testing.T) { oneFrozen(t, kafka, bin) })
+	t.Run("all of them", func(t *testing.T) { allGone(t, kafka, bin) })
 }
 
 type stuckCase struct {

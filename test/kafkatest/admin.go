@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -12,7 +13,7 @@ import (
 )
 
 const (
-	requestTimeout = 30 * time.Second
+	requestTimeout = 2 * time.Minute // on a machine that is busy with other tests
 	pollInterval   = 50 * time.Millisecond
 	oneTry         = 5 * time.Second // of a request that is repeated
 )
@@ -48,7 +49,7 @@ func (c *Cluster) WaitReady(ctx context.Context, i int) error {
 	}
 	return with([]string{b.direct}, func(cl *kgo.Client) error {
 		for {
-			seen, err := countBrokers(ctx, cl)
+			seen, err := countBrokers(ctx, cl.SeedBrokers()[0])
 			if err == nil && seen >= running {
 				return nil
 			}
@@ -66,7 +67,7 @@ func (c *Cluster) WaitReady(ctx context.Context, i int) error {
 	})
 }
 
-func countBrokers(ctx context.Context, cl *kgo.Client) (int, error) {
+func countBrokers(ctx context.Context, cl kmsg.Requestor) (int, error) {
 	ctx, cancel := context.WithTimeout(ctx, oneTry)
 	defer cancel()
 	resp, err := kmsg.NewPtrMetadataRequest().RequestWith(ctx, cl)
@@ -77,7 +78,7 @@ func countBrokers(ctx context.Context, cl *kgo.Client) (int, error) {
 }
 
 // CreateTopic makes a topic with as many replicas as there are brokers, at most three, and returns when
-// every partition has a leader. configs may be nil.
+// every broker that runs knows a leader of every partition. configs may be nil.
 func (c *Cluster) CreateTopic(name string, partitions int, configs map[string]string) error {
 	topic := kmsg.NewCreateTopicsRequestTopic()
 	topic.Topic = name
@@ -102,11 +103,11 @@ func (c *Cluster) CreateTopic(name string, partitions int, configs map[string]st
 		if err := kerr.ErrorForCode(resp.Topics[0].ErrorCode); err != nil {
 			return fmt.Errorf("create topic %q: %w", name, err)
 		}
-		return waitLeaders(ctx, cl, name, partitions)
+		return c.waitLeaders(ctx, name, partitions)
 	})
 }
 
-// AddPartitions grows a topic to total partitions and returns when all have a leader.
+// AddPartitions grows a topic to total partitions and returns when every broker that runs knows their leaders.
 func (c *Cluster) AddPartitions(name string, total int) error {
 	topic := kmsg.NewCreatePartitionsRequestTopic()
 	topic.Topic, topic.Count = name, int32(total)
@@ -124,11 +125,11 @@ func (c *Cluster) AddPartitions(name string, total int) error {
 		if err := kerr.ErrorForCode(resp.Topics[0].ErrorCode); err != nil {
 			return fmt.Errorf("grow topic %q: %w", name, err)
 		}
-		return waitLeaders(ctx, cl, name, total)
+		return c.waitLeaders(ctx, name, total)
 	})
 }
 
-// DeleteTopic removes a topic.
+// DeleteTopic removes a topic and returns when every broker that runs has forgotten it.
 func (c *Cluster) DeleteTopic(name string) error {
 	topic := kmsg.NewDeleteTopicsRequestTopic()
 	topic.Topic = &name
@@ -143,30 +144,57 @@ func (c *Cluster) DeleteTopic(name string) error {
 		if err != nil {
 			return fmt.Errorf("delete topic %q: %w", name, err)
 		}
-		return kerr.ErrorForCode(resp.Topics[0].ErrorCode)
+		if err := kerr.ErrorForCode(resp.Topics[0].ErrorCode); err != nil {
+			return err
+		}
+		return c.awaitAll(ctx, func(broker kmsg.Requestor) error {
+			if _, err := leadersOf(ctx, broker, name); !errors.Is(err, kerr.UnknownTopicOrPartition) {
+				return errors.Join(fmt.Errorf("topic %q is still there", name), err)
+			}
+			return nil
+		})
 	})
 }
 
-// waitLeaders polls until partitions 0 to n-1 of the topic have a leader.
-func waitLeaders(ctx context.Context, cl *kgo.Client, name string, n int) error {
-	for {
-		leaders, err := leadersOf(ctx, cl, name)
-		if err == nil && len(leaders) == n {
-			return nil
+// waitLeaders waits until every running broker knows leaders of partitions 0 to n-1.
+func (c *Cluster) waitLeaders(ctx context.Context, name string, n int) error {
+	return c.awaitAll(ctx, func(broker kmsg.Requestor) error {
+		leaders, err := leadersOf(ctx, broker, name)
+		if err == nil && (len(leaders) != n || slices.Contains(leaders, -1)) {
+			err = fmt.Errorf("the leaders of %q are %v, want %d", name, leaders, n)
 		}
-		if err == nil {
-			err = fmt.Errorf("%d of %d partitions have a leader", len(leaders), n)
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("topic %q: %w", name, errors.Join(err, ctx.Err()))
-		case <-time.After(pollInterval):
-		}
-	}
+		return err
+	})
 }
 
-// leadersOf returns the leader's node id of each partition that has one.
-func leadersOf(ctx context.Context, cl *kgo.Client, name string) (map[int32]int32, error) {
+// awaitAll polls each broker that runs until look is content: brokers learn of changes one after another.
+func (c *Cluster) awaitAll(ctx context.Context, look func(broker kmsg.Requestor) error) error {
+	for _, b := range c.brokers {
+		err := with([]string{b.direct}, func(cl *kgo.Client) error {
+			for b.answers() {
+				err := look(cl.SeedBrokers()[0]) // a request of the client may go to any broker that it hears of
+				if err == nil {
+					return nil
+				}
+				select {
+				case <-ctx.Done():
+					return errors.Join(err, ctx.Err())
+				case <-time.After(pollInterval):
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return fmt.Errorf("%s: %w", b.direct, err)
+		}
+	}
+	return nil
+}
+
+// leadersOf returns the leader's node id of each partition; -1 where there is none.
+func leadersOf(ctx context.Context, cl kmsg.Requestor, name string) ([]int32, error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*oneTry)
+	defer cancel()
 	topic := kmsg.NewMetadataRequestTopic()
 	topic.Topic = &name
 	req := kmsg.NewPtrMetadataRequest()
@@ -181,10 +209,13 @@ func leadersOf(ctx context.Context, cl *kgo.Client, name string) (map[int32]int3
 	if err := kerr.ErrorForCode(resp.Topics[0].ErrorCode); err != nil {
 		return nil, err
 	}
-	leaders := map[int32]int32{}
+	leaders := make([]int32, len(resp.Topics[0].Partitions))
 	for _, p := range resp.Topics[0].Partitions {
-		if p.ErrorCode == 0 && p.Leader >= 0 {
-			leaders[p.Partition] = p.Leader
+		if int(p.Partition) >= len(leaders) {
+			return nil, fmt.Errorf("partition %d of %d", p.Partition, len(leaders))
+		}
+		if leaders[p.Partition] = p.Leader; p.ErrorCode != 0 {
+			leaders[p.Partition] = -1
 		}
 	}
 	return leaders, nil
@@ -197,35 +228,28 @@ func (c *Cluster) Leaders(topic string) ([]int, error) {
 	var out []int
 	err := with(c.direct(), func(cl *kgo.Client) error {
 		leaders, err := leadersOf(ctx, cl, topic)
-		for p, node := range leaders {
-			for len(out) <= int(p) {
-				out = append(out, -1)
-			}
-			out[p] = int(node) - nodeID(0)
+		for _, node := range leaders {
+			out = append(out, max(-1, int(node)-nodeID(0)))
 		}
 		return err
 	})
 	return out, err
 }
 
-// WaitInSync waits until every partition of a topic has all its replicas in sync.
+// WaitInSync waits until every broker that runs says that all replicas of a topic are in sync.
 func (c *Cluster) WaitInSync(ctx context.Context, name string) error {
 	topic := kmsg.NewMetadataRequestTopic()
 	topic.Topic = &name
 	req := kmsg.NewPtrMetadataRequest()
 	req.Topics = append(req.Topics, topic)
-	return with(c.direct(), func(cl *kgo.Client) error {
-		for {
-			resp, err := req.RequestWith(ctx, cl)
-			if err == nil && len(resp.Topics) == 1 && inSync(resp.Topics[0].Partitions) {
-				return nil
-			}
-			select {
-			case <-ctx.Done():
-				return fmt.Errorf("topic %q is not in sync: %w", name, errors.Join(err, ctx.Err()))
-			case <-time.After(pollInterval):
-			}
+	return c.awaitAll(ctx, func(broker kmsg.Requestor) error {
+		ctx, cancel := context.WithTimeout(ctx, 2*oneTry)
+		defer cancel()
+		resp, err := req.RequestWith(ctx, broker)
+		if err == nil && (len(resp.Topics) != 1 || !inSync(resp.Topics[0].Partitions)) {
+			err = fmt.Errorf("topic %q is not in sync", name)
 		}
+		return err
 	})
 }
 
@@ -238,43 +262,60 @@ func inSync(partitions []kmsg.MetadataResponseTopicPartition) bool {
 	return len(partitions) > 0
 }
 
-// EndOffsets returns the end offset of each partition, by partition number.
+// EndOffsets returns the end offset of each partition, by partition number. While leaders move it asks again.
 func (c *Cluster) EndOffsets(topic string) ([]int64, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), requestTimeout)
 	defer cancel()
 	var out []int64
-	err := with(c.direct(), func(cl *kgo.Client) error {
-		leaders, err := leadersOf(ctx, cl, topic)
-		if err != nil {
-			return err
-		}
-		t := kmsg.NewListOffsetsRequestTopic()
-		t.Topic = topic
-		for p := range leaders {
-			part := kmsg.NewListOffsetsRequestTopicPartition()
-			part.Partition, part.Timestamp = p, -1 // -1: the end
-			t.Partitions = append(t.Partitions, part)
-		}
-		req := kmsg.NewPtrListOffsetsRequest()
-		req.Topics = append(req.Topics, t)
-		resp, err := req.RequestWith(ctx, cl)
-		if err != nil {
-			return err
-		}
-		out = make([]int64, len(leaders))
-		for _, p := range resp.Topics[0].Partitions {
-			if err := kerr.ErrorForCode(p.ErrorCode); err != nil {
-				return fmt.Errorf("partition %d: %w", p.Partition, err)
+	err := with(c.direct(), func(cl *kgo.Client) (err error) {
+		for {
+			out, err = endOffsets(ctx, cl, topic)
+			moving := errors.Is(err, errMoving) || kerr.IsRetriable(err) && !errors.Is(err, kerr.UnknownTopicOrPartition)
+			if !moving {
+				return err
 			}
-			if int(p.Partition) >= len(out) {
-				return fmt.Errorf("partition %d of %d has no leader", p.Partition, len(out))
+			select {
+			case <-ctx.Done():
+				return err
+			case <-time.After(pollInterval):
 			}
-			out[p.Partition] = p.Offset
 		}
-		return nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("end offsets of %q: %w", topic, err)
+	}
+	return out, nil
+}
+
+var errMoving = errors.New("a partition has no leader now")
+
+func endOffsets(ctx context.Context, cl *kgo.Client, topic string) ([]int64, error) {
+	leaders, err := leadersOf(ctx, cl, topic)
+	if err != nil {
+		return nil, err
+	}
+	t := kmsg.NewListOffsetsRequestTopic()
+	t.Topic = topic
+	for p, leader := range leaders {
+		if leader < 0 {
+			return nil, errMoving
+		}
+		part := kmsg.NewListOffsetsRequestTopicPartition()
+		part.Partition, part.Timestamp = int32(p), -1 // -1: the end
+		t.Partitions = append(t.Partitions, part)
+	}
+	req := kmsg.NewPtrListOffsetsRequest()
+	req.Topics = append(req.Topics, t)
+	resp, err := req.RequestWith(ctx, cl)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]int64, len(leaders))
+	for _, p := range resp.Topics[0].Partitions {
+		if err := kerr.ErrorForCode(p.ErrorCode); err != nil {
+			return nil, fmt.Errorf("partition %d: %w", p.Partition, err)
+		}
+		out[p.Partition] = p.Offset
 	}
 	return out, nil
 }

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"functiongraph-ingest/test/internal/child"
@@ -24,6 +25,8 @@ type broker struct {
 	jvm     []string // launcher options up to and without the main class
 	config  string   // server.properties
 	logFile string   // the process's output, over all restarts
+
+	frozen atomic.Bool
 
 	mu   sync.Mutex
 	proc *child.Child // nil before the first start
@@ -76,8 +79,15 @@ func (b *broker) start() error {
 	args := append([]string{}, b.jvm...)
 	cmd := exec.Command(b.java, append(args, "kafka.Kafka", b.config)...)
 	cmd.Stdout, cmd.Stderr = out, out
+	b.frozen.Store(false)
 	b.proc, err = child.Start(cmd)
 	return err
+}
+
+// answers reports whether the broker's process runs and is not frozen.
+func (b *broker) answers() bool {
+	p := b.process()
+	return p != nil && p.Running() && !b.frozen.Load()
 }
 
 func (b *broker) process() *child.Child {

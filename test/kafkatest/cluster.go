@@ -217,10 +217,16 @@ func (c *Cluster) Restart(i int) error {
 }
 
 // Freeze stops broker i in its tracks (SIGSTOP): its sockets stay open and nobody answers.
-func (c *Cluster) Freeze(i int) error { return c.brokers[i].signal(syscall.SIGSTOP) }
+func (c *Cluster) Freeze(i int) error {
+	c.brokers[i].frozen.Store(true)
+	return c.brokers[i].signal(syscall.SIGSTOP)
+}
 
 // Thaw lets a frozen broker go on (SIGCONT).
-func (c *Cluster) Thaw(i int) error { return c.brokers[i].signal(syscall.SIGCONT) }
+func (c *Cluster) Thaw(i int) error {
+	c.brokers[i].frozen.Store(false)
+	return c.brokers[i].signal(syscall.SIGCONT)
+}
 
 // Log is the end of broker i's output.
 func (c *Cluster) Log(i int) string { return c.brokers[i].lastWords() }

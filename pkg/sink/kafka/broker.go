@@ -17,6 +17,26 @@ type broker struct {
 
 	parked bool      // the worker whose turn it is sleeps
 	wakeAt time.Time // when it wakes by itself; zero: only when signalled
+
+	throttledSince time.Time // the first of the answers in a row that asked for a pause; zero: the last one did not
+	pausedUntil    time.Time // the broker wants no produce request before
+}
+
+// throttle notes how long the broker wants to be left alone (a quota). Batches wait in their lanes meanwhile, where the
+// spool finds them, and not in requests, whose time would run out. s.mu is held.
+func (b *broker) throttle(d time.Duration, now time.Time) {
+	if d <= 0 {
+		b.throttledSince = time.Time{}
+		return
+	}
+	b.s.throttled += d
+	if until := now.Add(d); until.After(b.pausedUntil) {
+		b.pausedUntil = until
+	}
+	if b.throttledSince.IsZero() {
+		b.throttledSince = now
+	}
+	b.s.watch()
 }
 
 // broker returns the broker with that id and starts its workers when it is new. s.mu is held.
@@ -147,6 +167,9 @@ func (b *broker) collect(w *worker, now time.Time) (wakeAt time.Time) {
 	}
 	if !anyDue {
 		return wakeAt
+	}
+	if now.Before(b.pausedUntil) {
+		return b.pausedUntil
 	}
 	n := len(b.lanes)
 	for i := range n {

@@ -5,6 +5,7 @@ import (
 
 	"github.com/segmentio/kafka-go/protocol/produce"
 
+	"functiongraph-ingest/pkg/sink/kafka/internal/wire"
 	"functiongraph-ingest/pkg/sink/kafka/recordbatch"
 )
 
@@ -17,11 +18,9 @@ func (w *worker) resolve(res *produce.Response, err error) {
 		lost = s.sendTrouble(err, w.b.id)
 	}
 	s.mu.Lock()
-	if res != nil && res.ThrottleTimeMs > 0 {
-		s.reporter.throttledAt = now
-		s.throttled += time.Duration(res.ThrottleTimeMs) * time.Millisecond
-	}
-	if err != nil {
+	if err == nil {
+		w.b.throttle(wire.Throttle(res), now)
+	} else {
 		s.requestErrors[w.b.id]++
 	}
 	if s.reporter.quiet {

@@ -27,8 +27,6 @@ type reporter struct {
 	quiet    bool      // the trouble is that there is no answer: the next one changes that
 	stalled  time.Time // since when appends find no room; zero: they do
 	diskAt   time.Time // since when the spool fails; zero: it does not
-	// throttledAt is when the cluster last said that it throttles this client.
-	throttledAt time.Time
 
 	kick  chan struct{}
 	timer *time.Timer
@@ -147,7 +145,7 @@ func (s *Sink) effectWithoutDisk(k kind) string {
 func (s *Sink) silentFrom(now time.Time) (at time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, since := range []time.Time{s.oldestRequest().since, s.reporter.asking} {
+	for _, since := range []time.Time{s.throttledSince(now), s.oldestRequest().since, s.reporter.asking} {
 		if !since.IsZero() && now.Sub(since) < warnAfter {
 			at = soonest(at, since.Add(warnAfter))
 		}
@@ -201,14 +199,25 @@ func (s *Sink) factsLocked(now time.Time) facts {
 		f.quiet = f.trouble.kind != noTrouble
 		f.partial = now.Sub(r.ackedAt) < warnAfter
 	}
-	if f.trouble.kind == silent && now.Sub(r.throttledAt) < time.Minute {
-		f.trouble.kind = throttled
-	}
 	return f
 }
 
-// silence is the trouble of a request or a look that got no answer for warnAfter. s.mu is held.
+// throttledSince is since when brokers let batches wait; zero: none does now. s.mu is held.
+func (s *Sink) throttledSince(now time.Time) (since time.Time) {
+	for _, b := range s.brokers {
+		if now.Before(b.pausedUntil) {
+			since = soonest(since, b.throttledSince)
+		}
+	}
+	return since
+}
+
+// silence is the trouble of batches that wait because a broker wants a pause, or of a request or a look that got no
+// answer, each for warnAfter. s.mu is held.
 func (s *Sink) silence(now time.Time) (t trouble, since time.Time) {
+	if at := s.throttledSince(now); !at.IsZero() && now.Sub(at) >= warnAfter {
+		return trouble{kind: throttled}, at
+	}
 	if u := s.oldestRequest(); !u.since.IsZero() && now.Sub(u.since) >= warnAfter {
 		return trouble{kind: silent, subject: fmt.Sprintf("broker %d", u.broker)}, u.since
 	}

@@ -1,0 +1,135 @@
+package faults
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+
+	"functiongraph-ingest/test/kafkatest"
+	"functiongraph-ingest/test/proc"
+)
+
+// TestSlowAndAway: a broker that throttles, and one that is away while large events come.
+func TestSlowAndAway(t *testing.T) {
+	l := newLab(t)
+	t.Run("a quota of 20 kB a second", func(t *testing.T) { quota(t, l) })
+	for _, ack := range []string{"accept", "disk"} {
+		t.Run("large events in an outage, "+ack, func(t *testing.T) { largeEvents(t, l, ack) })
+	}
+}
+
+// quota: the broker answers what is beyond its quota at once and says how long it wants to be left alone: here for
+// longer than a request may take. What is sent meanwhile waits for nothing but another answer, so nothing is sent
+// twice, and nothing over a connection that was made to get past the pause.
+func quota(t *testing.T, l *lab) {
+	const size, each, bursts = 1000, 100, 4
+	const topic, client = "quota", "throttled"
+	l.kafka.Topic(t, topic, 4, nil)
+	withAdmin(t, l.kafka.Bootstrap(), func(ctx context.Context, a *kadm.Client) error {
+		name := client
+		_, err := a.AlterClientQuotas(ctx, []kadm.AlterClientQuotaEntry{{
+			Entity: kadm.ClientQuotaEntity{{Type: "client-id", Name: &name}}, Ops: []kadm.AlterClientQuotaOp{{Key: "producer_byte_rate", Value: 20_000}},
+		}})
+		return err
+	})
+	p := proc.Start(t, proc.Serve(proc.Build(t), l.kafka.Advertised(), topic, "--ack", "accept", "--codec", "none",
+		"--client-id", client, "--request-timeout", "2s"))
+	before := l.fleet.Proxy(0).Stats()
+	posted := 0
+	for burst := range bursts {
+		var events []string
+		for i := range each {
+			events = append(events, fmt.Sprintf(`{"traceId":"k%d","n":"%d-%d","logs":"%s"}`, i, burst, i, strings.Repeat("x", size)))
+			posted += len(events[i])
+		}
+		postBody(t, p, "["+strings.Join(events, ",")+"]")
+		if burst == bursts/2 { // the rest comes while the broker wants no more
+			waitFor(t, "a word of the quota", func() bool { return metric(t, p, "ingest_kafka_throttled_seconds_total") > 0 })
+		}
+	}
+	p.WaitLedger(t, patience, "delivery", func(g *proc.Ledger) bool { return g.Delivered == bursts*each })
+	after := l.fleet.Proxy(0).Stats()
+	resent := metric(t, p, "ingest_kafka_retries_total")
+	_, books := p.MustStop(t)
+	sent := after.Requested - before.Requested
+	t.Logf("%d bytes posted, %d sent in requests, %d connections, %.0f batches sent again", posted, sent, after.Connections-before.Connections, resent)
+	if sent > int64(posted)*11/10 {
+		t.Errorf("%d bytes were sent for %d that were posted", sent, posted)
+	}
+	if resent != 0 || books.PossibleDuplicates+books.DuplicatesSuppressed+books.DroppedTotal()+books.DeadLettered != 0 {
+		t.Errorf("%.0f batches were sent again; ledger %+v", resent, books)
+	}
+	if n, err := l.kafka.Count(topic); err != nil || n != bursts*each {
+		t.Errorf("%d records, %v", n, err)
+	}
+}
+
+// largeEvents: more of them than memory holds are taken, because they go to disk, and all come in their order.
+func largeEvents(t *testing.T, l *lab, ack string) {
+	const events, size = 60, 300 << 10
+	topic := topicName("large", ack)
+	l.kafka.Topic(t, topic, 2, nil)
+	p := proc.Start(t, proc.Serve(proc.Build(t), l.kafka.Advertised(), topic, "--ack", ack, "--codec", "none", "--memory-limit", "64MiB",
+		"--spool-dir", filepath.Join(t.TempDir(), "spool")))
+	proxy := l.fleet.Proxy(0)
+	must(t, proxy.Refuse(true))
+	t.Cleanup(func() { must(t, proxy.Refuse(false)) })
+	proxy.CutAll()
+	value := func(i int) []byte {
+		return fmt.Appendf(nil, `{"traceId":"k%d","n":%d,"logs":"%s"}`, i%4, i, bytes.Repeat([]byte("x"), size))
+	}
+	for i := range events {
+		postBody(t, p, "["+string(value(i))+"]")
+	}
+	p.WaitLedger(t, patience, "events on disk", func(g *proc.Ledger) bool { return g.Admitted == events && g.Spooled > events/2 })
+	must(t, proxy.Refuse(false))
+	p.WaitLedger(t, patience, "delivery", func(g *proc.Ledger) bool { return g.Delivered == events && g.Spooled == 0 })
+	_, books := p.MustStop(t)
+	if books.DroppedTotal()+books.DeadLettered+books.PossibleDuplicates != 0 {
+		t.Errorf("ledger %+v", books)
+	}
+	next := map[string]int{"k0": 0, "k1": 1, "k2": 2, "k3": 3}
+	for _, m := range kafkatest.Kcat(t, l.kafka.Bootstrap(), topic) {
+		i := next[string(m.Key)]
+		if next[string(m.Key)] += 4; !bytes.Equal(m.Value, value(i)) {
+			t.Fatalf("instead of event %d of key %s: %.100q", i, m.Key, m.Value)
+		}
+	}
+	for key, i := range next {
+		if i < events {
+			t.Errorf("event %d of key %s is not there", i, key)
+		}
+	}
+}
+
+// postBody posts until the body is taken.
+func postBody(t *testing.T, p *proc.Process, body string) {
+	t.Helper()
+	client := http.Client{Timeout: patience}
+	waitFor(t, "a body taken", func() bool {
+		res, err := client.Post(p.URL("/"), "application/json", strings.NewReader(body))
+		must(t, err)
+		res.Body.Close()
+		if res.StatusCode != http.StatusOK && res.StatusCode != http.StatusServiceUnavailable {
+			t.Errorf("a body is answered %d", res.StatusCode)
+		}
+		return res.StatusCode == http.StatusOK
+	})
+}
+
+func metric(t *testing.T, p *proc.Process, name string) float64 {
+	t.Helper()
+	m, err := p.Metrics()
+	must(t, err)
+	v, ok := m[name]
+	if !ok {
+		t.Fatalf("no metric %s", name)
+	}
+	return v
+}
