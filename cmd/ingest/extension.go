@@ -116,7 +116,12 @@ func (e *extension) run(ctx, hurry context.Context, r *running, api string, stdo
 		seen.origin.function(f.Name, f.Version)
 	}
 	close(e.hold)
-	stopAdmin, err := startAdmin(e.cfg, p, seen, e.log)
+	stopAdmin := func() {}
+	door, err := newDoors(e.cfg, e.log)
+	if err == nil {
+		stopAdmin, err = startAdmin(e.cfg, p, seen, door, e.log)
+		r.doors = door.files
+	}
 	if err != nil {
 		e.log.Error("no admin address, everything else works: choose another --admin", "error", err)
 		stopAdmin = func() {}

@@ -8,10 +8,10 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"syscall"
 
 	"functiongraph-ingest/internal/config"
+	"functiongraph-ingest/internal/socket"
 	"functiongraph-ingest/internal/spool"
 )
 
@@ -20,7 +20,12 @@ func (l *findings) ports(cfg *config.Config) {
 	try := func(setting string, addresses []string) {
 		var err error
 		for _, address := range addresses {
-			if strings.HasPrefix(address, "unix:") {
+			if path, ok := socket.UnixPath(address); ok {
+				if err := socket.InUse(path); err != nil {
+					l.add(levelFailed, "--"+setting, "end the process that has it, or choose another --"+setting, "%s cannot be taken: %v", address, err)
+				} else {
+					l.add(levelOK, "--"+setting, "", "%s is free", address)
+				}
 				return
 			}
 			var ln net.Listener

@@ -22,7 +22,8 @@ type running struct {
 	level   *slog.LevelVar
 	log     *slog.Logger
 	manager *sdnotify.Conn  // nil: none
-	files   *reload.Files   // nil: none
+	files   *reload.Files   // of the sink; nil: none
+	doors   *reload.Files   // of the addresses; nil: none
 	gone    <-chan struct{} // see view
 }
 
@@ -70,6 +71,8 @@ func (r *running) wait(ctx context.Context, p *pipeline.Pipeline) error {
 // reload reads files and settings again. What cannot be used leaves what there was.
 func (r *running) reload() {
 	changed, failed := r.files.Again()
+	doorsChanged, doorsFailed := r.doors.Again()
+	changed, failed = append(changed, doorsChanged...), append(failed, doorsFailed...)
 	next, err := r.parse()
 	if err != nil {
 		r.log.Warn("the settings cannot be read again; the old ones stay in use: put them right and send SIGHUP again", "error", err)

@@ -39,13 +39,21 @@ func serve(ctx, hurry context.Context, cfg *config.Config, budget config.Budget,
 	}
 	governed, release := context.WithCancel(ctx)
 	defer release()
-	p, err := listenOnFirst(cfg, budget, pipeline.Deps{Sink: out, Logger: log, Stir: govern(governed).Stir})
+	door, err := newDoors(cfg, log)
+	if err != nil {
+		log.Error("cannot start", "error", err)
+		closeWithin(out, time.Second)
+		return exitUsage
+	}
+	p, err := listenOnFirst(cfg, budget, pipeline.Deps{
+		Sink: out, Logger: log, Stir: govern(governed).Stir, TLS: door.listen.tls, Tokens: door.listen.tokens, Refresh: door.look,
+	})
 	if err != nil {
 		log.Error("cannot start", "error", err)
 		closeWithin(out, time.Second)
 		return exitFailed
 	}
-	stopAdmin, err := startAdmin(cfg, p, seen, log)
+	stopAdmin, err := startAdmin(cfg, p, seen, door, log)
 	if err != nil {
 		log.Error("cannot start", "error", err)
 		_ = p.Stop(hurry)
@@ -55,6 +63,7 @@ func serve(ctx, hurry context.Context, cfg *config.Config, budget config.Budget,
 		"memory-limit", budget.Limit, "gate", budget.Gate, "buffers", budget.Buffers)
 
 	code := exitOK
+	r.doors = door.files
 	if seen != nil {
 		r.files, r.gone = seen.files, seen.gone
 	}
@@ -110,16 +119,17 @@ func pipelineConfig(cfg *config.Config, budget config.Budget, addr string, besid
 		Listen: listen.Config{
 			Addr: addr, MaxBodyBytes: int64(budget.MaxBody), MaxConns: budget.MaxConns, MaxConnAge: cfg.MaxConnAge, KeepUsed: besideFunction, MaxHeaderBytes: int(cfg.MaxHeaderBytes),
 			AdmitWait: cfg.AdmitWait, MinBodyRate: int64(cfg.MinBodyRate), AckTimeout: cfg.AckTimeout, ReadTimeout: cfg.ReadTimeout, IdleTimeout: cfg.IdleTimeout,
+			SocketMode: cfg.SocketPerm(), CORSOrigins: cfg.CORSOrigin,
 			WaitForAck: cfg.Ack != config.AckAccept, Events: !besideFunction, TelemetryPath: cfg.TelemetryPath,
 		},
 		GateBytes: int64(budget.Gate), RingItems: cfg.RingItems, Decoders: cfg.Decoders, Lenient: !cfg.Strict,
-		ShutdownTimeout: cfg.ShutdownTimeout,
+		ListenHealth: cfg.ListenHealth, ShutdownTimeout: cfg.ShutdownTimeout,
 	}
 }
 
 // startAdmin serves /ledger, /metrics, /status, /healthz and /readyz until the function it returns is called. seen
 // is what the sink shows; nil: nothing of its own.
-func startAdmin(cfg *config.Config, p *pipeline.Pipeline, seen *view, log *slog.Logger) (stop func(), err error) {
+func startAdmin(cfg *config.Config, p *pipeline.Pipeline, seen *view, door *doors, log *slog.Logger) (stop func(), err error) {
 	if cfg.Admin == config.Off {
 		return func() {}, nil
 	}
@@ -131,11 +141,11 @@ func startAdmin(cfg *config.Config, p *pipeline.Pipeline, seen *view, log *slog.
 	}
 	p.Register(m, dropReasons)
 	health := &admin.Health{Ready: p.Ready, Delivery: p.Delivery, Ledger: p.Ledger, Version: version(), Started: time.Now()}
-	deps := admin.Deps{Health: health, Metrics: m.Write, Log: log}
+	deps := admin.Deps{Health: health, Metrics: m.Write, Log: log, TLS: door.admin.tls, Tokens: door.admin.tokens, Refresh: door.look}
 	if seen != nil {
 		seen.register(m)
 	}
-	a := admin.New(admin.Config{Addr: cfg.Admin, Pprof: cfg.Pprof, Hosts: cfg.AdminHost}, deps)
+	a := admin.New(admin.Config{Addr: cfg.Admin, SocketMode: cfg.SocketPerm(), Pprof: cfg.Pprof, Hosts: cfg.AdminHost}, deps)
 	if err := a.Listen(); err != nil {
 		return nil, err
 	}

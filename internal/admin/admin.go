@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -14,13 +15,18 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"functiongraph-ingest/internal/bearer"
+	"functiongraph-ingest/internal/socket"
+	"functiongraph-ingest/internal/tlsconf"
 )
 
 // Config is what users set.
 type Config struct {
-	Addr  string   // host:port; port 0 lets the system choose
-	Pprof bool     // serve /debug/pprof
-	Hosts []string // names under which a loopback address answers, beside localhost and IP addresses
+	Addr       string      // host:port, where port 0 lets the system choose, or unix:/path
+	SocketMode fs.FileMode // of unix:/path
+	Pprof      bool        // serve /debug/pprof
+	Hosts      []string    // names under which a loopback address answers, beside localhost and IP addresses
 }
 
 // Deps is what the pipeline gives. All functions must be safe for concurrent use.
@@ -28,6 +34,9 @@ type Deps struct {
 	Metrics func(io.Writer) error
 	Health  *Health
 	Log     *slog.Logger
+	TLS     *tlsconf.Server // nil: plaintext
+	Tokens  *bearer.Tokens  // nil: no request needs one
+	Refresh func()          // reads again what may have changed in the file of tokens; nil: nothing
 }
 
 // The clients are a scraper and a person: slow ones must not hold a goroutine for long.
@@ -40,6 +49,7 @@ const (
 // Server serves until Shutdown. Use: New, Listen, Serve in a goroutine, Shutdown.
 type Server struct {
 	cfg   Config
+	tls   *tlsconf.Server
 	http  *http.Server
 	conns *conns
 
@@ -50,8 +60,8 @@ type Server struct {
 // New returns a server that does not listen yet.
 func New(cfg Config, deps Deps) *Server {
 	conns := &conns{}
-	return &Server{cfg: cfg, conns: conns, http: &http.Server{
-		Handler:      guardHost(cfg.Addr, cfg.Hosts, handler(cfg, deps)),
+	return &Server{cfg: cfg, tls: deps.TLS, conns: conns, http: &http.Server{
+		Handler:      guardHost(cfg.Addr, cfg.Hosts, guardTokens(deps, handler(cfg, deps))),
 		ReadTimeout:  readTimeout,
 		WriteTimeout: writeTimeout,
 		IdleTimeout:  idleTimeout,
@@ -64,7 +74,7 @@ func New(cfg Config, deps Deps) *Server {
 
 // Listen takes the address. From here on connections queue until Serve.
 func (s *Server) Listen() error {
-	ln, err := net.Listen("tcp", s.cfg.Addr)
+	ln, err := socket.Listen(s.cfg.Addr, s.cfg.SocketMode)
 	if err != nil {
 		return err
 	}
@@ -87,7 +97,7 @@ func (s *Server) Serve() error {
 	s.mu.Lock()
 	ln := s.ln
 	s.mu.Unlock()
-	err := s.http.Serve(limited{ln, s.conns})
+	err := s.http.Serve(limited{ln, s.conns, s.tls})
 	if errors.Is(err, http.ErrServerClosed) {
 		return nil
 	}
@@ -109,12 +119,12 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	return err
 }
 
-// handler has a pattern per path; other methods than GET and HEAD get 405 from the mux.
 // programName answers what go tool pprof asks the command line for. The arguments may hold a secret and are left out.
 func programName(w http.ResponseWriter, _ *http.Request) {
 	answer(w, http.StatusOK, "text/plain; charset=utf-8", os.Args[0])
 }
 
+// handler has a pattern per path; other methods than GET and HEAD get 405 from the mux.
 func handler(cfg Config, deps Deps) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /ledger", func(w http.ResponseWriter, _ *http.Request) {

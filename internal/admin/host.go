@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+
+	"functiongraph-ingest/internal/socket"
 )
 
 // A web page can make its own name point to 127.0.0.1 (DNS rebinding) and then read what a loopback address answers:
@@ -13,7 +15,7 @@ import (
 
 // guardHost answers 403 to requests for foreign hosts if addr is loopback.
 func guardHost(addr string, names []string, next http.Handler) http.Handler {
-	if !loopback(addr) {
+	if _, unix := socket.UnixPath(addr); unix || !socket.Loopback(addr) {
 		return next
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -25,12 +27,6 @@ func guardHost(addr string, names []string, next http.Handler) http.Handler {
 	})
 }
 
-func loopback(addr string) bool {
-	host, _, err := net.SplitHostPort(addr)
-	ip := net.ParseIP(host)
-	return err == nil && (strings.EqualFold(host, "localhost") || ip != nil && ip.IsLoopback())
-}
-
 func hostAllowed(host string, names []string) bool {
 	if h, _, err := net.SplitHostPort(host); err == nil {
 		host = h
@@ -38,4 +34,23 @@ func hostAllowed(host string, names []string) bool {
 	host = strings.TrimSuffix(strings.TrimPrefix(strings.TrimSuffix(host, "]"), "["), ".")
 	return host == "" || strings.EqualFold(host, "localhost") || net.ParseIP(host) != nil ||
 		slices.ContainsFunc(names, func(n string) bool { return strings.EqualFold(n, host) })
+}
+
+// guardTokens answers 401 to requests without a token if there are tokens. Probes have none, and learn nothing from
+// /healthz and /readyz that the listener would not tell them.
+func guardTokens(deps Deps, next http.Handler) http.Handler {
+	if deps.Tokens == nil {
+		return next
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if deps.Refresh != nil {
+			deps.Refresh()
+		}
+		if path := r.URL.Path; path == "/healthz" || path == "/readyz" || deps.Tokens.Allow([]byte(r.Header.Get("Authorization"))) {
+			next.ServeHTTP(w, r)
+			return
+		}
+		w.Header().Set("WWW-Authenticate", "Bearer")
+		answer(w, http.StatusUnauthorized, plain, "unauthorized: send Authorization: Bearer TOKEN, with a token that this server knows (--admin-token-file)\n")
+	})
 }

@@ -4,6 +4,8 @@ import (
 	"net"
 	"net/http"
 	"sync"
+
+	"functiongraph-ingest/internal/tlsconf"
 )
 
 // The admin address has no share of --memory-limit to grow in: its connections are counted in the constant part.
@@ -26,6 +28,7 @@ type conns struct {
 type limited struct {
 	net.Listener
 	conns *conns
+	tls   *tlsconf.Server // nil: plaintext
 }
 
 func (l limited) Accept() (net.Conn, error) {
@@ -35,6 +38,9 @@ func (l limited) Accept() (net.Conn, error) {
 			return nil, err
 		}
 		if l.conns.enter() {
+			if l.tls != nil {
+				return l.tls.Secure(c), nil // its first read begins the handshake, within the deadline for a header
+			}
 			return c, nil
 		}
 		_ = c.Close()
@@ -51,7 +57,7 @@ func (c *conns) enter() bool {
 		}
 		oldest := c.idle[0]
 		c.idle = c.idle[1:]
-		_ = oldest.Close() // net/http notices, and leave is called
+		cut(oldest) // net/http notices, and hear is called
 	}
 	c.n++
 	return true
@@ -73,4 +79,12 @@ func (c *conns) hear(conn net.Conn, state http.ConnState) {
 	case http.StateClosed, http.StateHijacked:
 		c.n--
 	}
+}
+
+// cut closes a connection without telling a client that may not read.
+func cut(c net.Conn) {
+	if secure, ok := c.(interface{ NetConn() net.Conn }); ok {
+		c = secure.NetConn()
+	}
+	_ = c.Close()
 }

@@ -61,11 +61,6 @@ func TestForeignHostIsRefused(t *testing.T) {
 			t.Errorf("%q: %v", host, got)
 		}
 	}
-	for addr, want := range map[string]bool{"127.0.0.1:9180": true, "[::1]:0": true, "localhost:1": true, "127.9.9.9:1": true, "0.0.0.0:1": false, ":9180": false, "[::]:1": false, "10.0.0.1:1": false} {
-		if got := loopback(addr); got != want {
-			t.Errorf("%q: %v", addr, got)
-		}
-	}
 	base, client := run(t, Config{}, deps(func() error { return nil }))
 	for host, want := range map[string]int{"evil.example": 403, "127.0.0.1": 200} {
 		req, _ := http.NewRequest(http.MethodGet, base+"/healthz", nil)

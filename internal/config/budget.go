@@ -22,6 +22,9 @@ const (
 	// fasthttp's write buffer, its request and response. 7 to 8 KB were measured with 1,000 connections open. A
 	// connection that is turned away has about 5 KiB, and there are at most TurnedAway(MaxConns) of them.
 	connBytes = 8*KiB + 5*KiB/turnedAwayShare
+	// tlsConnBytes is what TLS adds: its state, a record of 16 KiB that is read, the records that are written, and what
+	// a handshake leaves behind. 20 KiB of it stay with an idle connection.
+	tlsConnBytes = 32 * KiB
 	// turnedAwayShare: beside those that are served, one part in turnedAwayShare is being turned away, with an answer.
 	turnedAwayShare = 8
 	// connShare: unless --max-conns says otherwise connections get one part in connShare of the limit.
@@ -32,6 +35,8 @@ const (
 	roomForCrowd = 64 * MiB
 	// bufferShare: when memory is short, batch buffers give way to bodies down to one part in bufferShare.
 	bufferShare = 4
+	// tlsConnShare takes the place of connShare and crowd for a listener with TLS, from roomForCrowd up.
+	tlsConnShare = 4
 	// garbageShare: from roomForCrowd up, one part in garbageShare is left for garbage. Without it the heap is at
 	// GOMEMLIMIT when everything that may be lent is lent, and the collector runs for every few requests: with
 	// 1,000 connections and a tenth of a core it took more CPU than the events did. The runtime's own bound, half of
@@ -78,7 +83,8 @@ type Budget struct {
 //	buffers       8     12     16     16     16      --buffer-bytes, less while the gate is short
 //	gate          6     16     13.4   43.4  178      the rest
 //
-// A spool takes a 16th of the limit, from buffers and gate.
+// A spool takes a 16th of the limit, from buffers and gate. With TLS a connection takes three times as much, and
+// connections together a quarter from 64MiB up: 336 of them at 64MiB, 84 at 32MiB.
 func (c *Config) Budget() (Budget, error) {
 	b := c.split(c.MemoryLimit)
 	if b.Gate < leastGate {
@@ -104,7 +110,9 @@ func (c *Config) Budget() (Budget, error) {
 func (c *Config) split(limit Bytes) Budget {
 	b := Budget{Limit: limit, Runtime: outsideHeap + insideHeap, Conns: limit / connShare}
 	if limit >= roomForCrowd {
-		b.Conns = max(b.Conns, crowd*c.connBytes())
+		if b.Conns = max(b.Conns, crowd*c.connBytes()); len(c.ListenTLSCert) > 0 {
+			b.Conns = limit / tlsConnShare
+		}
 		b.Runtime += limit / garbageShare
 	}
 	b.Runtime += max(0, powerOfTwoAround(Bytes(c.RingItems))*ringSlot-roomForRing)
@@ -136,7 +144,13 @@ func (c *Config) split(limit Bytes) Budget {
 func (c *Config) reservedDescriptors() int { return 64 + 4*len(c.Brokers) }
 
 // connBytes is what one open connection is charged.
-func (c *Config) connBytes() Bytes { return connBytes + c.MaxHeaderBytes }
+func (c *Config) connBytes() Bytes {
+	n := connBytes + c.MaxHeaderBytes
+	if len(c.ListenTLSCert) > 0 {
+		n += tlsConnBytes
+	}
+	return n
+}
 
 // powerOfTwoAround is the smallest power of two that is at least n, up to 2^40.
 func powerOfTwoAround(n Bytes) Bytes {

@@ -130,3 +130,18 @@ func TestBudgetTooSmall(t *testing.T) {
 		t.Errorf("got %s", b)
 	}
 }
+
+// With TLS connections are fewer, and the sum is the limit all the same.
+func TestBudgetWithTLS(t *testing.T) {
+	for limit, conns := range map[Bytes]int{32 * MiB: 84, 64 * MiB: 336, 512 * MiB: 2695} {
+		c := defaultsOf(t, Serve, Host{})
+		c.MemoryLimit, c.ListenTLSCert = limit, []string{"cert.pem"}
+		b, err := c.Budget()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if b.MaxConns != conns || b.Gate+b.Buffers+b.Spool+b.Conns+b.Runtime != limit {
+			t.Errorf("%s: %+v", limit, b)
+		}
+	}
+}

@@ -55,12 +55,12 @@ const Off = "off"
 type Config struct {
 	ConfigFile string   `name:"config" env:"INGEST_CONFIG" placeholder:"FILE" doc:"none" names:"file" group:"general" help:"YAML file with settings; its keys are the names of the flags."`
 	LogLevel   string   `name:"log-level" env:"INGEST_LOG_LEVEL" default:"info" oneof:"debug,info,warn,error" group:"general" help:"What is logged to stderr: debug, info, warn, error."`
-	Admin      string   `name:"admin" env:"INGEST_ADMIN" default:"${admin}" group:"general" help:"Address of /ledger, /metrics, /status, /healthz and /readyz; off for none."`
+	Admin      string   `name:"admin" env:"INGEST_ADMIN" default:"${admin}" group:"general" help:"Address of /ledger, /metrics, /status, /healthz and /readyz, host:port or unix:/PATH; off for none."`
 	AdminHost  []string `name:"admin-host" env:"INGEST_ADMIN_HOST" placeholder:"NAME" doc:"none" group:"general" help:"Host names under which --admin answers where it is a loopback address, beside localhost and IP addresses; separated by commas."`
 	Pprof      bool     `name:"pprof" env:"INGEST_PPROF" default:"false" group:"general" help:"Serve /debug/pprof on the admin address."`
 	Instance   string   `name:"instance" env:"INGEST_INSTANCE" placeholder:"NAME" doc:"host name" group:"general" help:"Name of this instance, for --keyless=instance and the logs; default: the host name."`
 
-	Listen          string        `name:"listen" env:"INGEST_LISTEN" default:"${listen}" group:"intake" help:"Address that takes telemetry; with a range of ports (host:8081-8090) the first free one."`
+	Listen          string        `name:"listen" env:"INGEST_LISTEN" default:"${listen}" group:"intake" help:"Address that takes telemetry, host:port or unix:/PATH; with a range of ports (host:8081-8090) the first free one."`
 	Ack             string        `name:"ack" env:"INGEST_ACK" default:"${ack}" oneof:"accept,disk,kafka" group:"intake" help:"When a delivery is answered: accept (taken into memory), disk (every event is durable in --spool-dir), kafka (every event is acknowledged by Kafka)."`
 	AckTimeout      time.Duration `name:"ack-timeout" env:"INGEST_ACK_TIMEOUT" default:"30s" min:"100ms" max:"24h" group:"intake" help:"Longest wait for the ack, then 504: outcome unknown, delivery goes on."`
 	MaxBody         Bytes         `name:"max-body" env:"INGEST_MAX_BODY" default:"4MiB" min:"2B" max:"1GiB" group:"intake" help:"Largest body, without compression, else 413; lowered with a warning when --memory-limit leaves less."`
@@ -74,7 +74,20 @@ type Config struct {
 	Strict          bool          `name:"strict" env:"INGEST_STRICT" default:"true" negatable:"yes" group:"intake" help:"Events that are not valid JSON in UTF-8 are dead letters."`
 	Decoders        int           `name:"decoders" env:"INGEST_DECODERS" default:"1" min:"1" max:"256" group:"intake" help:"Goroutines that decode; one parses faster than anything around it."`
 	RingItems       int           `name:"ring-items" env:"INGEST_RING_ITEMS" default:"1024" min:"1" max:"524288" group:"intake" help:"Bodies that may wait for a decoder."`
+	DrainDelay      time.Duration `name:"drain-delay" env:"INGEST_DRAIN_DELAY" default:"0" min:"0" max:"1h" group:"intake" help:"How long deliveries are still taken after SIGTERM while /readyz answers 503, so that balancers notice first; comes before --shutdown-timeout."`
 	ShutdownTimeout time.Duration `name:"shutdown-timeout" env:"INGEST_SHUTDOWN_TIMEOUT" default:"${shutdown_timeout}" min:"10ms" max:"24h" group:"intake" help:"Longest time to deliver what was accepted after SIGTERM."`
+
+	ListenTLSCert     []string `name:"listen-tls-cert" env:"INGEST_LISTEN_TLS_CERT" placeholder:"FILES" doc:"none" names:"file" group:"guard" help:"Certificate of --listen and its chain, PEM files separated by commas; the private key may be in them. With it --listen takes TLS only, and a connection takes three times the memory."`
+	ListenTLSKey      string   `name:"listen-tls-key" env:"INGEST_LISTEN_TLS_KEY" placeholder:"FILE" doc:"none" names:"file" group:"guard" help:"Private key of --listen-tls-cert, where it has a file of its own; PEM without a password."`
+	ListenTLSClientCA []string `name:"listen-tls-client-ca" env:"INGEST_LISTEN_TLS_CLIENT_CA" placeholder:"FILES" doc:"none" names:"file" group:"guard" help:"Authorities of which every client of --listen must show a certificate, PEM files separated by commas."`
+	ListenTokenFile   string   `name:"listen-token-file" env:"INGEST_LISTEN_TOKEN_FILE" placeholder:"FILE" doc:"none" names:"file" group:"guard" help:"File of tokens, one a line, of which every request to --listen must carry one: Authorization: Bearer TOKEN."`
+	ListenHealth      bool     `name:"listen-health" env:"INGEST_LISTEN_HEALTH" default:"false" group:"guard" help:"Answer GET /healthz and /readyz on --listen too, without a token, for load balancers."`
+	CORSOrigin        []string `name:"cors-origin" env:"INGEST_CORS_ORIGIN" placeholder:"ORIGIN" doc:"none" group:"guard" help:"Web pages that may post, by their origins (https://example.org), separated by commas; * for all. Pages of other sites get 403."`
+	AdminTLSCert      []string `name:"admin-tls-cert" env:"INGEST_ADMIN_TLS_CERT" placeholder:"FILES" doc:"none" names:"file" group:"guard" help:"As --listen-tls-cert, for --admin."`
+	AdminTLSKey       string   `name:"admin-tls-key" env:"INGEST_ADMIN_TLS_KEY" placeholder:"FILE" doc:"none" names:"file" group:"guard" help:"As --listen-tls-key, for --admin."`
+	AdminTLSClientCA  []string `name:"admin-tls-client-ca" env:"INGEST_ADMIN_TLS_CLIENT_CA" placeholder:"FILES" doc:"none" names:"file" group:"guard" help:"As --listen-tls-client-ca, for --admin."`
+	AdminTokenFile    string   `name:"admin-token-file" env:"INGEST_ADMIN_TOKEN_FILE" placeholder:"FILE" doc:"none" names:"file" group:"guard" help:"As --listen-token-file, for --admin; /healthz and /readyz need none."`
+	SocketMode        string   `name:"socket-mode" env:"INGEST_SOCKET_MODE" default:"0660" group:"guard" help:"Mode of a Unix socket (--listen=unix:/PATH, --admin=unix:/PATH); to connect needs the right to write."`
 
 	Sink             string        `name:"sink" env:"INGEST_SINK" default:"kafka" oneof:"kafka,ndjson" group:"delivery" help:"Where events go: kafka, or ndjson (lines in --output)."`
 	Output           string        `name:"output" env:"INGEST_OUTPUT" default:"-" names:"file" group:"delivery" help:"File of --sink=ndjson; - for stdout."`

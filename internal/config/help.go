@@ -26,6 +26,7 @@ func groups() []group {
 		{"", "Flags:"},
 		{"general", "General:"},
 		{"intake", "Taking telemetry:"},
+		{"guard", "Who may come:"},
 		{"delivery", "Delivering events:"},
 		{"extension", "As an extension (ingest extension):"},
 		{"memory", "Memory and disk:"},

@@ -42,7 +42,7 @@ func (f *field) shown(text string) string {
 	switch {
 	case text == "":
 		return ""
-	case login && f.names == "file" && !isPath:
+	case (login || strings.HasSuffix(f.name, "token-file")) && f.names == "file" && !isPath:
 		return mask
 	case login && f.oneof != nil && !slices.ContainsFunc(f.oneof, func(w string) bool { return strings.EqualFold(w, text) }):
 		return mask

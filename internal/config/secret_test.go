@@ -73,7 +73,7 @@ var secretFiles = []string{
 	"sasl_password: SECRET\n", "SASL-PASSWORD: SECRET\n", "sasl-pasword: SECRET\n", "sasl-password: \"\\SECRET\"\n", "sasl-password: \"\\xSECRET\"\n",
 	"sasl-password: >9SECRET\n x\n", "sasl-password: |+SECRET\n x\n", "sasl-password: - SECRET\n", "sasl-password: \tSECRET\n\tSECRET\n",
 	"sasl-password: ]SECRET\n", "sasl-password: }SECRET\n", "sasl-password: ,SECRET\n", "\"sasl-password\": SECRET: SECRET\n",
-	"sasl-user: u:SECRET\n", "sasl-mechanism: SECRET\n", "sasl-password-file: SECRET\n", "brokers: [u:SECRET@h:1]\n",
+	"listen-token-file: SECRET\n", "admin-token-file: SECRET\n", "sasl-user: u:SECRET\n", "sasl-mechanism: SECRET\n", "sasl-password-file: SECRET\n", "brokers: [u:SECRET@h:1]\n",
 }
 
 func TestSecretsOfTheFileAreNotRepeated(t *testing.T) {

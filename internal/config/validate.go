@@ -39,7 +39,7 @@ func (p *Problems) add(setting string, value any, want string) {
 }
 
 // Warnings is what is odd about the settings and does not keep them from being used, one line each.
-func (c *Config) Warnings() []string { return c.warnings }
+func (c *Config) Warnings() []string { return slices.Concat(c.warnings, c.unguarded()) }
 
 // Validate finds all problems at once. The error is nil or Problems.
 func (c *Config) Validate() error {
@@ -56,6 +56,7 @@ func (c *Config) Validate() error {
 	}
 	c.checkKafka(&p)
 	c.checkSecurity(&p)
+	c.checkGuards(&p)
 	c.checkExtension(&p)
 	c.checkSpool(&p)
 	if good("linger", "ack-timeout") {

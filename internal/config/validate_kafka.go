@@ -8,15 +8,16 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"functiongraph-ingest/internal/socket"
 	"functiongraph-ingest/internal/tlsconf"
 )
 
 func (c *Config) checkAddresses(p *Problems) {
 	if _, err := portRange(c.Listen); err != nil {
-		p.add("listen", c.Listen, "must be host:port, for example 127.0.0.1:8080, or host:first-last")
+		p.add("listen", c.Listen, "must be host:port, for example 127.0.0.1:8080, host:first-last, or unix:/PATH")
 	}
-	if c.Admin != Off && !isHostPort(c.Admin, 0) {
-		p.add("admin", c.Admin, "must be host:port, for example 127.0.0.1:9180, or off")
+	if _, isUnix := socket.UnixPath(c.Admin); c.Admin != Off && !isUnix && !isHostPort(c.Admin, 0) {
+		p.add("admin", c.Admin, "must be host:port, for example 127.0.0.1:9180, unix:/PATH, or off")
 	}
 	if c.Admin == c.Listen && !strings.HasSuffix(c.Admin, ":0") {
 		p.add("admin", c.Admin, "must differ from --listen")
@@ -34,6 +35,9 @@ func (c *Config) ListenAddresses() []string {
 
 // portRange expands host:8081-8090.
 func portRange(addr string) ([]string, error) {
+	if _, ok := socket.UnixPath(addr); ok {
+		return []string{addr}, nil
+	}
 	host, ports, err := net.SplitHostPort(addr)
 	if err != nil {
 		return nil, err

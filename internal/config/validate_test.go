@@ -25,7 +25,7 @@ func TestValidate(t *testing.T) {
 	long := strings.Repeat("x", 247)
 	ca := tlstest.CA(t, "ca")
 	me := ca.Issue(t, "me")
-	for name, text := range map[string][]byte{"ca.pem": ca.CertPEM(), "me.pem": me.CertPEM(), "key.pem": me.KeyPEM(), "me.der": me.Cert.Raw, "ca.jks": []byte("\xfe\xed\xfe\xed\x00\x00\x00\x02")} {
+	for name, text := range map[string][]byte{"ca.pem": ca.CertPEM(), "me.pem": me.CertPEM(), "key.pem": me.KeyPEM(), "token": []byte("alpha\n"), "me.der": me.Cert.Raw, "ca.jks": []byte("\xfe\xed\xfe\xed\x00\x00\x00\x02")} {
 		if err := os.WriteFile(filepath.Join(dir, name), text, 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -43,6 +43,23 @@ func TestValidate(t *testing.T) {
 		{"--tls --tls-verify=ca --tls-ca=DIR/ca.pem,DIR/me.pem --tls-min-version=1.3 --tls-cert=DIR/me.pem,DIR/key.pem", ""},
 		{"--tls --tls-server-name=kafka.example --tls-cert=DIR/me.pem --tls-key=DIR/key.pem", ""},
 
+		{"--listen=unix:/run/i.sock --admin=unix:/run/a.sock --socket-mode=600", ""},
+		{"--listen-tls-cert=DIR/me.pem --listen-tls-key=DIR/key.pem --listen-tls-client-ca=DIR/ca.pem --listen-token-file=DIR/token --admin-token-file=DIR/token", ""},
+		{"--cors-origin=https://example.org,http://localhost:3000,* --listen-health --drain-delay=5s", ""},
+		{"--listen=unix:run/i.sock", "--listen=unix:run/i.sock: must be unix:/PATH, with a path of at most 90 bytes"},
+		{"--admin=unix:", "--admin=unix:: must be unix:/PATH, with a path of at most 90 bytes"},
+		{"--listen=unix:/s --admin=unix:/s", "--admin=unix:/s: must differ from --listen"},
+		{"--socket-mode=rw", "--socket-mode=rw: must be the mode of a file in octal, for example 0660"},
+		{"--socket-mode=7777", "--socket-mode=7777: must be the mode of a file in octal, for example 0660"},
+		{"--cors-origin=example.org", "--cors-origin=example.org: must be an origin as browsers send it, https://example.org or http://localhost:3000, or *"},
+		{"--cors-origin=https://example.org/x", "--cors-origin=https://example.org/x: must be an origin as browsers send it, https://example.org or http://localhost:3000, or *"},
+		{"--listen-tls-cert=DIR/me.pem", "--listen-tls-cert=DIR/me.pem: holds no private key: name the file that does in --listen-tls-key"},
+		{"--listen-tls-key=DIR/key.pem", "--listen-tls-key=DIR/key.pem: needs --listen-tls-cert"},
+		{"--admin-tls-client-ca=DIR/ca.pem", "--admin-tls-client-ca=DIR/ca.pem: needs --admin-tls-cert"},
+		{"--admin=off --admin-token-file=DIR/token", "--admin-token-file=DIR/token: needs --admin"},
+		{"--listen-token-file=DIR/none", "--listen-token-file=DIR/none: cannot be read: no such file or directory"},
+		{"--listen-token-file=" + theSecret, "--listen-token-file=********: cannot be read: no such file or directory"},
+
 		{"--log-level=loud", "--log-level=loud: must be one of debug, info, warn, error"},
 		{"--ack=maybe", "--ack=maybe: must be one of accept, disk, kafka"},
 		{"--ack=disk", "--ack=disk: needs --spool-dir and --sink=kafka; or use kafka or accept"},
@@ -54,14 +71,14 @@ func TestValidate(t *testing.T) {
 		{"--sasl-mechanism=plain --sasl-user=u --sasl-password=p",
 			"--sasl-mechanism=plain: must be one of off, PLAIN, SCRAM-SHA-256, SCRAM-SHA-512"},
 
-		{"--listen=8080", "--listen=8080: must be host:port, for example 127.0.0.1:8080, or host:first-last"},
-		{"--listen=", "--listen: must be host:port, for example 127.0.0.1:8080, or host:first-last"},
-		{"--listen=h:65536", "--listen=h:65536: must be host:port, for example 127.0.0.1:8080, or host:first-last"},
-		{"--listen=h:http", "--listen=h:http: must be host:port, for example 127.0.0.1:8080, or host:first-last"},
-		{"--listen=h:9-8", "--listen=h:9-8: must be host:port, for example 127.0.0.1:8080, or host:first-last"},
-		{"--listen=h:0-8", "--listen=h:0-8: must be host:port, for example 127.0.0.1:8080, or host:first-last"},
-		{"--listen=h:8-", "--listen=h:8-: must be host:port, for example 127.0.0.1:8080, or host:first-last"},
-		{"--admin=on", "--admin=on: must be host:port, for example 127.0.0.1:9180, or off"},
+		{"--listen=8080", "--listen=8080: must be host:port, for example 127.0.0.1:8080, host:first-last, or unix:/PATH"},
+		{"--listen=", "--listen: must be host:port, for example 127.0.0.1:8080, host:first-last, or unix:/PATH"},
+		{"--listen=h:65536", "--listen=h:65536: must be host:port, for example 127.0.0.1:8080, host:first-last, or unix:/PATH"},
+		{"--listen=h:http", "--listen=h:http: must be host:port, for example 127.0.0.1:8080, host:first-last, or unix:/PATH"},
+		{"--listen=h:9-8", "--listen=h:9-8: must be host:port, for example 127.0.0.1:8080, host:first-last, or unix:/PATH"},
+		{"--listen=h:0-8", "--listen=h:0-8: must be host:port, for example 127.0.0.1:8080, host:first-last, or unix:/PATH"},
+		{"--listen=h:8-", "--listen=h:8-: must be host:port, for example 127.0.0.1:8080, host:first-last, or unix:/PATH"},
+		{"--admin=on", "--admin=on: must be host:port, for example 127.0.0.1:9180, unix:/PATH, or off"},
 		{"--admin=127.0.0.1:8080", "--admin=127.0.0.1:8080: must differ from --listen"},
 		{"--admin=off --pprof", "--pprof=true: is served on the admin address: needs --admin"},
 
@@ -131,7 +148,7 @@ func TestValidate(t *testing.T) {
 		{"--brokers=u:secret@h:9092", "--brokers=********@h:9092: " + brokerRule},
 		{"--brokers=SASL_SSL://h:9092", "--brokers=SASL_SSL://h:9092: " + brokerRule},
 		{"--brokers=u@h:9092", "--brokers=u@h:9092: " + brokerRule},
-		{"--listen=u:secret@h:9092", "--listen=********@h:9092: must be host:port, for example 127.0.0.1:8080, or host:first-last"},
+		{"--listen=u:secret@h:9092", "--listen=********@h:9092: must be host:port, for example 127.0.0.1:8080, host:first-last, or unix:/PATH"},
 		{"--topic=u:secret@h", "--topic=********@h: " + topicRule},
 		{"--instance=" + long + long, "--instance=" + strings.Repeat("x", 300) + "…: must have at most 255 bytes and no control characters"},
 		{"--client-id=\x01", "--client-id=\"\\x01\": must have at most 255 bytes and no control characters"},

@@ -30,10 +30,10 @@ const (
 func (s *Server) Serve() error {
 	pause := time.Duration(0)
 	for {
-		nc, err := s.ln.AcceptTCP()
+		nc, err := s.ln.Accept()
 		if err == nil {
 			pause = 0
-			s.take(nc)
+			s.take(nc.(rawconn.Stream)) //nolint:forcetypeassert // package socket listens for TCP and Unix streams only
 			continue
 		}
 		if errors.Is(err, net.ErrClosed) {
@@ -56,8 +56,11 @@ func (s *Server) Serve() error {
 }
 
 // take starts to serve a connection, or turns it away.
-func (s *Server) take(nc *net.TCPConn) {
+func (s *Server) take(nc rawconn.Stream) {
 	c := &conn{Conn: rawconn.New(nc), srv: s}
+	if s.deps.TLS != nil {
+		c.tls = s.deps.TLS.Secure(c.Conn)
+	}
 	c.meter.bytes.Store(-1)
 	c.enter(asleep, s.limits.asleep)
 	c.ages(s.cfg.MaxConnAge)
@@ -77,13 +80,16 @@ func (s *Server) serve(c *conn) {
 		return
 	}
 	for c.sleep() {
+		if !c.ready() {
+			break
+		}
 		// The error is about this connection alone, and what matters of it has been counted.
 		_ = s.http.ServeConn(c)
 		if !c.dozes() {
 			return // closed
 		}
 	}
-	_ = c.Conn.Close()
+	_ = c.hangUp()
 }
 
 // connState hears where fasthttp is with a connection.

@@ -18,7 +18,9 @@ func (s *Server) await(ctx *fasthttp.RequestCtx, c *conn, d *body.Delivery) {
 		d.GiveUp()
 	}
 	<-d.Done()
-	s.dated(ctx, time.Now())
+	if now := time.Now(); now.Unix() != ctx.Time().Unix() {
+		s.begin(ctx, now)
+	}
 	// After this nobody can give d up any more: it may be used again.
 	c.enter(writing, s.limits.read)
 	if d.GivenUp() {

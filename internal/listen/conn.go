@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"functiongraph-ingest/internal/body"
+	"functiongraph-ingest/internal/tlsconf"
 	"functiongraph-ingest/pkg/rawconn"
 )
 
@@ -47,6 +48,7 @@ func past() time.Time { return time.Unix(1, 0) }
 // fired, takes that mutex once and so knows that whoever fired is done with it.
 type conn struct {
 	*rawconn.Conn
+	tls   *tlsconf.ServerConn // on top of Conn; nil: plaintext. See secure.go
 	srv   *Server
 	state atomic.Uint64
 
@@ -172,7 +174,7 @@ func (c *conn) Read(p []byte) (n int, err error) {
 		n, err = c.readRest(p)
 	} else {
 		c.meter.wait()
-		n, err = c.Conn.Read(p)
+		n, err = c.receive(p)
 		c.meter.came(n)
 		c.filled = n == len(p)
 		// bufio reads past its buffer when that is empty and p is as large.
@@ -214,7 +216,7 @@ func (c *conn) Close() error {
 	if c.linger && !c.srv.aborted.Load() { // at the very end nobody waits for a client that does not read
 		c.lingering()
 	}
-	return c.Conn.Close()
+	return c.hangUp()
 }
 
 // giveBack releases a reservation that no handler came for.

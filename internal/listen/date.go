@@ -24,6 +24,9 @@ func (s *Server) lineOf(t time.Time, like *fasthttp.ResponseHeader) *dateLine {
 	if d != nil && d.second == t.Unix() && (like == nil || d.parsed) {
 		return d
 	}
+	if s.deps.Refresh != nil && (d == nil || d.second != t.Unix()) {
+		s.deps.Refresh()
+	}
 	d = &dateLine{second: t.Unix(), text: t.UTC().AppendFormat(nil, http.TimeFormat)}
 	if like != nil {
 		// fasthttp takes a Date only from a header that it parses. What NoDefaultDate said is copied, and outlives that.
@@ -38,7 +41,8 @@ func (s *Server) lineOf(t time.Time, like *fasthttp.ResponseHeader) *dateLine {
 	return d
 }
 
-// dated begins an answer at t: nothing is in it except its Date.
-func (s *Server) dated(ctx *fasthttp.RequestCtx, t time.Time) {
+// begin begins an answer at t with what every answer has. Whatever was in its header is gone.
+func (s *Server) begin(ctx *fasthttp.RequestCtx, t time.Time) {
 	s.lineOf(t, &ctx.Response.Header).header.CopyTo(&ctx.Response.Header)
+	s.guard.cors(ctx)
 }

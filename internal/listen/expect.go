@@ -15,13 +15,10 @@ import (
 // it with the status returned (v1.77, serveConnCounted); a test holds it to that.
 func (s *Server) expect(ctx *fasthttp.RequestCtx) int {
 	c := ctx.Conn().(*conn) //nolint:forcetypeassert // accept.go makes no others
-	t := s.target(ctx.Path())
-	s.dated(ctx, time.Now())
-	switch {
-	case t == nowhere:
-		s.refuse(ctx, reasonNotFound)
-	case !ctx.IsPost():
-		s.refuse(ctx, reasonMethod)
+	s.begin(ctx, time.Now())
+	switch t, r := s.judge(ctx); {
+	case r != reasons:
+		s.refuse(ctx, r)
 	case t == invocation:
 		return fasthttp.StatusContinue
 	default:

@@ -42,22 +42,21 @@ func (s *Server) target(path []byte) target {
 func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 	c := ctx.Conn().(*conn) //nolint:forcetypeassert // accept.go makes no others
 	unread := false
-	s.dated(ctx, ctx.Time())
+	s.begin(ctx, ctx.Time())
 	c.head.body = 0
 	if ctx.Request.IsBodyStream() {
 		c.head.body = ctx.Request.Header.ContentLength()
 	}
-	switch t := s.target(ctx.Path()); {
+	switch t, r := s.judge(ctx); {
 	case c.head.tooBig && tooManyFields(&ctx.Request.Header):
 		s.refuse(ctx, reasonFields)
 		ctx.SetConnectionClose()
 		unread = true
 		ctx.Request.Header = fasthttp.RequestHeader{} // it is used again otherwise, with the memory of all fields
-	case t == nowhere:
-		s.refuse(ctx, reasonNotFound)
+	case r != reasons && (s.health(ctx) || t == telemetry && s.guard.preflight(ctx)):
 		unread = ctx.Request.IsBodyStream()
-	case !ctx.IsPost():
-		s.refuse(ctx, reasonMethod)
+	case r != reasons:
+		s.refuse(ctx, r)
 		unread = ctx.Request.IsBodyStream()
 	case t == invocation:
 		unread = s.invocation(ctx, c)
@@ -93,7 +92,7 @@ func (s *Server) broken(ctx *fasthttp.RequestCtx, err error) {
 	if _, ok := err.(*fasthttp.ErrSmallBuffer); ok {
 		r = reasonHeaderTooLarge
 	}
-	s.dated(ctx, time.Now())
+	s.begin(ctx, time.Now())
 	s.refuse(ctx, r)
 	if r == reasonFields {
 		ctx.Request.Header = fasthttp.RequestHeader{} // it is used again otherwise, with the memory of all fields

@@ -46,6 +46,7 @@ type rig struct {
 	ring  *ring.Ring[*body.Body]
 	addr  string
 	limit int64
+	deps  Deps // what options add
 
 	consume func(*body.Body) outcome // nil: one good event
 	quiet   bool                     // bodies are not kept
@@ -79,7 +80,8 @@ func start(t testing.TB, opts ...option) *rig {
 	r.limit = gc.Bytes
 	gc.MaxBody = cfg.MaxBodyBytes
 	r.room, r.ring = body.NewRoom(gc), ring.New[*body.Body](gc.Items)
-	r.srv = New(cfg, Deps{Room: r.room, Ring: r.ring, OnInvoke: func([]byte) { r.invocations.Add(1) }})
+	r.deps.Room, r.deps.Ring, r.deps.OnInvoke = r.room, r.ring, func([]byte) { r.invocations.Add(1) }
+	r.srv = New(cfg, r.deps)
 	r.srv.lingerTime = time.Minute // a stalled machine must not end a linger
 	if err := r.srv.Listen(); err != nil {
 		t.Fatal(err)
@@ -260,8 +262,10 @@ type reply struct {
 	close  bool
 }
 
-func (c *client) read() (reply, error) {
-	resp, err := http.ReadResponse(c.br, nil)
+func (c *client) read() (reply, error) { return c.readFor(http.MethodPost) }
+
+func (c *client) readFor(method string) (reply, error) {
+	resp, err := http.ReadResponse(c.br, &http.Request{Method: method})
 	if err != nil {
 		return reply{}, err
 	}
@@ -273,6 +277,16 @@ func (c *client) read() (reply, error) {
 func (c *client) reply() reply {
 	c.t.Helper()
 	r, err := c.read()
+	if err != nil {
+		c.t.Fatalf("no answer: %v", err)
+	}
+	return r
+}
+
+// replyTo is reply to a request of another method than POST.
+func (c *client) replyTo(method string) reply {
+	c.t.Helper()
+	r, err := c.readFor(method)
 	if err != nil {
 		c.t.Fatalf("no answer: %v", err)
 	}

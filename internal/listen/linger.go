@@ -36,7 +36,7 @@ func (c *conn) lingering() {
 	c.enter(closing, never)
 	c.srv.count.lingering.Add(1)
 	defer c.srv.count.lingering.Add(-1)
-	if c.CloseWrite() != nil || c.SetReadDeadline(time.Now().Add(patience)) != nil || c.hangup() {
+	if c.endWrite() != nil || c.SetReadDeadline(time.Now().Add(patience)) != nil || c.hangup() {
 		return // closed by the other side
 	}
 	if c.SetReadDeadline(time.Now().Add(c.srv.lingerTime)) != nil {
@@ -55,12 +55,15 @@ func (c *conn) lingering() {
 // prepared for an answer that comes before it. An invocation event is acknowledged all the same: the
 // platform waits for that, and the user's function with it. Its first bytes tell; nothing else is looked at.
 func (c *conn) turnAway() {
-	defer func() { _ = c.Conn.Close() }()
+	defer func() { _ = c.hangUp() }()
 	var start [len(invocationStart)]byte
 	if c.SetDeadline(time.Now().Add(c.srv.lingerTime)) != nil {
 		return
 	}
-	n, err := io.ReadFull(c.Conn, start[:])
+	n, err := 0, c.handshake()
+	if err == nil {
+		n, err = io.ReadFull(receiver{c}, start[:])
+	}
 	if n == 0 {
 		c.srv.count.refuse(reasonTooManyConns)
 		return
@@ -72,7 +75,7 @@ func (c *conn) turnAway() {
 	} else {
 		c.srv.count.events.Add(1)
 	}
-	if _, err := io.WriteString(c.Conn, answer); err == nil {
+	if _, err := io.WriteString(c, answer); err == nil {
 		c.lingering()
 	}
 }

@@ -30,6 +30,10 @@ const (
 	reasonReadTimeout
 	reasonSlow
 	reasonClientGone
+	reasonUnauthorized
+	reasonCrossSite
+	reasonHost
+	reasonHandshake // no answer
 	reasons
 )
 
@@ -54,6 +58,10 @@ var reasonNames = [reasons]struct {
 	reasonReadTimeout:    {"read_timeout", fasthttp.StatusRequestTimeout},
 	reasonSlow:           {"slow_body", fasthttp.StatusRequestTimeout},
 	reasonClientGone:     {"client_gone", fasthttp.StatusBadRequest},
+	reasonUnauthorized:   {"unauthorized", fasthttp.StatusUnauthorized},
+	reasonCrossSite:      {"cross_site", fasthttp.StatusForbidden},
+	reasonHost:           {"foreign_host", fasthttp.StatusForbidden},
+	reasonHandshake:      {"tls_handshake", 0},
 }
 
 // Reasons are the words of all reasons.
@@ -100,6 +108,10 @@ func newTexts(cfg *Config, room *body.Room, besideFunction bool) texts {
 		"Nothing of it was taken", cfg.MinBodyRate, slowGrace)
 	set(reasonClientGone, "incomplete: the body ended before its announced end. Nothing of it was taken")
 
+	set(reasonUnauthorized, "unauthorized: send Authorization: Bearer TOKEN, with a token that this server knows (--listen-token-file)")
+	set(reasonCrossSite, "forbidden: this request comes from a web page of another site. To allow it, name its origin in --cors-origin")
+	set(reasonHost, "forbidden: to a browser this address answers as localhost or by its IP address only. To allow this page, name its origin in --cors-origin")
+
 	conns := fmt.Appendf(nil, "too many connections: %d are served at the same time (--max-conns)\n", cfg.MaxConns)
 	t.byReason[reasonTooManyConns] = conns
 
@@ -136,6 +148,8 @@ func (s *Server) refuse(ctx *fasthttp.RequestCtx, r reason) {
 		ctx.Response.Header.Set(fasthttp.HeaderRetryAfter, s.pace.header())
 	case fasthttp.StatusUnsupportedMediaType:
 		ctx.Response.Header.Set(fasthttp.HeaderAcceptEncoding, inflate.Accepted)
+	case fasthttp.StatusUnauthorized:
+		ctx.Response.Header.Set(fasthttp.HeaderWWWAuthenticate, "Bearer")
 	case fasthttp.StatusMethodNotAllowed:
 		ctx.Response.Header.Set(fasthttp.HeaderAllow, fasthttp.MethodPost)
 	}

@@ -29,13 +29,17 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
+	"io/fs"
 	"log/slog"
 	"net"
 	"sync/atomic"
 	"time"
 
+	"functiongraph-ingest/internal/bearer"
 	"functiongraph-ingest/internal/body"
 	"functiongraph-ingest/internal/inflate"
+	"functiongraph-ingest/internal/socket"
+	"functiongraph-ingest/internal/tlsconf"
 	"functiongraph-ingest/pkg/ring"
 
 	"github.com/valyala/fasthttp"
@@ -54,8 +58,9 @@ const defaultMaxConns = 2048
 
 // Config is what users set. The zero value of a timeout means none.
 type Config struct {
-	Addr         string // host:port; port 0 picks one
-	MaxBodyBytes int64  // larger bodies get 413
+	Addr         string      // host:port, where port 0 picks one, or unix:/path
+	SocketMode   fs.FileMode // of unix:/path
+	MaxBodyBytes int64       // larger bodies get 413
 	// MaxHeaderBytes bounds a request's line and header together; longer ones get 431. Every connection that is served
 	// has a read buffer of this size. 0: 8 KiB
 	MaxHeaderBytes int
@@ -71,6 +76,8 @@ type Config struct {
 	// not send again what it sends while the connection is being closed.
 	KeepUsed bool
 	Events   bool // take deliveries on POST /v1/events as well as POST /
+	// CORSOrigins are the origins whose web pages may post, scheme://host[:port]; AnyOrigin: all may.
+	CORSOrigins []string
 	// TelemetryPath takes deliveries instead of /, and no answer names it: who is to know it was told. "": /
 	TelemetryPath string
 }
@@ -81,6 +88,12 @@ type Deps struct {
 	Ring   *ring.Ring[*body.Body]
 	Now    func() time.Time // wall clock; nil: the request's own, which costs nothing
 	Logger *slog.Logger     // nil: nothing is logged
+	TLS    *tlsconf.Server  // nil: plaintext
+	Tokens *bearer.Tokens   // nil: no request needs one
+	// Health answers a GET of a path for load balancers; false: the path is not one of its own. nil: there is none.
+	Health func(path string) (status int, text []byte, ok bool)
+	// Refresh reads again what may have changed in files, at most once a second and while requests come; nil: nothing.
+	Refresh func()
 	// OnInvoke hears each invocation event. It owns nothing: data is valid until it returns, and it
 	// must not block. nil: there are none, and their paths are not found.
 	OnInvoke func(data []byte)
@@ -93,7 +106,7 @@ type Server struct {
 	cfg  Config
 	deps Deps
 	http *fasthttp.Server
-	ln   *net.TCPListener
+	ln   net.Listener
 
 	// ctx ends at Drain: a delivery that waits for its first bytes of room then is refused at once. hard ends at
 	// Abort, for those that have a part of their body.
@@ -105,6 +118,7 @@ type Server struct {
 	pace      pace
 	limits    ticks
 	texts     texts
+	guard     guard
 	full      int64 // refusals for want of memory at the last tick
 	turned    int64 // connections refused at the last tick
 	complaint complaints
@@ -149,6 +163,7 @@ func New(cfg Config, deps Deps) *Server {
 	s.inflater = inflate.New(cfg.MaxBodyBytes)
 	s.leftover.buf = make([]byte, cfg.MaxHeaderBytes)
 	s.conns.init(&s.limits, s.tick)
+	s.guard = newGuard(&cfg)
 	s.texts = newTexts(&cfg, deps.Room, deps.OnInvoke != nil)
 	s.http = &fasthttp.Server{
 		Handler:           s.handle,
@@ -189,28 +204,20 @@ func (s *Server) tick() {
 
 // Listen binds the address. After it clients can connect; they are answered once Serve runs.
 func (s *Server) Listen() error {
-	// Multipath TCP, Go's default for listeners, buys nothing here and costs a second socket per
-	// connection. Idle peers are found by IdleTimeout, not by keep-alive probes.
-	lc := net.ListenConfig{KeepAlive: -1}
-	lc.SetMultipathTCP(false)
-	ln, err := lc.Listen(context.Background(), "tcp", s.cfg.Addr)
+	ln, err := socket.Listen(s.cfg.Addr, s.cfg.SocketMode)
 	if err != nil {
 		return err
 	}
-	tl, ok := ln.(*net.TCPListener)
-	if !ok {
-		return errors.Join(errors.New("listen: not a TCP address: "+s.cfg.Addr), ln.Close())
-	}
-	s.ln = tl
+	s.ln = ln
 	return nil
 }
 
-// Addr is the bound host:port, or "" before Listen.
+// Addr is the bound host:port or unix:/path, or "" before Listen.
 func (s *Server) Addr() string {
 	if s.ln == nil {
 		return ""
 	}
-	return s.ln.Addr().String()
+	return socket.Text(s.ln.Addr())
 }
 
 // Drain refuses every new body from now on with 503 and closes its connection. Bodies that are being

@@ -70,6 +70,11 @@ func (c *conn) readRest(p []byte) (int, error) {
 		if phaseOf(c.state.Load()) == writing { // the answer is out: Shutdown need not wait for the rest
 			c.rest(dropping, c.srv.limits.read)
 		}
+		if c.tls != nil { // the kernel cannot tell how much of the body it has
+			n, err := c.receive(p[:min(int64(len(p)), r.left)])
+			r.left -= int64(n)
+			return n, err
+		}
 		n, err := c.drop(r.left)
 		if err != nil {
 			return 0, err

@@ -23,12 +23,15 @@ import (
 	"sync/atomic"
 	"time"
 
+	"functiongraph-ingest/internal/admin"
+	"functiongraph-ingest/internal/bearer"
 	"functiongraph-ingest/internal/body"
 	"functiongraph-ingest/internal/invocation"
 	"functiongraph-ingest/internal/ledger"
 	"functiongraph-ingest/internal/listen"
 	"functiongraph-ingest/internal/metrics"
 	"functiongraph-ingest/internal/ownlog"
+	"functiongraph-ingest/internal/tlsconf"
 	"functiongraph-ingest/pkg/ring"
 	"functiongraph-ingest/pkg/sink"
 )
@@ -40,6 +43,8 @@ type Config struct {
 	RingItems int   // bodies that may wait for a decoder
 	Decoders  int   // 1 keeps the order of bodies; more do not
 	Lenient   bool  // see decode.Options
+
+	ListenHealth bool // the listener answers /healthz and /readyz too
 
 	ShutdownTimeout time.Duration // from the first to the last step of a stop
 }
@@ -55,6 +60,10 @@ type Deps struct {
 	// OwnLog recognises events that hold nothing but this process's own log lines. They are left out and
 	// counted. nil: there are none.
 	OwnLog *ownlog.Log
+	// TLS, Tokens and Refresh guard the listener, see listen.Deps.
+	TLS     *tlsconf.Server
+	Tokens  *bearer.Tokens
+	Refresh func()
 	// Stir is called when bodies have come. nil: nobody waits for them.
 	Stir func()
 }
@@ -110,8 +119,13 @@ func New(cfg Config, deps Deps) *Pipeline {
 	// With as many credits as slots, a body that was reserved always finds a slot.
 	p.ring = ring.New[*body.Body](cfg.RingItems)
 	p.room = body.NewRoom(body.RoomConfig{Items: p.ring.Cap(), Bytes: cfg.GateBytes, MaxBody: cfg.Listen.MaxBodyBytes, Grace: thawGrace})
+	var health func(string) (int, []byte, bool)
+	if cfg.ListenHealth {
+		health = p.health
+	}
 	p.server = listen.New(cfg.Listen, listen.Deps{
 		Room: p.room, Ring: p.ring, Now: deps.Now, Logger: deps.Logger, OnInvoke: onInvoke,
+		TLS: deps.TLS, Tokens: deps.Tokens, Refresh: deps.Refresh, Health: health,
 		OnAnswer: func(d time.Duration) { p.answers.Observe(d.Microseconds()) },
 	})
 	return p
@@ -193,6 +207,16 @@ func (p *Pipeline) Ready() error {
 		return nil // it waits decoded or not: its answer does not wait with it
 	}
 	return err
+}
+
+// health answers for load balancers what the admin address answers too.
+func (p *Pipeline) health(path string) (status int, text []byte, ok bool) {
+	if path == "/status" {
+		return 0, nil, false // not for everybody who can reach the listener
+	}
+	h := admin.Health{Ready: p.Ready, Delivery: p.Delivery}
+	reply, ok := h.Answer(path)
+	return reply.Status, reply.Body, ok
 }
 
 // Delivery says whether events reach the destination.

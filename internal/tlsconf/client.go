@@ -97,7 +97,7 @@ func load(s *Settings) (*material, error) {
 	}
 	if len(s.Cert) > 0 {
 		var err error
-		if m.own, err = loadPair(s.Cert, s.Key); err != nil {
+		if m.own, err = loadPair(s.Cert, s.Key, "--tls-key"); err != nil {
 			return nil, err
 		}
 	}

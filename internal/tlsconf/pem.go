@@ -53,7 +53,7 @@ func loadCA(paths []string) ([]*x509.Certificate, error) {
 
 // loadPair reads one private key, the certificate that it belongs to and the rest of the chain from PEM files,
 // in whatever order they stand there.
-func loadPair(certPaths []string, keyPath string) (*tls.Certificate, error) {
+func loadPair(certPaths []string, keyPath, keySetting string) (*tls.Certificate, error) {
 	paths := certPaths
 	if keyPath != "" {
 		paths = append(paths[:len(paths):len(paths)], keyPath)
@@ -81,7 +81,7 @@ func loadPair(certPaths []string, keyPath string) (*tls.Certificate, error) {
 		all.certs = append(all.certs, found.certs...)
 	}
 	if all.key == nil {
-		return nil, fail(certPaths[0], "holds no private key: name the file that does in --tls-key")
+		return nil, fail(certPaths[0], "holds no private key: name the file that does in %s", keySetting)
 	}
 	pair := &tls.Certificate{PrivateKey: all.key}
 	for _, c := range all.certs {

@@ -60,7 +60,7 @@ func TestPairFiles(t *testing.T) {
 		{"cut off behind", list(join(leaf, me.KeyPEM()[:80])), "", 0, "is damaged: block 2 of PEM is not complete"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			pair, err := loadPair(tt.certs, tt.key)
+			pair, err := loadPair(tt.certs, tt.key, "--tls-key")
 			check(t, err, tt.want)
 			if err == nil && (len(pair.Certificate) != tt.chain || !bytes.Equal(pair.Certificate[0], me.Cert.Raw)) {
 				t.Errorf("%d certificates, want %d with the own one first", len(pair.Certificate), tt.chain)

@@ -10,18 +10,18 @@ import (
 	"unsafe"
 )
 
-// Conn is a TCP connection. One goroutine may read and one may write at the same time, not more; everything
-// else is as in [net.TCPConn].
+// Conn is a connection. One goroutine may read and one may write at the same time, not more; everything
+// else is as in package net.
 type Conn struct {
-	*net.TCPConn
+	Stream
 	raw     syscall.RawConn // nil: the connection was closed before it got here
 	in, out transfer
 	look    queueLength
 }
 
 // New takes over c. Its other owners may do with it what does not read or write, and close it.
-func New(c *net.TCPConn) *Conn {
-	r := &Conn{TCPConn: c}
+func New(c Stream) *Conn {
+	r := &Conn{Stream: c}
 	r.raw, _ = c.SyscallConn()
 	r.in.step, r.out.step = r.in.read, r.out.write
 	return r
@@ -31,7 +31,7 @@ func New(c *net.TCPConn) *Conn {
 func (c *Conn) Read(p []byte) (int, error) {
 	t := &c.in
 	if t.ordinary(c.raw, p) {
-		return c.TCPConn.Read(p)
+		return c.Stream.Read(p)
 	}
 	t.rest, t.done, t.errno = p[:min(len(p), most)], 0, 0
 	err := c.raw.Read(t.step)
@@ -72,7 +72,7 @@ func (q *queueLength) siocinq(fd uintptr) {
 func (c *Conn) Write(p []byte) (int, error) {
 	t := &c.out
 	if t.ordinary(c.raw, p) {
-		return c.TCPConn.Write(p)
+		return c.Stream.Write(p)
 	}
 	t.rest, t.done, t.errno = p, 0, 0
 	err := c.raw.Write(t.step)
@@ -92,7 +92,7 @@ func (c *Conn) failure(op string, err error, errno syscall.Errno) error {
 			err = wrapped.Err // its operation is "raw-read" or "raw-write"
 		}
 	}
-	return &net.OpError{Op: op, Net: "tcp", Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: err}
+	return &net.OpError{Op: op, Net: c.LocalAddr().Network(), Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: err}
 }
 
 // transfer is one direction of a connection. Its step is made once, so that a call allocates nothing.

@@ -1,4 +1,4 @@
-// Package rawconn reads and writes TCP connections without telling Go's scheduler that a thread is in the
+// Package rawconn reads and writes connections of TCP and of Unix sockets without telling Go's scheduler that a thread is in the
 // kernel.
 //
 // Why: before an ordinary system call the runtime wakes its monitor (sysmon) if that sleeps, which it does
@@ -14,8 +14,23 @@
 //
 // Deadlines, Close and waiting for readiness are the net package's: the calls are made through
 // [syscall.RawConn]. The race detector learns of happens-before edges between processes' sockets from the
-// ordinary calls, so with it, and on other systems than Linux, a Conn is its TCPConn.
+// ordinary calls, so with it, and on other systems than Linux, a Conn is what it was made of.
 package rawconn
+
+import (
+	"net"
+	"syscall"
+)
+
+// Stream is a [net.TCPConn] or a [net.UnixConn] of a stream. Reads and writes go past it, except every nth.
+type Stream interface {
+	net.Conn
+	syscall.Conn
+	CloseRead() error
+	CloseWrite() error
+	SetReadBuffer(bytes int) error
+	SetWriteBuffer(bytes int) error
+}
 
 const (
 	most = 256 << 10 // bytes in one call

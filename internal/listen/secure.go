@@ -1,0 +1,72 @@
+package listen
+
+// A connection with TLS differs from a plain one in what this file has: reads and writes, the handshake before them,
+// and the end. All that waits for a socket, looks at it or drops what is in it works on the socket below: what a
+// lingering close drops need not be decrypted, and a connection goes to sleep only when package tls has nothing whole
+// left to give. There is no interface between: a plain connection pays one comparison for each read and write.
+
+// receive reads from the socket, or what TLS makes of it.
+func (c *conn) receive(p []byte) (int, error) {
+	if c.tls != nil {
+		return c.tls.Conn.Read(p)
+	}
+	return c.Conn.Read(p)
+}
+
+// Write implements net.Conn.
+func (c *conn) Write(p []byte) (int, error) {
+	if c.tls != nil {
+		return c.tls.Write(p)
+	}
+	return c.Conn.Write(p)
+}
+
+// handshake makes the connection secure, once. The phase is the caller's.
+func (c *conn) handshake() error {
+	if c.tls == nil || c.tls.Secured() {
+		return nil
+	}
+	err := c.tls.Handshake()
+	if err != nil {
+		c.srv.count.refuse(reasonHandshake)
+	}
+	return err
+}
+
+// ready is called when a request, or a handshake before it, has begun. It is false when the connection is to be
+// closed.
+func (c *conn) ready() bool {
+	if c.tls == nil || c.tls.Secured() {
+		return true
+	}
+	c.enter(reading, c.srv.limits.read)
+	if c.handshake() != nil {
+		return false
+	}
+	c.rest(idle, c.srv.limits.idle)
+	return true
+}
+
+// endWrite says that no answer follows.
+func (c *conn) endWrite() error {
+	if c.tls != nil {
+		if err := c.tls.CloseWrite(); err != nil {
+			return err
+		}
+	}
+	return c.Conn.CloseWrite()
+}
+
+// hangUp closes the connection.
+func (c *conn) hangUp() error {
+	if c.tls != nil && c.tls.Secured() {
+		return c.tls.Close() // says so to the client
+	}
+	return c.Conn.Close()
+}
+
+// receiver reads what comes without a request's counters.
+type receiver struct{ c *conn }
+
+// Read implements io.Reader.
+func (r receiver) Read(p []byte) (int, error) { return r.c.receive(p) }

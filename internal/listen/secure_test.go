@@ -1,0 +1,219 @@
+package listen
+
+import (
+	"bufio"
+	"bytes"
+	"compress/gzip"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"functiongraph-ingest/internal/body"
+	"functiongraph-ingest/internal/tlsconf"
+	"functiongraph-ingest/internal/tlsconf/tlstest"
+)
+
+// secured makes a rig take TLS. With mutual, clients have to show a certificate of the authority.
+func secured(t testing.TB, mutual bool) (option, *tls.Config) {
+	t.Helper()
+	ca := tlstest.CA(t, "ca")
+	own, me := ca.Issue(t, "server", tlstest.Hosts("127.0.0.1")), ca.Issue(t, "client")
+	settings := tlsconf.ServerSettings{Name: "--listen-tls", Cert: []string{tlstest.Write(t, "both.pem", own.CertPEM(), own.KeyPEM())}}
+	client := &tls.Config{RootCAs: ca.Pool(), ServerName: "127.0.0.1"}
+	if mutual {
+		settings.ClientCA = []string{tlstest.Write(t, "ca.pem", ca.CertPEM())}
+		client.Certificates = []tls.Certificate{me.TLS()}
+	}
+	server, err := tlsconf.NewServer(settings, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func(r *rig, _ *Config, _ *body.RoomConfig) { r.deps.TLS = server }, client
+}
+
+// secureClient is a connection of a client with TLS.
+type secureClient struct {
+	t  testing.TB
+	nc *tls.Conn
+	br *bufio.Reader
+}
+
+func (r *rig) dialTLS(c *tls.Config) *secureClient {
+	r.t.Helper()
+	nc, err := tls.Dial("tcp", r.addr, c)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	_ = nc.SetDeadline(time.Now().Add(30 * time.Second))
+	r.t.Cleanup(func() { _ = nc.Close() })
+	return &secureClient{r.t, nc, bufio.NewReader(nc)}
+}
+
+func (c *secureClient) do(request string) reply {
+	c.t.Helper()
+	if _, err := io.WriteString(c.nc, request); err != nil {
+		c.t.Fatal(err)
+	}
+	resp, err := http.ReadResponse(c.br, nil)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return reply{resp.StatusCode, resp.Header, string(b), resp.Close}
+}
+
+// TestTLS takes bodies of every way through TLS, and keeps the connection over refusals and sleep.
+func TestTLS(t *testing.T) {
+	for _, mutual := range []bool{false, true} {
+		t.Run(fmt.Sprintf("mutual=%v", mutual), func(t *testing.T) {
+			opt, config := secured(t, mutual)
+			r := start(t, opt)
+			c := r.dialTLS(config)
+			long := `["` + strings.Repeat("x", 300<<10) + `"]`
+			var zipped bytes.Buffer
+			z := gzip.NewWriter(&zipped)
+			_, _ = z.Write([]byte(long))
+			_ = z.Close()
+			for _, step := range []struct {
+				name, request string
+				status        int
+			}{
+				{"short", post("/", "[1]"), 200},
+				{"long", post("/", long), 200},
+				{"chunked", "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\n[2]\r\n0\r\n\r\n", 200},
+				{"compressed", post("/", zipped.String(), "Content-Encoding: gzip"), 200},
+				{"refused, skipped", post("/nope", long[:200<<10]), 404},
+				{"after it", post("/", "[3]"), 200},
+				{"two at once", post("/", "[4]") + post("/", "[5]"), 200},
+			} {
+				if got := c.do(step.request); got.status != step.status {
+					t.Fatalf("%s: %+v", step.name, got)
+				}
+			}
+			if got := c.do(""); got.status != 200 { // the second one
+				t.Fatalf("%+v", got)
+			}
+			if canSleep {
+				until(t, "it is idle", func() bool { return r.inPhase(idle) == 1 })
+				r.pass(dozeTicks + 1)
+				until(t, "it sleeps", func() bool { return r.inPhase(asleep) == 1 })
+			}
+			if got := c.do(post("/", "[6]")); got.status != 200 {
+				t.Fatalf("%+v", got)
+			}
+			want := []string{"[1]", long, "[2]", long, "[3]", "[4]", "[5]", "[6]"}
+			if got := r.taken(); len(got) != len(want) || strings.Join(got, "") != strings.Join(want, "") {
+				t.Errorf("%d bodies", len(got))
+			}
+		})
+	}
+}
+
+// TestTLSRefusesWhoShowsNothing: nothing of a client without a certificate reaches a handler; without TLS it is told.
+func TestTLSRefusesWhoShowsNothing(t *testing.T) {
+	opt, config := secured(t, true)
+	r := start(t, opt)
+	config.Certificates = nil
+	if nc, err := tls.Dial("tcp", r.addr, config); err == nil {
+		_, _ = io.WriteString(nc, post("/", "[1]"))
+		if _, err := io.ReadAll(nc); err == nil {
+			t.Error("it was answered")
+		}
+		_ = nc.Close()
+	}
+	cl := r.dial()
+	cl.send(post("/", "[1]"))
+	if got := cl.reply(); got.status != 400 || !strings.Contains(got.body, "https") {
+		t.Errorf("%+v", got)
+	}
+	until(t, "both are counted", func() bool { return r.srv.Stats().Refused["tls_handshake"] == 2 })
+	if got := r.taken(); len(got) != 0 {
+		t.Errorf("%q", got)
+	}
+}
+
+// TestTLSLongRefusal: a client that sends a body that is too large sees the 413, as without TLS.
+func TestTLSLongRefusal(t *testing.T) {
+	opt, config := secured(t, false)
+	r := start(t, opt, withConfig(func(c *Config) { c.MaxBodyBytes = 64 << 10 }))
+	for range 5 {
+		c := r.dialTLS(config)
+		if got := c.do(post("/", strings.Repeat("x", 200<<10))); got.status != 413 {
+			t.Errorf("%+v", got)
+		}
+		_ = c.nc.Close()
+	}
+}
+
+// TestTLSHandshakeThatDoesNotEnd ends with the read timeout, and Shutdown does not wait for it.
+func TestTLSHandshakeThatDoesNotEnd(t *testing.T) {
+	opt, _ := secured(t, false)
+	r := start(t, opt)
+	slow, stuck := r.dial(), r.dial()
+	for _, c := range []*client{slow, stuck} {
+		c.send("\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03") // a ClientHello begins
+	}
+	until(t, "both are in the handshake", func() bool { return r.inPhase(reading) == 2 })
+	r.pass(r.srv.limits.read + 1)
+	for _, c := range []*client{slow, stuck} {
+		if _, err := io.ReadAll(c); isTimeout(err) {
+			t.Error("it is still open")
+		}
+	}
+}
+
+// TestTLSTurnedAway: a connection beyond --max-conns hears so through TLS.
+func TestTLSTurnedAway(t *testing.T) {
+	opt, config := secured(t, false)
+	r := start(t, opt, withConfig(func(c *Config) { c.MaxConns, c.KeepUsed = 1, true }))
+	first := r.dialTLS(config)
+	first.do(post("/", "[1]"))
+	if got := r.dialTLS(config).do(post("/", "[2]")); got.status != 503 {
+		t.Errorf("%+v", got)
+	}
+}
+
+// TestUnixSocket takes deliveries, and a browser's rules do not hold there: none reaches it.
+func TestUnixSocket(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	r := start(t, withConfig(func(c *Config) { c.Addr, c.SocketMode = "unix:"+path, 0o600 }))
+	if r.addr != "unix:"+path {
+		t.Error(r.addr)
+	}
+	client := &http.Client{Transport: &http.Transport{Dial: func(string, string) (net.Conn, error) { return net.Dial("unix", path) }}}
+	defer client.CloseIdleConnections()
+	long := `["` + strings.Repeat("x", 1<<20) + `"]`
+	for _, step := range []struct {
+		path, body string
+		status     int
+	}{{"/", "[1]", 200}, {"/", long, 200}, {"/nope", long[:100<<10], 404}, {"/nope", long, 404}, {"/", "[2]", 200}} {
+		res, err := client.Post("http://anything"+step.path, "application/json", strings.NewReader(step.body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = res.Body.Close()
+		if res.StatusCode != step.status {
+			t.Errorf("%.20q: %d", step.body, res.StatusCode)
+		}
+	}
+	if canSleep {
+		until(t, "it is idle", func() bool { return r.inPhase(idle) > 0 })
+		r.pass(dozeTicks + 1)
+		until(t, "it sleeps", func() bool { return r.inPhase(asleep) > 0 })
+	}
+	if res, err := client.Post("http://anything/", "", strings.NewReader("[3]")); err != nil || res.StatusCode != 200 {
+		t.Error(err)
+	}
+	if got := len(r.taken()); got != 4 {
+		t.Errorf("%d bodies", got)
+	}
+}
