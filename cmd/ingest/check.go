@@ -7,9 +7,9 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strings"
 
 	"functiongraph-ingest/internal/config"
+	"functiongraph-ingest/internal/printable"
 )
 
 // level says how bad a finding is.
@@ -42,22 +42,12 @@ func (f finding) String() string {
 type findings []finding
 
 func (l *findings) add(at level, subject, remedy, format string, args ...any) {
-	*l = append(*l, finding{at, subject, printable(fmt.Sprintf(format, args...)), remedy})
+	*l = append(*l, finding{at, subject, printable.Text(fmt.Sprintf(format, args...)), remedy})
 }
 
 // failed reports whether something would keep serve from its work.
 func (l findings) failed() bool {
 	return slices.ContainsFunc(l, func(f finding) bool { return f.Level == levelFailed })
-}
-
-// printable is text from elsewhere without control characters.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r >= 0x7f && r < 0xa0 {
-			return ' '
-		}
-		return r
-	}, s)
 }
 
 // checked is everything that check has to say; its JSON is the output of --json.

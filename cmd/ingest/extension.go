@@ -14,6 +14,7 @@ import (
 
 	"functiongraph-ingest/internal/config"
 	"functiongraph-ingest/internal/invocation"
+	"functiongraph-ingest/internal/logging"
 	"functiongraph-ingest/internal/ownlog"
 	"functiongraph-ingest/internal/pipeline"
 	"functiongraph-ingest/internal/platform"
@@ -58,7 +59,7 @@ func extend(inv *config.Invocation, args []string, problem error, stdout, stderr
 // environment cannot be read.
 func beside(ctx, hurry context.Context, cfg *config.Config, r *running, problem error, api string, stdout, stderr io.Writer) {
 	host := config.ReadHost()
-	e := &extension{cfg: cfg, bad: problem, own: ownlog.New(stderr, nil), hold: make(chan struct{})}
+	e := &extension{cfg: cfg, bad: problem, hold: make(chan struct{})}
 	var warnings []string
 	if e.bad == nil {
 		warnings = cfg.Warnings()
@@ -67,10 +68,13 @@ func beside(ctx, hurry context.Context, cfg *config.Config, r *running, problem 
 	if e.bad != nil {
 		e.fallBack(host)
 	}
-	r.level = levelVar(e.cfg.LogLevel)
-	e.log = newLog(e.own, r.level)
+	json := e.cfg.LogFormat == config.LogJSON // auto: text, since lines come back as events and are read as such
+	e.own = ownlog.New(stderr, json, nil)
+	r.level = logging.NewLevel(e.cfg.LogLevel)
+	e.log = logging.New(e.own, json, r.level)
 	r.cfg, r.log = e.cfg, e.log
 	defer e.own.Close()
+	defer followVerbose(r.level, e.log)()
 	if e.bad != nil {
 		e.log.Error("bad settings: the function runs on, its telemetry is dropped and counted",
 			"problem", strings.ReplaceAll(e.bad.Error(), "\n", "; "))
@@ -119,7 +123,7 @@ func (e *extension) run(ctx, hurry context.Context, r *running, api string, stdo
 	stopAdmin := func() {}
 	door, err := newDoors(e.cfg, e.log)
 	if err == nil {
-		stopAdmin, err = startAdmin(e.cfg, p, seen, door, e.log)
+		stopAdmin, err = startAdmin(e.cfg, p, seen, door, r)
 		r.doors = door.files
 	}
 	if err != nil {

@@ -7,6 +7,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"functiongraph-ingest/internal/printable"
 )
 
 // descriptorLimit is how many files this process may have open. Go has raised the soft limit to the hard one.
@@ -55,7 +57,7 @@ func lockHolder(path string) (pid string, held bool) {
 	}
 	var text [32]byte
 	n, _ := f.ReadAt(text[:], 0)
-	if pid = printable(strings.TrimSpace(string(text[:n]))); pid == "" {
+	if pid = printable.Text(strings.TrimSpace(string(text[:n]))); pid == "" {
 		pid = "of unknown number"
 	}
 	return pid, true

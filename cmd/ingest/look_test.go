@@ -95,7 +95,7 @@ func TestLooksAtTheMemoryOfTheContainer(t *testing.T) {
 func TestFindingsHaveNoControlCharacters(t *testing.T) {
 	var l findings
 	l.add(levelNote, "x", "", "%s", "a\x1b[2J\nb\u009bc")
-	if got := fmt.Sprint(l[0]); got != "x: a [2J b c" {
+	if got := fmt.Sprint(l[0]); got != `x: a\u{1b}[2J\u{a}b\u{9b}c` {
 		t.Errorf("%q", got)
 	}
 }

@@ -5,9 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
-	"strings"
 
 	"functiongraph-ingest/internal/config"
 )
@@ -63,25 +61,4 @@ func complain(stderr io.Writer, err error) int {
 		fmt.Fprintln(stderr, "ingest: "+line)
 	}
 	return exitUsage
-}
-
-// newLog logs text to w.
-func newLog(w io.Writer, level *slog.LevelVar) *slog.Logger {
-	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: level}))
-}
-
-// levelOf is the level that one of Config's words means.
-func levelOf(word string) slog.Level {
-	var l slog.Level
-	if err := l.UnmarshalText([]byte(strings.ToUpper(word))); err != nil {
-		return slog.LevelInfo // Validate has refused other words
-	}
-	return l
-}
-
-// levelVar is a level that can change while the process runs.
-func levelVar(word string) *slog.LevelVar {
-	v := new(slog.LevelVar)
-	v.Set(levelOf(word))
-	return v
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"functiongraph-ingest/internal/config"
+	"functiongraph-ingest/internal/logging"
 	"functiongraph-ingest/pkg/decode"
 )
 
@@ -102,7 +103,7 @@ func TestVersionLine(t *testing.T) {
 func TestLogLevel(t *testing.T) {
 	for level, want := range map[string]string{"debug": "diwe", "info": "iwe", "warn": "we", "error": "e"} {
 		var out bytes.Buffer
-		log := newLog(&out, levelVar(level))
+		log := logging.New(&out, false, logging.NewLevel(level))
 		log.Debug("d")
 		log.Info("i")
 		log.Warn("w")

@@ -17,6 +17,8 @@ import (
 
 	"functiongraph-ingest/internal/config"
 	"functiongraph-ingest/internal/ledger"
+	"functiongraph-ingest/internal/logging"
+	"functiongraph-ingest/internal/printable"
 	"functiongraph-ingest/internal/spool"
 	"functiongraph-ingest/internal/spoolctl"
 	"functiongraph-ingest/pkg/sink"
@@ -30,7 +32,10 @@ const replayPoll = 50 * time.Millisecond
 // none) is over, or SIGTERM, SIGINT or SIGHUP comes.
 func startReplay(cfg *config.Config, timeout time.Duration, stdout, stderr io.Writer) int {
 	out := newConsole(stderr, spoolctl.Events)
-	budget, log, err := prepare(cfg, levelVar(cfg.LogLevel), out)
+	level := logging.NewLevel(cfg.LogLevel)
+	log := logging.New(out, cfg.LogFormat == config.LogJSON, level)
+	defer followVerbose(level, log)()
+	budget, err := prepare(cfg, log)
 	if err != nil {
 		return complain(stderr, err)
 	}
@@ -53,7 +58,7 @@ func startReplay(cfg *config.Config, timeout time.Duration, stdout, stderr io.Wr
 // has ShutdownTimeout for what it can still take, or until hurry ends; the rest stays in the directory.
 func replay(ctx, hurry context.Context, cfg *config.Config, budget config.Budget, log *slog.Logger, stdout io.Writer, out *console) int {
 	fail := func(err error) int {
-		fmt.Fprintln(out, "ingest: "+err.Error())
+		fmt.Fprintln(out, "ingest: "+printable.Text(err.Error()))
 		return exitFailed
 	}
 	// Opening it would make it.
@@ -186,7 +191,7 @@ func (r *replaying) report() int {
 		code = exitFailed
 		because := ""
 		if r.why != nil {
-			because = ": " + r.why.Error()
+			because = ": " + printable.Text(r.why.Error())
 		}
 		fmt.Fprintf(r.out, "ingest: %d frames with %d events are left in %s%s\n", own.frames, own.events, r.cfg.SpoolDir, because)
 	}
@@ -194,7 +199,7 @@ func (r *replaying) report() int {
 		code = exitFailed
 		l := foreign[topic]
 		fmt.Fprintf(r.out, "ingest: %d frames with %d events of topic %s are left in %s: they go where --topic or --dead-letter-topic names it\n",
-			l.frames, l.events, topic, r.cfg.SpoolDir)
+			l.frames, l.events, printable.Text(topic), r.cfg.SpoolDir)
 	}
 	dropped := ledger.Reasons(r.stats.Dropped)
 	if n := dropped.Sum(); n > 0 {

@@ -22,6 +22,7 @@ import (
 	"functiongraph-ingest/internal/config"
 	"functiongraph-ingest/internal/lanespool"
 	"functiongraph-ingest/internal/ledger"
+	"functiongraph-ingest/internal/logging"
 	"functiongraph-ingest/internal/spool"
 	"functiongraph-ingest/internal/spoolctl"
 	"functiongraph-ingest/pkg/sink"
@@ -226,7 +227,8 @@ func TestReplayGoesOnWhereItWasStopped(t *testing.T) {
 	}
 	var stdout, stderr bytes.Buffer
 	out := newConsole(&stderr, spoolctl.Events)
-	budget, log, err := prepare(inv.Config, levelVar(inv.Config.LogLevel), out)
+	log := logging.New(out, false, logging.NewLevel(inv.Config.LogLevel))
+	budget, err := prepare(inv.Config, log)
 	if err != nil {
 		t.Fatal(err)
 	}

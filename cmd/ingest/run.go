@@ -11,14 +11,18 @@ import (
 	"syscall"
 
 	"functiongraph-ingest/internal/config"
+	"functiongraph-ingest/internal/logging"
 	"functiongraph-ingest/internal/sdnotify"
 )
 
 // start checks the settings, prepares the process and serves until SIGTERM or SIGINT.
 func start(cfg *config.Config, args []string, stdout, stderr io.Writer) int {
-	level := levelVar(cfg.LogLevel)
+	level := logging.NewLevel(cfg.LogLevel)
 	hangup := hangups()
-	budget, log, err := prepare(cfg, level, stderr)
+	json := cfg.LogFormat == config.LogJSON || cfg.LogFormat == config.LogAuto && !isTerminal(stderr)
+	log := logging.New(stderr, json, level)
+	defer followVerbose(level, log)()
+	budget, err := prepare(cfg, log)
 	if err != nil {
 		return complain(stderr, err)
 	}
@@ -35,18 +39,17 @@ func hangups() <-chan os.Signal {
 	return c
 }
 
-// prepare checks the settings and sets up logging and the Go runtime. An error is about the settings.
-func prepare(cfg *config.Config, level *slog.LevelVar, stderr io.Writer) (config.Budget, *slog.Logger, error) {
+// prepare checks the settings and sets up the Go runtime. An error is about the settings.
+func prepare(cfg *config.Config, log *slog.Logger) (config.Budget, error) {
 	budget, err := plan(cfg)
 	if err != nil {
-		return config.Budget{}, nil, err
+		return config.Budget{}, err
 	}
-	log := newLog(stderr, level)
 	for _, warning := range slices.Concat(cfg.Warnings(), budget.Warnings) {
 		log.Warn(warning)
 	}
 	tune(log, budget, config.ReadHost())
-	return budget, log, nil
+	return budget, nil
 }
 
 // signals returns two contexts: the first SIGTERM or SIGINT ends the first one, a stop; the second one ends

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"functiongraph-ingest/internal/config"
+	"functiongraph-ingest/internal/logging"
 	"functiongraph-ingest/internal/pipeline"
 	"functiongraph-ingest/internal/reload"
 	"functiongraph-ingest/internal/sdnotify"
@@ -19,7 +20,7 @@ type running struct {
 	cfg     *config.Config
 	parse   func() (*config.Config, error) // the settings as they would be read now
 	hangup  <-chan os.Signal
-	level   *slog.LevelVar
+	level   *logging.Level
 	log     *slog.Logger
 	manager *sdnotify.Conn  // nil: none
 	files   *reload.Files   // of the sink; nil: none
@@ -97,7 +98,7 @@ func (r *running) take(next *config.Config) (changed, restart []string, err erro
 	}
 	if next.LogLevel != r.cfg.LogLevel {
 		r.cfg.LogLevel = next.LogLevel
-		r.level.Set(levelOf(next.LogLevel))
+		_ = r.level.Set(next.LogLevel) // Validate has accepted it
 		changed = append(changed, "--log-level")
 	}
 	return changed, restart, nil

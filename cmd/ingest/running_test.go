@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"functiongraph-ingest/internal/config"
+	"functiongraph-ingest/internal/logging"
 	"functiongraph-ingest/internal/reload"
 )
 
@@ -30,7 +31,7 @@ func TestReload(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &running{cfg: cfg, parse: parseAgain(args), level: levelVar(cfg.LogLevel)}
+	r := &running{cfg: cfg, parse: parseAgain(args), level: logging.NewLevel(cfg.LogLevel)}
 	r.log = slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	login, err := newCredentials(cfg, r.log)
 	if err != nil {
@@ -87,6 +88,6 @@ func TestReloadWithoutFiles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &running{cfg: cfg, files: files, parse: parseAgain([]string{"extension"}), level: levelVar("info"), log: slog.New(slog.DiscardHandler)}
+	r := &running{cfg: cfg, files: files, parse: parseAgain([]string{"extension"}), level: logging.NewLevel("info"), log: slog.New(slog.DiscardHandler)}
 	r.reload()
 }

@@ -53,7 +53,7 @@ func serve(ctx, hurry context.Context, cfg *config.Config, budget config.Budget,
 		closeWithin(out, time.Second)
 		return exitFailed
 	}
-	stopAdmin, err := startAdmin(cfg, p, seen, door, log)
+	stopAdmin, err := startAdmin(cfg, p, seen, door, r)
 	if err != nil {
 		log.Error("cannot start", "error", err)
 		_ = p.Stop(hurry)
@@ -127,9 +127,10 @@ func pipelineConfig(cfg *config.Config, budget config.Budget, addr string, besid
 	}
 }
 
-// startAdmin serves /ledger, /metrics, /status, /healthz and /readyz until the function it returns is called. seen
+// startAdmin serves what operators ask for until the function it returns is called. seen
 // is what the sink shows; nil: nothing of its own.
-func startAdmin(cfg *config.Config, p *pipeline.Pipeline, seen *view, door *doors, log *slog.Logger) (stop func(), err error) {
+func startAdmin(cfg *config.Config, p *pipeline.Pipeline, seen *view, door *doors, r *running) (stop func(), err error) {
+	log := r.log
 	if cfg.Admin == config.Off {
 		return func() {}, nil
 	}
@@ -141,7 +142,7 @@ func startAdmin(cfg *config.Config, p *pipeline.Pipeline, seen *view, door *door
 	}
 	p.Register(m, dropReasons)
 	health := &admin.Health{Ready: p.Ready, Delivery: p.Delivery, Ledger: p.Ledger, Version: version(), Started: time.Now()}
-	deps := admin.Deps{Health: health, Metrics: m.Write, Log: log, TLS: door.admin.tls, Tokens: door.admin.tokens, Refresh: door.look}
+	deps := admin.Deps{Health: health, Metrics: m.Write, Log: log, Level: r.level, TLS: door.admin.tls, Tokens: door.admin.tokens, Refresh: door.look}
 	if seen != nil {
 		seen.register(m)
 	}

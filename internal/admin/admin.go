@@ -13,10 +13,12 @@ import (
 	"net/http"
 	"net/http/pprof"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
 	"functiongraph-ingest/internal/bearer"
+	"functiongraph-ingest/internal/logging"
 	"functiongraph-ingest/internal/socket"
 	"functiongraph-ingest/internal/tlsconf"
 )
@@ -37,6 +39,7 @@ type Deps struct {
 	TLS     *tlsconf.Server // nil: plaintext
 	Tokens  *bearer.Tokens  // nil: no request needs one
 	Refresh func()          // reads again what may have changed in the file of tokens; nil: nothing
+	Level   *logging.Level  // of Log
 }
 
 // The clients are a scraper and a person: slow ones must not hold a goroutine for long.
@@ -124,7 +127,7 @@ func programName(w http.ResponseWriter, _ *http.Request) {
 	answer(w, http.StatusOK, "text/plain; charset=utf-8", os.Args[0])
 }
 
-// handler has a pattern per path; other methods than GET and HEAD get 405 from the mux.
+// handler has a pattern per path and method; other methods get 405 from the mux.
 func handler(cfg Config, deps Deps) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /ledger", func(w http.ResponseWriter, _ *http.Request) {
@@ -134,12 +137,16 @@ func handler(cfg Config, deps Deps) http.Handler {
 	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, _ *http.Request) {
 		head(w, "text/plain; version=0.0.4; charset=utf-8")
 		if err := deps.Metrics(w); err != nil {
-			deps.Log.Debug("metrics not written", "err", err) // the scraper has gone
+			deps.Log.Debug("metrics not written", "error", err) // the scraper has gone
 		}
 	})
 	for _, path := range []string{"/healthz", "/readyz", "/status"} {
 		mux.Handle("GET "+path, deps.Health)
 	}
+	mux.HandleFunc("GET /loglevel", func(w http.ResponseWriter, _ *http.Request) {
+		answer(w, http.StatusOK, plain, deps.Level.String()+"\n")
+	})
+	mux.HandleFunc("PUT /loglevel", func(w http.ResponseWriter, r *http.Request) { setLevel(w, r, &deps) })
 	if cfg.Pprof {
 		mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 		mux.HandleFunc("GET /debug/pprof/cmdline", programName)
@@ -148,6 +155,21 @@ func handler(cfg Config, deps Deps) http.Handler {
 		mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	}
 	return mux
+}
+
+// setLevel takes the word that is the body of a request. No web page can ask for it: PUT needs a permission that is
+// never given (CORS).
+func setLevel(w http.ResponseWriter, r *http.Request, deps *Deps) {
+	const longest = 64
+	word, err := io.ReadAll(http.MaxBytesReader(w, r.Body, longest))
+	if err == nil {
+		err = deps.Level.Change(deps.Log, "PUT /loglevel", func() error { return deps.Level.Set(strings.TrimSpace(string(word))) })
+	}
+	if err != nil {
+		answer(w, http.StatusBadRequest, plain, err.Error()+"\n")
+		return
+	}
+	answer(w, http.StatusOK, plain, deps.Level.String()+"\n")
 }
 
 const plain = "text/plain; charset=utf-8"

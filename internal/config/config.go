@@ -46,6 +46,13 @@ const (
 // Off is the value of --admin and --spool-dir that turns the part off.
 const Off = "off"
 
+// The values of --log-format.
+const (
+	LogAuto = "auto"
+	LogText = "text"
+	LogJSON = "json"
+)
+
 // Config is one complete set of settings. Fields are grouped as in the help.
 //
 // The tags are the contract: name is the flag and the YAML key, env the variable, ${…} a default that
@@ -55,7 +62,8 @@ const Off = "off"
 type Config struct {
 	ConfigFile string   `name:"config" env:"INGEST_CONFIG" placeholder:"FILE" doc:"none" names:"file" group:"general" help:"YAML file with settings; its keys are the names of the flags."`
 	LogLevel   string   `name:"log-level" env:"INGEST_LOG_LEVEL" default:"info" oneof:"debug,info,warn,error" group:"general" help:"What is logged to stderr: debug, info, warn, error."`
-	Admin      string   `name:"admin" env:"INGEST_ADMIN" default:"${admin}" group:"general" help:"Address of /ledger, /metrics, /status, /healthz and /readyz, host:port or unix:/PATH; off for none."`
+	LogFormat  string   `name:"log-format" env:"INGEST_LOG_FORMAT" default:"auto" oneof:"auto,text,json" group:"general" help:"Form of the log: text (key=value), json (one object a line), auto (serve: text on a terminal, else json; other commands: text)."`
+	Admin      string   `name:"admin" env:"INGEST_ADMIN" default:"${admin}" group:"general" help:"Address of /ledger, /metrics, /status, /healthz, /readyz and /loglevel, host:port or unix:/PATH; off for none."`
 	AdminHost  []string `name:"admin-host" env:"INGEST_ADMIN_HOST" placeholder:"NAME" doc:"none" group:"general" help:"Host names under which --admin answers where it is a loopback address, beside localhost and IP addresses; separated by commas."`
 	Pprof      bool     `name:"pprof" env:"INGEST_PPROF" default:"false" group:"general" help:"Serve /debug/pprof on the admin address."`
 	Instance   string   `name:"instance" env:"INGEST_INSTANCE" placeholder:"NAME" doc:"host name" group:"general" help:"Name of this instance, for --keyless=instance and the logs; default: the host name."`

@@ -4,7 +4,7 @@
 // kind extension. So a line may cause a delivery, and a delivery that fails may cause a line. Three
 // things keep that from going round:
 //
-//   - every line begins with a marker, unguessable and new in each process ([Log.Own] recognises it), and
+//   - every line begins with a marker (in JSON as the value of "from"), unguessable and new in each process ([Log.Own] recognises it), and
 //     events that hold nothing but such lines are left out of the delivery, counted as ownLines;
 //   - lines are limited: a burst, then a few a minute; what is kept back is counted and told once there is
 //     room ([Log.Write]);
@@ -34,7 +34,9 @@ const (
 // use and never fails: a log that cannot be written is no reason to do anything else.
 type Log struct {
 	w      io.Writer
-	marker []byte
+	json   bool
+	marker []byte // of this process
+	head   []byte // what each line begins with; the marker is in it
 	now    func() time.Time
 
 	mu         sync.Mutex
@@ -44,12 +46,17 @@ type Log struct {
 	line       []byte
 }
 
-// New returns a log on w. now is for tests; nil: time.Now.
-func New(w io.Writer, now func() time.Time) *Log {
+// New returns a log on w, of lines of text or, with json, of one JSON object each. now is for tests; nil: time.Now.
+func New(w io.Writer, json bool, now func() time.Time) *Log {
 	if now == nil {
 		now = time.Now
 	}
-	return &Log{w: w, marker: []byte("ingest[" + rand.Text()[:12] + "] "), now: now, tokens: burst, refilled: now()}
+	marker := "ingest[" + rand.Text()[:12] + "]"
+	head := marker + " "
+	if json {
+		head = `{"from":"` + marker + `",`
+	}
+	return &Log{w: w, json: json, marker: []byte(marker), head: []byte(head), now: now, tokens: burst, refilled: now()}
 }
 
 // Write puts the marker before p, or counts p as suppressed.
@@ -83,13 +90,21 @@ func (l *Log) Close() {
 // tell writes how many lines are missing before this one.
 func (l *Log) tell() {
 	if l.suppressed > 0 {
-		l.put(fmt.Appendf(nil, "%d lines suppressed\n", l.suppressed))
+		form := "%d lines suppressed\n"
+		if l.json {
+			form = `{"level":"WARN","msg":"lines suppressed","lines":%d}` + "\n"
+		}
+		l.put(fmt.Appendf(nil, form, l.suppressed))
 		l.suppressed = 0
 	}
 }
 
+// put writes a line with the head before it, which takes the place of the bracket of a JSON object.
 func (l *Log) put(p []byte) {
-	l.line = append(append(l.line[:0], l.marker...), p...)
+	if l.json {
+		p = bytes.TrimPrefix(p, []byte("{"))
+	}
+	l.line = append(append(l.line[:0], l.head...), p...)
 	_, _ = l.w.Write(l.line)
 }
 
@@ -107,7 +122,7 @@ func (l *Log) Own(logs []byte) bool {
 			continue
 		}
 		line = bytes.TrimLeft(bytes.TrimPrefix(line, prefix), " ")
-		if !bytes.HasPrefix(line, l.marker) {
+		if !bytes.HasPrefix(line, l.head) {
 			return false
 		}
 		own = true

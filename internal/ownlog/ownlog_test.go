@@ -2,6 +2,7 @@ package ownlog
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -18,7 +19,7 @@ func newClock() *clock { return &clock{time.Unix(1e9, 0)} }
 func TestBurstThenAFewAMinute(t *testing.T) {
 	var out bytes.Buffer
 	c := newClock()
-	l := New(&out, c.now)
+	l := New(&out, false, c.now)
 	const seconds, perSecond = 3600, 100
 	for range seconds {
 		for range perSecond {
@@ -29,7 +30,7 @@ func TestBurstThenAFewAMinute(t *testing.T) {
 	l.Close()
 	faults, suppressed := 0, 0
 	for line := range strings.Lines(out.String()) {
-		rest, ok := strings.CutPrefix(line, string(l.marker))
+		rest, ok := strings.CutPrefix(line, string(l.head))
 		if !ok {
 			t.Fatalf("no marker before %q", line)
 		}
@@ -54,7 +55,7 @@ func TestBurstThenAFewAMinute(t *testing.T) {
 func TestClockSetBack(t *testing.T) {
 	var out bytes.Buffer
 	c := newClock()
-	l := New(&out, c.now)
+	l := New(&out, false, c.now)
 	for range burst {
 		fmt.Fprintln(l, "x")
 	}
@@ -68,12 +69,46 @@ func TestClockSetBack(t *testing.T) {
 	}
 }
 
+// As JSON each line, also the one about missing lines, is one object and is recognised.
+func TestJSON(t *testing.T) {
+	var out bytes.Buffer
+	c := newClock()
+	l := New(&out, true, c.now)
+	log := slog.New(slog.NewJSONHandler(l, nil))
+	for range burst + 2 {
+		log.Warn(`a "quoted" fault`, "error", "line\nbreak")
+	}
+	c.t = c.t.Add(refill)
+	log.Warn("later")
+	var last struct {
+		From, Msg string
+		Lines     int
+	}
+	n := 0
+	for line := range bytes.Lines(out.Bytes()) {
+		n++
+		if err := json.Unmarshal(line, &last); err != nil || !strings.HasPrefix(last.From, "ingest[") {
+			t.Fatalf("%v: %s", err, line)
+		}
+		in, err := json.Marshal("[Extension]" + string(line))
+		if err != nil || !l.MayHold(in) || !l.Own(append([]byte("[Extension]"), line...)) {
+			t.Errorf("not recognised: %s", line)
+		}
+	}
+	if n != burst+2 || last.Lines != 2 || last.Msg != "later" {
+		t.Errorf("%d lines, %+v", n, last)
+	}
+	if l.Own([]byte(`{"from":"ingest[]","msg":"x"}`)) {
+		t.Error("another one's line is taken for ours")
+	}
+}
+
 func TestOwn(t *testing.T) {
 	var out bytes.Buffer
-	l := New(&out, nil)
+	l := New(&out, false, nil)
 	slog.New(slog.NewTextHandler(l, nil)).Warn(`a "quoted" fault`, "error", "line\nbreak")
 	line := strings.TrimSuffix(out.String(), "\n")
-	other := New(&bytes.Buffer{}, nil)
+	other := New(&bytes.Buffer{}, false, nil)
 	for _, tt := range []struct {
 		logs string
 		want bool
@@ -88,7 +123,7 @@ func TestOwn(t *testing.T) {
 		{line + "\nsomebody else's", false}, // nothing of theirs is left out
 		{"quotes us: " + line, false},
 		{"[Function]" + line, false},
-		{string(other.marker) + "another process with this program", false},
+		{string(other.head) + "another process with this program", false},
 		{"ingest[] x", false},
 	} {
 		if got := l.Own([]byte(tt.logs)); got != tt.want {
@@ -102,7 +137,7 @@ func TestOwn(t *testing.T) {
 
 // Nobody can make events disappear by guessing the marker.
 func TestMarkersDiffer(t *testing.T) {
-	if a, b := New(nil, nil), New(nil, nil); bytes.Equal(a.marker, b.marker) || len(a.marker) < 20 {
+	if a, b := New(nil, false, nil), New(nil, false, nil); bytes.Equal(a.marker, b.marker) || len(a.marker) < 20 {
 		t.Errorf("%q and %q", a.marker, b.marker)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"functiongraph-ingest/internal/printable"
 	"functiongraph-ingest/internal/spool"
 	"functiongraph-ingest/pkg/sink"
 )
@@ -125,7 +126,7 @@ func appendJSON(dst []byte, v any) ([]byte, error) {
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
 	err := e.Encode(v)
-	return appendEscaped(dst, bytes.TrimSuffix(b.Bytes(), []byte("\n"))), err
+	return printable.AppendJSON(dst, bytes.TrimSuffix(b.Bytes(), []byte("\n"))), err
 }
 
 func appendValue(dst, v []byte) ([]byte, error) {
@@ -133,7 +134,7 @@ func appendValue(dst, v []byte) ([]byte, error) {
 		return appendJSON(dst, text(v))
 	}
 	at := len(dst)
-	dst = appendEscaped(dst, v)
+	dst = printable.AppendJSON(dst, v)
 	for i, c := range dst[at:] { // valid: a raw line break is between tokens
 		if c == '\n' || c == '\r' {
 			dst[at+i] = ' '

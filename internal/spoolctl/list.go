@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"functiongraph-ingest/internal/printable"
 	"functiongraph-ingest/internal/spool"
 )
 
@@ -131,7 +132,7 @@ func (l *Listing) WriteJSON(w io.Writer) error {
 	if err != nil {
 		return err
 	}
-	_, err = w.Write(append(appendEscaped(nil, text), '\n'))
+	_, err = w.Write(append(printable.AppendJSON(nil, text), '\n'))
 	return err
 }
 
@@ -140,7 +141,7 @@ func (l *Listing) WriteText(w io.Writer) error {
 	rows := [][]string{{"TOPIC", "PARTITION", "FRAMES", "EVENTS", "RECORDS", "SIZE", "OLDEST", "NEWEST", "DONE", "IN DOUBT"}}
 	for i := range l.Partitions {
 		p := &l.Partitions[i]
-		rows = append(rows, append([]string{printable(p.Topic), number(int64(p.Partition))}, l.columns(p)...))
+		rows = append(rows, append([]string{printable.Text(p.Topic), number(int64(p.Partition))}, l.columns(p)...))
 	}
 	rows = append(rows, append([]string{"total", ""}, l.columns(&l.Total)...))
 	var b strings.Builder
@@ -187,7 +188,7 @@ func section(b *strings.Builder, title string, list []File) {
 	}
 	fmt.Fprintf(b, "%s: %d files, %s\n", title, len(list), size(sum))
 	for _, f := range list {
-		fmt.Fprintf(b, "  %s  %s\n", printable(f.Name), size(f.Bytes))
+		fmt.Fprintf(b, "  %s  %s\n", printable.Text(f.Name), size(f.Bytes))
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"unicode/utf8"
 
+	"functiongraph-ingest/internal/printable"
 	"functiongraph-ingest/internal/spool"
 )
 
@@ -63,7 +64,7 @@ func harmless(t *testing.T, text []byte) {
 		t.Errorf("not UTF-8: %q", text)
 	}
 	for _, line := range strings.Split(string(text), "\n") {
-		if i := strings.IndexFunc(line, risky); i >= 0 || strings.HasPrefix(line, "fake line") {
+		if i := strings.IndexFunc(line, printable.Risky); i >= 0 || strings.HasPrefix(line, "fake line") {
 			t.Errorf("raw: %q", line)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"functiongraph-ingest/internal/printable"
 	"functiongraph-ingest/internal/spool"
 )
 
@@ -85,7 +86,7 @@ func damaged(k spool.Kind) (string, bool) {
 
 // place is where a piece is, as quarantine names it.
 func place(p *spool.Piece) string {
-	return fmt.Sprintf("%s offset %#x (%d bytes)", printable(p.Segment), uint32(p.Pos), p.Bytes)
+	return fmt.Sprintf("%s offset %#x (%d bytes)", printable.Text(p.Segment), uint32(p.Pos), p.Bytes)
 }
 
 // errBatch is what is wrong with a batch whose checksum is right.

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"functiongraph-ingest/internal/printable"
 	"functiongraph-ingest/internal/spool"
 	"functiongraph-ingest/pkg/sink"
 	"functiongraph-ingest/pkg/sink/kafka/recordbatch"
@@ -59,7 +60,7 @@ func Verify(s Source, w io.Writer) (bad int, err error) {
 	}
 	for _, f := range report.SetAside {
 		if why := asideProblem(s.Dir, f.Name); why != "" {
-			complain("setaside/%s: %s", printable(f.Name), printable(why))
+			complain("setaside/%s: %s", printable.Text(f.Name), printable.Text(why))
 		}
 	}
 	if err == nil {
@@ -73,7 +74,7 @@ func owner(p *spool.Piece) string {
 	if p.Frame.Topic == "" {
 		return ""
 	}
-	return fmt.Sprintf("; partition %d of %s, %d events", p.Frame.Partition, printable(p.Frame.Topic), p.Frame.Events)
+	return fmt.Sprintf("; partition %d of %s, %d events", p.Frame.Partition, printable.Text(p.Frame.Topic), p.Frame.Events)
 }
 
 // decode yields the records of a frame and returns how many it had. An error of yield ends it.

@@ -33,7 +33,7 @@ type Options struct {
 	// Args are its arguments. Every "{listen}" and "{admin}" in them is replaced by a free loopback
 	// address.
 	Args []string
-	// Env is added to this process's environment, "NAME=value".
+	// Env is added to this process's environment, "NAME=value". The log is text unless Env or Args say otherwise.
 	Env []string
 	// Dir is the working directory; empty means this process's.
 	Dir string
@@ -76,7 +76,7 @@ func Launch(o Options) (*Process, error) {
 		args[i] = strings.NewReplacer("{listen}", p.Listen, "{admin}", p.Admin).Replace(a)
 	}
 	cmd := exec.Command(o.Bin, args...)
-	cmd.Env = append(os.Environ(), o.Env...)
+	cmd.Env = append(append(os.Environ(), "INGEST_LOG_FORMAT=text"), o.Env...)
 	cmd.Dir = o.Dir
 	cmd.Stdout, cmd.Stderr = &p.stdout, &p.stderr
 	if p.child, err = child.Start(cmd); err != nil {

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode"
+	"unicode/utf8"
 )
 
 // Start launches a process for a test and waits until it is ready. At the test's end it is killed if
@@ -34,11 +36,25 @@ func StartUnready(t testing.TB, o Options) *Process {
 		if strings.Contains(stderr, "WARNING: DATA RACE") {
 			t.Error("the race detector spoke up")
 		}
+		if line := unfit(stderr); line != "" {
+			t.Errorf("a line of the log says nothing, or holds control characters: %q", line)
+		}
 		if t.Failed() {
 			t.Logf("process %d %v said:\n%s", p.PID(), o.Args, stderr)
 		}
 	})
 	return p
+}
+
+// unfit is the first line of a log that has an error that is none, or what a terminal acts on; "": there is none.
+func unfit(log string) string {
+	for line := range strings.Lines(log) {
+		if !utf8.ValidString(line) || strings.ContainsFunc(strings.Trim(line, "\t\n"), unicode.IsControl) ||
+			strings.Contains(line, "<nil>") || strings.Contains(line, "error=0 ") || strings.HasSuffix(line, "error=0\n") {
+			return line
+		}
+	}
+	return ""
 }
 
 // MustLedger is Ledger, or the test fails.

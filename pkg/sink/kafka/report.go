@@ -307,10 +307,11 @@ func (s *Sink) looked(err error) {
 	if s.ctx.Err() != nil {
 		return // the look was cut short by the end
 	}
-	asked := r.asking
+	now, asked := time.Now(), r.asking
 	r.asking = time.Time{}
 	was := r.found
 	r.found = s.lookTrouble(err)
+	s.log.Debug("looked at the cluster", "error", err, "took", now.Sub(asked))
 	if r.found.kind == noTrouble && !r.reached {
 		r.reached = true
 		if !r.told { // else the line about its end says it

@@ -1,4 +1,6 @@
-package spoolctl
+// Package printable makes text from elsewhere safe for a terminal and for a log: names of files and topics, values of
+// events, what brokers and clients say. What a terminal acts on is escaped, so nothing of it is lost.
+package printable
 
 import (
 	"bytes"
@@ -8,15 +10,15 @@ import (
 	"unicode/utf8"
 )
 
-// risky reports whether a terminal may act on a character: C0 and C1 controls, DEL, and what changes the direction
+// Risky reports whether a terminal may act on a character: C0 and C1 controls, DEL, and what changes the direction
 // or the ends of lines.
-func risky(r rune) bool {
+func Risky(r rune) bool {
 	return unicode.IsControl(r) || unicode.Is(unicode.Cf, r) || r == '\u2028' || r == '\u2029'
 }
 
-// printable is a name from a directory that others may have written, for a line of text.
-func printable(s string) string {
-	if utf8.ValidString(s) && strings.IndexFunc(s, risky) < 0 {
+// Text is s for a line of text. A string without risky characters is returned as it is.
+func Text(s string) string {
+	if utf8.ValidString(s) && strings.IndexFunc(s, Risky) < 0 {
 		return s
 	}
 	var b strings.Builder
@@ -25,7 +27,7 @@ func printable(s string) string {
 		switch {
 		case r == utf8.RuneError && n == 1:
 			fmt.Fprintf(&b, "\\x%02x", s[i])
-		case risky(r):
+		case Risky(r):
 			fmt.Fprintf(&b, "\\u{%x}", r)
 		default:
 			b.WriteString(s[i : i+n])
@@ -35,9 +37,9 @@ func printable(s string) string {
 	return b.String()
 }
 
-// appendEscaped appends a JSON text of valid UTF-8 in which risky characters are escaped. Those above 0x1f stand
-// within strings only, so the value is the same.
-func appendEscaped(dst, text []byte) []byte {
+// AppendJSON appends a JSON text of valid UTF-8 to dst, with risky characters escaped. Those above 0x1f stand within
+// strings only, so the value is the same.
+func AppendJSON(dst, text []byte) []byte {
 	if bytes.IndexFunc(text, isEscaped) < 0 {
 		return append(dst, text...)
 	}
@@ -55,4 +57,4 @@ func appendEscaped(dst, text []byte) []byte {
 	return dst
 }
 
-func isEscaped(r rune) bool { return r > 0x1f && risky(r) }
+func isEscaped(r rune) bool { return r > 0x1f && Risky(r) }
