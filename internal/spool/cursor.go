@@ -5,6 +5,7 @@ import (
 	"errors"
 	"path/filepath"
 	"slices"
+	"sync"
 	"sync/atomic"
 )
 
@@ -35,7 +36,8 @@ type Stamp struct {
 }
 
 // cursor is one partition's progress. It lives in a slot of the cursor file: two copies of one sector
-// each, written in turn, so a write that is cut short leaves the former one. Guarded by cursors.mu.
+// each, written in turn, so a write that is cut short leaves the former one. Guarded by cursors.mu; whoever changes what
+// Doubt and Suspect read holds cursors.state too.
 type cursor struct {
 	slot int // noSlot: none yet
 	progress
@@ -102,8 +104,9 @@ type cursors struct {
 
 	boot string
 
-	mu     slot
-	file   File // nil: it could not be made; the next write tries again
+	mu     slot       // held over writes
+	state  sync.Mutex // never held over I/O
+	file   File       // nil: it could not be made; the next write tries again
 	slots  int
 	lost   atomic.Int64 // read without mu: a disk that hangs must not hold up who only counts
 	failed atomic.Int64
@@ -137,6 +140,7 @@ func (c *cursors) done(q *Queue, pos Pos, soon bool) error {
 	if pos <= q.cursor.done {
 		return nil
 	}
+	c.state.Lock()
 	q.cursor.done = pos
 	if q.cursor.doubt <= pos {
 		q.cursor.doubt, q.cursor.stamp = 0, Stamp{}
@@ -144,6 +148,7 @@ func (c *cursors) done(q *Queue, pos Pos, soon bool) error {
 	if q.cursor.suspect <= pos {
 		q.cursor.suspect = 0
 	}
+	c.state.Unlock()
 	if soon {
 		q.cursor.behind = true
 		return nil
@@ -177,6 +182,17 @@ func (s *Spool) WriteCursors() error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// SyncCursors makes the cursors that were written outlive the machine. Others that write cursors wait meanwhile.
+func (s *Spool) SyncCursors() error {
+	c := &s.cursors
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.file == nil || c.closed {
+		return nil
+	}
+	return c.file.Sync()
 }
 
 // writeAllLocked writes the cursors of queues. Slots that follow each other are written together, with the
@@ -364,26 +380,30 @@ func (s *Spool) Sending(frames []Sent) error {
 	defer c.mu.Unlock()
 	c.sending = c.sending[:0]
 	for _, f := range frames {
+		c.state.Lock()
 		f.Queue.cursor.doubt, f.Queue.cursor.stamp = f.Pos, f.Stamp
+		c.state.Unlock()
 		c.sending = append(c.sending, f.Queue)
 	}
 	return c.writeAllLocked(c.sending)
 }
 
 // Doubt is the frame that was being sent when the process ended, or that Sending named since, and has
-// no Done yet: it must go out again with its old stamp before anything else of the partition.
+// no Done yet: it must go out again with its old stamp before anything else of the partition. It does not wait for the
+// disk.
 func (q *Queue) Doubt() (Pos, Stamp, bool) {
 	c := &q.s.cursors
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	c.state.Lock()
+	defer c.state.Unlock()
 	return q.cursor.doubt, q.cursor.stamp, q.cursor.doubt != 0
 }
 
 // Suspect says that an Open could not read this partition's newest cursor: frames up to and including
-// upTo may be done, so what is sent of them may come to be there twice. It ends when they are done.
+// upTo may be done, so what is sent of them may come to be there twice. It ends when they are done. It does not wait for
+// the disk.
 func (q *Queue) Suspect() (upTo Pos, ok bool) {
 	c := &q.s.cursors
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	c.state.Lock()
+	defer c.state.Unlock()
 	return q.cursor.suspect, q.cursor.suspect != 0
 }

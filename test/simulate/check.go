@@ -110,7 +110,7 @@ func (w *world) ended(p *process, err error, clean bool) {
 	w.note("process %d has ended: %v; %+v", p.life, err, p.stats)
 	hangs := p.atDisk()
 	if hangs {
-		w.disk = w.disk.Kill() // what was not written when the program gave up is not written
+		w.disk, w.killed = w.disk.Kill(), true // what was not written when the program gave up is not written
 	}
 	p.release()
 	p.end()

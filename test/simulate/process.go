@@ -237,6 +237,6 @@ type traceWriter struct {
 }
 
 func (t *traceWriter) Write(b []byte) (int, error) {
-	t.w.note("  process %d: %s", t.life, b[:len(b)-1])
+	t.w.print("  process %d: %s", t.life, b[:len(b)-1]) // not a part of the hash: others are not logged
 	return len(b), nil
 }

@@ -42,7 +42,7 @@ func (d *watchdog) run() {
 			last, still = now, 0
 		} else if still++; still == watchLimit {
 			// The trace is not safe to read here.
-			fmt.Printf("    VIOLATION seed %d: spins: no step for %d rounds: goroutines of the sink keep each other awake, or wait for a lock that is held over a parked call\n", d.seed.Load(), watchLimit)
+			fmt.Printf("VIOLATION seed %d: spins: no step for %d rounds: goroutines of the sink keep each other awake, or wait for a lock that is held over a parked call\n", d.seed.Load(), watchLimit)
 			stacks := make([]byte, 1<<18)
 			fmt.Printf("%s\n", stacks[:runtime.Stack(stacks, true)])
 			os.Exit(3)

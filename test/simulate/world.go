@@ -166,8 +166,13 @@ func (w *world) note(format string, args ...any) {
 	h.Write(b[:])
 	io.WriteString(h, format)
 	w.sum = h.Sum64()
+	w.print(format, args...)
+}
+
+// print writes a line into the trace at once: a panic would take the rest with it.
+func (w *world) print(format string, args ...any) {
 	if w.verbose {
-		fmt.Printf("%9.3fs %s\n", at.Seconds(), fmt.Sprintf(format, args...)) // at once: a panic would take the rest with it
+		fmt.Printf("%9.3fs %s\n", time.Since(w.started).Seconds(), fmt.Sprintf(format, args...))
 	}
 }
 

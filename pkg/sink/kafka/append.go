@@ -183,7 +183,7 @@ func (t *topic) inLobby() *lane {
 }
 
 // deferGrowth reports whether records go on by the old count, because the lanes cannot drain soon: one has frames on
-// disk, or something that it cannot send. To wait for that would keep every key out. s.mu is held.
+// disk, or something that it cannot send. Waiting for that would keep every key out. s.mu is held.
 func (t *topic) deferGrowth() bool {
 	if t.lobby != nil {
 		return true
@@ -201,7 +201,14 @@ func (t *topic) deferGrowth() bool {
 	return false
 }
 
-func (l *lane) cannotDrain() bool { return l.disk.any || l.stuck() && !l.idle() }
+// cannotDrain reports whether the lane has something that it cannot send now. s.mu is held.
+func (l *lane) cannotDrain() bool {
+	if l.disk.any {
+		return true
+	}
+	p := &l.topic.sink.spooler
+	return !l.idle() && (l.stuck() || p.holding || p.hangs || !l.busy && !l.mayStamp())
+}
 
 // tryGrow takes the new partitions into use once nothing is unsettled any more.
 func (s *Sink) tryGrow(t *topic) bool {

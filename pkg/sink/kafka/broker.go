@@ -102,20 +102,24 @@ func (l *lane) mustGo() bool {
 
 // sendable says whether the lane could send at now; if only a pause is in the way, when it is over.
 func (l *lane) sendable(now time.Time) (ok bool, at time.Time) {
-	s := l.topic.sink
 	l.checkDisk()
-	if l.busy || l.idle() || !l.topic.knowable || !l.mayPass() {
+	if l.busy || l.idle() || !l.mayStamp() || !l.mayPass() {
 		return false, time.Time{}
-	}
-	if !s.unsafe {
-		if s.current.gen == 0 || l.needsStamp(l.next()) && !l.stamps.ready(s.current) {
-			return false, time.Time{} // the steward signals when there is a new producer id
-		}
 	}
 	if now.Before(l.retryAt) {
 		return false, l.retryAt
 	}
 	return true, time.Time{}
+}
+
+// mayStamp reports whether the topic's timestamp type is known, and a stamp for the lane's next batch is there. The
+// steward signals when that changes. s.mu is held.
+func (l *lane) mayStamp() bool {
+	s := l.topic.sink
+	if !l.topic.knowable {
+		return false
+	}
+	return s.unsafe || s.current.gen != 0 && (!l.needsStamp(l.next()) || l.stamps.ready(s.current))
 }
 
 // mayPass says whether the spool lets the lane's next batch go; else the spooler signals when it does.

@@ -27,7 +27,7 @@ const inherited = -1
 
 // spoolStamp is b's stamp as the spool keeps it.
 func (b *batch) spoolStamp() SpoolStamp {
-	return SpoolStamp{ProducerID: b.stamp.id, Epoch: b.stamp.epoch, BaseSequence: b.stamp.seq, FirstSent: b.sent.UnixMilli(), Cluster: b.stamp.cluster}
+	return SpoolStamp{ProducerID: b.stamp.id, Epoch: b.stamp.epoch, BaseSequence: b.stamp.seq, FirstSent: b.known.UnixMilli(), Cluster: b.stamp.cluster}
 }
 
 // attach gives the lane its queue, and takes over what the last process left in it. s.mu is held.
@@ -103,6 +103,7 @@ func (l *lane) takeFrame() *batch {
 		// stamp for that of a producer of its own.
 		st := d.oldStamp
 		b.attempts, b.maybeWritten, b.sent = 1, true, time.UnixMilli(st.FirstSent)
+		b.known = b.sent
 		if st.Cluster == "" || s.cluster == "" || st.Cluster == s.cluster {
 			b.stamp = stamp{producer{st.ProducerID, st.Epoch, inherited, st.Cluster}, st.BaseSequence}
 			b.stamped, b.sends = true, 1

@@ -17,26 +17,28 @@ type batch struct {
 	acks   []share
 	events int // what the ledger counts for it; 0 for a notice about an event that is counted elsewhere
 
-	opened   time.Time // first append; linger counts from here; zero: it is over (Flush)
-	sent     time.Time // first send; zero: never sent, so it is certainly not in the log
-	attempts int       // how often it was sent
-	corrupt  int       // how often the broker called it corrupt
-	sticky   bool      // it took a keyless record: the next one goes to another partition
-	ready    bool      // compressed: the bytes are final except for the stamp
-	counted  bool      // already counted as a possible duplicate
-	final    bool      // compressed and stamped: the bytes that are sent
-	private  int64     // bytes of its own memory outside of the pool; 0: pooled
-	half     bool      // it came out of a split
-	held     int64     // its part of topic.held
+	opened    time.Time // first append; linger counts from here; zero: it is over (Flush)
+	sent      time.Time // first send; zero: never sent, so it is certainly not in the log
+	attempts  int       // how often it was sent
+	corrupt   int       // how often the broker called it corrupt
+	sticky    bool      // it took a keyless record: the next one goes to another partition
+	ready     bool      // compressed: the bytes are final except for the stamp
+	suspected bool      // counted as a possible duplicate because the last process may have delivered it
+	final     bool      // compressed and stamped: the bytes that are sent
+	private   int64     // bytes of its own memory outside of the pool; 0: pooled
+	half      bool      // it came out of a split
+	held      int64     // its part of topic.held
 
 	stamp   stamp // meaningful while stamped
 	stamped bool
 	sends   int // under this stamp
-	// maybeWritten: an answer was lost, or told of an error that Kafka raises after an append as well. The
-	// batch may be in the log, so its stamp stays with its bytes until the broker says what became of it.
+	// maybeWritten: an answer was lost, or told of an error that Kafka raises after an append as well, so the batch may
+	// be in the log under this stamp. It is false again when that copy was counted as a possible duplicate, because the
+	// batch goes again in a way in which the broker does not recognise it.
 	maybeWritten bool
-	collided     bool // its first send was answered as a resend: it went again under another id
-	untimed      bool // its records carry no timestamps because the broker refused theirs
+	known        time.Time // the earliest time at which the broker can have learned the stamp
+	collided     bool      // its first send was answered as a resend: it went again under another id
+	untimed      bool      // its records carry no timestamps because the broker refused theirs
 
 	pos      uint64 // of its frame in the spool; 0: it has none
 	writing  bool   // its frame is being written

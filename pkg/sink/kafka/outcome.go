@@ -48,6 +48,12 @@ func (w *worker) resolve(res *produce.Response, err error) {
 		if !known {
 			s.alarm("unknown code", "the broker answers with an error code that this version does not know; retrying", "code", p.ErrorCode)
 		}
+		if c == classOK && !e.batch.stamped {
+			// Another cluster was noticed while the request was under way. It may have answered about a batch of its own.
+			e.batch.maybeWritten = true
+			s.failed(e, classRetry, 0, "the cluster has changed since the batch was sent")
+			continue
+		}
 		if c == classOK {
 			if !e.lane.topic.dead {
 				s.reporter.ackedAt = now
@@ -227,7 +233,7 @@ func (s *Sink) collision(e *entry) {
 	l, b := e.lane, e.batch
 	s.collisions.Add(1)
 	b.collided = true
-	s.suspect(b) // unless the topic was changed to append times: then it is there
+	b.maybeWritten = true // unless the topic was changed to append times: then it is there
 	l.stamps.forget(b.stamp.gen)
 	l.abandonStamp(b)
 	s.alarm("collision", "the broker takes a batch for another one: another producer has this producer id; the batch is sent again under a new id",

@@ -16,6 +16,12 @@ type frailSpool struct {
 	skip  atomic.Int32 // appends of placed frames until the first that fails
 	fails atomic.Int32
 	with  error
+	safe  atomic.Int32 // how often cursors were made durable
+}
+
+func (b *frailSpool) SyncCursors() error {
+	b.safe.Add(1)
+	return b.Spool.SyncCursors()
 }
 
 func (b *frailSpool) Sync(first, last uint64) error {
@@ -63,6 +69,7 @@ func TestPlacingGoesOn(t *testing.T) {
 				t.Run(fmt.Sprint(with, " ", skip, " ", settle), func(t *testing.T) {
 					t.Parallel()
 					dir := lobbyOf(t, settle, events)
+					b := &frailSpool{with: with}
 					s, _ := spooling(t, cluster(t, 4), dir, func(cfg *Config, d *Deps) {
 						cfg.Settle = settle
 						open := d.OpenSpool
@@ -71,13 +78,16 @@ func TestPlacingGoesOn(t *testing.T) {
 							if err != nil {
 								return nil, err
 							}
-							b := &frailSpool{Spool: sp, with: with}
+							b.Spool = sp
 							b.skip.Store(skip)
 							b.fails.Store(2)
 							return b, nil
 						}
 					})
 					waitFor(t, func() bool { return s.Stats().Delivered >= events })
+					if b.safe.Load() == 0 {
+						t.Error("after a loss of power the frames would be placed once more, behind later events")
+					}
 					if st := closeSink(t, s); st.Delivered != events || st.Spooled != 0 || st.PossibleDuplicates != 0 {
 						t.Errorf("%+v", st)
 					}

@@ -118,8 +118,9 @@ func (w *worker) prepared() {
 		if !e.batch.final { // the spooler may be reading it
 			e.batch.final = true
 		}
-		if e.suspect {
-			s.suspect(e.batch)
+		if e.suspect && !e.batch.suspected {
+			e.batch.suspected = true
+			s.possibleDuplicates.Add(int64(e.batch.events))
 		}
 		unframed = unframed || e.batch.pos == 0 && e.batch.root == nil
 		kept = append(kept, *e)

@@ -26,6 +26,8 @@ type Spool interface {
 	Stats() SpoolStats
 	// WriteCursors writes down what DoneSoon has left.
 	WriteCursors() error
+	// SyncCursors makes what Done has written outlive the machine.
+	SyncCursors() error
 	// Close makes everything durable and lets the directory go.
 	Close() error
 }

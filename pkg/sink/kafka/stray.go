@@ -160,8 +160,11 @@ func (s *Sink) placeQueue(t *topic, q SpoolQueue) error {
 		if last == done {
 			return nil
 		}
-		if s.cfg.Settle == SettleOnDisk && g.last != 0 {
-			if err := s.spooler.sp.Sync(g.first, g.last); err != nil {
+		// Later events of the same keys follow what replaces the frames, so the frames must not come back after a loss
+		// of power, however little else is promised then.
+		if g.last != 0 {
+			err := s.spooler.sp.Sync(g.first, g.last)
+			if err != nil && s.cfg.Settle == SettleOnDisk {
 				// The frames stay, for the case that the machine goes down; what replaces them is sent.
 				s.mu.Lock()
 				s.possibleDuplicates.Add(int64(events))
@@ -170,7 +173,10 @@ func (s *Sink) placeQueue(t *topic, q SpoolQueue) error {
 			}
 		}
 		done, g, bytes, events = last, group{}, 0, 0
-		return q.Done(last)
+		if err := q.Done(last); err != nil {
+			return err
+		}
+		return s.spooler.sp.SyncCursors()
 	}
 	for {
 		f, err := q.PeekAfter(last, buf)
@@ -192,7 +198,7 @@ func (s *Sink) placeQueue(t *topic, q SpoolQueue) error {
 		}
 		s.mu.Unlock()
 		last = f.Pos
-		if bytes += len(f.Wire); bytes >= placeBytes || s.cfg.Settle != SettleOnDisk {
+		if bytes += len(f.Wire); bytes >= placeBytes {
 			if err := settle(); err != nil {
 				return err
 			}

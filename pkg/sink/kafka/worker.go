@@ -140,15 +140,20 @@ func (w *worker) add(l *lane) bool {
 		}
 		e.stamp, e.behind, l.disk.behind = true, l.disk.behind, false
 	}
+	now := time.Now()
 	if b.sent.IsZero() {
-		b.sent = time.Now()
+		b.sent = now
 	} else {
 		s.retries.Add(1)
 	}
-	if b.maybeWritten && (b.sends == 0 || b.stamp.id < 0 || time.Since(b.sent) > s.expiry) {
-		// The broker does not recognise it: it goes under another stamp than before, or under none, or the
-		// broker may have forgotten the producer and takes what an unknown one sends.
+	// The broker does not recognise a batch that it may have when it comes under another stamp, or under none, or when
+	// it has forgotten the producer by the time at which this request arrives: then it takes what an unknown one sends.
+	forgotten := now.Sub(b.known)+s.cfg.RequestTimeout >= s.expiry
+	if b.maybeWritten && (b.sends == 0 || b.stamp.id < 0 || forgotten) {
 		s.suspect(b)
+	}
+	if b.sends == 0 || forgotten {
+		b.known = now
 	}
 	b.attempts++
 	b.sends++
@@ -156,12 +161,10 @@ func (w *worker) add(l *lane) bool {
 	return true
 }
 
-// suspect counts a batch that may come to be in the log twice. s.mu is held.
+// suspect counts one more copy of a batch that may come to be in the log. s.mu is held.
 func (s *Sink) suspect(b *batch) {
-	if !b.counted {
-		b.counted = true
-		s.possibleDuplicates.Add(int64(b.events))
-	}
+	b.maybeWritten = false // that copy is counted; the next one is another
+	s.possibleDuplicates.Add(int64(b.events))
 }
 
 // prepare does the work on bytes: compression once, stamp and checksum at the first send. Frames are read

@@ -1,0 +1,106 @@
+package spool_test
+
+import (
+	"math/rand/v2"
+	"path/filepath"
+	"testing"
+	"testing/synctest"
+
+	"functiongraph-ingest/internal/spool"
+	"functiongraph-ingest/internal/spool/spooltest"
+)
+
+// TestProgressIsReadBesideADiskThatHangs: what a partition asks about its queue is answered while a write of the cursors
+// does not come back.
+func TestProgressIsReadBesideADiskThatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fs := spooltest.New(1 << 30)
+		s, err := spool.Open(spool.Config{Dir: dir}, spool.Deps{FS: fs})
+		if err != nil {
+			t.Fatal(err)
+		}
+		q := s.Queue("t", 0)
+		pos, err := q.Append(spool.Meta{Events: 1}, []byte("batch"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		release := make(chan struct{})
+		fs.SetGate(func(op spooltest.Op, name string) error {
+			if op == spooltest.OpWrite && filepath.Base(name) == "cursors" {
+				<-release
+			}
+			return nil
+		})
+		go func() {
+			if err := q.Sending(pos, spool.Stamp{ProducerID: 7}); err != nil {
+				t.Error(err)
+			}
+		}()
+		synctest.Wait()
+		// A bubble in which everything waits is a deadlock, which fails the test.
+		if _, st, ok := q.Doubt(); !ok || st.ProducerID != 7 {
+			t.Errorf("in doubt: %v %v", st, ok)
+		}
+		if _, ok := q.Suspect(); ok {
+			t.Error("suspect")
+		}
+		close(release)
+		synctest.Wait()
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestSyncedCursorsOutliveTheMachine: after SyncCursors a frame that is done does not come back, and what replaces it does,
+// wherever the power fails.
+func TestSyncedCursorsOutliveTheMachine(t *testing.T) {
+	cameBack := 0
+	for _, synced := range []bool{false, true} {
+		for seed := range uint64(60) {
+			fs := spooltest.New(1 << 30)
+			s, err := spool.Open(spool.Config{Dir: dir}, spool.Deps{FS: fs, Boot: "1"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			lobby := s.Queue("t", -1)
+			source, err := lobby.Append(spool.Meta{Events: 1}, []byte("waits for its partition"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			w := []spool.Write{{Queue: s.Queue("t", 0), Meta: spool.Meta{Events: 1, Replaces: source}, Batch: [][]byte{[]byte("placed")}}}
+			if _, err := s.Append(w); err != nil {
+				t.Fatal(err)
+			}
+			if err := s.Sync(w[0].Pos, w[0].Pos); err != nil {
+				t.Fatal(err)
+			}
+			if err := lobby.Done(source); err != nil {
+				t.Fatal(err)
+			}
+			if synced {
+				if err := s.SyncCursors(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			s, err = spool.Open(spool.Config{Dir: dir}, spool.Deps{FS: fs.Crash(rand.New(rand.NewPCG(seed, 1))), Boot: "2"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			back, placed := events(s, -1), events(s, 0)
+			if back+placed != 1 {
+				t.Errorf("seed %d: %d events wait for their partition, %d are placed", seed, back, placed)
+			}
+			if synced && back != 0 {
+				t.Errorf("seed %d: the frame is back", seed)
+			}
+			cameBack += int(back)
+			if err := s.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	if cameBack == 0 {
+		t.Error("no frame comes back without SyncCursors: the test shows nothing")
+	}
+}
