@@ -14,10 +14,13 @@ const givenUp = 1 << 30
 type Delivery struct {
 	parts atomic.Int32 // parts that are out; at least givenUp once given up
 	lost  atomic.Int32
-	done  chan struct{}
+	// Of lost, those for which a resend would end the same: good events, and bad regions.
+	hopelessEvents, hopelessDead atomic.Int32
+	done                         chan struct{}
 
-	Events       int // good events in the body; valid after Done, unless given up
-	DeadLettered int // bad regions in the body; valid after Done, unless given up
+	Events       int  // good events in the body; valid after Done, unless given up
+	DeadLettered int  // bad regions in the body; valid after Done, unless given up
+	Truncated    bool // the body ended before its array did; valid after Done, unless given up
 }
 
 // NewDelivery returns a Delivery with one part held.
@@ -30,8 +33,10 @@ func NewDelivery() *Delivery {
 // Reset makes a Delivery whose Done was received usable again. One that was given up must never be
 // reset: its parts are still out, and would settle parts of the next body.
 func (d *Delivery) Reset() {
-	d.Events, d.DeadLettered = 0, 0
+	d.Events, d.DeadLettered, d.Truncated = 0, 0, false
 	d.lost.Store(0)
+	d.hopelessEvents.Store(0)
+	d.hopelessDead.Store(0)
 	d.parts.Store(1)
 }
 
@@ -73,3 +78,18 @@ func (d *Delivery) Done() <-chan struct{} { return d.done }
 
 // Lost is the number of events that were dropped; valid after Done.
 func (d *Delivery) Lost() int { return int(d.lost.Load()) }
+
+// Hopeless implements sink.Hopeless.
+func (d *Delivery) Hopeless(n int, deadLetters bool) {
+	if deadLetters {
+		d.hopelessDead.Add(int32(n))
+	} else {
+		d.hopelessEvents.Add(int32(n))
+	}
+}
+
+// Dropped is how many good events and bad regions were dropped for which a resend would end the same; valid after
+// Done. They are in Lost too.
+func (d *Delivery) Dropped() (events, dead int) {
+	return int(d.hopelessEvents.Load()), int(d.hopelessDead.Load())
+}

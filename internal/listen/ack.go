@@ -33,18 +33,29 @@ func (s *Server) await(ctx *fasthttp.RequestCtx, c *conn, d *body.Delivery) {
 		answer(ctx, fasthttp.StatusGatewayTimeout, text)
 		return
 	}
-	events, dead, lost := d.Events, d.DeadLettered, d.Lost()
+	events, dead, lost, truncated := d.Events, d.DeadLettered, d.Lost(), d.Truncated
+	noEvent, noDead := d.Dropped()
 	d.Reset()
+	dropped := noEvent + noDead
 	switch {
-	case lost > 0:
+	case lost > dropped:
 		s.count.lost.Add(1)
 		answerDropped(ctx, lost, events+dead)
-	case dead > 0:
-		var buf [64]byte
+	case dead > 0 || dropped > 0 || truncated:
+		// What was dropped for good is no reason to send the body again: its other events would be doubled each time.
+		var buf [128]byte
 		out := append(buf[:0], `{"events":`...)
-		out = strconv.AppendInt(out, int64(events), 10)
+		out = strconv.AppendInt(out, int64(events-noEvent), 10)
 		out = append(out, `,"deadLettered":`...)
-		out = strconv.AppendInt(out, int64(dead), 10)
+		out = strconv.AppendInt(out, int64(dead-noDead), 10)
+		if dropped > 0 {
+			s.count.lost.Add(1)
+			out = append(out, `,"dropped":`...)
+			out = strconv.AppendInt(out, int64(dropped), 10)
+		}
+		if truncated {
+			out = append(out, `,"truncated":true`...)
+		}
 		out = append(out, '}')
 		ctx.SetContentType("application/json")
 		ctx.Response.AppendBody(out)

@@ -35,6 +35,8 @@ func TestMain(m *testing.M) {
 // outcome is what the test's consumer does with a body.
 type outcome struct {
 	events, dead, lost int
+	noEvent, noDead    int // of lost, for good
+	truncated          bool
 	never              bool // not settled until the test ends
 }
 
@@ -145,7 +147,9 @@ func (r *rig) one(b *body.Body) {
 	r.mu.Unlock()
 	r.room.Release(b)
 	if d != nil && !o.never {
-		d.Events, d.DeadLettered = o.events, o.dead
+		d.Events, d.DeadLettered, d.Truncated = o.events, o.dead, o.truncated
+		d.Hopeless(o.noEvent, false)
+		d.Hopeless(o.noDead, true)
 		d.Settle(o.lost)
 	}
 }

@@ -10,7 +10,8 @@
 // # What an answer means
 //
 //   - 200: taken (accept), or every event is settled (ack). The answer is empty when all events of
-//     the body were good, else {"events":N,"deadLettered":M}.
+//     the body were good, else {"events":N,"deadLettered":M}, with "dropped":K where events cannot be kept in any
+//     topic, and "truncated":true where the body ended before its array.
 //   - 503: no event of this body has been taken. Sending it again cannot double anything.
 //   - 504: the body was taken, its outcome is not known (--ack-timeout, shutdown) or some of its
 //     events were dropped, which the answer counts. Sending it again may double events.

@@ -29,7 +29,7 @@ type Stats struct {
 	EmptyBodies    int64            // answered 200 without the ring
 	Invocations    int64            // invocation events acknowledged
 	AckTimeouts    int64            // answered 504 before the ack, by timeout or Abort
-	PartlyDropped  int64            // answered 504 because events of the body were dropped
+	PartlyDropped  int64            // answered 504, or 200 with a count, because events of the body were dropped
 	Replaced       int64            // connections closed because a newcomer had no place
 
 	OpenConns   int // connections served

@@ -149,6 +149,10 @@ func TestAnswers(t *testing.T) {
 		{outcome{}, 200, ""},
 		{outcome{events: 3, dead: 2}, 200, `{"events":3,"deadLettered":2}`},
 		{outcome{dead: 1}, 200, `{"events":0,"deadLettered":1}`},
+		{outcome{events: 3, truncated: true}, 200, `{"events":3,"deadLettered":0,"truncated":true}`},
+		{outcome{events: 2, dead: 1, lost: 1, noDead: 1}, 200, `{"events":2,"deadLettered":0,"dropped":1}`},
+		{outcome{events: 2, dead: 1, lost: 2, noDead: 1, noEvent: 1, truncated: true}, 200, `{"events":1,"deadLettered":0,"dropped":2,"truncated":true}`},
+		{outcome{events: 2, dead: 1, lost: 2, noDead: 1}, 504, "outcome unknown, delivery goes on: 2 of 3 events were dropped"},
 		{outcome{events: 3, dead: 1, lost: 2}, 504, "outcome unknown, delivery goes on: 2 of 4 events were dropped"},
 	} {
 		r := start(t, withOutcome(c.o))

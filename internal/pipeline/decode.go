@@ -84,7 +84,7 @@ func (dec *decoder) body(b *body.Body) {
 	p.decoded.bytes.Add(int64(len(b.Data)))
 	p.room.Release(b)
 	if del != nil {
-		del.Events, del.DeadLettered = dec.events, dec.dead
+		del.Events, del.DeadLettered, del.Truncated = dec.events, dec.dead, dec.d.Notes().Unclosed
 		del.Settle(dec.lost) // the decoder's own part
 	}
 }

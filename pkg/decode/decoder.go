@@ -10,7 +10,7 @@ type Options struct {
 	// Lenient lets pass what breaks no structure: raw control bytes, illegal escapes and invalid
 	// UTF-8 inside strings. They reach the topic as they came.
 	Lenient bool
-	// NDJSON: one JSON object per line instead of an array.
+	// NDJSON: one JSON object per line, or one array of them, instead of an array.
 	NDJSON bool
 }
 
@@ -60,12 +60,14 @@ type Decoder struct {
 	state   state
 	prev    previous
 	lenient bool
-	search  *search // made when it is needed, and kept
+	search  *search  // made when it is needed, and kept
+	line    *Decoder // walks over a line of NDJSON that is an array; made when it is needed, and kept
+	inLine  bool     // it is not at its end
 }
 
 // Reset starts on a new body, which the decoder only reads and never copies.
 func (d *Decoder) Reset(body []byte, o Options) {
-	*d = Decoder{body: body, limit: len(body), lenient: o.Lenient, budget: budgetFor(len(body)), search: d.search}
+	*d = Decoder{body: body, limit: len(body), lenient: o.Lenient, budget: budgetFor(len(body)), search: d.search, line: d.line}
 	if bytes.HasPrefix(body, []byte("\xef\xbb\xbf")) {
 		d.notes.ByteOrderMark = true
 		d.pos = 3
@@ -86,6 +88,12 @@ func (d *Decoder) Notes() Notes { return d.notes }
 // elements, the brackets of the array, a byte order mark at the start.
 func (d *Decoder) Next(e *Event) bool {
 	for {
+		if d.inLine {
+			if d.line.Next(e) {
+				return true
+			}
+			d.leaveArray()
+		}
 		p := blanks(d.body, d.pos)
 		if p >= d.limit {
 			if d.nextLine(p) {
@@ -103,7 +111,12 @@ func (d *Decoder) Next(e *Event) bool {
 			d.pos = p + 1
 		case d.state == atStart && d.begin(p):
 		case c == ']' && d.state == inArray:
+			if d.nextArray(p) {
+				continue
+			}
 			return d.closing(p, e)
+		case c == '[' && d.state == inLines && d.prev == nothing && d.commas == 0 && d.isArray(p):
+			d.enterArray(p)
 		default:
 			return d.junk(p, e)
 		}
@@ -179,6 +192,48 @@ func (d *Decoder) nextLine(p int) bool {
 	return true
 }
 
+// isArray reports whether an array of objects, or an empty one, begins at p.
+func (d *Decoder) isArray(p int) bool {
+	if p >= d.limit || d.body[p] != '[' {
+		return false
+	}
+	first := blanks(d.body, p+1)
+	return first < d.limit && (d.body[first] == '{' || d.body[first] == ']')
+}
+
+// enterArray begins with an array on a line of NDJSON. Offsets are those of the body, because it begins where that does.
+func (d *Decoder) enterArray(p int) {
+	if d.line == nil {
+		d.line = new(Decoder)
+	}
+	*d.line = Decoder{body: d.body[:d.limit], pos: p, limit: d.limit, lenient: d.lenient, budget: d.budget, search: d.search}
+	d.inLine = true
+}
+
+// leaveArray goes on with the next line.
+func (d *Decoder) leaveArray() {
+	n := d.line.notes
+	d.notes.MissingCommas += n.MissingCommas
+	d.notes.ExtraCommas += n.ExtraCommas
+	d.notes.Unclosed = d.notes.Unclosed || n.Unclosed
+	d.budget, d.search = d.line.budget, d.line.search
+	d.line.body = nil
+	d.inLine, d.pos = false, d.limit
+}
+
+// nextArray goes on with another array on a line behind the closing bracket at p, if there is one.
+func (d *Decoder) nextArray(p int) bool {
+	next := blanks(d.body, p+1)
+	if !d.isArray(next) || bytes.IndexByte(d.body[p:next], '\n') < 0 {
+		return false
+	}
+	d.notes.ExtraCommas += d.commas
+	d.commas, d.prev = 0, nothing
+	d.opening, d.pos = next, next+1
+	d.findLast()
+	return true
+}
+
 // finish is the end of the body, or of what is looked at.
 func (d *Decoder) finish(e *Event) bool {
 	s := d.state
@@ -196,7 +251,7 @@ func (d *Decoder) finish(e *Event) bool {
 		return d.region(e, d.opening, end, end, Truncated)
 	}
 	d.notes.ExtraCommas += d.commas
-	d.notes.Unclosed = s == inArray
+	d.notes.Unclosed = d.notes.Unclosed || s == inArray
 	return false
 }
 

@@ -24,7 +24,8 @@
 //
 // Any syntactically valid object is a good element, {} included; any other value is not_object. A body
 // that begins with an object may go on with more of them, also without commas. In NDJSON each line is
-// on its own: whatever is wrong with it ends with it.
+// on its own: whatever is wrong with it ends with it. A line may be an array of objects, and behind the end of an array
+// another one may begin on a line of its own.
 //
 // # Strict and lenient
 //

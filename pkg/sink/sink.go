@@ -61,6 +61,14 @@ type Ack interface {
 	Settle(lost int)
 }
 
+// Hopeless is an [Ack] that also hears which losses a resend cannot mend, because it would end the same.
+type Hopeless interface {
+	Ack
+	// Hopeless is called before the Settle that counts the same n records as lost. deadLetters reports whether they
+	// came through DeadLetter.
+	Hopeless(n int, deadLetters bool)
+}
+
 // Sink takes records. All methods are safe for concurrent use.
 type Sink interface {
 	// Append copies recs, in order, and returns how many it took. It takes what there is room for, whatever ctx says,

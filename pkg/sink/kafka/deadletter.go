@@ -50,6 +50,7 @@ func (s *Sink) DeadLetter(ctx context.Context, d *sink.DeadLetter, ack sink.Ack)
 		s.count.admit(1)
 		lost = s.settleWhole(kept)
 	}
+	hopeless := lost
 	n, err := s.takeDead(ctx, &r, ack, events)
 	lost += n
 	if err == nil || truncated {
@@ -61,7 +62,8 @@ func (s *Sink) DeadLetter(ctx context.Context, d *sink.DeadLetter, ack sink.Ack)
 	s.mu.Unlock()
 	if lost > 0 && ack != nil {
 		ack.Hold()
-		ack.Settle(lost)
+		o := settled{ack, lost, hopeless, true}
+		o.tell()
 	}
 	return err
 }

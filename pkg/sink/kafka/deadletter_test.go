@@ -241,6 +241,9 @@ func TestHugeDeadLetterIsSetAsideAndANoticeSent(t *testing.T) {
 			}
 		} else {
 			ack.check(t, 1)
+			if ack.hopeless != 1 {
+				t.Error("its source should not send it again")
+			}
 			if st.SetAside != 0 || st.Dropped["too_large"] != 1 {
 				t.Errorf("stats %+v", st)
 			}
@@ -313,5 +316,44 @@ func TestNoticesHaveTheHeadersOfDeadLetters(t *testing.T) {
 	}
 	if string(notice.Key) != "k" || header(notice, headerBodyID) != "42" || header(notice, headerOffset) != "7" || header(notice, headerTopic) != "t" {
 		t.Errorf("key %q, headers %v", notice.Key, notice.Headers)
+	}
+}
+
+// An event too large for any topic that cannot be set aside, or a dead letter that its own topic refuses, ends the same
+// when it is sent again: its source hears so, and hears nothing of the kind where a resend helps.
+func TestLossesThatAResendCannotMend(t *testing.T) {
+	for _, tt := range []struct {
+		name     string
+		fault    kfake.Fault
+		record   bool // else a dead letter
+		reason   string
+		hopeless int
+	}{
+		{"too large to keep", kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.MessageTooLarge, Count: 1}, true, droppedTooLarge, 1},
+		{"refused as a dead letter", kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.InvalidRecord, Count: -1}, false, droppedDeadRefused, 1},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c := cluster(t, 1)
+			c.Fault(tt.fault)
+			s := start(t, c, func(_ *Config, d *Deps) {
+				d.SetAside = func([]byte, [32]byte) error { return errors.New("disk full") }
+			})
+			var ack ackCount
+			var err error
+			if tt.record {
+				_, err = s.Append(patient(t), []sink.Record{{Key: []byte("k"), Value: bytes.Repeat([]byte("z"), maxDeadLetterBytes+1), Timestamp: 1}}, &ack)
+			} else {
+				err = s.DeadLetter(patient(t), &sink.DeadLetter{Raw: []byte("{"), Reason: "truncated"}, &ack)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			waitFor(t, func() bool { return s.Stats().Dropped[tt.reason] == 1 })
+			closeSink(t, s)
+			ack.check(t, 1)
+			if ack.hopeless != tt.hopeless {
+				t.Errorf("%d", ack.hopeless)
+			}
+		})
 	}
 }

@@ -65,7 +65,7 @@ func (s *Sink) dropNewest(bytes int, ack sink.Ack) {
 	s.spooler.loss.add(1, bytes)
 	if ack != nil {
 		ack.Hold()
-		s.later([]settled{{ack, 1}})
+		s.later([]settled{{ack: ack, lost: 1}})
 		wake(s.spooler.kick)
 	}
 }

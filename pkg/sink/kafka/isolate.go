@@ -138,10 +138,12 @@ func (w *worker) bury(e *entry) {
 	case hopeless: // even the dead-letter topic refuses it, and it cannot be made smaller
 		s.alarm("dead letter refused", "a dead letter is dropped: its own topic refuses it", "error", codeName(e.code), "message", e.message)
 		s.drop(droppedDeadRefused, events)
+		b.hopeless += events
 		w.remove(e, events)
 		return
 	case truncated:
 		lost = s.settleWhole(kept)
+		b.hopeless += lost
 		events = 0
 	}
 	if !l.topic.dead {

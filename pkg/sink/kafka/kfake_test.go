@@ -77,7 +77,10 @@ type ackCount struct {
 	mu         sync.Mutex
 	held, done int
 	lost       int
+	hopeless   int // of lost
 }
+
+func (a *ackCount) Hopeless(n int, _ bool) { a.mu.Lock(); a.hopeless += n; a.mu.Unlock() }
 
 func (a *ackCount) Hold() { a.mu.Lock(); a.held++; a.mu.Unlock() }
 func (a *ackCount) Settle(lost int) {

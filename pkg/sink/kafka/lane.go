@@ -51,6 +51,8 @@ type batch struct {
 	parent *batch
 	parts  int // settlements it waits for
 	lost   int
+	// hopeless are those of lost for which a resend would end the same.
+	hopeless int
 }
 
 // lane is one partition's ordered queue of batches. At most one batch of a lane is in doubt: it was sent
@@ -265,21 +267,26 @@ type share struct {
 type settled struct {
 	ack  sink.Ack
 	lost int
+	// hopeless are those of lost for which a resend would end the same; dead: they came through DeadLetter.
+	hopeless int
+	dead     bool
 }
 
 // finish settles one part of b, its parent's when that was the last, and so on up. The acks to tell are
 // appended to out.
 func (s *Sink) finish(b *batch, lost int, out []settled) []settled {
+	hopeless := 0
 	for b != nil {
 		b.lost += lost
+		b.hopeless += hopeless
 		b.parts--
 		if b.parts > 0 {
 			return out
 		}
 		for _, a := range b.acks {
-			out = append(out, settled{a.ack, min(a.events, b.lost)})
+			out = append(out, settled{a.ack, min(a.events, b.lost), min(a.events, b.hopeless), b.lane.topic.dead})
 		}
-		lost = b.lost
+		lost, hopeless = b.lost, b.hopeless
 		parent := b.parent
 		if b.pos != 0 {
 			s.frameEnds(b)

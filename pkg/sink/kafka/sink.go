@@ -312,9 +312,16 @@ func (s *Sink) abandon() {
 
 func tell(out []settled) {
 	for i := range out {
-		out[i].ack.Settle(out[i].lost)
+		out[i].tell()
 		out[i] = settled{}
 	}
+}
+
+func (o *settled) tell() {
+	if h, ok := o.ack.(sink.Hopeless); ok && o.hopeless > 0 {
+		h.Hopeless(o.hopeless, o.dead)
+	}
+	o.ack.Settle(o.lost)
 }
 
 // checkDrained tells Close that nothing is left. s.mu is held.

@@ -207,7 +207,7 @@ func (s *Sink) elsewhere(l *lane, r *sink.Record, size int, ack sink.Ack) *lane 
 	s.drop(DroppedUnavailable, 1)
 	if ack != nil {
 		ack.Hold()
-		s.later([]settled{{ack, 1}})
+		s.later([]settled{{ack: ack, lost: 1}})
 		s.standstill.dropped = true
 	}
 	return l
