@@ -231,3 +231,24 @@ func TestUnguardedListenerIsAWarning(t *testing.T) {
 		_ = p.Close()
 	}
 }
+
+// With --drain-delay deliveries are taken while /readyz, on the listener too, says that the process goes.
+func TestDrainDelay(t *testing.T) {
+	p := serveToNull(t, "--drain-delay=1h", "--listen-health")
+	door := at(p.Listen, nil, "")
+	if got := door.status("GET", "/readyz", ""); got != 200 {
+		t.Errorf("%d before the stop", got)
+	}
+	must(t, p.Terminate())
+	door.becomes(t, 503, "GET", "/readyz", "")
+	if got := door.status("POST", "/", `[{"late":1}]`); got != 200 {
+		t.Errorf("a late delivery: %d", got)
+	}
+	must(t, p.Terminate()) // a second signal waits for nobody
+	if code, err := p.Wait(t.Context()); err != nil || code != 0 {
+		t.Errorf("exit %d, %v: %s", code, err, p.Stderr())
+	}
+	if l, err := p.LastLedger(); err != nil || l.Delivered != 1 {
+		t.Errorf("%+v, %v", l, err)
+	}
+}

@@ -144,6 +144,9 @@ func (e *extension) run(ctx, hurry context.Context, r *running, api string, stdo
 		e.log.Warn("stopped", "error", err)
 	}
 	l := p.Ledger()
+	if n := l.Bodies.RefusedBytes; n > 0 {
+		e.log.Warn("telemetry was refused with 503, and the platform is not known to send it again: raise --memory-limit, or give the function more memory", "bytes", n)
+	}
 	stopAdmin()
 	fmt.Fprintln(stdout, l.String())
 }

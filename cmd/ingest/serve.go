@@ -56,7 +56,9 @@ func serve(ctx, hurry context.Context, cfg *config.Config, budget config.Budget,
 	stopAdmin, err := startAdmin(cfg, p, seen, door, r)
 	if err != nil {
 		log.Error("cannot start", "error", err)
-		_ = p.Stop(hurry)
+		atOnce, cancel := context.WithCancel(hurry)
+		cancel()
+		_ = p.Stop(atOnce)
 		return exitFailed
 	}
 	log.Info("serving", "listen", p.Addr(), "admin", cfg.Admin, "ack", cfg.Ack, "topic", cfg.Topic,
@@ -115,7 +117,14 @@ func listenOnFirst(cfg *config.Config, budget config.Budget, deps pipeline.Deps)
 
 // pipelineConfig is the pipeline's part of the settings.
 func pipelineConfig(cfg *config.Config, budget config.Budget, addr string, besideFunction bool) pipeline.Config {
+	// What an extension does with its time after SIGTERM, of the 2s by default: it takes deliveries until none came for
+	// 200ms, at most for 400ms; Kafka gets what there is until 1.1s, the spool until 1.8s; the rest is for the answers.
+	late, quiet := cfg.DrainDelay, time.Duration(0)
+	if besideFunction {
+		late, quiet = cfg.ShutdownTimeout/5, cfg.ShutdownTimeout/10
+	}
 	return pipeline.Config{
+		LateIntake: late, LateQuiet: quiet, LateWithin: besideFunction,
 		Listen: listen.Config{
 			Addr: addr, MaxBodyBytes: int64(budget.MaxBody), MaxConns: budget.MaxConns, MaxConnAge: cfg.MaxConnAge, KeepUsed: besideFunction, MaxHeaderBytes: int(cfg.MaxHeaderBytes),
 			AdmitWait: cfg.AdmitWait, MinBodyRate: int64(cfg.MinBodyRate), AckTimeout: cfg.AckTimeout, ReadTimeout: cfg.ReadTimeout, IdleTimeout: cfg.IdleTimeout,

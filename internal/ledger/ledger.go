@@ -47,6 +47,9 @@ type Waiting struct {
 type Bodies struct {
 	Admitted int64   `json:"admitted"`
 	Refused  Reasons `json:"refused"` // shed before any event of the body was taken
+	// RefusedBytes are those that deliveries answered 503 announced. Clients send them again; whether FunctionGraph
+	// does is not documented, so in an extension they are probably lost.
+	RefusedBytes int64 `json:"refusedBytes,omitempty"`
 }
 
 // Missing is the number of events that came in and are in none of the other terms: above 0 they were

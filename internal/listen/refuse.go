@@ -145,6 +145,7 @@ func (s *Server) refuse(ctx *fasthttp.RequestCtx, r reason) {
 	answer(ctx, status, s.texts.byReason[r])
 	switch status {
 	case fasthttp.StatusServiceUnavailable:
+		s.count.refusedBytes.Add(int64(max(0, ctx.Request.Header.ContentLength())))
 		ctx.Response.Header.Set(fasthttp.HeaderRetryAfter, s.pace.header())
 	case fasthttp.StatusUnsupportedMediaType:
 		ctx.Response.Header.Set(fasthttp.HeaderAcceptEncoding, inflate.Accepted)

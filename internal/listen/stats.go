@@ -17,6 +17,8 @@ type counters struct {
 	lost        atomic.Int64 // answers that named dropped events
 	lingering   atomic.Int64
 	skipped     atomic.Int64 // bytes of refused bodies that the kernel dropped, see skip.go
+
+	refusedBytes atomic.Int64 // announced by bodies that were answered 503
 }
 
 func (c *counters) refuse(r reason) { c.refused[r].Add(1) }
@@ -26,6 +28,7 @@ type Stats struct {
 	BodiesAdmitted int64            // bodies pushed into the ring
 	Bytes          int64            // their bytes
 	Refused        map[string]int64 // requests and connections refused, by reason; nil when none
+	RefusedBytes   int64            // announced by deliveries that were answered 503
 	EmptyBodies    int64            // answered 200 without the ring
 	Invocations    int64            // invocation events acknowledged
 	AckTimeouts    int64            // answered 504 before the ack, by timeout or Abort
@@ -45,6 +48,7 @@ func (s *Server) Stats() Stats {
 	st := Stats{
 		BodiesAdmitted: int64(c.bodies.Load()) - late,
 		Bytes:          c.bytes.Load(),
+		RefusedBytes:   c.refusedBytes.Load(),
 		EmptyBodies:    c.empty.Load(),
 		Invocations:    c.events.Load(),
 		AckTimeouts:    c.ackTimeouts.Load(),
@@ -69,4 +73,10 @@ func (s *Server) Stats() Stats {
 	st.OpenConns, st.TurnedAway = s.conns.served, s.conns.extra
 	s.conns.mu.Unlock()
 	return st
+}
+
+// Requests counts deliveries and invocation events, refused ones too, without the cost of Stats.
+func (s *Server) Requests() int64 {
+	c := &s.count
+	return int64(c.bodies.Load()) + c.events.Load() + c.empty.Load() + c.refused[reasonFull].Load() + c.refused[reasonShutdown].Load()
 }

@@ -44,6 +44,11 @@ type Config struct {
 	Decoders  int   // 1 keeps the order of bodies; more do not
 	Lenient   bool  // see decode.Options
 
+	// After Stop has begun deliveries are still taken for LateIntake, or until none came for LateQuiet (0: whatever
+	// comes). LateWithin counts this time in ShutdownTimeout.
+	LateIntake, LateQuiet time.Duration
+	LateWithin            bool
+
 	ListenHealth bool // the listener answers /healthz and /readyz too
 
 	ShutdownTimeout time.Duration // from the first to the last step of a stop
@@ -164,21 +169,25 @@ const hurryGrace = 500 * time.Millisecond
 // "shutdown" where there is no room or no spool, and whoever waits for it gets 504. When ctx ends the stop is
 // in a hurry: nobody is waited for. Call it once.
 func (p *Pipeline) Stop(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, p.cfg.ShutdownTimeout)
+	p.draining.Store(true)
+	total := p.cfg.ShutdownTimeout
+	if took := p.lateIntake(ctx); p.cfg.LateWithin {
+		total -= min(took, total/2)
+	}
+	ctx, cancel := context.WithTimeout(ctx, total)
 	defer cancel()
 	// The answers and the end of the connections keep a part of the time for themselves.
-	deliver, cancelDeliver := context.WithTimeout(ctx, p.cfg.ShutdownTimeout*9/10)
+	deliver, cancelDeliver := context.WithTimeout(ctx, total*9/10)
 	defer cancelDeliver()
 	// What was accepted still reaches the sink, and with it the disk, when the caller is in a hurry.
-	hard := time.AfterFunc(p.cfg.ShutdownTimeout*9/10, p.giveUp)
+	hard := time.AfterFunc(total*9/10, p.giveUp)
 	defer hard.Stop()
 	stopHurry := context.AfterFunc(ctx, func() { hard.Reset(hurryGrace) })
 	defer stopHurry()
 	// Nor may a client that never ends its body take the sink's time: it gets 503, nothing is taken.
-	read, cancelRead := context.WithTimeout(deliver, p.cfg.ShutdownTimeout/4)
+	read, cancelRead := context.WithTimeout(deliver, total/4)
 	defer cancelRead()
 
-	p.draining.Store(true)
 	p.server.Drain()
 	var errs []error
 	note := func(what string, err error) {
@@ -195,6 +204,34 @@ func (p *Pipeline) Stop(ctx context.Context) error {
 	note("open connections", p.server.Shutdown(ctx))
 	p.giveUp()
 	return errors.Join(errs...)
+}
+
+// lateIntake waits while deliveries are still taken although a stop has begun, and returns how long that was: the
+// platform sends the last reports of an instance after SIGTERM, and a balancer needs a while to see /readyz.
+func (p *Pipeline) lateIntake(ctx context.Context) time.Duration {
+	if p.cfg.LateIntake <= 0 {
+		return 0
+	}
+	const looks = 8 // for deliveries while it is to be quiet
+	began := time.Now()
+	over := time.NewTimer(p.cfg.LateIntake)
+	defer over.Stop()
+	look := time.NewTicker(max(time.Millisecond, min(p.cfg.LateIntake, p.cfg.LateQuiet)/looks))
+	defer look.Stop()
+	for last, since := p.server.Requests(), began; ; {
+		select {
+		case <-ctx.Done():
+			return time.Since(began)
+		case <-over.C:
+			return time.Since(began)
+		case now := <-look.C:
+			if n := p.server.Requests(); n != last {
+				last, since = n, now
+			} else if p.cfg.LateQuiet > 0 && now.Sub(since) >= p.cfg.LateQuiet {
+				return time.Since(began)
+			}
+		}
+	}
 }
 
 // Ready is nil when a delivery that comes now would be answered 200, as far as can be told, else the reason why not.
@@ -241,7 +278,7 @@ func (p *Pipeline) Ledger() ledger.Ledger {
 		PossibleDuplicates: st.PossibleDuplicates, DuplicatesSuppressed: st.DuplicatesSuppressed, Idempotent: st.Idempotent,
 		OwnLines: p.ownLines.Load(),
 		Waiting:  ledger.Waiting{Bodies: max(0, in.BodiesAdmitted-done.Bodies), Bytes: max(0, in.Bytes-done.Bytes)},
-		Bodies:   ledger.Bodies{Admitted: in.BodiesAdmitted, Refused: ledger.Reasons(in.Refused)},
+		Bodies:   ledger.Bodies{Admitted: in.BodiesAdmitted, Refused: ledger.Reasons(in.Refused), RefusedBytes: in.RefusedBytes},
 	}
 	if n := p.dropped.Load(); n > 0 {
 		if l.Dropped == nil {

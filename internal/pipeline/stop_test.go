@@ -195,3 +195,56 @@ func TestAckDuringCloseIsAnswered(t *testing.T) {
 	}
 	balanced(t, p)
 }
+
+// What comes after the stop has begun is taken while the intake is open, though /readyz says no; a caller
+// in a hurry ends that.
+func TestLateIntake(t *testing.T) {
+	f := &fake{}
+	cfg := Config{
+		Listen:    listen.Config{Addr: "127.0.0.1:0", MaxBodyBytes: 1 << 20, WaitForAck: true, AdmitWait: time.Minute, AckTimeout: time.Minute, ReadTimeout: time.Minute, IdleTimeout: time.Minute},
+		GateBytes: 4 << 20, RingItems: 16, ShutdownTimeout: 2 * time.Minute, LateIntake: time.Minute, LateWithin: true,
+	}
+	p := New(cfg, Deps{Sink: f})
+	if err := p.Start(); err != nil {
+		t.Fatal(err)
+	}
+	hurry, now := context.WithCancel(t.Context())
+	defer now()
+	stopped := make(chan error, 1)
+	go func() { stopped <- p.Stop(hurry) }()
+	for end := time.Now().Add(20 * time.Second); p.Ready() == nil; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("still ready")
+		}
+	}
+	c := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	for range 3 {
+		res, err := c.Post("http://"+p.Addr()+"/", "", strings.NewReader(`[{"late":1}]`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = res.Body.Close()
+		if res.StatusCode != 200 {
+			t.Fatalf("%d", res.StatusCode)
+		}
+	}
+	now()
+	<-stopped
+	if l := p.Ledger(); l.Delivered != 3 {
+		t.Errorf("%+v", l)
+	}
+}
+
+// An instance at rest is not held up by the time that late deliveries have.
+func TestLateIntakeEndsWhenItIsQuiet(t *testing.T) {
+	p := New(Config{
+		Listen:    listen.Config{Addr: "127.0.0.1:0", MaxBodyBytes: 1 << 20},
+		GateBytes: 4 << 20, RingItems: 16, ShutdownTimeout: time.Hour, LateIntake: time.Hour, LateQuiet: 10 * time.Millisecond, LateWithin: true,
+	}, Deps{Sink: &fake{}})
+	if err := p.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Stop(t.Context()); err != nil { // or the test's own time-out
+		t.Error(err)
+	}
+}

@@ -53,6 +53,7 @@ func (p *Pipeline) registerLedger(m *metrics.Metrics, dropReasons []string) {
 func (p *Pipeline) registerFront(m *metrics.Metrics) {
 	st := metrics.Read(m, p.server.Stats)
 	m.Counter("ingest_listen_body_bytes_total", "Bytes of the bodies that were taken.", func() float64 { return float64(st.Bytes) })
+	m.Counter("ingest_listen_refused_bytes_total", "Bytes announced by deliveries that were answered 503. In an extension they are probably lost.", func() float64 { return float64(st.RefusedBytes) })
 	m.Counter("ingest_listen_empty_bodies_total", "Deliveries without a body, answered 200.", func() float64 { return float64(st.EmptyBodies) })
 	m.Counter("ingest_listen_invocations_total", "Invocation events acknowledged.", func() float64 { return float64(st.Invocations) })
 	m.Counter("ingest_listen_ack_timeouts_total", "Answers 504 because --ack-timeout or the stop came first.", func() float64 { return float64(st.AckTimeouts) })
