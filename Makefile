@@ -15,10 +15,10 @@ BENCHSTAT   := $(GO) run golang.org/x/perf/cmd/benchstat@v0.0.0-20260908200009-2
 LDFLAGS := -s -w
 # The tests that start processes and brokers; they are run last and one package at a time.
 PROCESS_TESTS := ./test/...
-UNIT_TESTS    := ./cmd/... ./internal/... ./pkg/... ./bench/...
+UNIT_TESTS    := ./cmd/... ./internal/... ./pkg/... ./bench/... ./docs/... ./deploy/...
 
 .DEFAULT_GOAL := help
-.PHONY: help build package check fmt vet staticcheck test test-unit test-race test-builds test-process faults compat fuzz models demo fgsim \
+.PHONY: help build package release check fmt vet staticcheck test test-unit test-race test-builds test-process faults compat fuzz models demo fgsim \
 	simulate simulate-build simulate-short \
 	bench bench-quick bench-e2e bench-produce bench-crowd bench-micro bench-compare tune tune-short
 
@@ -30,6 +30,21 @@ build: ## bin/ingest, static and stripped
 
 package: ## dist/ingest-extension-linux-{amd64,arm64}.zip for FunctionGraph, reproducible; fails beyond 6,000,000 bytes
 	$(GO) run ./cmd/package
+
+# The version in the binaries is the tag.
+release: ## dist/: binaries, packages, checksums and the changelog's section, from a clean checkout of a tag
+	@test -z "$$(git status --porcelain)" || { echo "release: the checkout has changes; commit or remove them"; exit 1; }
+	@git describe --tags --exact-match || { echo "release: HEAD has no tag; make one, such as v1.2.3"; exit 1; }
+	$(GO) mod verify
+	rm -rf dist
+	GOFLAGS=-buildvcs=true $(GO) run ./cmd/package
+	for arch in amd64 arm64; do \
+		GOFLAGS=-buildvcs=true CGO_ENABLED=0 GOOS=linux GOARCH=$$arch $(GO) build -trimpath -ldflags '$(LDFLAGS) -buildid=' -o dist/ingest-linux-$$arch ./cmd/ingest || exit 1; \
+	done
+	cp LICENSE dist/
+	awk '/^## / { if (++n > 1) exit } n' CHANGELOG.md > dist/CHANGES.md
+	cd dist && sha256sum * > SHA256SUMS
+	@cat dist/SHA256SUMS
 
 check: fmt vet staticcheck ## formatting, vet on all platforms and tags, staticcheck
 
@@ -62,6 +77,7 @@ test-builds: ## unit tests of the other builds: invariants, purego, yields in th
 	$(GO) test -timeout 10m -tags purego ./pkg/decode/... ./internal/pipeline/...
 	$(GO) test -timeout 10m -tags nosonic ./pkg/decode/...
 	$(GO) test -timeout 10m -tags hook ./pkg/ring
+	cd deploy/check && $(GO) test -count=1 ./...
 	GOARCH=386 CGO_ENABLED=0 $(GO) test -timeout 10m ./pkg/ring/... ./pkg/decode/... ./pkg/sink/... ./internal/body/...
 
 # Never from the cache: the binary under test is not among the files that the cache looks at.

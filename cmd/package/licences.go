@@ -116,7 +116,8 @@ func identify(text string) []string {
 // notice is the file NOTICE of a package: who made what is linked, and under which terms.
 func notice(modules []*debug.Module, goVersion string, all map[string]licence) []byte {
 	var b bytes.Buffer
-	b.WriteString("This program contains the following software of others, each under its own licence.\n\n")
+	b.WriteString("ingest is licensed under the Apache License, Version 2.0 (http://www.apache.org/licenses/LICENSE-2.0).\n" +
+		"This program contains the following software of others, each under its own licence.\n\n")
 	parts := slices.Concat([]*debug.Module{{Path: "go", Version: strings.TrimPrefix(goVersion, "go")}}, modules)
 	for _, m := range parts {
 		fmt.Fprintf(&b, "%s %s: %s\n", m.Path, m.Version, strings.Join(all[m.Path].ids, " and "))

@@ -69,7 +69,7 @@ func materials(modules []*debug.Module, info *debug.BuildInfo, all map[string]li
 	}
 	return json.MarshalIndent(map[string]any{
 		"bomFormat": "CycloneDX", "specVersion": "1.5", "version": 1,
-		"metadata":   map[string]any{"component": component{Type: "application", Name: "ingest", Version: version}},
+		"metadata":   map[string]any{"component": component{Type: "application", Name: "ingest", Version: version, Licences: choices([]string{"Apache-2.0"})}},
 		"components": list,
 	}, "", " ")
 }
