@@ -2,6 +2,8 @@ package test
 
 import (
 	"crypto/tls"
+	"flag"
+	"fmt"
 	"net"
 	"os"
 	"strings"
@@ -17,6 +19,11 @@ import (
 )
 
 const rotationPatience = 2 * time.Minute
+
+var (
+	rotationRate  = flag.Float64("rotation.rate", 5000, "events a second in TestRotationUnderLoad")
+	rotationLogin = flag.Duration("rotation.login", 3*time.Second, "age at which its broker ends a login")
+)
 
 // Certificates and the password of a broker are renewed while events flow: each is one line in the log, nothing is
 // lost, nothing doubled, nobody restarts anything. The broker ends each login after 3 s, so new connections come.
@@ -36,7 +43,7 @@ func TestRotationUnderLoad(t *testing.T) {
 		TrustStore: tlstest.Write(t, "clients.pem", oldClients.CertPEM(), newClients.CertPEM()), Login: true,
 	}
 	k := kafkatest.Start(t, kafkatest.WithSecure(secure),
-		kafkatest.WithProperty("listener.name.secure.scram-sha-512.connections.max.reauth.ms", "3000"))
+		kafkatest.WithProperty("listener.name.secure.scram-sha-512.connections.max.reauth.ms", fmt.Sprint(rotationLogin.Milliseconds())))
 	must(t, k.SetPassword("fn", "first"))
 	k.Topic(t, "rotation", 3, nil)
 	caFile := tlstest.Write(t, "ca.pem", oldCA.CertPEM())
@@ -46,7 +53,8 @@ func TestRotationUnderLoad(t *testing.T) {
 		"--sasl-mechanism=SCRAM-SHA-512", "--sasl-user=fn", "--sasl-password-file", passwordFile))
 
 	o := oracle.New(8)
-	run, err := load.Start(t.Context(), load.Options{Addr: p.Listen, Conns: 8, MaxRate: 5000, RetryAfter: true, Recorder: o,
+	began := time.Now()
+	run, err := load.Start(t.Context(), load.Options{Addr: p.Listen, Conns: 8, MaxRate: *rotationRate, RetryAfter: true, Recorder: o,
 		Profile: load.Profile{Events: 20, Marked: true}})
 	must(t, err)
 	flows := func(after string) {
@@ -92,6 +100,7 @@ func TestRotationUnderLoad(t *testing.T) {
 	})
 	flows("SIGHUP")
 	run.Stop()
+	took := time.Since(began)
 
 	code, l := p.MustStop(t)
 	if code != 0 || len(l.Dropped) != 0 {
@@ -101,7 +110,8 @@ func TestRotationUnderLoad(t *testing.T) {
 		t.Errorf("%d and %d lines of what was read again, want 3 and 1", a, b)
 	}
 	r := o.MustRead(t, k.Bootstrap(), "rotation")
-	t.Logf("acknowledged %d, delivered %d", r.Acked, r.Delivered)
+	t.Logf("acknowledged %d, delivered %d, %.0f a second; %d resends recognised, %d possible duplicates",
+		r.Acked, r.Delivered, float64(r.Acked)/took.Seconds(), l.DuplicatesSuppressed, l.PossibleDuplicates)
 	if strings.Contains(p.Stderr(), "first") || strings.Contains(p.Stderr(), "second\n") {
 		t.Error("the log has a password")
 	}

@@ -68,9 +68,10 @@ func check(inv *config.Invocation, stdout, stderr io.Writer) int {
 		return exitOK
 	}
 	cfg := inv.Config
-	report := checked{Settings: cfg.Shown(), Problems: []string{}, Warnings: slices.Concat([]string{}, cfg.Warnings()), Findings: findings{}, Result: "ok"}
+	report := checked{Settings: cfg.Shown(), Problems: []string{}, Warnings: []string{}, Findings: findings{}, Result: "ok"}
 	code := exitOK
 	budget, err := plan(cfg)
+	report.Warnings = append(report.Warnings, cfg.Warnings()...)
 	switch {
 	case err != nil:
 		report.Problems, report.Result, code = problemsOf(err), "settings", exitUsage

@@ -62,8 +62,8 @@ func beside(ctx, hurry context.Context, cfg *config.Config, r *running, problem 
 	e := &extension{cfg: cfg, bad: problem, hold: make(chan struct{})}
 	var warnings []string
 	if e.bad == nil {
-		warnings = cfg.Warnings()
 		e.budget, e.bad = plan(cfg)
+		warnings = cfg.Warnings()
 	}
 	if e.bad != nil {
 		e.fallBack(host)

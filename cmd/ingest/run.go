@@ -13,6 +13,7 @@ import (
 	"functiongraph-ingest/internal/config"
 	"functiongraph-ingest/internal/logging"
 	"functiongraph-ingest/internal/sdnotify"
+	"functiongraph-ingest/internal/spool"
 )
 
 // start checks the settings, prepares the process and serves until SIGTERM or SIGINT.
@@ -72,6 +73,9 @@ func signals() (stop, hurry context.Context, end func()) {
 // Nothing is started. All commands ask it, so that ingest check refuses exactly what ingest serve would.
 func plan(cfg *config.Config) (config.Budget, error) {
 	if err := cfg.Validate(); err != nil {
+		return config.Budget{}, err
+	}
+	if err := cfg.SpoolIn(spool.InMemory(cfg.SpoolDir)); err != nil {
 		return config.Budget{}, err
 	}
 	budget, err := cfg.Budget()

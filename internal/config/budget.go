@@ -44,6 +44,8 @@ const (
 	garbageShare = 16
 	// spoolShare: a spool gets one part in spoolShare. A frame on disk costs 16 bytes.
 	spoolShare = 16
+	// spoolDataShare: where the spool is in memory its frames get one part in spoolDataShare, unless --spool-max says otherwise.
+	spoolDataShare = 4
 	// ringSlot is a slot of the ring: a position and a pointer. What --ring-items takes beyond roomForRing is its own;
 	// the ring has a power of two of slots.
 	ringSlot    = 16
@@ -58,7 +60,7 @@ const (
 	batchesInBuffers = 4
 )
 
-// Budget is --memory-limit, split. Gate + Buffers + Spool + Conns + Runtime = Limit.
+// Budget is --memory-limit, split. Gate + Buffers + Spool + SpoolData + Conns + Runtime = Limit.
 type Budget struct {
 	Limit   Bytes // --memory-limit
 	Gate    Bytes // bodies between the start of their read and their last append
@@ -66,6 +68,8 @@ type Budget struct {
 	Spool   Bytes // the index of the frames on disk, and those that are being read back; half each
 	Conns   Bytes // open connections
 	Runtime Bytes // everything that does not grow with load
+	// SpoolData is the size of a spool on a file system in memory; 0: there is none, or it is on a disk.
+	SpoolData Bytes
 
 	MaxBody    Bytes // --max-body, or less when three quarters of the gate cannot hold it
 	MaxConns   int   // --max-conns, or as many as Conns holds
@@ -89,6 +93,10 @@ func (c *Config) Budget() (Budget, error) {
 	b := c.split(c.MemoryLimit)
 	if b.Gate < leastGate {
 		least := sort.Search(1<<24, func(mib int) bool { return c.split(Bytes(mib)*MiB).Gate >= leastGate })
+		if b.SpoolData > 0 {
+			return Budget{}, fmt.Errorf("its %s (--spool-max) count against --memory-limit=%s and leave less than %s for bodies: raise that to %s, lower --spool-max or --max-body, or choose a directory on a disk",
+				b.SpoolData, b.Limit, leastGate, Bytes(least)*MiB)
+		}
 		return Budget{}, fmt.Errorf("connections %s + runtime %s + buffers %s leave less than %s for bodies; at least %s is needed with these --max-conns, --buffer-bytes and --batch-bytes",
 			b.Conns, b.Runtime, b.Buffers, leastGate, Bytes(least)*MiB)
 	}
@@ -96,7 +104,11 @@ func (c *Config) Budget() (Budget, error) {
 		b.Warnings = append(b.Warnings, fmt.Sprintf("--max-conns=%d is lowered to %d: the process may have %d files and sockets open (ulimit -n), and %d are kept for brokers, spool and admin address",
 			b.wantedConns, b.MaxConns, b.descriptors, c.reservedDescriptors()))
 	}
-	b.GoMemLimit = b.Limit - outsideHeap
+	if b.SpoolData > 0 {
+		b.Warnings = append(b.Warnings, fmt.Sprintf("--spool-dir=%s is in memory (%s): what is in it is lost with the machine, and its %s (--spool-max) count against --memory-limit=%s. Choose a directory on a disk to keep events through a restart of the machine",
+			c.SpoolDir, c.inMemory, b.SpoolData, b.Limit))
+	}
+	b.GoMemLimit = b.Limit - b.SpoolData - outsideHeap
 	b.MaxBody = c.MaxBody
 	if largest := Bytes(body.LongestBody(int64(b.Gate))); c.MaxBody > largest {
 		b.MaxBody = largest
@@ -108,7 +120,9 @@ func (c *Config) Budget() (Budget, error) {
 
 // split does the arithmetic; Gate may come out negative.
 func (c *Config) split(limit Bytes) Budget {
-	b := Budget{Limit: limit, Runtime: outsideHeap + insideHeap, Conns: limit / connShare}
+	b := Budget{Limit: limit, SpoolData: c.spoolData(limit)}
+	limit -= b.SpoolData
+	b.Runtime, b.Conns = outsideHeap+insideHeap, limit/connShare
 	if limit >= roomForCrowd {
 		if b.Conns = max(b.Conns, crowd*c.connBytes()); len(c.ListenTLSCert) > 0 {
 			b.Conns = limit / tlsConnShare
@@ -137,6 +151,20 @@ func (c *Config) split(limit Bytes) Budget {
 	b.Buffers = min(c.BufferBytes, max(least, rest-bodiesInGate*powerOfTwoAround(c.MaxBody)))
 	b.Gate = rest - b.Buffers
 	return b
+}
+
+// spoolData is what a spool in memory takes of the limit.
+func (c *Config) spoolData(limit Bytes) Bytes {
+	if c.inMemory == "" || !c.Spools() || c.replays {
+		return 0
+	}
+	if c.SpoolMax > 0 && c.command != Extension { // an extension raises it
+		return c.SpoolMax
+	}
+	if c.SpoolMax > 0 {
+		return max(c.SpoolMax, LeastSpool(c.MaxBody))
+	}
+	return max(limit/spoolDataShare, LeastSpool(c.MaxBody))
 }
 
 // reservedDescriptors are kept for all that is no connection of a client: a few connections to each broker, of

@@ -145,3 +145,66 @@ func TestBudgetWithTLS(t *testing.T) {
 		}
 	}
 }
+
+// A spool in memory is a part of the limit, or it is refused; an extension then goes without it.
+func TestSpoolInMemory(t *testing.T) {
+	disk := func(c *Config) { c.Ack = AckDisk }
+	allowed := func(c *Config) { c.Ack, c.SpoolMemory = AckDisk, true }
+	small := func(c *Config) { c.MemoryLimit = 32 * MiB }
+	extension := func(change func(*Config)) func(*Config) {
+		return func(c *Config) { change(c); c.command = Extension }
+	}
+	for _, tt := range []struct {
+		name    string
+		change  func(*Config)
+		data    Bytes  // that the frames get
+		refused string // what the error says, of an extension the warning
+	}{
+		{"by default", func(*Config) {}, 16 * MiB, ""},
+		{"of a large limit", func(c *Config) { c.MemoryLimit = 256 * MiB }, 64 * MiB, ""},
+		{"as asked for", func(c *Config) { c.SpoolMax = 20 * MiB }, 20 * MiB, ""},
+		{"never less than an event needs", func(c *Config) { c.MaxBody = 8 * MiB; c.MemoryLimit = 70 * MiB }, 19 * MiB, ""},
+		{"ack=disk", disk, 0, "would be lost with the machine"},
+		{"ack=disk, wanted", allowed, 16 * MiB, ""},
+		{"too large", func(c *Config) { c.SpoolMax = GiB }, 0, "its 1GiB (--spool-max) count against --memory-limit=64MiB"},
+		{"no room", small, 0, "count against --memory-limit=32MiB"},
+		{"replay", func(c *Config) { c.replays, c.SpoolMax = true, GiB }, 0, ""},
+		{"off", func(c *Config) { c.SpoolDir, c.Ack = Off, AckKafka }, 0, ""},
+		{"extension", extension(func(*Config) {}), 16 * MiB, ""},
+		{"extension, raised", extension(func(c *Config) { c.SpoolMax = MiB }), 10 * MiB, ""},
+		{"extension, no room", extension(small), 0, "count against --memory-limit=32MiB"},
+		{"extension, ack=disk", extension(disk), 0, "would be lost with the machine"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c := budgetConfig()
+			c.Sink, c.SpoolDir, c.Ack, c.command = SinkKafka, "/dev/shm/spool", AckAccept, Serve
+			tt.change(c)
+			err := c.SpoolIn("tmpfs")
+			said := strings.Join(c.Warnings(), "|")
+			if err != nil {
+				said += err.Error()
+			}
+			if (said != "") != (tt.refused != "") || !strings.Contains(said, tt.refused) || (err != nil) != (tt.refused != "" && c.command == Serve) {
+				t.Fatalf("%q, %v", said, err)
+			}
+			if err != nil {
+				return
+			}
+			b, err := c.Budget()
+			if err != nil || b.SpoolData != tt.data || c.Spools() != (tt.refused == "" && c.SpoolDir != Off) {
+				t.Errorf("%v, %v, spools %t", b, err, c.Spools())
+			}
+			if sum := b.Gate + b.Buffers + b.Conns + b.Runtime + b.Spool + b.SpoolData; sum != b.Limit || b.GoMemLimit != b.Limit-b.SpoolData-outsideHeap {
+				t.Errorf("%v: the parts are %v", b, sum)
+			}
+			if warns := strings.Contains(strings.Join(b.Warnings, "|"), "/dev/shm/spool is in memory (tmpfs)"); warns != (tt.data > 0) {
+				t.Errorf("warnings %q", b.Warnings)
+			}
+		})
+	}
+	c := budgetConfig()
+	c.Sink, c.SpoolDir, c.Ack = SinkKafka, "/spool", AckDisk
+	if err := c.SpoolIn(""); err != nil || !c.Spools() {
+		t.Error(err)
+	}
+}

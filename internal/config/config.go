@@ -122,7 +122,8 @@ type Config struct {
 	MemoryLimit Bytes  `name:"memory-limit" env:"INGEST_MEMORY_LIMIT" default:"${memory_limit}" doc:"64MiB (serve), a quarter of the memory of the cgroup or of RUNTIME_MEMORY within 32MiB-64MiB (extension)" min:"1MiB" max:"1024GiB" group:"memory" help:"Memory of the whole process (RSS), kept within 8 MiB."`
 	BufferBytes Bytes  `name:"buffer-bytes" env:"INGEST_BUFFER_BYTES" default:"16MiB" min:"64KiB" max:"1024GiB" group:"memory" help:"Most memory of batches, open and in flight; less when --memory-limit is small."`
 	SpoolDir    string `name:"spool-dir" env:"INGEST_SPOOL_DIR" default:"${spool_dir}" doc:"off (serve), /tmp/ingest-spool-UID (extension)" names:"dir" group:"memory" help:"Directory for what must outlive an outage or the process; created when missing; off for none."`
-	SpoolMax    Bytes  `name:"spool-max" env:"INGEST_SPOOL_MAX" default:"0" doc:"0: a quarter of what is free at the start, at most 1GiB" min:"1MiB" max:"65536GiB" also:"0" group:"memory" help:"Most bytes in --spool-dir; 0: a quarter of what is free at the start, at most 1GiB."`
+	SpoolMax    Bytes  `name:"spool-max" env:"INGEST_SPOOL_MAX" default:"0" doc:"0: a quarter of what is free at the start, at most 1GiB; in memory a quarter of --memory-limit" min:"1MiB" max:"65536GiB" also:"0" group:"memory" help:"Maximum bytes in --spool-dir; 0: a quarter of what is free at the start, at most 1GiB. On a file system in memory they count against --memory-limit, and 0 is a quarter of that."`
+	SpoolMemory bool   `name:"spool-in-memory" env:"INGEST_SPOOL_IN_MEMORY" default:"false" group:"memory" help:"Take --ack=disk also where --spool-dir is on a file system in memory (tmpfs, ramfs): 200 then means that events outlive the process, but not the machine."`
 	SpoolKeep   Bytes  `name:"spool-keep-free" env:"INGEST_SPOOL_KEEP_FREE" default:"0" doc:"0: half of what is free at the start" min:"0" max:"65536GiB" group:"memory" help:"What the spool leaves free on its file system for others; 0: half of what is free at the start."`
 	SpoolFull   string `name:"spool-full" env:"INGEST_SPOOL_FULL" default:"block" oneof:"block,drop-oldest,drop-newest" group:"memory" help:"When memory and spool are full: block (deliveries wait, then 503), drop-oldest, drop-newest; what is dropped is counted and reported to the dead-letter topic."`
 	Stuck       string `name:"stuck-partition" env:"INGEST_STUCK_PARTITION" default:"dead-letter" oneof:"dead-letter,block" group:"memory" help:"When there is no room and one partition cannot move while others can: dead-letter (its events with a key go to the dead-letter topic, and are dropped and counted if that cannot move either; others go on), block (all deliveries wait, then 503)."`
@@ -142,6 +143,8 @@ type Config struct {
 
 	command     Command
 	descriptors int      // see Host
+	inMemory    string   // see SpoolIn
+	spoolOut    bool     // see SpoolIn
 	replays     bool     // spool replay: no bodies come, and the spool makes room for what is in it
 	found       []string // problems of reading and deriving values; Validate reports them with its own
 	unread      bool     // the file could not be read: what is missing may stand in it

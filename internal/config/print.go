@@ -89,6 +89,10 @@ func yamlText(s string) string {
 
 // String is the split in one line.
 func (b Budget) String() string {
-	return fmt.Sprintf("memory-limit %s = bodies %s + batches %s + connections %s (%d) + runtime %s; largest body %s; GOMEMLIMIT %s",
-		b.Limit, b.Gate, b.Buffers, b.Conns, b.MaxConns, b.Runtime, b.MaxBody, b.GoMemLimit)
+	spool := ""
+	if b.SpoolData > 0 {
+		spool = fmt.Sprintf(" + spool %s", b.SpoolData)
+	}
+	return fmt.Sprintf("memory-limit %s = bodies %s + batches %s + connections %s (%d)%s + runtime %s; largest body %s; GOMEMLIMIT %s",
+		b.Limit, b.Gate, b.Buffers, b.Conns, b.MaxConns, spool, b.Runtime, b.MaxBody, b.GoMemLimit)
 }

@@ -33,6 +33,32 @@ func (c *Config) replay(timeout time.Duration) {
 	}
 }
 
+// SpoolIn tells good settings that --spool-dir is on a file system in memory, by its name; "": it is on a disk. The
+// error is what is wrong with that. An extension goes without the spool instead, with a warning: its events must not
+// be dropped for that.
+func (c *Config) SpoolIn(fileSystem string) error {
+	c.inMemory = fileSystem
+	if fileSystem == "" || !c.Spools() {
+		return nil
+	}
+	what := ""
+	if c.Ack == AckDisk && !c.SpoolMemory {
+		what = "what --ack=disk calls durable would be lost with the machine: choose a directory on a disk, use --ack=kafka or accept, or set --spool-in-memory if it is enough to outlive the process"
+	} else if _, err := c.Budget(); err != nil {
+		what = err.Error()
+	}
+	if what == "" {
+		return nil
+	}
+	text := problem("spool-dir", c.SpoolDir, "is in memory ("+fileSystem+"): "+what)
+	if c.command != Extension {
+		return Problems{text}
+	}
+	c.spoolOut = true
+	c.warnings = append(c.warnings, text+". The spool is not used")
+	return nil
+}
+
 func parseSince(s string, now time.Time) (time.Time, error) {
 	if s == "" {
 		return time.Time{}, nil

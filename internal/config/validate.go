@@ -105,8 +105,8 @@ func LeastSpool(maxBody Bytes) Bytes {
 	return (min(frame*8/7, frame+2*MiB)/MiB + 1) * MiB
 }
 
-// Spools says that there is a disk queue.
-func (c *Config) Spools() bool { return c.SpoolDir != Off && c.Sink == SinkKafka }
+// Spools reports whether there is a disk queue.
+func (c *Config) Spools() bool { return c.SpoolDir != Off && c.Sink == SinkKafka && !c.spoolOut }
 
 // checkMemory looks at sizes that do not go together; each is within its bounds.
 func (c *Config) checkMemory(p *Problems) {

@@ -159,7 +159,7 @@ func TestValidate(t *testing.T) {
 		{"--sasl=u:p --sasl-mechanism=PLAIN --sasl-user=u --sasl-password=p", "--sasl: give either it or --sasl-user with a password, not both"},
 
 		{"--spool-dir=", "--spool-dir: must be a directory, or off"},
-		{"--spool-max=100KiB", "--spool-max=100KiB: must be from 1MiB to 65536GiB, or 0: a quarter of what is free at the start, at most 1GiB"},
+		{"--spool-max=100KiB", "--spool-max=100KiB: must be from 1MiB to 65536GiB, or 0: a quarter of what is free at the start, at most 1GiB; in memory a quarter of --memory-limit"},
 		{"--spool-max=9MiB --spool-dir=/d", "--spool-max=9MiB: must be at least 10MiB, to hold the largest event of --max-body=4MiB " +
 			"with a key of that size; or 0 to derive it"},
 		{"--spool-max=10MiB --spool-dir=/d", ""},

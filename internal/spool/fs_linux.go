@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 
@@ -69,10 +70,33 @@ func (OS) Free(dir string) (int64, error) {
 // Lock implements FS: only an open directory is locked, see ownDir.
 func (OS) Lock(string) (io.Closer, error) { return nil, errors.ErrUnsupported }
 
-// inMemory reports whether a file is in a file system without a disk below it.
+// inMemory reports whether an open file is in a file system without a disk below it.
 func inMemory(fd int) bool {
 	var st unix.Statfs_t
-	return unix.Fstatfs(fd, &st) == nil && (uint32(st.Type) == unix.TMPFS_MAGIC || uint32(st.Type) == unix.RAMFS_MAGIC)
+	return unix.Fstatfs(fd, &st) == nil && memoryName(&st) != ""
+}
+
+// InMemory names the file system in memory, tmpfs or ramfs, in which a directory is or would be made; "": it is
+// none, or not known.
+func InMemory(dir string) string {
+	for at := filepath.Clean(dir); ; at = filepath.Dir(at) {
+		var st unix.Statfs_t
+		if err := unix.Statfs(at, &st); err == nil {
+			return memoryName(&st)
+		} else if at == filepath.Dir(at) {
+			return ""
+		}
+	}
+}
+
+func memoryName(st *unix.Statfs_t) string {
+	switch uint32(st.Type) {
+	case unix.TMPFS_MAGIC:
+		return "tmpfs"
+	case unix.RAMFS_MAGIC:
+		return "ramfs"
+	}
+	return ""
 }
 
 // diskBytes is what a file takes on the disk.

@@ -44,6 +44,9 @@ func (OS) Lock(name string) (io.Closer, error) {
 	return f, nil
 }
 
+// InMemory is not known here.
+func InMemory(string) string { return "" }
+
 func diskBytes(info os.FileInfo) int64 { return info.Size() }
 
 // bootID is not known here: a kill and a loss of power look the same.

@@ -108,6 +108,7 @@ func (l *lab) prepare(t *testing.T, r *row, m mode) *trial {
 	if m.spool {
 		if tr.dir = filepath.Join(t.TempDir(), "spool"); r.disk != 0 {
 			tr.dir = tr.mountSmall(r.disk)
+			args = append(args, "--spool-in-memory")
 		}
 		args = append(args, "--spool-dir", tr.dir)
 		if !strings.Contains(strings.Join(args, " "), "--spool-max") {

@@ -71,6 +71,9 @@ func (s *Sink) spill() (again bool) {
 	for l := range s.lanes() {
 		l.shed()
 	}
+	if p.overflowing > 0 {
+		p.spilledAt = time.Now()
+	}
 	l := s.spillFirst()
 	if s.enough() || l == nil {
 		p.pressed = false
@@ -195,7 +198,7 @@ func (s *Sink) noteState() (at time.Time) {
 	case SpoolIdle:
 		s.log.Info("the spool is empty: everything fits into memory again", args...)
 	case SpoolOverflow:
-		if p.spilledAt.IsZero() {
+		if p.spilledAt.IsZero() && s.count.recovered > 0 {
 			s.log.Info("what an earlier process left in the spool is sent first", args...)
 			break
 		}
