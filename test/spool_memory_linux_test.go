@@ -18,7 +18,7 @@ func TestSpoolInMemory(t *testing.T) {
 	must(t, err)
 	t.Cleanup(func() { must(t, os.RemoveAll(dir)) })
 	serve := func(more ...string) *proc.Process {
-		return proc.StartUnready(t, proc.Serve(proc.Build(t), "127.0.0.1:1", "none", append(more, "--spool-dir", filepath.Join(dir, "spool"), "--codec=none")...))
+		return proc.StartUnready(t, proc.Serve(proc.Build(t), "127.0.0.1:1", "none", append(more, "--spool-dir", filepath.Join(dir, "spool"), "--codec=none", "--ack-timeout=1s")...))
 	}
 	p := serve("--ack=disk")
 	if code, err := p.Wait(t.Context()); code != 2 || err != nil || lines(p, "is in memory (tmpfs)", "--spool-in-memory", "--ack=disk") != 1 {

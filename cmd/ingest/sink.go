@@ -77,7 +77,7 @@ func kafkaConfig(cfg *config.Config, budget config.Budget) (kafka.Config, error)
 	}
 	k := kafka.Config{
 		StuckPartition: stuck,
-		Settle:         settle(cfg.Ack), SpoolFull: spoolFull(cfg.SpoolFull), StowTime: cfg.ShutdownTimeout / 3,
+		Settle:         settle(cfg.Ack), SpoolFull: spoolFull(cfg.SpoolFull), SpoolMaxAge: cfg.SpoolMaxAge, StowTime: cfg.ShutdownTimeout / 3,
 		Brokers: cfg.Brokers, Topic: cfg.Topic, DeadLetterTopic: cfg.DeadLetterTopic, ClientID: cfg.ClientID,
 		CreateTopic: cfg.CreateTopic, TopicPartitions: cfg.TopicPartitions, TopicReplication: cfg.TopicReplication,
 		Codec: codec, Linger: cfg.Linger, BatchBytes: int(cfg.BatchBytes), BufferBytes: int64(budget.Buffers - oversize),

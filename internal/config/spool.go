@@ -22,6 +22,7 @@ type SpoolOptions struct {
 func (c *Config) replay(timeout time.Duration) {
 	c.replays = true
 	c.Ack, c.SpoolFull = AckAccept, SpoolFullBlock // nobody waits, and nothing is dropped to make room
+	c.SpoolMaxAge = 0                              // or for its age: it was asked to be sent
 	if c.SpoolDir == Off {
 		c.found = append(c.found, problem("spool-dir", c.SpoolDir, "must be the directory to send from"))
 	}

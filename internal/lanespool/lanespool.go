@@ -89,6 +89,11 @@ func (q *queue) Head() (pos uint64, bytes int64, events int, ok bool) {
 	return uint64(p), bytes, events, ok
 }
 
+func (q *queue) HeadWritten() (uint64, int64) {
+	pos, at := q.Queue.HeadWritten()
+	return uint64(pos), at
+}
+
 func (q *queue) Tail() uint64 { return uint64(q.Queue.Tail()) }
 
 func (q *queue) Bytes() int64 {
@@ -102,7 +107,7 @@ func (q *queue) PeekAfter(pos uint64, buf []byte) (kafka.SpoolFrame, error) {
 		return kafka.SpoolFrame{}, translate(err)
 	}
 	return kafka.SpoolFrame{
-		SpoolMeta: kafka.SpoolMeta{Events: int(f.Events), Records: int(f.Records), FirstTimestamp: f.FirstTimestamp},
+		SpoolMeta: kafka.SpoolMeta{Events: int(f.Events), Records: int(f.Records), FirstTimestamp: f.FirstTimestamp, WrittenAt: f.WrittenAt},
 		Pos:       uint64(at), Wire: f.Batch, Buf: f.Batch[:cap(f.Batch)],
 	}, nil
 }
@@ -122,7 +127,7 @@ func (q *queue) Suspect() (uint64, bool) {
 }
 
 func meta(m kafka.SpoolMeta) spool.Meta {
-	return spool.Meta{Events: int32(m.Events), Records: int32(m.Records), FirstTimestamp: m.FirstTimestamp, Replaces: spool.Pos(m.Replaces)}
+	return spool.Meta{Events: int32(m.Events), Records: int32(m.Records), FirstTimestamp: m.FirstTimestamp, WrittenAt: m.WrittenAt, Replaces: spool.Pos(m.Replaces)}
 }
 
 // translate gives the errors that the sink acts on their names there; the texts stay.

@@ -99,6 +99,31 @@ func (q *Queue) Head() (pos Pos, bytes int64, events int, ok bool) {
 	return e.pos, int64(e.size), int(e.events), ok
 }
 
+// HeadWritten reads when the oldest frame that is not done was written, ms since the Unix epoch; 0: there is none, or
+// its header cannot be read, of which PeekAfter tells.
+func (q *Queue) HeadWritten() (pos Pos, at int64) {
+	s := q.s
+	s.mu.Lock()
+	e, ok := q.afterLocked(0)
+	if !ok || s.closed {
+		s.mu.Unlock()
+		return 0, 0
+	}
+	g := s.segments[e.pos.Segment()]
+	g.refs++
+	s.mu.Unlock()
+	var buf [frameHeaderBytes]byte
+	_, err := g.file.ReadAt(buf[:], e.pos.Offset())
+	s.mu.Lock()
+	s.unref(g)
+	s.mu.Unlock()
+	var h frameHeader
+	if err != nil || !h.parse(buf[:], g.salt, e.pos.Offset()) {
+		return e.pos, 0
+	}
+	return e.pos, h.WrittenAt
+}
+
 // Tail is the newest frame that is not done; 0: there is none.
 func (q *Queue) Tail() Pos {
 	q.s.mu.Lock()

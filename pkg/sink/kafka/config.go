@@ -53,6 +53,9 @@ type Config struct {
 
 	Settle    Settle    // on Kafka
 	SpoolFull SpoolFull // block
+	// SpoolMaxAge is how long a frame may lie on disk, by the wall clock: an older one is dropped, reason "spool_expired",
+	// also while nothing moves at all. 0: for ever.
+	SpoolMaxAge time.Duration
 	// ReplayBytes bounds the frames that are read back from the spool at one time; each request may hold one
 	// frame beyond it. 1 MiB. Only with a spool.
 	ReplayBytes int64
@@ -202,6 +205,9 @@ func (c *Config) validate() error {
 	}
 	if c.BufferBytes < 2*int64(c.BatchBytes) {
 		bad("kafka: buffer bytes %d must hold at least two batches of %d", c.BufferBytes, c.BatchBytes)
+	}
+	if c.SpoolMaxAge < 0 {
+		bad("kafka: the maximum age in the spool, %v, is negative", c.SpoolMaxAge)
 	}
 	if c.Keyless == KeylessInstance && c.Instance == "" {
 		bad("kafka: keyless=instance needs an instance name")

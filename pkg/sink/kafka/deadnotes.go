@@ -35,7 +35,7 @@ const (
 
 // DropReasons are all reasons for which the sink drops events.
 func DropReasons() []string {
-	return []string{sink.DroppedShutdown, DroppedSpoolFull, DroppedDamaged, droppedTooLarge, droppedDeadUnavailable, droppedDeadRefused, DroppedUnavailable}
+	return []string{sink.DroppedShutdown, DroppedSpoolFull, DroppedExpired, DroppedDamaged, droppedTooLarge, droppedDeadUnavailable, droppedDeadRefused, DroppedUnavailable}
 }
 
 // noteDead counts a dead letter and tells of it. where is what finds it. s.mu is held.

@@ -77,14 +77,7 @@ func (s *Sink) dropOldest() bool {
 	var oldest *lane
 	var at uint64
 	for l := range s.lanes() {
-		d := &l.disk
-		if !d.any || l.busy || d.closing || d.apart != nil || len(l.parts) > 0 {
-			continue
-		}
-		if b := l.doubt; b != nil && (b.pos == 0 || b.rb != nil || b.writing) {
-			continue
-		}
-		if pos, _, _, ok := d.q.Head(); ok && pos <= d.end && (oldest == nil || pos < at) {
+		if pos, ok := l.idleFrame(); ok && (oldest == nil || pos < at) {
 			oldest, at = l, pos
 		}
 	}
@@ -92,14 +85,27 @@ func (s *Sink) dropOldest() bool {
 		s.mu.Unlock()
 		return false
 	}
-	oldest.dropFrame()
+	oldest.dropFrame(DroppedSpoolFull)
 	s.mu.Unlock()
 	s.endFrames()
 	return true
 }
 
-// dropFrame drops the lane's oldest frame. s.mu is held.
-func (l *lane) dropFrame() {
+// idleFrame is the lane's oldest frame if it is on disk only and not being sent. s.mu is held.
+func (l *lane) idleFrame() (pos uint64, ok bool) {
+	d := &l.disk
+	if !d.any || l.busy || d.closing || d.apart != nil || len(l.parts) > 0 {
+		return 0, false
+	}
+	if b := l.doubt; b != nil && (b.pos == 0 || b.rb != nil || b.writing) {
+		return 0, false
+	}
+	pos, _, _, ok = d.q.Head()
+	return pos, ok && pos <= d.end
+}
+
+// dropFrame drops the lane's oldest frame, which is on disk only. s.mu is held.
+func (l *lane) dropFrame(reason string) {
 	s := l.topic.sink
 	_, size, _, _ := l.disk.q.Head()
 	b := l.doubt
@@ -110,16 +116,24 @@ func (l *lane) dropFrame() {
 	b.dropped = true
 	l.abandonStamp(b)
 	s.count.toDisk(-b.events)
-	s.drop(DroppedSpoolFull, b.events)
-	s.spooler.loss.add(b.events, int(size))
+	if reason == DroppedExpired {
+		s.noteExpired(l.topic.name, l.partition, b.events, size)
+	} else {
+		s.drop(reason, b.events)
+		s.spooler.loss.add(b.events, int(size))
+	}
 	s.later(s.finish(b, b.events, nil))
 }
 
-// reportLoss sends what was dropped for want of room to the dead letters, as one record, now that Kafka
-// takes batches again and a second has passed without another loss, or at the last moment. It is not an event:
-// the ledger does not count it. s.mu is held.
-func (s *Sink) reportLoss(last bool) {
-	ls := &s.spooler.loss
+// reportLosses sends what was dropped for want of room, and for its age, to the dead letters, one record each, now that
+// Kafka takes batches again and a second has passed without another loss, or at the last moment. They are no events: the
+// ledger does not count them. s.mu is held.
+func (s *Sink) reportLosses(last bool) {
+	s.reportLoss(&s.spooler.loss, DroppedSpoolFull, s.cfg.SpoolFull.String(), last)
+	s.reportLoss(&s.spooler.expired, DroppedExpired, "max-age", last)
+}
+
+func (s *Sink) reportLoss(ls *loss, reason, policy string, last bool) {
 	if ls.Events == 0 || !last && time.Since(time.UnixMilli(ls.Last)) < time.Second || s.deadFull() {
 		return
 	}
@@ -127,7 +141,7 @@ func (s *Sink) reportLoss(last bool) {
 		Reason string `json:"reason"`
 		Policy string `json:"policy"`
 		loss
-	}{DroppedSpoolFull, s.cfg.SpoolFull.String(), *ls})
+	}{reason, policy, *ls})
 	if err != nil {
 		panic("kafka: " + err.Error()) // numbers and strings: cannot fail
 	}

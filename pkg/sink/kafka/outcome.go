@@ -147,8 +147,8 @@ func (s *Sink) succeeded(e *entry, p *produce.ResponsePartition, out []settled) 
 	if b.loaded {
 		s.replayedFrames.Add(1)
 	}
-	if s.spooler.loss.Events > 0 {
-		s.reportLoss(false)
+	if s.spooler.loss.Events > 0 || s.spooler.expired.Events > 0 {
+		s.reportLosses(false)
 	}
 	if b.writing { // the spooler reads it, and settles it when it is done
 		b.answered, l.disk.closing = true, true

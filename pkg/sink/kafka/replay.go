@@ -57,6 +57,9 @@ func (w *worker) load(e *entry) error {
 	if f.Pos != b.pos {
 		return errFrameLost
 	}
+	if w.s.expired(f.WrittenAt) {
+		return errFrameExpired
+	}
 	rb, err := w.s.replay.batch(f.Wire)
 	if err != nil {
 		return err
@@ -141,7 +144,10 @@ func (w *worker) prepared() {
 // held.
 func (w *worker) unread(e *entry) {
 	s, l, b := w.s, e.lane, e.batch
-	s.alarm("replay", "a frame of the spool cannot be read", "topic", l.topic.name, "partition", l.partition, "error", e.failed)
+	expired := errors.Is(e.failed, errFrameExpired)
+	if !expired {
+		s.alarm("replay", "a frame of the spool cannot be read", "topic", l.topic.name, "partition", l.partition, "error", e.failed)
+	}
 	b.loaded = false
 	l.topic.batches--
 	s.count.toDisk(b.events)
@@ -155,7 +161,11 @@ func (w *worker) unread(e *entry) {
 	l.busy = false
 	l.disk.behind = l.disk.behind || e.behind // it was not written down
 	l.retryAt = time.Now().Add(s.cfg.RetryMin)
-	if errors.Is(e.failed, errFrameLost) {
+	switch {
+	case expired:
+		l.retryAt = time.Time{}
+		l.dropFrame(DroppedExpired)
+	case errors.Is(e.failed, errFrameLost):
 		l.doubt = nil
 		l.abandonStamp(b)
 		s.lostFrame(b)

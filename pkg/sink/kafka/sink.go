@@ -188,7 +188,7 @@ func (s *Sink) close(ctx context.Context) error {
 	defer cancel()
 	s.mu.Lock()
 	if !s.closed {
-		s.reportLoss(true)
+		s.reportLosses(true)
 		s.closed = true
 		if s.spooler.kick != nil {
 			wake(s.spooler.kick)

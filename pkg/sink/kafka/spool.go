@@ -38,6 +38,8 @@ type SpoolQueue interface {
 	Partition() int32
 	// Head is the oldest frame that is not done. It does not read the disk.
 	Head() (pos uint64, bytes int64, events int, ok bool)
+	// HeadWritten reads when the oldest frame that is not done was written, ms since the Unix epoch; 0: not known.
+	HeadWritten() (pos uint64, at int64)
 	// Tail is the newest frame that is not done; 0: there is none.
 	Tail() uint64
 	// Bytes are those of the frames that are not done.
@@ -62,6 +64,7 @@ type SpoolQueue interface {
 type SpoolMeta struct {
 	Events, Records int
 	FirstTimestamp  int64 // ms since the Unix epoch
+	WrittenAt       int64 // ms since the Unix epoch; 0: now, as Append sets it
 	// Replaces is a frame of another queue that is to be done when everything is written that replaces it; 0: none.
 	// If the process ends before that, what replaces it must not come back. There must be room for it in a
 	// full spool.
@@ -149,6 +152,9 @@ const (
 
 // DroppedSpoolFull is the reason of events given up by SpoolFullDropOldest and SpoolFullDropNewest.
 const DroppedSpoolFull = "spool_full"
+
+// DroppedExpired is the reason of events that were on disk for longer than Config.SpoolMaxAge.
+const DroppedExpired = "spool_expired"
 
 // DroppedDamaged is the reason of events whose frame the disk has damaged; its bytes are in the spool's
 // quarantine.

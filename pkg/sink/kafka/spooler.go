@@ -46,6 +46,9 @@ type spooler struct {
 	out   []settled
 	loss  loss
 
+	expired  loss
+	expireAt time.Time // when ages are looked at next
+
 	asleep bool // the spooler, until wakeAt or a kick
 	rounds int  // how often it went to sleep
 	wakeAt time.Time
@@ -148,6 +151,7 @@ func (s *Sink) runSpooler() {
 		s.endFrames()
 		at = soonest(at, s.noteState())
 		at = soonest(at, s.writeCursors())
+		at = soonest(at, s.expire())
 		var expired <-chan time.Time
 		if !at.IsZero() {
 			timer.Reset(time.Until(at))

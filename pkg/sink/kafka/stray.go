@@ -231,7 +231,7 @@ func (s *Sink) placeFrame(t *topic, partition int32, f *SpoolFrame, g *group) er
 			_ = lot.rb.Compress(recordbatch.Codec(s.codec.Load()), &scratch) // else it goes uncompressed
 			lot.rb.SealUnstamped()
 		}
-		m := SpoolMeta{Events: min(f.Events-p.placed, lot.rb.Count()), Records: lot.rb.Count(), FirstTimestamp: lot.rb.FirstTimestamp(), Replaces: f.Pos}
+		m := SpoolMeta{Events: min(f.Events-p.placed, lot.rb.Count()), Records: lot.rb.Count(), FirstTimestamp: lot.rb.FirstTimestamp(), WrittenAt: f.WrittenAt, Replaces: f.Pos}
 		frame := [1]SpoolWrite{{Queue: lot.lane.disk.q, SpoolMeta: m, Wire: lot.rb.Parts(nil), Checksum: lot.rb.WireChecksum()}}
 		s.spooler.writing.Lock()
 		_, err := s.spooler.sp.Append(frame[:])

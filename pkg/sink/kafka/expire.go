@@ -1,0 +1,113 @@
+package kafka
+
+import (
+	"errors"
+	"time"
+)
+
+// errFrameExpired: the frame is older than Config.SpoolMaxAge.
+var errFrameExpired = errors.New("the frame has expired")
+
+// expired reports whether a frame that was written then, ms since the Unix epoch, is too old. A clock that was set back
+// makes frames younger; 0 is no time.
+func (s *Sink) expired(written int64) bool {
+	return s.cfg.SpoolMaxAge > 0 && written > 0 && time.Since(time.UnixMilli(written)) > s.cfg.SpoolMaxAge
+}
+
+// expire drops frames that are too old and not being sent, while Kafka may be away, and returns when to look again. The
+// worker that loads a frame looks as well (worker.load), so none is sent that was only on disk.
+func (s *Sink) expire() (at time.Time) {
+	if s.cfg.SpoolMaxAge <= 0 {
+		return at
+	}
+	p := &s.spooler
+	if now := time.Now(); now.Before(p.expireAt) {
+		return p.expireAt
+	}
+	s.mu.Lock()
+	var lanes []*lane
+	for l := range s.lanes() {
+		if l.disk.q != nil {
+			lanes = append(lanes, l)
+		}
+	}
+	s.mu.Unlock()
+	for _, l := range lanes {
+		s.expireQueue(l.disk.q, func(pos uint64) bool { return s.dropExpired(l, pos) })
+	}
+	for _, q := range p.sp.Queues() {
+		if q.Topic() == s.main.name || q.Topic() == s.dead.name {
+			s.expireQueue(q, func(pos uint64) bool { return s.dropUnplaced(q, pos) })
+		}
+	}
+	p.expireAt = time.Now().Add(min(max(s.cfg.SpoolMaxAge/10, minExpirePause), maxExpirePause))
+	return p.expireAt
+}
+
+// How often ages are looked at: a tenth of the maximum age, within these bounds.
+const (
+	minExpirePause = 100 * time.Millisecond
+	maxExpirePause = 10 * time.Second
+)
+
+// expireQueue drops frames of q that are too old, by drop, which gets their positions and reports whether it could.
+func (s *Sink) expireQueue(q SpoolQueue, drop func(pos uint64) bool) {
+	for s.ctx.Err() == nil {
+		pos, written := q.HeadWritten()
+		if !s.expired(written) || !drop(pos) {
+			return
+		}
+	}
+}
+
+// dropExpired drops the lane's oldest frame if it is the one at pos; false: it is not, it is being sent, or it is being
+// placed. The lock is free.
+func (s *Sink) dropExpired(l *lane, pos uint64) bool {
+	p := &s.spooler
+	s.mu.Lock()
+	mayDrop := !p.holding || l.partition == lobbyPartition && p.placing.pos == 0
+	if mayDrop {
+		l.shed() // its copy in memory
+		idle, ok := l.idleFrame()
+		if mayDrop = ok && idle == pos; mayDrop {
+			l.dropFrame(DroppedExpired)
+		}
+	}
+	s.mu.Unlock()
+	s.endFrames()
+	return mayDrop
+}
+
+// dropUnplaced drops the oldest frame of a queue that no lane has taken over, because Kafka was not reached yet. Nothing
+// is sent or placed meanwhile: that begins in this goroutine. The lock is free.
+func (s *Sink) dropUnplaced(q SpoolQueue, pos uint64) bool {
+	p := &s.spooler
+	head, bytes, events, ok := q.Head()
+	s.mu.Lock()
+	free := ok && head == pos && p.holding && p.placing.pos == 0
+	for l := range s.lanes() {
+		free = free && (l.topic.name != q.Topic() || l.partition != q.Partition())
+	}
+	s.mu.Unlock()
+	if !free {
+		return false
+	}
+	err := q.Done(pos)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err != nil {
+		s.alarm("done", "progress in the spool cannot be written; a kill now would repeat batches", "error", err)
+	}
+	s.count.toDisk(-events)
+	s.noteExpired(q.Topic(), q.Partition(), events, bytes)
+	s.roomOnDisk()
+	s.checkDrained()
+	return true
+}
+
+// noteExpired counts events that are dropped for their age. s.mu is held.
+func (s *Sink) noteExpired(topic string, partition int32, events int, bytes int64) {
+	s.drop(DroppedExpired, events)
+	s.spooler.expired.add(events, int(bytes))
+	s.alarm("expired", "events are dropped that were in the spool for longer than --spool-max-age", "topic", topic, "partition", partition, "events", events)
+}

@@ -1,0 +1,104 @@
+package kafka
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"testing"
+	"time"
+
+	"functiongraph-ingest/pkg/sink"
+)
+
+// fill puts events on disk while Kafka is away, and returns how many were taken.
+func fill(t *testing.T, s *Sink) (taken int64) {
+	t.Helper()
+	for s.Stats().Spooled < 2000 {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		n, err := s.Append(ctx, []sink.Record{{Key: fmt.Append(nil, taken%7), Value: make([]byte, 100), Timestamp: 1}}, nil)
+		cancel()
+		if err != nil {
+			t.Fatal(err)
+		}
+		taken += int64(n)
+	}
+	return taken
+}
+
+// TestOldFramesExpireWhileKafkaIsAway: what is on disk for longer than SpoolMaxAge is dropped without a broker, counted, and
+// told of in the dead-letter topic; what comes later is delivered.
+func TestOldFramesExpireWhileKafkaIsAway(t *testing.T) {
+	for _, settle := range []Settle{SettleAtOnce, SettleOnDisk} {
+		t.Run(fmt.Sprint(settle), func(t *testing.T) {
+			c := cluster(t, 2)
+			s, n := spooling(t, c, t.TempDir(), func(cfg *Config, _ *Deps) { cfg.SpoolMaxAge, cfg.Settle = 500*time.Millisecond, settle })
+			waitFor(t, func() bool { return s.Ready() == nil })
+			n.cut()
+			taken := fill(t, s)
+			waitFor(t, func() bool { return s.Stats().Spooled == 0 })
+			expired := s.Stats().Dropped[DroppedExpired]
+			if expired < 2000 || expired > taken {
+				t.Errorf("%d expired of %d", expired, taken)
+			}
+			n.mend()
+			waitFor(t, func() bool { // the loss is told when events are acknowledged again
+				k, err := s.Append(patient(t), []sink.Record{{Value: []byte("{}"), Timestamp: 1}}, nil)
+				taken += int64(k)
+				s.mu.Lock()
+				defer s.mu.Unlock()
+				return err == nil && s.spooler.expired.Events == 0
+			})
+			for _, r := range consume(t, c, "t.dlq", 1) {
+				var told struct {
+					Reason string
+					Events int64
+				}
+				if err := json.Unmarshal(r.Value, &told); err != nil || told.Reason != DroppedExpired || told.Events < expired {
+					t.Errorf("%s: %v, %d were dropped", r.Value, err, expired)
+				}
+			}
+			balance(t, closeSink(t, s), taken)
+		})
+	}
+}
+
+// TestOldFramesOfAnEarlierProcess: they are dropped whether Kafka is there or is never reached; younger ones are
+// delivered.
+func TestOldFramesOfAnEarlierProcess(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		age  time.Duration
+		away bool
+	}{{"old", time.Millisecond, false}, {"old, Kafka away", time.Millisecond, true}, {"young", time.Hour, false}} {
+		for _, reached := range []bool{true, false} { // by the earlier process; else its frames have no partition
+			t.Run(fmt.Sprint(tt.name, " ", reached), func(t *testing.T) {
+				c, dir := cluster(t, 2), t.TempDir()
+				first, n := spooling(t, c, dir, nil)
+				if reached {
+					waitFor(t, func() bool { return first.Ready() == nil })
+				}
+				n.cut()
+				fill(t, first)
+				ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+				defer cancel()
+				_ = first.Close(ctx) // all goes to disk
+				left := first.Stats().Spooled
+
+				second, n := spooling(t, c, dir, func(cfg *Config, d *Deps) {
+					cfg.SpoolMaxAge = tt.age
+				})
+				if tt.away {
+					n.cut()
+				}
+				waitFor(t, func() bool { st := second.Stats(); return st.Recovered == left && st.Spooled+st.InFlight == 0 })
+				n.mend()
+				st := closeSink(t, second)
+				balance(t, st, 0)
+				want := map[bool]int64{true: left}[tt.age < time.Hour]
+				if st.Dropped[DroppedExpired] != want || st.Delivered != left-want {
+					t.Errorf("left %d, %+v", left, st)
+				}
+			})
+		}
+	}
+}
