@@ -108,7 +108,7 @@ func (e *extension) run(ctx, hurry context.Context, r *running, api string, stdo
 		e.cfg.TelemetryPath = "/" + strings.ToLower(rand.Text())
 	}
 	out, seen := e.newSink(stdout)
-	p, err := e.listen(ctx, out)
+	p, err := e.listen(ctx, out, seen)
 	if err != nil {
 		e.log.Error("no telemetry is taken and the extension is not registered: free a port of --listen and restart the instance", "error", err)
 		closeWithin(out, time.Second)
@@ -170,8 +170,11 @@ func (e *extension) newSink(stdout io.Writer) (sink.Sink, *view) {
 }
 
 // listen binds the first free address and starts the pipeline.
-func (e *extension) listen(ctx context.Context, out sink.Sink) (*pipeline.Pipeline, error) {
+func (e *extension) listen(ctx context.Context, out sink.Sink, seen *view) (*pipeline.Pipeline, error) {
 	deps := pipeline.Deps{Sink: out, Logger: e.log, Invocations: invocation.New(), Stir: govern(ctx).Stir}
+	if seen != nil && e.cfg.Headers != config.HeadersNone {
+		deps.Invoked = seen.origin.urn
+	}
 	if !e.cfg.OwnLogs {
 		deps.OwnLog = e.own
 	}

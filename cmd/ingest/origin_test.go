@@ -4,13 +4,16 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"functiongraph-ingest/internal/config"
 )
 
 // What is not known has no header; what the platform says replaces what the environment said.
 func TestOrigin(t *testing.T) {
 	t.Setenv("RUNTIME_FUNC_NAME", "from-env")
 	t.Setenv("RUNTIME_FUNC_VERSION", "")
-	o := newOrigin("host-1")
+	t.Setenv("RUNTIME_PROJECT_ID", "")
+	o := newOrigin("host-1", []config.Tag{{Name: "env", Value: "prod"}})
 	say := func() string {
 		var s []string
 		for _, h := range o.list() {
@@ -18,11 +21,28 @@ func TestOrigin(t *testing.T) {
 		}
 		return strings.Join(s, " ")
 	}
-	if got := say(); got != "ingest-instance=host-1 ingest-function=from-env" {
+	if got := say(); got != "ingest-instance=host-1 ingest-function=from-env ingest-tag-env=prod" {
 		t.Error(got)
 	}
 	o.function("f", "$LATEST")
-	if got := say(); got != "ingest-instance=host-1 ingest-function=f ingest-version=$LATEST" {
+	if got := say(); got != "ingest-instance=host-1 ingest-function=f ingest-version=$LATEST ingest-tag-env=prod" {
 		t.Error(got)
+	}
+	const known = "ingest-instance=host-1 ingest-function=f ingest-version=$LATEST"
+	for _, c := range []struct{ urn, more string }{
+		{"", ""}, {"function", ""}, {"a:b:function:c", ""}, {"urn:fss:r:p:function:default:" + strings.Repeat("x", 600), ""},
+		{"urn:fss:cn-north-4:46b6:function:default:hello:latest", " ingest-region=cn-north-4 ingest-project=46b6"},
+		{"sn:cn:yrk:1111:function:0@test@hello:latest", " ingest-region=yrk ingest-project=1111"},
+		{"urn:fss:cn-north-4:46b6:function:default:hello:!prod", " ingest-region=cn-north-4 ingest-project=46b6 ingest-alias=prod"},
+	} {
+		o.urn(c.urn)
+		if got := say(); got != known+c.more+" ingest-tag-env=prod" {
+			t.Errorf("%s: %s", c.urn, got)
+		}
+	}
+	before := &o.list()[0]
+	o.function("f", "$LATEST")
+	if &o.list()[0] != before {
+		t.Error("the same answer made another list")
 	}
 }

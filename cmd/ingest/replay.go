@@ -120,7 +120,7 @@ func (r *replaying) run(ctx, hurry context.Context, budget config.Budget, log *s
 	if err != nil {
 		return err
 	}
-	s, err := newKafka(r.cfg, budget, login, log, nil, r.disk, newOrigin(""), newObserved())
+	s, err := newKafka(r.cfg, budget, login, log, nil, r.disk, newOrigin("", nil), newObserved())
 	if err != nil {
 		return err
 	}

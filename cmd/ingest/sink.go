@@ -29,13 +29,13 @@ func newSink(cfg *config.Config, budget config.Budget, log *slog.Logger, stdout 
 		if err != nil {
 			return nil, nil, err
 		}
-		return s, &view{register: func(*metrics.Metrics) {}, origin: newOrigin(cfg.Instance), gone: s.Gone()}, nil
+		return s, &view{register: func(*metrics.Metrics) {}, origin: newOrigin(cfg.Instance, nil), gone: s.Gone()}, nil
 	}
 	login, err := newCredentials(cfg, log)
 	if err != nil {
 		return nil, nil, err
 	}
-	from := newOrigin(cfg.Instance)
+	from := newOrigin(cfg.Instance, cfg.TagList())
 	seen := newObserved()
 	s, err := newKafka(cfg, budget, login, log, hold, d, from, seen)
 	if err != nil {
@@ -88,6 +88,13 @@ func kafkaConfig(cfg *config.Config, budget config.Budget) (kafka.Config, error)
 	if cfg.Keyless == config.KeylessInstance {
 		k.Keyless = kafka.KeylessInstance
 	}
+	switch cfg.Headers {
+	case config.HeadersStandard:
+		k.Headers = kafka.HeadersStandard
+	case config.HeadersCloudEvents:
+		k.Headers = kafka.HeadersCloudEvents
+	}
+	k.MarkInterval = cfg.MarkInterval
 	if cfg.SASLMechanism != config.Off {
 		k.SASL = kafka.SASL{Mechanism: cfg.SASLMechanism, User: cfg.SASLUser, Password: cfg.SASLPassword.Reveal()}
 	}

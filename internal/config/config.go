@@ -33,6 +33,13 @@ const (
 	IdempotencePrefer  = "prefer"  // no producer id: deliver without
 )
 
+// The values of --headers: what records carry beside the event.
+const (
+	HeadersNone        = "none"
+	HeadersStandard    = "standard"
+	HeadersCloudEvents = "cloudevents"
+)
+
 // StuckBlock is a value of --stuck-partition.
 const StuckBlock = "block"
 
@@ -106,6 +113,9 @@ type Config struct {
 	TopicPartitions  int           `name:"topic-partitions" env:"INGEST_TOPIC_PARTITIONS" default:"-1" min:"1" max:"1000000" also:"-1" group:"delivery" help:"Partitions of a topic that is created; -1: the broker's default."`
 	TopicReplication int           `name:"topic-replication" env:"INGEST_TOPIC_REPLICATION" default:"-1" min:"1" max:"100" also:"-1" group:"delivery" help:"Replicas of a topic that is created; -1: the broker's default. Brokers before 2.4 have none to ask for: as many as there are brokers, at most 3; the same for --topic-partitions."`
 	Keyless          string        `name:"keyless" env:"INGEST_KEYLESS" default:"${keyless}" oneof:"sticky,instance" group:"delivery" help:"Partition of events without a traceId: sticky (one per batch), instance (one for this instance)."`
+	Headers          string        `name:"headers" env:"INGEST_HEADERS" default:"none" oneof:"none,standard,cloudevents" group:"delivery" help:"Headers of each record: none, standard (function, version, instance, a sequence number), cloudevents (the attributes of CloudEvents 1.0). The value stays as it is."`
+	Tags             []string      `name:"tags" env:"INGEST_TAGS" placeholder:"NAME=VALUE" doc:"none" group:"delivery" help:"Headers ingest-tag-NAME of each record, separated by commas; needs --headers."`
+	MarkInterval     time.Duration `name:"mark-interval" env:"INGEST_MARK_INTERVAL" default:"30s" min:"1s" max:"24h" also:"0" group:"delivery" help:"With --headers, how often a record with the header ingest-mark states what was sent, while events come, and once at the end: with them \"ingest audit\" proves that nothing is missing. 0 sends none."`
 	Idempotence      string        `name:"idempotence" env:"INGEST_IDEMPOTENCE" default:"require" oneof:"require,prefer" group:"delivery" help:"require: nothing is sent without a producer id; prefer: sent without when the broker refuses one."`
 	Codec            string        `name:"codec" env:"INGEST_CODEC" default:"snappy" oneof:"none,snappy,lz4,zstd,gzip" group:"delivery" help:"Compression of batches: none, snappy, lz4, zstd, gzip."`
 	Linger           time.Duration `name:"linger" type:"auto" env:"INGEST_LINGER" default:"auto" doc:"20ms with --ack=accept, 1ms otherwise" min:"0" max:"1h" group:"delivery" help:"Longest time a batch waits for more events; auto: 20ms with --ack=accept, 1ms otherwise."`

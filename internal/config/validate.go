@@ -55,6 +55,7 @@ func (c *Config) Validate() error {
 		return !slices.ContainsFunc(settings, func(name string) bool { return slices.Contains(beyond, name) })
 	}
 	c.checkKafka(&p)
+	c.checkTags(&p)
 	c.checkSecurity(&p)
 	c.checkGuards(&p)
 	c.checkExtension(&p)

@@ -66,7 +66,7 @@ func (dec *decoder) body(b *body.Body) {
 		if dec.e.Kind != decode.Unknown && dec.e.Kind != decode.Function && dec.special(b.AdmittedAt) {
 			continue
 		}
-		dec.recs[dec.n] = sink.Record{Key: dec.e.Key(nil), Value: dec.e.Raw(), Timestamp: b.AdmittedAt, BodyID: b.ID, Offset: int64(dec.e.Offset())}
+		dec.recs[dec.n] = sink.Record{Key: dec.e.Key(nil), Value: dec.e.Raw(), Timestamp: b.AdmittedAt, Type: dec.e.Kind.Name(), BodyID: b.ID, Offset: int64(dec.e.Offset())}
 		if dec.n++; dec.n == appendBatch {
 			dec.flush(ack)
 		}

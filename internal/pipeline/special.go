@@ -2,6 +2,8 @@ package pipeline
 
 import (
 	"bytes"
+	"encoding/json"
+	"strings"
 	"time"
 
 	"functiongraph-ingest/pkg/decode"
@@ -68,6 +70,12 @@ func (p *Pipeline) invoked(data []byte) {
 	var e decode.Event
 	d.Reset(bytes.TrimSpace(data), decode.Options{Lenient: true})
 	if d.Next(&e) && e.Reason == decode.OK {
+		var event struct {
+			URN string `json:"invokedFunctionUrn"`
+		}
+		if p.onURN != nil && json.Unmarshal(e.Raw(), &event) == nil && event.URN != "" {
+			p.onURN(strings.TrimSpace(event.URN))
+		}
 		p.invocations.Start(e.Key(nil), time.Now().UnixMilli())
 	}
 }

@@ -21,6 +21,14 @@ const (
 	Extension
 )
 
+// Name is the name in its canonical spelling, "" for Unknown.
+func (k Kind) Name() string {
+	if k == Unknown {
+		return ""
+	}
+	return k.String()
+}
+
 // String is the name in its canonical spelling, "unknown" for Unknown.
 func (k Kind) String() string {
 	switch k {

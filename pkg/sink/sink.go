@@ -34,6 +34,8 @@ type Record struct {
 	Value     []byte
 	Headers   []Header
 	Timestamp int64 // milliseconds since the Unix epoch, wall clock at admission
+	// Type is what the event is about: the canonical name of its kind, for example "platform.report"; "": not known.
+	Type string
 
 	BodyID uint64 // the body it came in, as in DeadLetter; 0: not known
 	Offset int64  // where it starts in that body

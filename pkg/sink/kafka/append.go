@@ -23,7 +23,8 @@ func (s *Sink) Append(ctx context.Context, recs []sink.Record, ack sink.Ack) (in
 		}
 	}()
 	s.stir()
-	counted, waited := 0, false
+	s.originChanged()
+	waited := false
 	// The lane of the record before. Events of one invocation come together: an equal key needs no hash. It
 	// goes to the same lane for certain, because the lock was held since then.
 	var l *lane
@@ -33,11 +34,8 @@ func (s *Sink) Append(ctx context.Context, recs []sink.Record, ack sink.Ack) (in
 			l = nil
 		}
 		for l = s.place(l, r, ack); l == nil; l = s.place(nil, r, ack) {
-			s.count.admit(i - counted) // before the lock goes: they may be delivered while we wait
-			counted = i
 			if s.mustDropNewest() {
 				s.dropNewest(len(r.Value), ack)
-				counted++ // dropNewest has counted it
 				break
 			}
 			if err := s.awaitRoom(ctx); err != nil {
@@ -45,11 +43,15 @@ func (s *Sink) Append(ctx context.Context, recs []sink.Record, ack sink.Ack) (in
 			}
 			waited = true
 		}
-		if waited && l != nil {
+		if l == nil {
+			continue // dropNewest has counted it
+		}
+		s.count.admit(1)
+		if waited {
 			s.reporter.stalled, waited = time.Time{}, false
 		}
 	}
-	s.count.admit(len(recs) - counted)
+	s.markSoon()
 	return len(recs), nil
 }
 
@@ -135,7 +137,8 @@ func (s *Sink) place(l *lane, r *sink.Record, ack sink.Ack) *lane {
 			return nil
 		}
 	}
-	size := recordbatch.RecordSize(r.Key, r.Value, r.Headers)
+	first := s.encoded(r.Type)
+	size := recordbatch.RecordSize(r.Key, r.Value, r.Headers) + len(first.Wire)
 	if l.full(size) {
 		l.sealAndSend()
 		l = s.laneFor(r.Key) // keyless records have moved on
@@ -143,11 +146,11 @@ func (s *Sink) place(l *lane, r *sink.Record, ack sink.Ack) *lane {
 			l.sealAndSend()
 		}
 	}
-	if s.put(l, r, size, ack, 1) {
+	if s.put(l, r, first, size, ack, 1) {
 		return l
 	}
 	if s.cannotMove(l) && !s.spoolHasRoom() {
-		return s.elsewhere(l, r, size, ack)
+		return s.elsewhere(l, r, first, size, ack)
 	}
 	return nil
 }
@@ -219,20 +222,20 @@ func (s *Sink) tryGrow(t *topic) bool {
 	return true
 }
 
-// put appends one record of size bytes to lane l, whose open batch is not full; events is what the
-// ledger counts for it. s.mu is held.
-func (s *Sink) put(l *lane, r *sink.Record, size int, ack sink.Ack, events int) bool {
+// put appends one record to lane l, whose open batch is not full. The headers of first stand in front of its own; size
+// is the bytes of all, events what the ledger counts for it. s.mu is held.
+func (s *Sink) put(l *lane, r *sink.Record, first recordbatch.Encoded, size int, ack sink.Ack, events int) bool {
 	if size > s.cfg.BatchBytes-recordbatch.Overhead {
-		return s.putOversize(l, r, size, ack, events)
+		return s.putOversize(l, r, first, size, ack, events)
 	}
-	if b := l.open; b == nil || !b.rb.TryAppend(r.Timestamp, r.Key, r.Value, r.Headers) {
+	if b := l.open; b == nil || !b.rb.TryAppendEncoded(r.Timestamp, r.Key, r.Value, first, r.Headers) {
 		if b != nil {
 			if !b.rb.Private() && !s.crowdedOut(l) {
 				return false
 			}
 			l.sealAndSend()
 		}
-		if !s.openBatch(l, r, size) {
+		if !s.openBatch(l, r, first, size) {
 			return false
 		}
 	}
@@ -249,10 +252,10 @@ func (s *Sink) put(l *lane, r *sink.Record, size int, ack sink.Ack, events int) 
 }
 
 // openBatch begins l's open batch with a record of size bytes. s.mu is held.
-func (s *Sink) openBatch(l *lane, r *sink.Record, size int) bool {
+func (s *Sink) openBatch(l *lane, r *sink.Record, first recordbatch.Encoded, size int) bool {
 	b := s.newBatch(l)
 	b.rb = s.pool.NewBatch(0)
-	if !b.rb.TryAppend(r.Timestamp, r.Key, r.Value, r.Headers) {
+	if !b.rb.TryAppendEncoded(r.Timestamp, r.Key, r.Value, first, r.Headers) {
 		b.rb.Release()
 		s.freeBatch(b)
 		if !s.crowdedOut(l) {
@@ -261,13 +264,13 @@ func (s *Sink) openBatch(l *lane, r *sink.Record, size int) bool {
 		if b = s.ownMemory(l, size); b == nil {
 			return false
 		}
-		if !b.rb.TryAppend(r.Timestamp, r.Key, r.Value, r.Headers) {
+		if !b.rb.TryAppendEncoded(r.Timestamp, r.Key, r.Value, first, r.Headers) {
 			panic("kafka: a private batch refused the record it was made for")
 		}
 	} else {
 		l.topic.batches++
 	}
-	b.opened = time.Now()
+	b.opened, b.lowest = time.Now(), s.count.admitted+1
 	l.open = b
 	l.begun()
 	l.wantFrame()
@@ -289,7 +292,7 @@ func (b *batch) await(ack sink.Ack, events int) {
 }
 
 // putOversize gives a record that is larger than a batch a buffer of its own. s.mu is held.
-func (s *Sink) putOversize(l *lane, r *sink.Record, size int, ack sink.Ack, events int) bool {
+func (s *Sink) putOversize(l *lane, r *sink.Record, first recordbatch.Encoded, size int, ack sink.Ack, events int) bool {
 	// Each topic has its own bound: dead letters that nobody takes must not keep good events out.
 	if !s.oversizeFits(l.topic, int64(size)) && !s.besideStuck(l, int64(size)) {
 		if l.topic.wanted == 0 {
@@ -302,9 +305,10 @@ func (s *Sink) putOversize(l *lane, r *sink.Record, size int, ack sink.Ack, even
 	if r.BodyID != 0 { // it may become a notice, which names its place; next to its size that costs nothing
 		placed := *r
 		placed.Headers = fromBody(slices.Clip(r.Headers), r.Offset, -1, r.BodyID)
-		r, size = &placed, recordbatch.RecordSize(r.Key, r.Value, placed.Headers)
+		r, size = &placed, recordbatch.RecordSize(r.Key, r.Value, placed.Headers)+len(first.Wire)
 	}
-	b := s.privateBatch(l, r, size)
+	b := s.privateBatch(l, r, first, size)
+	b.lowest = s.count.admitted + 1
 	b.events = events
 	b.await(ack, events)
 	l.seal() // what came before goes before
@@ -319,10 +323,10 @@ func (s *Sink) oversizeFits(t *topic, size int64) bool {
 }
 
 // privateBatch is a batch of one record outside of the pool.
-func (s *Sink) privateBatch(l *lane, r *sink.Record, size int) *batch {
+func (s *Sink) privateBatch(l *lane, r *sink.Record, first recordbatch.Encoded, size int) *batch {
 	b := s.newBatch(l)
 	b.rb, b.opened = recordbatch.NewPrivateBatch(size), time.Now()
-	if !b.rb.TryAppend(r.Timestamp, r.Key, r.Value, r.Headers) {
+	if !b.rb.TryAppendEncoded(r.Timestamp, r.Key, r.Value, first, r.Headers) {
 		panic("kafka: a private batch refused the record it was made for")
 	}
 	return b

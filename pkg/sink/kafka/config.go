@@ -46,6 +46,11 @@ type Config struct {
 	// two. 4 MiB.
 	OversizeBytes int64
 
+	Headers Headers // none
+	// MarkInterval is how often a mark record is sent while events come; with the last one at the end. Only with Headers;
+	// 0: there are none.
+	MarkInterval time.Duration
+
 	Keyless  Keyless
 	Instance string // for KeylessInstance
 
@@ -103,8 +108,9 @@ type Deps struct {
 	// Hold, when not nil, keeps the sink from looking at the cluster before it is closed: in a function's cold
 	// start others come first. Records are taken all the same, as far as there is room.
 	Hold <-chan struct{}
-	// Origin returns headers that say where the events come from, for every dead letter. It must be cheap: it is
-	// called for each of them, from any goroutine, with a lock held. Nil: none.
+	// Origin returns headers that say where the events come from, for every dead letter, and with Config.Headers for
+	// every record. It must be cheap: it is called often, from any goroutine, with a lock held. The list is not
+	// written to by either side: other headers are another list. Nil: none.
 	Origin func() []sink.Header
 	// SetAside keeps an event that no topic can take, whole, outside of Kafka, and returns once it is
 	// safe. Nil is the spool's; without one, or with an error, the event is dropped with reason "too_large".

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"slices"
 	"strconv"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 const (
 	headerReason      = "ingest-reason"
 	headerTopic       = "ingest-topic"        // where it would have gone
+	HeaderInstance    = "ingest-instance"     // of Deps.Origin: which process took it
 	headerOffset      = "ingest-offset"       // where the bad region starts
 	headerErrorOffset = "ingest-error-offset" // the byte that is wrong
 	headerSize        = "ingest-size"         // of the whole, in bytes
@@ -47,6 +49,7 @@ func (s *Sink) DeadLetter(ctx context.Context, d *sink.DeadLetter, ack sink.Ack)
 	s.stir()
 	lost := 0
 	if truncated {
+		r.Headers = s.numbered(r.Headers, s.number())
 		s.count.admit(1)
 		lost = s.settleWhole(kept)
 	}
@@ -73,8 +76,14 @@ func (s *Sink) deadHeaders(h []sink.Header, reason string, size int) []sink.Head
 	h = append(h, sink.Header{Key: headerReason, Value: []byte(reason)},
 		sink.Header{Key: headerSize, Value: strconv.AppendInt(nil, int64(size), 10)},
 		sink.Header{Key: headerTopic, Value: []byte(s.main.name)})
-	if s.deps.Origin != nil {
-		h = append(h, s.deps.Origin()...)
+	if s.deps.Origin == nil {
+		return h
+	}
+	for _, from := range s.deps.Origin() {
+		// A record that was spooled by another instance says itself where it comes from.
+		if !slices.ContainsFunc(h, func(o sink.Header) bool { return o.Key == from.Key }) {
+			h = append(h, from)
+		}
 	}
 	return h
 }
@@ -90,9 +99,13 @@ func fromBody(h []sink.Header, offset, errorOffset int64, body uint64) []sink.He
 // takeDead puts a dead letter into its lane, or drops it when nobody can take it, and returns how many
 // events were lost by that. Either way they are admitted; with an error they are not. s.mu is held, but not while it waits for room.
 func (s *Sink) takeDead(ctx context.Context, r *sink.Record, ack sink.Ack, events int) (lost int, err error) {
-	size := recordbatch.RecordSize(r.Key, r.Value, r.Headers)
 	s.wantDeadTopic()
+	own := len(r.Headers)
 	for pressed := false; ; {
+		if events > 0 { // the lock was free since the last number was looked at
+			r.Headers = s.numbered(r.Headers[:own], s.number())
+		}
+		size := recordbatch.RecordSize(r.Key, r.Value, r.Headers)
 		switch {
 		case !s.deadFull():
 			if s.placeDead(r, size, ack, events) {
@@ -176,7 +189,7 @@ func (s *Sink) placeDead(r *sink.Record, size int, ack sink.Ack, events int) boo
 			l.sealAndSend()
 		}
 	}
-	return s.put(l, r, size, ack, events)
+	return s.put(l, r, recordbatch.Encoded{}, size, ack, events)
 }
 
 // truncate makes a notice of an event that no topic can take: its beginning, and how to find the whole.

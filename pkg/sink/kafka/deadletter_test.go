@@ -125,7 +125,7 @@ func TestPrivateMemoryIsCountedInChunks(t *testing.T) {
 	s.main.sink = s
 	l := &lane{topic: &s.main}
 	r := record("k", 1)
-	b := s.privateBatch(l, &r, recordbatch.RecordSize(r.Key, r.Value, r.Headers))
+	b := s.privateBatch(l, &r, recordbatch.Encoded{}, recordbatch.RecordSize(r.Key, r.Value, r.Headers))
 	s.enqueue(l, b)
 	if b.private != recordbatch.ChunkSize {
 		t.Errorf("a private batch of one small record counts %d bytes, and takes %d", b.private, recordbatch.ChunkSize)

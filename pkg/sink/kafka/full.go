@@ -147,7 +147,7 @@ func (s *Sink) reportLoss(ls *loss, reason, policy string, last bool) {
 	}
 	r := sink.Record{Value: value, Timestamp: time.Now().UnixMilli(), Headers: s.deadHeaders(nil, "loss", len(value))}
 	to := s.dead.stickyLane()
-	b := s.privateBatch(to, &r, recordbatch.RecordSize(r.Key, r.Value, r.Headers))
+	b := s.privateBatch(to, &r, recordbatch.Encoded{}, recordbatch.RecordSize(r.Key, r.Value, r.Headers))
 	to.seal()
 	s.wantDeadTopic()
 	s.enqueue(to, b)

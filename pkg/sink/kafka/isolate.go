@@ -150,7 +150,7 @@ func (w *worker) bury(e *entry) {
 		s.noteDead(e.reason(), "partition", l.partition, "bytes", len(r.Value), "error", codeText(e.code, e.message))
 	}
 	to := s.dead.stickyLane()
-	d := s.privateBatch(to, &r, recordbatch.RecordSize(r.Key, r.Value, r.Headers))
+	d := s.privateBatch(to, &r, recordbatch.Encoded{}, recordbatch.RecordSize(r.Key, r.Value, r.Headers))
 	d.events, d.parent, d.root = events, b, b.takeApart()
 	b.parts++ // the dead letter's
 	s.wantDeadTopic()

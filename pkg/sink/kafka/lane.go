@@ -15,7 +15,8 @@ type batch struct {
 	life   uint32             // how often the struct was used before
 	rb     *recordbatch.Batch // nil: it is on disk only
 	acks   []share
-	events int // what the ledger counts for it; 0 for a notice about an event that is counted elsewhere
+	events int   // what the ledger counts for it; 0 for a notice about an event that is counted elsewhere
+	lowest int64 // how many events were admitted with the first of it; 0: it is not known, or a parent's
 
 	opened    time.Time // first append; linger counts from here; zero: it is over (Flush)
 	sent      time.Time // first send; zero: never sent, so it is certainly not in the log

@@ -48,6 +48,8 @@ type Sink struct {
 	mu            sync.Mutex
 	count         account
 	atEnd         account // what Close left behind had when it returned
+	numbers       numbers
+	marks         marks
 	closed        bool
 	main          topic
 	dead          topic
@@ -140,6 +142,8 @@ func New(cfg Config, deps Deps) (*Sink, error) {
 	if cfg.Keyless == KeylessInstance {
 		s.instance = int(recordbatch.Murmur2([]byte(cfg.Instance)) & 0x7fffffff)
 	}
+	s.numbers.headers = cfg.Headers
+	s.numbers.begin(0)
 	s.want.producer = true
 	s.tasks.Go(s.steward)
 	s.tasks.Go(s.report)
@@ -263,6 +267,7 @@ func (s *Sink) leave() error {
 	if behind {
 		return nil // the account is closed
 	}
+	s.lastMarkToDisk()
 	s.stow()
 	s.abandon()
 	s.endFrames()
@@ -282,6 +287,19 @@ func (s *Sink) leave() error {
 	}
 	s.spooler.groups = nil
 	return err
+}
+
+// lastMarkToDisk leaves the final mark to the disk, with what Kafka has not taken.
+func (s *Sink) lastMarkToDisk() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.spooler.sp == nil:
+	case len(s.main.lanes) > 0 && s.main.lobby == nil:
+		s.lastMark(s.main.stickyLane())
+	default:
+		s.lastMark(s.main.inLobby())
+	}
 }
 
 // abandon drops what is unsettled after the workers have gone.
@@ -327,6 +345,11 @@ func (o *settled) tell() {
 // checkDrained tells Close that nothing is left. s.mu is held.
 func (s *Sink) checkDrained() {
 	if s.closed && s.main.batches == 0 && s.dead.batches == 0 && s.spooler.overflowing == 0 && !s.holdsFrames() {
+		if len(s.main.lanes) > 0 && s.ctx.Err() == nil {
+			if l := s.main.stickyLane(); !l.stuck() && s.lastMark(l) {
+				return // it has to be delivered first
+			}
+		}
 		select {
 		case <-s.drained:
 		default:

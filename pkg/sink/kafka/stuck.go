@@ -178,10 +178,10 @@ func (t *topic) stuckHeld() (n int64) {
 
 // elsewhere places a record whose lane l is stuck while there is no room: a record without a key in another
 // partition, one with a key in the dead-letter topic. nil: it must wait. s.mu is held.
-func (s *Sink) elsewhere(l *lane, r *sink.Record, size int, ack sink.Ack) *lane {
+func (s *Sink) elsewhere(l *lane, r *sink.Record, first recordbatch.Encoded, size int, ack sink.Ack) *lane {
 	if r.Key == nil {
 		to := s.otherLane(l)
-		if to == nil || !s.put(to, r, size, ack, 1) {
+		if to == nil || !s.put(to, r, first, size, ack, 1) {
 			return nil
 		}
 		return to
@@ -191,7 +191,7 @@ func (s *Sink) elsewhere(l *lane, r *sink.Record, size int, ack sink.Ack) *lane 
 	}
 	d := *r
 	d.Headers = s.deadHeaders(slices.Clone(r.Headers), DroppedUnavailable, len(r.Value))
-	d.Headers = append(d.Headers, sink.Header{Key: headerPartition, Value: strconv.AppendInt(nil, int64(l.partition), 10)})
+	d.Headers = s.numbered(append(d.Headers, sink.Header{Key: headerPartition, Value: strconv.AppendInt(nil, int64(l.partition), 10)}), s.number())
 	s.wantDeadTopic()
 	switch {
 	case !s.deadFull() && s.placeDead(&d, recordbatch.RecordSize(d.Key, d.Value, d.Headers), ack, 1):

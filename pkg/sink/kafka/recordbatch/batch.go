@@ -52,12 +52,17 @@ func chunksFor(n int) int { return (n + ChunkSize - 1) / ChunkSize }
 // batch: when the record exceeds its size). The value of a record or header is never null: a consumer
 // of a compacted topic would take that for a deletion; nil is written as empty.
 func (b *Batch) TryAppend(ts int64, key, value []byte, headers []sink.Header) bool {
+	return b.TryAppendEncoded(ts, key, value, Encoded{}, headers)
+}
+
+// TryAppendEncoded is TryAppend for a record that has the headers of first in front of the others.
+func (b *Batch) TryAppendEncoded(ts int64, key, value []byte, first Encoded, headers []sink.Header) bool {
 	delta, offset := ts-b.firstTS, int64(b.count)
-	body := bodyLen(delta, offset, key, value, headers)
+	body := bodyLen(delta, offset, key, value, first, headers)
 	if varintLen(int64(body))+body > len(b.tail) { // also the first record, and a sealed batch
-		return b.tryAppendSlow(ts, key, value, headers)
+		return b.tryAppendSlow(ts, key, value, first, headers)
 	}
-	n := putRecord(b.tail, body, delta, offset, key, value, headers)
+	n := putRecord(b.tail, body, delta, offset, key, value, first, headers)
 	b.tail = b.tail[n:]
 	b.size += n
 	b.count++
@@ -66,7 +71,7 @@ func (b *Batch) TryAppend(ts int64, key, value []byte, headers []sink.Header) bo
 }
 
 // tryAppendSlow takes the chunks that the record needs, all or none, and writes it across them.
-func (b *Batch) tryAppendSlow(ts int64, key, value []byte, headers []sink.Header) bool {
+func (b *Batch) tryAppendSlow(ts int64, key, value []byte, first Encoded, headers []sink.Header) bool {
 	if b.sealed || b.released {
 		panic("recordbatch: append to a sealed or released batch")
 	}
@@ -74,7 +79,7 @@ func (b *Batch) tryAppendSlow(ts int64, key, value []byte, headers []sink.Header
 	if b.count == 0 {
 		delta = 0
 	}
-	body := bodyLen(delta, int64(b.count), key, value, headers)
+	body := bodyLen(delta, int64(b.count), key, value, first, headers)
 	end := b.size + varintLen(int64(body)) + body
 	if end > maxBatchBytes || !b.grow(end) {
 		return false
@@ -83,7 +88,7 @@ func (b *Batch) tryAppendSlow(ts int64, key, value []byte, headers []sink.Header
 		b.firstTS, b.maxTS = ts, ts
 	}
 	c := cursor{chunks: b.chunks, off: b.size}
-	c.record(body, delta, int64(b.count), key, value, headers)
+	c.record(body, delta, int64(b.count), key, value, first, headers)
 	b.size = end
 	b.count++
 	b.maxTS = max(b.maxTS, ts)

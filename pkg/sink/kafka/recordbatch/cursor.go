@@ -30,7 +30,7 @@ func (c *cursor) varint(v int64) {
 }
 
 // record is putRecord across chunk borders.
-func (c *cursor) record(body int, delta, offset int64, key, value []byte, headers []sink.Header) {
+func (c *cursor) record(body int, delta, offset int64, key, value []byte, first Encoded, headers []sink.Header) {
 	c.varint(int64(body))
 	c.varint(0) // attributes: one zero byte, like the varint 0
 	c.varint(delta)
@@ -39,7 +39,8 @@ func (c *cursor) record(body int, delta, offset int64, key, value []byte, header
 	c.write(key)
 	c.varint(int64(len(value)))
 	c.write(value)
-	c.varint(int64(len(headers)))
+	c.varint(int64(first.Count + len(headers)))
+	c.write(first.Wire)
 	for i := range headers {
 		h := &headers[i]
 		c.varint(int64(len(h.Key)))

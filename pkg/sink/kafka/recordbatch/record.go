@@ -23,6 +23,25 @@ func RecordSize(key, value []byte, headers []sink.Header) int {
 	return n
 }
 
+// Encoded is a list of headers in wire form, made by [AppendHeader]. They stand in front of a record's other headers.
+type Encoded struct {
+	Wire  []byte // the caller's; copied by TryAppendEncoded
+	Count int    // headers in Wire
+}
+
+// AppendHeader appends one header in wire form to dst.
+func AppendHeader(dst []byte, key string, value []byte) []byte {
+	dst = appendVarint(dst, int64(len(key)))
+	dst = append(dst, key...)
+	dst = appendVarint(dst, int64(len(value)))
+	return append(dst, value...)
+}
+
+func appendVarint(dst []byte, v int64) []byte {
+	var b [10]byte
+	return append(dst, b[:putVarint(b[:], 0, v)]...)
+}
+
 func zigzag(v int64) uint64 { return uint64(v)<<1 ^ uint64(v>>63) }
 
 // varintLen is the encoded size of v in bytes: one for each 7 bits, at least one.
@@ -51,11 +70,11 @@ func keyLen(key []byte) int64 {
 }
 
 // bodyLen is the exact size of a record behind its length field.
-func bodyLen(delta, offset int64, key, value []byte, headers []sink.Header) int {
+func bodyLen(delta, offset int64, key, value []byte, first Encoded, headers []sink.Header) int {
 	n := 1 + varintLen(delta) + varintLen(offset) +
 		varintLen(keyLen(key)) + len(key) +
 		varintLen(int64(len(value))) + len(value) +
-		varintLen(int64(len(headers)))
+		varintLen(int64(first.Count+len(headers))) + len(first.Wire)
 	for i := range headers {
 		h := &headers[i]
 		n += varintLen(int64(len(h.Key))) + len(h.Key) + varintLen(int64(len(h.Value))) + len(h.Value)
@@ -65,7 +84,7 @@ func bodyLen(delta, offset int64, key, value []byte, headers []sink.Header) int 
 
 // putRecord encodes a record whose bodyLen is body at the start of p, which has room for it, and
 // returns how many bytes it wrote.
-func putRecord(p []byte, body int, delta, offset int64, key, value []byte, headers []sink.Header) int {
+func putRecord(p []byte, body int, delta, offset int64, key, value []byte, first Encoded, headers []sink.Header) int {
 	i := putVarint(p, 0, int64(body))
 	p[i] = 0 // attributes
 	i = putVarint(p, i+1, delta)
@@ -74,7 +93,8 @@ func putRecord(p []byte, body int, delta, offset int64, key, value []byte, heade
 	i += copy(p[i:], key)
 	i = putVarint(p, i, int64(len(value)))
 	i += copy(p[i:], value)
-	i = putVarint(p, i, int64(len(headers)))
+	i = putVarint(p, i, int64(first.Count+len(headers)))
+	i += copy(p[i:], first.Wire)
 	for k := range headers {
 		h := &headers[k]
 		i = putVarint(p, i, int64(len(h.Key)))

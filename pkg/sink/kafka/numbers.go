@@ -1,0 +1,187 @@
+package kafka
+
+import (
+	"crypto/rand"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"functiongraph-ingest/pkg/sink"
+	"functiongraph-ingest/pkg/sink/kafka/recordbatch"
+)
+
+// Headers says which headers the records of events carry in front of their own. Values stay as they are.
+type Headers uint8
+
+const (
+	// HeadersNone adds nothing.
+	HeadersNone Headers = iota
+	// HeadersStandard adds what Deps.Origin returns, and ingest-seq.
+	HeadersStandard
+	// HeadersCloudEvents adds the attributes of a CloudEvent 1.0 in the binary mode of its Kafka binding: ce_id is the
+	// sequence number, ce_source is made of function, version and instance. Other headers of Deps.Origin are added too.
+	HeadersCloudEvents
+)
+
+// HeaderSeq has the sequence number of an event: a random id of this start of the sink, a dash, and how many events
+// the sink had admitted before. Numbers are dense: every event has one, whether it is delivered, dead-lettered,
+// set aside or dropped.
+const HeaderSeq = "ingest-seq"
+
+// The attributes of a CloudEvent, https://github.com/cloudevents/spec, kafka-protocol-binding.md.
+const (
+	ceID          = "ce_id"
+	ceSource      = "ce_source"
+	ceSpecVersion = "ce_specversion"
+	ceType        = "ce_type"
+	contentType   = "content-type"
+
+	typePrefix  = "com.huaweicloud.functiongraph."
+	typeUnknown = "ingest.event"
+)
+
+// startIDLength is enough that no two of a billion starts are alike: 13 letters of base 32.
+const startIDLength = 13
+
+// numbers makes the headers of each record. Sink.mu guards it.
+type numbers struct {
+	headers Headers
+	start   string // the random id; "": none, and nothing is numbered
+	base    int64  // account.admitted when start was made
+
+	from  []sink.Header // what the fixed part of wire was made of
+	wire  []byte        // the fixed headers, then the number's, then the type's of a CloudEvent
+	fixed int           // bytes of wire that do not depend on the record
+	count int           // headers in wire
+	at    int64         // the number in wire; -1: wire must be made
+	typ   string        // the type in wire
+	first int           // where the digits begin
+	last  int           // and end
+}
+
+// begin starts a sequence; admitted is how many events have no number of it.
+func (n *numbers) begin(admitted int64) {
+	if n.headers != HeadersNone {
+		n.start, n.base, n.at = strings.ToLower(rand.Text()[:startIDLength]), admitted, -1
+	}
+}
+
+// from takes over what Origin returns, if it has changed. s.mu is held.
+func (s *Sink) originChanged() {
+	n := &s.numbers
+	if n.headers == HeadersNone || s.deps.Origin == nil {
+		return
+	}
+	// The list is not written to, so the same array is the same list.
+	if h := s.deps.Origin(); len(h) != len(n.from) || len(h) > 0 && &h[0] != &n.from[0] {
+		n.from, n.at = h, -1
+	}
+}
+
+// number is what the next event that is admitted gets. s.mu is held.
+func (s *Sink) number() int64 { return s.count.admitted - s.numbers.base }
+
+// encoded returns the headers for the next event that is admitted. They are valid until the next call. s.mu is held.
+func (s *Sink) encoded(typ string) recordbatch.Encoded {
+	n := &s.numbers
+	if n.headers == HeadersNone {
+		return recordbatch.Encoded{}
+	}
+	if n.headers != HeadersCloudEvents {
+		typ = ""
+	}
+	no := s.number()
+	if n.at < 0 || typ != n.typ || no != n.at && (no != n.at+1 || !increment(n.wire[n.first:n.last])) {
+		n.encode(no, typ)
+	}
+	n.at = no
+	return recordbatch.Encoded{Wire: n.wire, Count: n.count}
+}
+
+// increment adds one to a decimal number in place; false: it needs one more digit, and digits are spoilt.
+func increment(digits []byte) bool {
+	for i := len(digits) - 1; i >= 0; i-- {
+		if digits[i] != '9' {
+			digits[i]++
+			return true
+		}
+		digits[i] = '0'
+	}
+	return false
+}
+
+// encode makes wire anew.
+func (n *numbers) encode(no int64, typ string) {
+	if n.at < 0 {
+		n.encodeFixed()
+	}
+	key := HeaderSeq
+	if n.headers == HeadersCloudEvents {
+		key = ceID
+	}
+	n.wire = recordbatch.AppendHeader(n.wire[:n.fixed], key, n.text(no))
+	n.last = len(n.wire)
+	n.first = n.last - len(strconv.AppendInt(nil, no, 10))
+	if n.typ = typ; n.headers == HeadersCloudEvents {
+		full := typeUnknown
+		if typ != "" {
+			full = typePrefix + typ
+		}
+		n.wire = recordbatch.AppendHeader(n.wire, ceType, []byte(full))
+	}
+}
+
+func (n *numbers) encodeFixed() {
+	n.wire, n.count = n.wire[:0], 1
+	add := func(key, value string) {
+		n.wire = recordbatch.AppendHeader(n.wire, key, []byte(value))
+		n.count++
+	}
+	if n.headers == HeadersCloudEvents {
+		n.count++ // the type
+		add(ceSpecVersion, "1.0")
+		add(ceSource, source(n.from))
+		add(contentType, "application/json")
+	}
+	for _, h := range n.from {
+		if n.headers != HeadersCloudEvents || !inSource(h.Key) {
+			add(h.Key, string(h.Value))
+		}
+	}
+	n.fixed = len(n.wire)
+}
+
+// text is a number as it stands in a header.
+func (n *numbers) text(no int64) []byte {
+	return strconv.AppendInt(append([]byte(n.start), '-'), no, 10)
+}
+
+// sourceKeys are the headers of Deps.Origin that a CloudEvent's source is made of.
+func sourceKeys() [3]string { return [...]string{"ingest-function", "ingest-version", HeaderInstance} }
+
+func inSource(key string) bool {
+	keys := sourceKeys()
+	return slices.Contains(keys[:], key)
+}
+
+// source is a URI reference that names where the events come from.
+func source(origin []sink.Header) string {
+	uri := "/functiongraph"
+	for _, key := range sourceKeys() {
+		for _, h := range origin {
+			if h.Key == key {
+				uri += "/" + url.PathEscape(string(h.Value))
+			}
+		}
+	}
+	return uri
+}
+
+// numbered adds the number no to the headers of a dead letter. s.mu is held.
+func (s *Sink) numbered(h []sink.Header, no int64) []sink.Header {
+	if s.numbers.headers == HeadersNone {
+		return h
+	}
+	return append(h, sink.Header{Key: HeaderSeq, Value: s.numbers.text(no)})
+}
