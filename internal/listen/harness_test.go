@@ -240,15 +240,18 @@ type client struct {
 	br *bufio.Reader
 }
 
-func (r *rig) dial() *client {
-	r.t.Helper()
+func (r *rig) dial() *client { return r.dialFor(r.t) }
+
+// dialFor is dial for a test within the rig's.
+func (r *rig) dialFor(t testing.TB) *client {
+	t.Helper()
 	nc, err := net.Dial("tcp", r.addr)
 	if err != nil {
-		r.t.Fatal(err)
+		t.Fatal(err)
 	}
-	c := &client{t: r.t, TCPConn: nc.(*net.TCPConn), br: bufio.NewReader(nc)}
+	c := &client{t: t, TCPConn: nc.(*net.TCPConn), br: bufio.NewReader(nc)}
 	_ = c.SetDeadline(time.Now().Add(30 * time.Second)) // a hang must end as a failure
-	r.t.Cleanup(func() { _ = nc.Close() })
+	t.Cleanup(func() { _ = nc.Close() })
 	return c
 }
 
