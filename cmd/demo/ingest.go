@@ -54,7 +54,7 @@ func startIngest(ctx context.Context, o options, zip, dir, brokers string, t *tr
 	return p, nil
 }
 
-// freePort finds a loopback address that nobody listened on a moment ago. Should another process take it in
+// freePort finds a loopback address that was free a moment ago. Should another process take it in
 // between, ingest says so and works, and only the view stays empty.
 func freePort() (string, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -92,7 +92,7 @@ func ledgerLine(ev *finished) string {
 	return text
 }
 
-// logTail is the end of what ingest printed, for whoever looks for the reason of a difference.
+// logTail is the end of what ingest printed, for finding the reason of a difference.
 func logTail(printed []string) []string {
 	return append([]string{"", " the end of ingest's log:"}, printed...)
 }

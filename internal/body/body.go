@@ -13,7 +13,7 @@ type Body struct {
 	ID         uint64    // unique among all processes, one more than the body admitted before it
 	AdmittedAt int64     // wall clock, milliseconds since the Unix epoch
 	NDJSON     bool      // one JSON text per line instead of one array or object
-	Delivery   *Delivery // nil: nobody waits for the outcome (ack=accept)
+	Delivery   *Delivery // nil: no client waits for the outcome (ack=accept)
 
 	buf []byte // the whole buffer; cap is its size class
 

@@ -14,7 +14,7 @@ const minClassBits = 11
 // is made, idle ones of other sizes are let go.
 //
 // What is let go is memory until the garbage collector has been there, and its pace does not bound
-// that: buffers hold no pointers, so whoever allocates them during a collection is not slowed down. So
+// that: buffers hold no pointers, so allocating them during a collection is not slowed down. So
 // the pool collects by itself when it has let go of garbageShare of its budget.
 type Pool struct {
 	making sync.Mutex // held while a new buffer is made; before mu
@@ -125,7 +125,7 @@ func (p *Pool) forgetLocked(size int64) {
 	p.letGo += size
 }
 
-// Put gives a body back. Nobody may hold a view into it any more.
+// Put gives a body back. No view into it may be held any more.
 func (p *Pool) Put(b *Body) {
 	poison(b.buf)
 	*b = Body{buf: b.buf}

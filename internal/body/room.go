@@ -199,7 +199,7 @@ func (r *Room) move(b *Body, size int64, long, growing bool) *Body {
 	return bigger
 }
 
-// Release gives a body back, with all that was reserved for it. Nobody may hold a view into it any more.
+// Release gives a body back, with all that was reserved for it. No view into it may be held any more.
 func (r *Room) Release(b *Body) { r.release(b, 1) }
 
 func (r *Room) release(b *Body, items int) {

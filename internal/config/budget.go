@@ -8,7 +8,7 @@ import (
 	"functiongraph-ingest/internal/body"
 )
 
-// The arithmetic of --memory-limit. The sum is the promise for the whole process: whoever changes one of
+// The arithmetic of --memory-limit. The sum is the promise for the whole process: a change of one of
 // these measures the peak RSS again.
 const (
 	// outsideHeap is what the Go runtime does not count against GOMEMLIMIT: pages of the executable. An

@@ -75,7 +75,7 @@ func (v *value) read(text string) error {
 	case *time.Duration:
 		return assign(p)(v.readDuration(text))
 	default:
-		panic("config: --" + v.name + " has a type that nobody reads")
+		panic("config: --" + v.name + " has a type that is not read")
 	}
 	return nil
 }

@@ -18,10 +18,10 @@ type SpoolOptions struct {
 	Timeout    time.Duration // replay; 0: none
 }
 
-// replay fits settings that may be those of a serve to a process that nobody sends anything to.
+// replay fits settings that may be those of a serve to a process that takes no deliveries.
 func (c *Config) replay(timeout time.Duration) {
 	c.replays = true
-	c.Ack, c.SpoolFull = AckAccept, SpoolFullBlock // nobody waits, and nothing is dropped to make room
+	c.Ack, c.SpoolFull = AckAccept, SpoolFullBlock // no client waits, and nothing is dropped to make room
 	c.SpoolMaxAge = 0                              // or for its age: it was asked to be sent
 	if c.SpoolDir == Off {
 		c.found = append(c.found, problem("spool-dir", c.SpoolDir, "must be the directory to send from"))

@@ -157,7 +157,7 @@ func (a *api) register(h http.Header) *refusal {
 	return nil
 }
 
-// checkAddress checks host and port, and that somebody listens there.
+// checkAddress checks host and port, and that something listens there.
 func checkAddress(what, address string) *refusal {
 	h, p, err := net.SplitHostPort(address)
 	port, perr := strconv.Atoi(p)
@@ -169,7 +169,7 @@ func checkAddress(what, address string) *refusal {
 	}
 	c, err := net.DialTimeout("tcp", address, dialTimeout)
 	if err != nil {
-		return &refusal{NotListening, fmt.Sprintf("%s is %q, but nobody listens there: the server must be up before it is announced", what, address)}
+		return &refusal{NotListening, fmt.Sprintf("%s is %q, but nothing listens there: the server must be up before it is announced", what, address)}
 	}
 	_ = c.Close()
 	return nil

@@ -71,7 +71,7 @@ func launch(cmd *exec.Cmd, l *limits, core int, echo io.Writer) (*process, error
 	return p, nil
 }
 
-// awaitGroup waits for what the start script left in the background. Nobody is told when a process that is
+// awaitGroup waits for what the start script left in the background. There is no signal when a process that is
 // no child of one's own ends, so it is looked for.
 func (p *process) awaitGroup() {
 	tick := time.NewTicker(groupPoll)

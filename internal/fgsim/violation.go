@@ -19,7 +19,7 @@ const (
 	BadExtensionName    = "extension-name"      // FunctionGraph-Extension-Name is not the script's full file name
 	BadExtensionAddress = "extension-address"   // FunctionGraph-Extension-Address is not 127.0.0.1:port
 	BadPort             = "port-range"          // the port is not one of 8081 to 8090
-	NotListening        = "not-listening"       // nobody listens at the address that is announced
+	NotListening        = "not-listening"       // nothing listens at the address that is announced
 	RegisteredTwice     = "registered-twice"    // one registration was enough
 	NotRegistered       = "not-registered"      // subscription before registration
 	BadSubscription     = "subscription"        // a field is missing or wrong

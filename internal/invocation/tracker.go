@@ -1,5 +1,5 @@
 // Package invocation knows which invocations of the function are open, so that events do not wait for
-// company when nobody is left to send any: an instance may be frozen as soon as its last invocation
+// company when no invocation is left to send any: an instance may be frozen as soon as its last invocation
 // has ended.
 package invocation
 

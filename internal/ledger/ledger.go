@@ -29,7 +29,7 @@ type Ledger struct {
 	Idempotent           bool  `json:"idempotent"`           // the destination recognises what is sent twice
 
 	// OwnLines are events that hold nothing but log lines of this process, left out of the delivery. They
-	// are no term of the sum: nobody sent them, so they are neither admitted nor lost.
+	// are no term of the sum: no client sent them, so they are neither admitted nor lost.
 	OwnLines int64 `json:"ownLines"`
 
 	Waiting Waiting `json:"waiting"`

@@ -1,5 +1,5 @@
 // Package metrics writes a pipeline's state as Prometheus text. Nothing is counted here except histograms: the
-// numbers are read from their owners when somebody asks, so that the way of the data pays nothing for being watched.
+// numbers are read from their owners when they are asked for, so that the way of the data pays nothing for being watched.
 //
 // Names are ingest_<part>_<noun>_<unit|total>, in base units: seconds and bytes. Their owners register them with the
 // text that stands in the HELP line and in docs/metrics.md. Every pipeline has its own [Metrics].

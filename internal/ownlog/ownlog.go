@@ -113,7 +113,7 @@ func (l *Log) put(p []byte) {
 func (l *Log) MayHold(raw []byte) bool { return bytes.Contains(raw, l.marker) }
 
 // Own reports whether logs, unescaped, hold nothing but lines of this process. Each may have the
-// platform's [Extension] before it. One line of somebody else makes it false: nothing of theirs is left out.
+// platform's [Extension] before it. One line of another program makes it false: nothing of theirs is left out.
 func (l *Log) Own(logs []byte) bool {
 	own := false
 	for line := range bytes.Lines(logs) {

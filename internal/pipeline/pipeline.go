@@ -60,7 +60,7 @@ type Deps struct {
 	Logger *slog.Logger     // nil: nothing is logged
 	Now    func() time.Time // nil: time.Now
 	// Invocations hears which invocations begin and end; when the last one has ended, the sink is
-	// flushed. nil: nobody counts them, and linger rules.
+	// flushed. nil: they are not counted, and linger rules.
 	Invocations *invocation.Tracker
 	// Invoked hears the invokedFunctionUrn of invocation events; nil: nobody does. Only with Invocations.
 	Invoked func(urn string)
@@ -71,7 +71,7 @@ type Deps struct {
 	TLS     *tlsconf.Server
 	Tokens  *bearer.Tokens
 	Refresh func()
-	// Stir is called when bodies have come. nil: nobody waits for them.
+	// Stir is called when bodies have come. nil: nothing waits for them.
 	Stir func()
 }
 
@@ -169,8 +169,8 @@ const hurryGrace = 500 * time.Millisecond
 // Stop stops the parts, front to back, within ShutdownTimeout or until ctx ends, whichever is first:
 // no new bodies (those still being read have a quarter of the time); the ring empties; the sink
 // delivers; the answers go out. What cannot be delivered in time stays on disk, or is dropped with reason
-// "shutdown" where there is no room or no spool, and whoever waits for it gets 504. When ctx ends the stop is
-// in a hurry: nobody is waited for. Call it once.
+// "shutdown" where there is no room or no spool, and its client gets 504. When ctx ends the stop is
+// in a hurry: no client is waited for. Call it once.
 func (p *Pipeline) Stop(ctx context.Context) error {
 	p.draining.Store(true)
 	total := p.cfg.ShutdownTimeout

@@ -51,7 +51,7 @@ func (dec *decoder) own() bool {
 }
 
 // lastEnded is called when a body that ended an invocation has been appended. If none is left open there
-// may be nobody to send more, and the instance may be frozen: what is there goes at once.
+// may be no invocation to send more, and the instance may be frozen: what is there goes at once.
 func (p *Pipeline) lastEnded(at int64) {
 	if p.invocations.Quiet(at) {
 		p.quiets.Add(1)

@@ -92,7 +92,7 @@ type scale struct {
 	busiest   float64 // of them, in cores
 }
 
-// next takes how many cores were in use since the last tick. idle: nobody need look until bodies come.
+// next takes how many cores were in use since the last tick. idle: no look is needed until bodies come.
 func (s *scale) next(cores float64) (idle bool) {
 	s.ticks++
 	s.busiest = max(s.busiest, cores)

@@ -18,7 +18,7 @@ type Conn struct {
 }
 
 // New reads NOTIFY_SOCKET, WATCHDOG_USEC and WATCHDOG_PID by lookup, os.LookupEnv for example. It returns nil when
-// nobody wants to be told. A name that begins with @ is of the abstract namespace.
+// nothing wants to be told. A name that begins with @ is of the abstract namespace.
 func New(lookup func(string) (string, bool)) *Conn {
 	name, _ := lookup("NOTIFY_SOCKET")
 	if !strings.HasPrefix(name, "/") && !strings.HasPrefix(name, "@") {

@@ -3,7 +3,7 @@
 // platform's own reference, and with bodies that are broken in ways met in practice.
 //
 // A [Generator] stands for one instance. It is deterministic: the same [Config] makes the same bytes. Each
-// [Delivery] says what is in its body, so that whoever sends it can hold a receiver to account for every
+// [Delivery] says what is in its body, so that its sender can hold a receiver to account for every
 // event. For that purpose every event carries a field that the protocol does not have, eventId (see [ID]);
 // unknown fields do not make an event bad.
 package simulator

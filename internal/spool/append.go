@@ -28,7 +28,7 @@ const (
 	mostFreeStep = 16 << 20
 )
 
-// writer is the state of whoever appends; Spool.writing guards it.
+// writer is the state of the appending goroutine; Spool.writing guards it.
 type writer struct {
 	nextSegment uint32
 	heads       []byte

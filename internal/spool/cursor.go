@@ -36,7 +36,7 @@ type Stamp struct {
 }
 
 // cursor is one partition's progress. It lives in a slot of the cursor file: two copies of one sector
-// each, written in turn, so a write that is cut short leaves the former one. Guarded by cursors.mu; whoever changes what
+// each, written in turn, so a write that is cut short leaves the former one. Guarded by cursors.mu; a change of what
 // Doubt and Suspect read holds cursors.state too.
 type cursor struct {
 	slot int // noSlot: none yet

@@ -9,7 +9,7 @@
 //	  cursors                         one slot per partition: what is done, what is in doubt
 //	  0000002a-9c41f0e2d7b35a68.seg   segments: number and salt, in hexadecimal
 //	  0000002a-9c41f0e2d7b35a68.seg.free  at most one: the file of a segment that is done, for the next one
-//	  quarantine/                     damaged bytes, kept for whoever wants to look
+//	  quarantine/                     damaged bytes, kept for inspection
 //	  setaside/                       whole events that no topic takes, by SHA-256
 //
 // # What it promises

@@ -27,7 +27,7 @@ func (e *VersionError) Error() string {
 }
 
 // recover reads the directory, and only then changes what must be changed: an error of it leaves the directory as
-// it was. Nobody else has the Spool yet, so nothing is locked but for helpers that want it.
+// it was. No other goroutine has the Spool yet, so nothing is locked except for helpers that want it.
 func (s *Spool) recover() error {
 	d, err := readDirectory(s.fs, s.cfg.Dir)
 	if err != nil {

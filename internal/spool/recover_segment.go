@@ -114,7 +114,7 @@ func (r *recovery) region(g *segment, x *region) {
 	case regionCorrupt:
 		events := x.header.Events
 		if !x.known && events == 0 && (g.displaced || !s.doneEverywhere(makePos(g.number, off))) {
-			events = 1 // nobody knows how many there were: it shall not go unnoticed
+			events = 1 // how many there were is not known: it shall not go unnoticed
 		}
 		r.change(func() { s.quarantineRegion(g, off, length, events, errDamaged) })
 	case regionTorn:

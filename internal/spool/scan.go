@@ -39,7 +39,7 @@ const unreadable = 4096
 //
 // A frame's header has a checksum of its own, so its length can be trusted also when the batch is
 // damaged: only that frame is lost. After a damaged header the scanner looks for the next one by magic
-// and salt; the salt is random and unknown to whoever made the events, and a header names its own
+// and salt; the salt is random and unknown to the sender of the events, and a header names its own
 // offset, so nothing within a batch passes for a frame.
 type scanner struct {
 	r    io.ReaderAt

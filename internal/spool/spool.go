@@ -16,7 +16,7 @@ import (
 var (
 	// ErrLocked: another process has the directory.
 	ErrLocked = errors.New("spool: directory is locked")
-	// ErrForeign: the directory, a file in it, or a symbolic link on the way to it is somebody else's.
+	// ErrForeign: the directory, a file in it, or a symbolic link on the way to it belongs to another user.
 	ErrForeign = errors.New("spool: not ours")
 	// ErrClosed: the spool was closed.
 	ErrClosed = errors.New("spool: closed")
@@ -111,7 +111,7 @@ type Spool struct {
 
 	cursors cursors
 
-	writing slot // whoever appends; guards writer
+	writing slot // the appending goroutine; guards writer
 	writer
 
 	mu        sync.Mutex
@@ -254,7 +254,7 @@ func (s *Spool) Close() error {
 	return errors.Join(err, s.WriteCursors(), s.cursors.close(), s.lock.Close(), s.closeDir())
 }
 
-// newSalt returns a number that nobody can guess.
+// newSalt returns a number that cannot be guessed.
 func newSalt() uint64 {
 	var b [8]byte
 	_, _ = rand.Read(b[:]) // never fails, by its contract

@@ -114,7 +114,7 @@ func (s *Spool) syncedLocked(t *syncTarget) {
 		}
 		return
 	}
-	if g.gone { // all its frames are done: nobody needs them
+	if g.gone { // all its frames are done: none is needed
 		if g = s.heirLocked(t); g == nil {
 			return
 		}

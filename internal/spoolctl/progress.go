@@ -67,7 +67,7 @@ func (p *Progress) At(done, total int64) {
 	p.drawn = true
 }
 
-// End wipes the bar away. Whoever prints while a walk goes on calls it first.
+// End wipes the bar away. It is called before anything is printed while a walk goes on.
 func (p *Progress) End() {
 	if p != nil && p.drawn {
 		fmt.Fprint(p.w, "\r\x1b[K")

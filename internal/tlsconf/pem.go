@@ -211,7 +211,7 @@ func (c *contents) add(b *pem.Block, path string, why purpose) error {
 	case why == purposeCA:
 		c.others = append(c.others, b.Type)
 	case b.Type == "ENCRYPTED PRIVATE KEY" || b.Headers["DEK-Info"] != "":
-		return fail(path, "holds a private key with a password, which nobody can type here: take it off with openssl pkey -in %s -out out.pem", shell(path))
+		return fail(path, "holds a private key with a password, which cannot be typed here: take it off with openssl pkey -in %s -out out.pem", shell(path))
 	case b.Type == "PRIVATE KEY" || b.Type == "RSA PRIVATE KEY" || b.Type == "EC PRIVATE KEY":
 		key, err := parseKey(b.Bytes)
 		if err != nil {

@@ -18,7 +18,7 @@ type span struct{ s, e uint32 }
 // say when not), with its capacity clipped: it is valid as long as the body is, and must not be written to.
 type Event struct {
 	body   []byte
-	at     [numFields]span // by field; other, whose value nobody asks for, is the whole element
+	at     [numFields]span // by field; other, whose value is never asked for, is the whole element
 	errOff uint32
 
 	Kind   Kind   // Unknown also for a bad region

@@ -9,7 +9,7 @@
 //
 // A read or a write of a socket that does not block never stays in the kernel. All that takes time in it is
 // copying, so one call copies at most [most] bytes. Every [nth] call is left to package net: the monitor also
-// preempts goroutines that run for more than 10 ms and polls the network when nobody else does, so under load it must
+// preempts goroutines that run for more than 10 ms and polls the network when no other thread does, so under load it must
 // be awake.
 //
 // Deadlines, Close and waiting for readiness are the net package's: the calls are made through

@@ -8,7 +8,7 @@
 //
 // It buys bounded memory, FIFO admission, no CPU while idle, no allocations, nothing lost at close,
 // and a shorter hand-off tail than a channel where many handlers share few cores: a channel binds an
-// item to one parked goroutine, which then queues for a processor, while here whoever runs first
+// item to one parked goroutine, which then queues for a processor, while here the one that runs first
 // takes what is there. It does not buy throughput. A mutex around a slice with batch pop is as fast or
 // faster on few cores (it stands in the benchmarks of this package), and with a few microseconds of
 // work per item no choice of queue can be seen in the CPU.
@@ -28,7 +28,7 @@
 //     from their batch; the same for producers in [Ring.Push] and room.
 //   - No operation allocates. A popped slot is cleared.
 //   - It is not lock-free in the strict sense: between claim and publication of a slot lie two
-//     instructions, and whoever is preempted there delays (never loses) what stands behind. Consumers
+//     instructions, and a goroutine that is preempted there delays (never loses) what stands behind. Consumers
 //     park meanwhile, and the late producer wakes them.
 //
 // # With a gate
@@ -92,7 +92,7 @@
 //  4. Parking is Dekker's pattern: (publish; load waiters) against (add to waiters; load seq). In the
 //     total order one of the two loads comes after the other side's write.
 //  5. One token stands for many changes. A notifier that finds a token lying there has published
-//     before it looked; whoever takes that token looks after taking it, and sees the change. If it
+//     before it looked; the goroutine that takes that token looks after taking it, and sees the change. If it
 //     leaves something behind, an item or the news of Close, it sends on (passOn). Who took no token
 //     owes nothing: it only made what is to be found less.
 //  6. Close and claim meet in one word: a claim's CAS fails once the bit is set, so the final tail is

@@ -5,7 +5,7 @@ import "sync/atomic"
 // event parks goroutines that found nothing to do: consumers while the ring is empty, producers
 // while it is full. A token in sem is a level, not a count: "something changed, look again".
 //
-// A goroutine that would park announces itself, looks once more, and only then receives. Whoever
+// A goroutine that would park announces itself, looks once more, and only then receives. The goroutine that
 // changes something does it first and loads waiters second. Both sides are sequentially consistent
 // atomics, so one of the two sees the other (Dekker): either the look finds the change or the
 // changer finds the announcement and leaves a token. One token is enough for all: a changer that finds

@@ -21,8 +21,8 @@ const (
 	itemMask = (uint64(1)<<itemBits - 1) << byteBits
 	credits  = itemMask | byteMask
 
-	flagIdle   = uint64(1) << 61 // somebody is in WaitIdle
-	flagQueued = uint64(1) << 62 // somebody queues: newcomers must queue too
+	flagIdle   = uint64(1) << 61 // a goroutine is in WaitIdle
+	flagQueued = uint64(1) << 62 // there is a queue: newcomers must join it
 	flagClosed = uint64(1) << 63
 )
 
@@ -58,7 +58,7 @@ type Gate struct {
 
 	mu    sync.Mutex
 	queue waitList      // who waits in Reserve
-	idle  chan struct{} // closed when all credits are back; nil while nobody is in WaitIdle
+	idle  chan struct{} // closed when all credits are back; nil while no goroutine is in WaitIdle
 	pool  sync.Pool     // of *waiter. Per gate: channels must not travel between synctest bubbles
 	_     [line]byte
 }
@@ -117,7 +117,7 @@ func (g *Gate) TryGrow(bytes int64) bool {
 }
 
 // Release gives back items and bytes, of one reservation or of a whole batch, and grants them to
-// those who wait. When nobody waits it is one atomic addition. Releasing more than is reserved is a
+// those who wait. Without waiters it is one atomic addition. Releasing more than is reserved is a
 // bug of the caller and panics: the bound would be void from then on.
 func (g *Gate) Release(items int, bytes int64) {
 	if uint64(items) > MaxItems || uint64(bytes) > MaxBytes {

@@ -44,8 +44,8 @@ func (r *Ring[T]) pop(dst []T) (n int, drained bool) {
 	}
 }
 
-// passOn is owed by whoever took a token: it wakes the next parked consumer while there is an item,
-// or the news of Close, that nobody else may have been told of. A burst of pushes leaves one token,
+// passOn is owed by the consumer that took a token: it wakes the next parked consumer while there is an item,
+// or the news of Close, that no other consumer may have been told of. A burst of pushes leaves one token,
 // and we may be busy with our batch for long. The closed bit makes tail differ from head.
 func (r *Ring[T]) passOn() {
 	hook()

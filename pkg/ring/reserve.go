@@ -233,7 +233,7 @@ func (g *Gate) grantLocked() {
 func (g *Gate) dequeueLocked(w *waiter, o outcome) {
 	g.queue.remove(w)
 	if g.queue.first == nil {
-		g.word.And(^flagQueued) // nobody can join meanwhile: that takes the mutex
+		g.word.And(^flagQueued) // no waiter can join meanwhile: that takes the mutex
 	}
 	if o != pending {
 		w.outcome = o

@@ -282,7 +282,7 @@ func (s *Sink) wrote(n int, err error) (over bool) {
 	return over
 }
 
-// isGone reports whether a write error is final: nobody will ever read what is written.
+// isGone reports whether a write error is final: the reader has gone for good.
 func isGone(err error) bool {
 	return errors.Is(err, syscall.EPIPE) || errors.Is(err, io.ErrClosedPipe) || errors.Is(err, os.ErrClosed)
 }

@@ -156,7 +156,7 @@ func finish(t *testing.T, s Subject, ack *Ack, good, bad int64) {
 	if ack != nil {
 		ack.check(t, dropped(st))
 		if good+bad > 0 && ack.held == 0 {
-			t.Error("nobody told the ack")
+			t.Error("the ack was not told")
 		}
 	}
 	if s.Values == nil {
