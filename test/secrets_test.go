@@ -65,7 +65,7 @@ func TestNoSecretIsEverSaid(t *testing.T) {
 
 	// A process at the most talkative level, asked everything, told to read its settings again, and stopped.
 	for i, s := range sources {
-		o := proc.Options{Bin: bin, Args: append([]string{"serve", "--listen={listen}", "--admin={admin}", "--log-level=debug", "--pprof", "--shutdown-timeout=300ms",
+		o := proc.Options{Bin: bin, Args: append([]string{"serve", "--listen={listen}", "--admin={admin}", "--log-level=debug", "--pprof", "--page-content", "--shutdown-timeout=300ms",
 			"--ack=accept"}, strings.Fields(s.args)...), Env: []string{s.env}}
 		if i == len(sources)-1 {
 			o.Args[0], o.Args = "extension", append(o.Args, "--log-level=debug")
@@ -78,7 +78,7 @@ func TestNoSecretIsEverSaid(t *testing.T) {
 				t.Fatalf("no answer of %v\n%s", o.Args, p.Stderr())
 			}
 		}
-		for _, path := range []string{"/ledger", "/metrics", "/healthz", "/readyz", "/status", "/", "/debug/pprof/", "/debug/pprof/cmdline", "/debug/pprof/goroutine?debug=2",
+		for _, path := range []string{"/ledger", "/metrics", "/healthz", "/readyz", "/status", "/", "/settings", "/debug/pprof/", "/debug/pprof/cmdline", "/debug/pprof/goroutine?debug=2",
 			"/debug/pprof/heap?debug=1", "/debug/pprof/symbol", "/debug/vars", "/debug/requests"} {
 			_, answer, err := p.Get(path)
 			must(t, err)

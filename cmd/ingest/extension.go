@@ -123,7 +123,7 @@ func (e *extension) run(ctx, hurry context.Context, r *running, api string, stdo
 	stopAdmin := func() {}
 	door, err := newDoors(e.cfg, e.log)
 	if err == nil {
-		stopAdmin, err = startAdmin(e.cfg, p, seen, door, r)
+		stopAdmin, err = startAdmin(r, p, seen, door)
 		r.doors = door.files
 	}
 	if err != nil {

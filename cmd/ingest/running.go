@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"io"
 	"log/slog"
 	"os"
+	"sync"
 	"time"
 
 	"functiongraph-ingest/internal/config"
@@ -17,6 +19,7 @@ import (
 // running is what a process does between its start and its stop: it reads settings and files again on SIGHUP, and
 // tells systemd that it is alive.
 type running struct {
+	mu      sync.Mutex // for what take changes in cfg while others read it
 	cfg     *config.Config
 	parse   func() (*config.Config, error) // the settings as they would be read now
 	hangup  <-chan os.Signal
@@ -88,6 +91,17 @@ func (r *running) reload() {
 	r.log.Info("read again on SIGHUP", "changed", changed, "failed", failed)
 }
 
+// settings are those in effect, as /settings answers them: a list of name, value and source, with secrets masked.
+func (r *running) settings() []byte {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	b, err := json.Marshal(r.cfg.Shown())
+	if err != nil {
+		panic("ingest: " + err.Error()) // strings and booleans: cannot fail
+	}
+	return append(b, '\n')
+}
+
 // take takes over what can change while the process runs, and names what cannot.
 func (r *running) take(next *config.Config) (changed, restart []string, err error) {
 	restart = r.cfg.NeedRestart(next)
@@ -97,7 +111,9 @@ func (r *running) take(next *config.Config) (changed, restart []string, err erro
 		}
 	}
 	if next.LogLevel != r.cfg.LogLevel {
+		r.mu.Lock()
 		r.cfg.LogLevel = next.LogLevel
+		r.mu.Unlock()
 		_ = r.level.Set(next.LogLevel) // Validate has accepted it
 		changed = append(changed, "--log-level")
 	}

@@ -53,7 +53,7 @@ func serve(ctx, hurry context.Context, cfg *config.Config, budget config.Budget,
 		closeWithin(out, time.Second)
 		return exitFailed
 	}
-	stopAdmin, err := startAdmin(cfg, p, seen, door, r)
+	stopAdmin, err := startAdmin(r, p, seen, door)
 	if err != nil {
 		log.Error("cannot start", "error", err)
 		atOnce, cancel := context.WithCancel(hurry)
@@ -136,10 +136,10 @@ func pipelineConfig(cfg *config.Config, budget config.Budget, addr string, besid
 	}
 }
 
-// startAdmin serves what operators ask for until the function it returns is called. seen
+// startAdmin serves the status page and what it reads until the function it returns is called. seen
 // is what the sink shows; nil: nothing of its own.
-func startAdmin(cfg *config.Config, p *pipeline.Pipeline, seen *view, door *doors, r *running) (stop func(), err error) {
-	log := r.log
+func startAdmin(r *running, p *pipeline.Pipeline, seen *view, door *doors) (stop func(), err error) {
+	cfg, log := r.cfg, r.log
 	if cfg.Admin == config.Off {
 		return func() {}, nil
 	}
@@ -151,9 +151,10 @@ func startAdmin(cfg *config.Config, p *pipeline.Pipeline, seen *view, door *door
 	}
 	p.Register(m, dropReasons)
 	health := &admin.Health{Ready: p.Ready, Delivery: p.Delivery, Ledger: p.Ledger, Version: version(), Started: time.Now()}
-	deps := admin.Deps{Health: health, Metrics: m.Write, Log: log, Level: r.level, TLS: door.admin.tls, Tokens: door.admin.tokens, Refresh: door.look}
+	deps := admin.Deps{Health: health, Metrics: m.Write, Settings: r.settings, Log: log, Level: r.level, TLS: door.admin.tls, Tokens: door.admin.tokens, Refresh: door.look}
 	if seen != nil {
 		seen.register(m)
+		health.Inside = seen.inside
 	}
 	a := admin.New(admin.Config{Addr: cfg.Admin, SocketMode: cfg.SocketPerm(), Pprof: cfg.Pprof, Hosts: cfg.AdminHost}, deps)
 	if err := a.Listen(); err != nil {

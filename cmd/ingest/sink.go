@@ -15,11 +15,15 @@ import (
 // view is what there is to see of a sink beyond what all have. nil: nothing.
 type view struct {
 	register    func(*metrics.Metrics)
-	dropReasons []string        // what it may drop events for
-	files       *reload.Files   // what may change while it runs; nil: nothing
-	origin      *origin         // what its records say about where they come from
-	gone        <-chan struct{} // closed when its destination has ended for good; nil: it never does
+	dropReasons []string           // what it may drop events for
+	files       *reload.Files      // what may change while it runs; nil: nothing
+	inside      func() sink.Inside // partitions and the last dead letters; nil: nothing of these
+	origin      *origin            // what its records say about where they come from
+	gone        <-chan struct{}    // closed when its destination has ended for good; nil: it never does
 }
+
+// shownPartitions bounds what /status tells of partitions: a topic may have thousands.
+const shownPartitions = 32
 
 // newSink makes the sink that --sink names; d is its spool, or nil. It does not look at Kafka before hold is closed;
 // nil: at once.
@@ -42,6 +46,7 @@ func newSink(cfg *config.Config, budget config.Budget, log *slog.Logger, stdout 
 		return nil, nil, err
 	}
 	v := &view{files: login.files, origin: from, dropReasons: kafka.DropReasons()}
+	v.inside = func() sink.Inside { return s.Inside(shownPartitions) }
 	v.register = func(m *metrics.Metrics) { registerKafka(m, s, seen) }
 	if d != nil {
 		v.register = func(m *metrics.Metrics) { registerKafka(m, s, seen); registerDisk(m, d, s, seen) }
@@ -83,7 +88,7 @@ func kafkaConfig(cfg *config.Config, budget config.Budget) (kafka.Config, error)
 		Codec: codec, Linger: cfg.Linger, BatchBytes: int(cfg.BatchBytes), BufferBytes: int64(budget.Buffers - oversize),
 		OversizeBytes: int64(oversize), ReplayBytes: int64(budget.Spool / 2), Instance: cfg.Instance,
 		PreferIdempotence: cfg.Idempotence == config.IdempotencePrefer,
-		RequestTimeout:    cfg.RequestTimeout, MetadataTTL: cfg.MetadataTTL,
+		RequestTimeout:    cfg.RequestTimeout, MetadataTTL: cfg.MetadataTTL, ShowContent: cfg.PageContent,
 	}
 	if cfg.Keyless == config.KeylessInstance {
 		k.Keyless = kafka.KeylessInstance

@@ -1,4 +1,4 @@
-// Package admin is the small HTTP server for operators: the ledger, metrics, health and readiness, and
+// Package admin is the small HTTP server for operators: the status page, the ledger, metrics, health and readiness, and
 // profiles when asked for. It shares nothing with the listener that takes telemetry, so that it answers
 // also when that one is full.
 package admin
@@ -33,13 +33,14 @@ type Config struct {
 
 // Deps is what the pipeline gives. All functions must be safe for concurrent use.
 type Deps struct {
-	Metrics func(io.Writer) error
-	Health  *Health
-	Log     *slog.Logger
-	TLS     *tlsconf.Server // nil: plaintext
-	Tokens  *bearer.Tokens  // nil: no request needs one
-	Refresh func()          // reads again what may have changed in the file of tokens; nil: nothing
-	Level   *logging.Level  // of Log
+	Metrics  func(io.Writer) error
+	Health   *Health
+	Settings func() []byte // JSON with secrets masked; nil: none are shown
+	Log      *slog.Logger
+	TLS      *tlsconf.Server // nil: plaintext
+	Tokens   *bearer.Tokens  // nil: no request needs one
+	Refresh  func()          // reads again what may have changed in the file of tokens; nil: nothing
+	Level    *logging.Level  // of Log
 }
 
 // The clients are a scraper and a person: slow ones must not hold a goroutine for long.
@@ -147,6 +148,12 @@ func handler(cfg Config, deps Deps) http.Handler {
 		answer(w, http.StatusOK, plain, deps.Level.String()+"\n")
 	})
 	mux.HandleFunc("PUT /loglevel", func(w http.ResponseWriter, r *http.Request) { setLevel(w, r, &deps) })
+	mux.HandleFunc("GET /{$}", page)
+	if deps.Settings != nil {
+		mux.HandleFunc("GET /settings", func(w http.ResponseWriter, _ *http.Request) {
+			answer(w, http.StatusOK, "application/json", string(deps.Settings()))
+		})
+	}
 	if cfg.Pprof {
 		mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 		mux.HandleFunc("GET /debug/pprof/cmdline", programName)

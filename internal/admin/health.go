@@ -22,6 +22,7 @@ type Health struct {
 	Ready    func() error // nil: ready; else the reason why not
 	Delivery func() sink.Delivery
 	Ledger   func() ledger.Ledger
+	Inside   func() sink.Inside // partitions and the last dead letters; nil: the sink has none to show
 	Version  string
 	Started  time.Time
 }
@@ -35,6 +36,7 @@ type Status struct {
 	NotReady      string        `json:"notReady,omitempty"` // why not
 	Delivery      sink.Delivery `json:"delivery"`
 	Ledger        ledger.Ledger `json:"ledger"`
+	*sink.Inside                // nil: nothing
 }
 
 // Reply is an answer to a GET.
@@ -90,6 +92,10 @@ func (h *Health) status() []byte {
 	s := Status{
 		Version: h.Version, Started: h.Started.UTC().Truncate(time.Millisecond), UptimeSeconds: time.Since(h.Started).Truncate(time.Millisecond).Seconds(),
 		Delivery: h.Delivery(), Ledger: h.Ledger(),
+	}
+	if h.Inside != nil {
+		in := h.Inside()
+		s.Inside = &in
 	}
 	if err := h.Ready(); err != nil {
 		s.NotReady = err.Error()

@@ -37,7 +37,7 @@ func hostAllowed(host string, names []string) bool {
 }
 
 // guardTokens answers 401 to requests without a token if there are tokens. Probes have none, and learn nothing from
-// /healthz and /readyz that the listener would not tell them.
+// /healthz and /readyz that the listener would not tell them. The status page holds nothing; it asks its user for a token.
 func guardTokens(deps Deps, next http.Handler) http.Handler {
 	if deps.Tokens == nil {
 		return next
@@ -46,7 +46,7 @@ func guardTokens(deps Deps, next http.Handler) http.Handler {
 		if deps.Refresh != nil {
 			deps.Refresh()
 		}
-		if path := r.URL.Path; path == "/healthz" || path == "/readyz" || deps.Tokens.Allow([]byte(r.Header.Get("Authorization"))) {
+		if path := r.URL.Path; path == "/healthz" || path == "/readyz" || path == "/" || deps.Tokens.Allow([]byte(r.Header.Get("Authorization"))) {
 			next.ServeHTTP(w, r)
 			return
 		}

@@ -67,13 +67,14 @@ const (
 // that is not a constant. placeholder stands for the value in the help. min and max are the bounds of a number,
 // size or duration, both allowed, and also is a value beyond them. names says that the value names a file or a dir.
 type Config struct {
-	ConfigFile string   `name:"config" env:"INGEST_CONFIG" placeholder:"FILE" doc:"none" names:"file" group:"general" help:"YAML file with settings; its keys are the names of the flags."`
-	LogLevel   string   `name:"log-level" env:"INGEST_LOG_LEVEL" default:"info" oneof:"debug,info,warn,error" group:"general" help:"What is logged to stderr: debug, info, warn, error."`
-	LogFormat  string   `name:"log-format" env:"INGEST_LOG_FORMAT" default:"auto" oneof:"auto,text,json" group:"general" help:"Form of the log: text (key=value), json (one object a line), auto (serve: text on a terminal, else json; other commands: text)."`
-	Admin      string   `name:"admin" env:"INGEST_ADMIN" default:"${admin}" group:"general" help:"Address of /ledger, /metrics, /status, /healthz, /readyz and /loglevel, host:port or unix:/PATH; off for none."`
-	AdminHost  []string `name:"admin-host" env:"INGEST_ADMIN_HOST" placeholder:"NAME" doc:"none" group:"general" help:"Host names under which --admin answers where it is a loopback address, beside localhost and IP addresses; separated by commas."`
-	Pprof      bool     `name:"pprof" env:"INGEST_PPROF" default:"false" group:"general" help:"Serve /debug/pprof on the admin address."`
-	Instance   string   `name:"instance" env:"INGEST_INSTANCE" placeholder:"NAME" doc:"host name" group:"general" help:"Name of this instance, for --keyless=instance and the logs; default: the host name."`
+	ConfigFile  string   `name:"config" env:"INGEST_CONFIG" placeholder:"FILE" doc:"none" names:"file" group:"general" help:"YAML file with settings; its keys are the names of the flags."`
+	LogLevel    string   `name:"log-level" env:"INGEST_LOG_LEVEL" default:"info" oneof:"debug,info,warn,error" group:"general" help:"What is logged to stderr: debug, info, warn, error."`
+	LogFormat   string   `name:"log-format" env:"INGEST_LOG_FORMAT" default:"auto" oneof:"auto,text,json" group:"general" help:"Form of the log: text (key=value), json (one object a line), auto (serve: text on a terminal, else json; other commands: text)."`
+	Admin       string   `name:"admin" env:"INGEST_ADMIN" default:"${admin}" group:"general" help:"Address of the status page (/), /ledger, /metrics, /status, /settings, /healthz, /readyz and /loglevel, host:port or unix:/PATH; off for none."`
+	AdminHost   []string `name:"admin-host" env:"INGEST_ADMIN_HOST" placeholder:"NAME" doc:"none" group:"general" help:"Host names under which --admin answers where it is a loopback address, beside localhost and IP addresses; separated by commas."`
+	PageContent bool     `name:"page-content" env:"INGEST_PAGE_CONTENT" default:"false" group:"general" help:"Show the beginning of the last dead letters on the status page and in /status."`
+	Pprof       bool     `name:"pprof" env:"INGEST_PPROF" default:"false" group:"general" help:"Serve /debug/pprof on the admin address."`
+	Instance    string   `name:"instance" env:"INGEST_INSTANCE" placeholder:"NAME" doc:"host name" group:"general" help:"Name of this instance, for --keyless=instance and the logs; default: the host name."`
 
 	Listen          string        `name:"listen" env:"INGEST_LISTEN" default:"${listen}" group:"intake" help:"Address that takes telemetry, host:port or unix:/PATH; with a range of ports (host:8081-8090) the first free one."`
 	Ack             string        `name:"ack" env:"INGEST_ACK" default:"${ack}" oneof:"accept,disk,kafka" group:"intake" help:"When a delivery is answered: accept (taken into memory), disk (every event is durable in --spool-dir), kafka (every event is acknowledged by Kafka)."`

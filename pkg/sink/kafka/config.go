@@ -79,6 +79,9 @@ type Config struct {
 	RetryMax       time.Duration // 1s
 	MetadataTTL    time.Duration // 60s
 
+	// ShowContent keeps the beginning of the last dead letters for the status page.
+	ShowContent bool
+
 	SASL SASL
 }
 

@@ -57,7 +57,7 @@ func (s *Sink) DeadLetter(ctx context.Context, d *sink.DeadLetter, ack sink.Ack)
 	n, err := s.takeDead(ctx, &r, ack, events)
 	lost += n
 	if err == nil || truncated {
-		s.noteDead(d.Reason, "body", d.BodyID, "offset", d.Offset, "error-offset", d.ErrorOffset, "bytes", len(d.Raw))
+		s.noteDead(sink.DeadNote{Reason: d.Reason, Partition: -1, Body: d.BodyID, Offset: d.Offset, ErrorOffset: d.ErrorOffset}, d.Raw)
 	}
 	if truncated {
 		err = nil // the event itself is settled; at worst the notice of it is missing

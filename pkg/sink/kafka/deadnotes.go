@@ -14,6 +14,11 @@ import (
 // firstDead is how many dead letters of one reason are told each by itself.
 const firstDead = 3
 
+const (
+	lastDead     = 16  // notes of dead letters that are kept for the status page
+	contentBytes = 160 // of each, if their content is shown at all
+)
+
 // deadCount counts the dead letters of one reason. Sink.mu guards it.
 type deadCount struct{ taken, told int64 }
 
@@ -38,21 +43,39 @@ func DropReasons() []string {
 	return []string{sink.DroppedShutdown, DroppedSpoolFull, DroppedExpired, DroppedDamaged, droppedTooLarge, droppedDeadUnavailable, droppedDeadRefused, DroppedUnavailable}
 }
 
-// noteDead counts a dead letter and tells of it. where is what finds it. s.mu is held.
-func (s *Sink) noteDead(reason string, where ...any) {
-	c := s.deadCounts[reason]
+// noteDead counts a dead letter, keeps the note of it and tells of it. raw is what was sent. s.mu is held.
+func (s *Sink) noteDead(n sink.DeadNote, raw []byte) {
+	n.Time, n.Bytes = time.Now(), int64(len(raw))
+	if s.cfg.ShowContent {
+		n.Content = printable(string(raw[:min(len(raw), contentBytes)]))
+	}
+	c := s.deadCounts[n.Reason]
 	c.taken++
 	if c.taken <= firstDead {
 		c.told = c.taken
-		s.log.Warn("an event is a dead letter", append([]any{"reason", reason, "topic", s.dead.name}, where...)...)
+		s.log.Warn("an event is a dead letter", append([]any{"reason", n.Reason, "topic", s.dead.name}, whereOf(&n)...)...)
 	}
-	s.deadCounts[reason] = c
-	if now := time.Now(); s.deadToldAt.IsZero() {
-		s.deadToldAt = now
-	} else if now.Sub(s.deadToldAt) >= time.Minute {
-		s.deadToldAt = now
+	s.deadCounts[n.Reason] = c
+	s.lastDead[s.nextDead%lastDead] = n
+	s.nextDead++
+	if s.deadToldAt.IsZero() {
+		s.deadToldAt = n.Time
+	} else if n.Time.Sub(s.deadToldAt) >= time.Minute {
+		s.deadToldAt = n.Time
 		s.tellDead()
 	}
+}
+
+// whereOf is what finds a dead letter, for a log line.
+func whereOf(n *sink.DeadNote) []any {
+	if n.Partition < 0 {
+		return []any{"body", n.Body, "offset", n.Offset, "error-offset", n.ErrorOffset, "bytes", n.Bytes}
+	}
+	where := []any{"partition", n.Partition, "bytes", n.Bytes}
+	if n.Error != "" {
+		where = append(where, "error", n.Error)
+	}
+	return where
 }
 
 // tellDead tells how many dead letters there were since the last time. s.mu is held.

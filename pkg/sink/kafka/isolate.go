@@ -147,7 +147,7 @@ func (w *worker) bury(e *entry) {
 		events = 0
 	}
 	if !l.topic.dead {
-		s.noteDead(e.reason(), "partition", l.partition, "bytes", len(r.Value), "error", codeText(e.code, e.message))
+		s.noteDead(sink.DeadNote{Reason: e.reason(), Partition: l.partition, Error: codeText(e.code, e.message)}, r.Value)
 	}
 	to := s.dead.stickyLane()
 	d := s.privateBatch(to, &r, recordbatch.Encoded{}, recordbatch.RecordSize(r.Key, r.Value, r.Headers))

@@ -71,6 +71,8 @@ type Sink struct {
 	instance      int                  // hash of Config.Instance for KeylessInstance
 	deadCounts    map[string]deadCount // by reason
 	deadToldAt    time.Time
+	lastDead      [lastDead]sink.DeadNote // a ring: the newest is before nextDead
+	nextDead      int
 	throttled     time.Duration
 	requestErrors map[int32]int64 // requests without an answer, by broker
 	spooler       spooler

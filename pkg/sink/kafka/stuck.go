@@ -195,7 +195,7 @@ func (s *Sink) elsewhere(l *lane, r *sink.Record, first recordbatch.Encoded, siz
 	s.wantDeadTopic()
 	switch {
 	case !s.deadFull() && s.placeDead(&d, recordbatch.RecordSize(d.Key, d.Value, d.Headers), ack, 1):
-		s.noteDead(DroppedUnavailable, "partition", l.partition, "bytes", len(r.Value))
+		s.noteDead(sink.DeadNote{Reason: DroppedUnavailable, Partition: l.partition}, r.Value)
 		s.alarm("unavailable", "a partition cannot move and others can; its events go to the dead-letter topic (--stuck-partition)",
 			"topic", l.topic.name, "partition", l.partition, "since", l.stuckSince.Format(time.RFC3339))
 		return l

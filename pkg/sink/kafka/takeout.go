@@ -48,7 +48,7 @@ func (w *worker) takeOut(e *entry) bool {
 		l.parts = append([]*batch{p}, l.parts...)
 	}
 	for i := range letters {
-		s.noteDead(e.reason(), "partition", l.partition, "bytes", len(letters[i].Value), "error", codeText(e.code, e.message))
+		s.noteDead(sink.DeadNote{Reason: e.reason(), Partition: l.partition, Error: codeText(e.code, e.message)}, letters[i].Value)
 	}
 	for _, rb := range dead {
 		to := s.dead.stickyLane()
