@@ -212,5 +212,7 @@ func TestStatusPageAsksForAToken(t *testing.T) {
 		t.Errorf("without a token it shows %q", text)
 	}
 	b.Eval(`document.querySelector("input").value = "sesame"; document.querySelector("button").click()`, nil)
-	awaitSeen(t, "the state", func() bool { return b.Text("#delivery") != "" && b.Text("#token") == "" && strings.Contains(b.Text("main"), "--brokers") })
+	awaitSeen(t, "the state", func() bool {
+		return b.Text("#delivery") != "" && b.Text("#token") == "" && strings.Contains(b.Text("main"), "--brokers")
+	})
 }

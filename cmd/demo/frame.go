@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"functiongraph-ingest/internal/term"
 )
 
 const labelWidth = 15
@@ -15,26 +17,26 @@ func (v *view) frame() []string {
 	lines := []string{v.progress(m.at), ""}
 	lines = append(lines, v.flow(&c)...)
 	lines = append(lines, "",
-		v.label("POST → ack")+fmt.Sprintf("p50 %-9s p99 %-9s %-7s  %s", millis(c.latency.Quantile(0.5)),
-			millis(c.latency.Quantile(0.99)), c.perSecond(c.bodies), v.answers(&m.traffic)),
+		v.label("POST → ack")+fmt.Sprintf("p50 %-9s p99 %-9s %-7s  %s", term.Millis(c.latency.Quantile(0.5)),
+			term.Millis(c.latency.Quantile(0.99)), c.perSecond(c.bodies), v.answers(&m.traffic)),
 		v.label("batch")+fmt.Sprintf("%.0f events, %s, %s compressed; %s",
-			c.perBatch(c.out), size(c.perBatch(c.rawBytes)), size(c.perBatch(c.wireBytes)), c.perSecond(c.batches)),
-		v.fill("ring", m.gauges.ring, v.peak.ring, func(n float64) string { return count(n) }, "bodies"),
-		v.fill("gate", m.gauges.gate, v.peak.gate, size, ""),
-		v.fill("buffers", m.gauges.buffers, v.peak.buffers, size, ""),
-		v.label("process")+fmt.Sprintf("%.0f %% of a core, %s", 100*c.cpu/c.seconds, size(m.gauges.rss)),
+			c.perBatch(c.out), term.Size(c.perBatch(c.rawBytes)), term.Size(c.perBatch(c.wireBytes)), c.perSecond(c.batches)),
+		v.fill("ring", m.gauges.ring, v.peak.ring, func(n float64) string { return term.Count(n) }, "bodies"),
+		v.fill("gate", m.gauges.gate, v.peak.gate, term.Size, ""),
+		v.fill("buffers", m.gauges.buffers, v.peak.buffers, term.Size, ""),
+		v.label("process")+fmt.Sprintf("%.0f %% of a core, %s", 100*c.cpu/c.seconds, term.Size(m.gauges.rss)),
 	)
 	lines = append(lines, v.deadLetters(&m.seen)...)
 	return append(append(lines, ""), v.records(&m.seen)...)
 }
 
-func (v *view) label(s string) string { return v.colors.dim(pad(" "+s, labelWidth)) }
+func (v *view) label(s string) string { return v.colors.Dim(term.Pad(" "+s, labelWidth)) }
 
 func (v *view) progress(at time.Duration) string {
 	const width = 44
 	done := min(int(at.Seconds()/v.options.duration.Seconds()*width+0.5), width)
-	return v.colors.bold(pad(" ingest demo", labelWidth)) + v.colors.green(strings.Repeat("━", done)) +
-		v.colors.dim(strings.Repeat("━", width-done)) + fmt.Sprintf("  %.1f of %v", at.Seconds(), v.options.duration)
+	return v.colors.Bold(term.Pad(" ingest demo", labelWidth)) + v.colors.Green(strings.Repeat("━", done)) +
+		v.colors.Dim(strings.Repeat("━", width-done)) + fmt.Sprintf("  %.1f of %v", at.Seconds(), v.options.duration)
 }
 
 // flow is the way of the events, with the rates at each of its stations under it, and the rate posted as
@@ -50,13 +52,13 @@ func (v *view) flow(c *change) []string {
 	top, bottom := " ", " "
 	for _, s := range stations {
 		width := len([]rune(s.name)) + len([]rune(s.arrow)) + 3
-		top += v.colors.bold(s.name)
+		top += v.colors.Bold(s.name)
 		if s.arrow != "" {
-			top += " " + v.colors.dim(s.arrow) + "  "
+			top += " " + v.colors.Dim(s.arrow) + "  "
 		}
-		bottom += v.colors.cyan(pad(s.rate, width))
+		bottom += v.colors.Cyan(term.Pad(s.rate, width))
 	}
-	return []string{top, bottom, v.label("events/s") + v.colors.cyan(v.history())}
+	return []string{top, bottom, v.label("events/s") + v.colors.Cyan(v.history())}
 }
 
 // history is the rate of posting from moment to moment.
@@ -72,32 +74,32 @@ func (v *view) history() string {
 	if len(rates) == 0 {
 		return ""
 	}
-	return pad(spark(rates), keep) + fmt.Sprintf(" %s max", count(slices.Max(rates)))
+	return term.Pad(term.Spark(rates), keep) + fmt.Sprintf(" %s max", term.Count(slices.Max(rates)))
 }
 
 // answers counts what was not simply taken.
 func (v *view) answers(s *trafficStats) string {
-	text := v.colors.green(count(s.bodies) + " × 200")
+	text := v.colors.Green(term.Count(s.bodies) + " × 200")
 	if s.refusals > 0 {
-		text += "  " + v.colors.yellow(count(s.refusals)+" refused")
+		text += "  " + v.colors.Yellow(term.Count(s.refusals)+" refused")
 	}
 	if s.unanswered > 0 {
-		text += "  " + v.colors.red(count(s.unanswered)+" unanswered")
+		text += "  " + v.colors.Red(term.Count(s.unanswered)+" unanswered")
 	}
 	return text
 }
 
 // fill is a bar for something bounded.
 func (v *view) fill(name string, f fill, peak float64, unit func(float64) string, noun string) string {
-	paint := v.colors.green
+	paint := v.colors.Green
 	switch share := f.share(); {
 	case share > 0.9:
-		paint = v.colors.red
+		paint = v.colors.Red
 	case share > 0.6:
-		paint = v.colors.yellow
+		paint = v.colors.Yellow
 	}
 	text := fmt.Sprintf("%s of %s %s", unit(f.used), unit(f.limit), noun)
-	return v.label(name) + paint(bar(f.share(), barWidth)) + "  " + pad(text, 24) + v.colors.dim("peak "+unit(peak))
+	return v.label(name) + paint(term.Bar(f.share(), barWidth)) + "  " + term.Pad(text, 24) + v.colors.Dim("peak "+unit(peak))
 }
 
 // deadLetters counts them by reason, on two lines.
@@ -106,14 +108,14 @@ func (v *view) deadLetters(s *consumerStats) []string {
 	reasons := byReason(s.reasons)
 	first := min(perLine, len(reasons))
 	return []string{
-		v.label("dead letters") + v.colors.yellow(pad(count(s.dead), width)) + strings.Join(reasons[:first], "   "),
+		v.label("dead letters") + v.colors.Yellow(term.Pad(term.Count(s.dead), width)) + strings.Join(reasons[:first], "   "),
 		strings.Repeat(" ", labelWidth+width) + strings.Join(reasons[first:], "   "),
 	}
 }
 
 // records is the last record of each partition, the dead letters' last.
 func (v *view) records(s *consumerStats) []string {
-	lines := []string{v.colors.dim(" the last records, as a consumer (" + consumerLibrary + ") reads them")}
+	lines := []string{v.colors.Dim(" the last records, as a consumer (" + consumerLibrary + ") reads them")}
 	for p := range int32(partitions) {
 		lines = append(lines, v.record(fmt.Sprintf("p%d", p), s, place{topic, p}))
 	}
@@ -126,19 +128,19 @@ func (v *view) records(s *consumerStats) []string {
 func (v *view) record(name string, s *consumerStats, at place) string {
 	r, ok := s.last[at]
 	if !ok {
-		return v.colors.dim(" " + pad(name, 4) + "-")
+		return v.colors.Dim(" " + term.Pad(name, 4) + "-")
 	}
-	key := shorten(printable([]byte(r.key)), 9)
+	key := term.Shorten(term.Printable([]byte(r.key)), 9)
 	switch {
 	case at.topic == deadTopic:
 		key = r.reason
 	case key == "":
 		key = "(no key)"
 	}
-	head := " " + pad(name, 4) + pad("@"+count(r.offset), 10) + pad(key, 14)
-	value := shorten(printable(r.value), frameWidth-len([]rune(head)))
+	head := " " + term.Pad(name, 4) + term.Pad("@"+term.Count(r.offset), 10) + term.Pad(key, 14)
+	value := term.Shorten(term.Printable(r.value), frameWidth-len([]rune(head)))
 	if at.topic == deadTopic {
-		return v.colors.yellow(head) + value
+		return v.colors.Yellow(head) + value
 	}
-	return v.colors.cyan(head) + value
+	return v.colors.Cyan(head) + value
 }

@@ -5,6 +5,8 @@ import (
 	"io"
 	"os"
 	"strings"
+
+	"functiongraph-ingest/internal/term"
 )
 
 // screen is where everything is shown: a terminal, on which frames are drawn over one another, or anything
@@ -12,7 +14,7 @@ import (
 type screen struct {
 	w        io.Writer
 	terminal bool
-	colors   colors
+	colors   term.Colors
 	drawn    int // lines of the frame that stands there
 }
 
@@ -21,7 +23,7 @@ func newScreen(f *os.File, plain bool) *screen {
 	terminal := err == nil && info.Mode()&os.ModeCharDevice != 0 && os.Getenv("TERM") != "dumb"
 	return &screen{
 		w: f, terminal: terminal && !plain,
-		colors: colors{on: terminal && os.Getenv("NO_COLOR") == ""},
+		colors: term.Colors{On: terminal && os.Getenv("NO_COLOR") == ""},
 	}
 }
 
@@ -51,20 +53,3 @@ func (s *screen) draw(frame []string) {
 	s.drawn = len(frame)
 	_, _ = io.WriteString(s.w, b.String())
 }
-
-// colors paints text, or leaves it as it is.
-type colors struct{ on bool }
-
-func (c colors) paint(code, s string) string {
-	if !c.on || s == "" {
-		return s
-	}
-	return "\x1b[" + code + "m" + s + "\x1b[0m"
-}
-
-func (c colors) bold(s string) string   { return c.paint("1", s) }
-func (c colors) dim(s string) string    { return c.paint("2", s) }
-func (c colors) red(s string) string    { return c.paint("31", s) }
-func (c colors) green(s string) string  { return c.paint("32", s) }
-func (c colors) yellow(s string) string { return c.paint("33", s) }
-func (c colors) cyan(s string) string   { return c.paint("36", s) }

@@ -5,42 +5,43 @@ import (
 	"strings"
 
 	"functiongraph-ingest/internal/simulator"
+	"functiongraph-ingest/internal/term"
 )
 
 // summary is the account at the end.
-func summary(c colors, ev *finished, differences []string) []string {
-	label := func(s string) string { return c.dim(pad(" "+s, labelWidth)) }
+func summary(c term.Colors, ev *finished, differences []string) []string {
+	label := func(s string) string { return c.Dim(term.Pad(" "+s, labelWidth)) }
 	s, seen, hist := &ev.traffic, &ev.last.seen, &ev.last.latency
 	lines := []string{
 		"",
-		c.bold(" what the platform saw") + c.dim(" (simulated)"),
+		c.Bold(" what the platform saw") + c.Dim(" (simulated)"),
 		label("extension") + fmt.Sprintf("registered after %.1f ms, subscribed after %.1f ms", ev.report.RegisteredMs, ev.report.SubscribedMs),
-		label("invocations") + fmt.Sprintf("%s; answered in %s", count(ev.report.Invocations.Sent), ev.report.Invocations.Latency),
+		label("invocations") + fmt.Sprintf("%s; answered in %s", term.Count(ev.report.Invocations.Sent), ev.report.Invocations.Latency),
 		label("SIGTERM") + fmt.Sprintf("ended after %.1f ms, %s", ev.report.Exit.TookMs, ev.report.Exit.Text),
 		"",
-		c.bold(" what was posted"),
+		c.Bold(" what was posted"),
 		label("bodies") + fmt.Sprintf("%s answered 200, %s refused, %s unanswered; %s",
-			count(s.bodies), count(s.refusals), count(s.unanswered), size(float64(s.bytes))),
-		label("events") + fmt.Sprintf("%s good, %s broken", count(s.good), count(s.dead)),
+			term.Count(s.bodies), term.Count(s.refusals), term.Count(s.unanswered), term.Size(float64(s.bytes))),
+		label("events") + fmt.Sprintf("%s good, %s broken", term.Count(s.good), term.Count(s.dead)),
 		label("broken") + breakages(s.broken, "\n"+strings.Repeat(" ", labelWidth)),
-		label("POST → ack") + fmt.Sprintf("p50 %s   p99 %s   max %s", millis(hist.Quantile(0.5)), millis(hist.Quantile(0.99)), millis(hist.Max())),
+		label("POST → ack") + fmt.Sprintf("p50 %s   p99 %s   max %s", term.Millis(hist.Quantile(0.5)), term.Millis(hist.Quantile(0.99)), term.Millis(hist.Max())),
 		"",
-		c.bold(" what ingest says") + c.dim(", its last line"),
+		c.Bold(" what ingest says") + c.Dim(", its last line"),
 		label("ledger") + ledgerLine(ev),
 		label("process") + process(ev),
 		"",
-		c.bold(" what the consumer read") + c.dim(" ("+consumerLibrary+")"),
-		label(topic) + count(seen.events) + " events from " + count(partitions) + " partitions",
-		label(deadTopic) + count(seen.dead) + " dead letters",
+		c.Bold(" what the consumer read") + c.Dim(" ("+consumerLibrary+")"),
+		label(topic) + term.Count(seen.events) + " events from " + term.Count(partitions) + " partitions",
+		label(deadTopic) + term.Count(seen.dead) + " dead letters",
 		label("") + strings.Join(byReason(seen.reasons), ", "),
 		"",
 	}
 	if len(differences) == 0 {
-		return append(lines, " "+c.green(c.bold("✔ every event is accounted for"))+": consumed once, unchanged, in order")
+		return append(lines, " "+c.Green(c.Bold("✔ every event is accounted for"))+": consumed once, unchanged, in order")
 	}
-	lines = append(lines, " "+c.red(c.bold("✘ not every event is accounted for")))
+	lines = append(lines, " "+c.Red(c.Bold("✘ not every event is accounted for")))
 	for _, d := range differences {
-		lines = append(lines, "   "+c.red("•")+" "+d)
+		lines = append(lines, "   "+c.Red("•")+" "+d)
 	}
 	return lines
 }
@@ -56,7 +57,7 @@ func breakages(n map[simulator.Breakage]int64, newLine string) string {
 		default:
 			text += ", "
 		}
-		text += b.String() + " " + count(n[b])
+		text += b.String() + " " + term.Count(n[b])
 	}
 	return text
 }
@@ -64,7 +65,7 @@ func breakages(n map[simulator.Breakage]int64, newLine string) string {
 func process(ev *finished) string {
 	text := fmt.Sprintf("exit code %d, %.2f CPU-s", ev.report.Exit.Code, ev.report.Process.CPUMs/1000)
 	if g := &ev.last.gauges; g.rss > 0 { // 0: it was never asked
-		text += fmt.Sprintf(", %s resident", size(g.rss))
+		text += fmt.Sprintf(", %s resident", term.Size(g.rss))
 	}
 	return text
 }
@@ -74,20 +75,20 @@ func ledgerLine(ev *finished) string {
 	if l == nil {
 		return "none"
 	}
-	text := fmt.Sprintf("admitted %s = delivered %s + dead letters %s", count(l.Admitted), count(l.Delivered), count(l.DeadLettered))
-	for _, term := range []struct {
+	text := fmt.Sprintf("admitted %s = delivered %s + dead letters %s", term.Count(l.Admitted), term.Count(l.Delivered), term.Count(l.DeadLettered))
+	for _, t := range []struct {
 		name string
 		n    int64
 	}{{"set aside", l.SetAside}, {"spooled", l.Spooled}, {"in flight", l.InFlight}, {"dropped", l.Dropped.Sum()}} {
-		if term.n > 0 {
-			text += fmt.Sprintf(" + %s %s", term.name, count(term.n))
+		if t.n > 0 {
+			text += fmt.Sprintf(" + %s %s", t.name, term.Count(t.n))
 		}
 	}
 	if l.OwnLines > 0 {
-		text += fmt.Sprintf("; own lines left out %s", count(l.OwnLines))
+		text += fmt.Sprintf("; own lines left out %s", term.Count(l.OwnLines))
 	}
 	if l.DuplicatesSuppressed > 0 {
-		text += fmt.Sprintf("; %s duplicates suppressed", count(l.DuplicatesSuppressed))
+		text += fmt.Sprintf("; %s duplicates suppressed", term.Count(l.DuplicatesSuppressed))
 	}
 	return text
 }

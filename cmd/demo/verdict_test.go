@@ -9,6 +9,7 @@ import (
 	"functiongraph-ingest/internal/fgsim"
 	"functiongraph-ingest/internal/ledger"
 	"functiongraph-ingest/internal/simulator"
+	"functiongraph-ingest/internal/term"
 )
 
 // flawless is the evidence of a run in which all went well: four good events, a dead letter, and a line of
@@ -94,14 +95,14 @@ func expect(t *testing.T, got, want []string) {
 func TestSummaryTellsTheVerdict(t *testing.T) {
 	ev := &finished{evidence: *flawless()}
 	ev.traffic.broken = map[simulator.Breakage]int64{simulator.NotJSON: 7}
-	good := strings.Join(summary(colors{}, ev, nil), "\n")
+	good := strings.Join(summary(term.Colors{}, ev, nil), "\n")
 	for _, want := range []string{"5 good, 1 broken", "not JSON 7", "admitted 5 = delivered 4 + dead letters 1; own lines left out 1", "✔ every event is accounted for"} {
 		if !strings.Contains(good, want) {
 			t.Errorf("no %q in\n%s", want, good)
 		}
 	}
 	ev.ledger.Dropped = maps.Clone(ledger.Reasons{"shutdown": 2})
-	bad := strings.Join(summary(colors{}, ev, []string{"this", "that"}), "\n")
+	bad := strings.Join(summary(term.Colors{}, ev, []string{"this", "that"}), "\n")
 	for _, want := range []string{"+ dropped 2", "✘ not every event is accounted for\n   • this\n   • that"} {
 		if !strings.Contains(bad, want) {
 			t.Errorf("no %q in\n%s", want, bad)

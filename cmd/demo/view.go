@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"functiongraph-ingest/bench/hist"
+	"functiongraph-ingest/internal/term"
 )
 
 // watched is everything that the view looks at.
@@ -46,12 +47,12 @@ const (
 // view turns moments into text.
 type view struct {
 	options options
-	colors  colors
+	colors  term.Colors
 	moments []moment // the latest keep
 	peak    struct{ ring, gate, buffers float64 }
 }
 
-func newView(o options, c colors) *view { return &view{options: o, colors: c} }
+func newView(o options, c term.Colors) *view { return &view{options: o, colors: c} }
 
 func (v *view) add(m moment) {
 	if n := len(v.moments); n > 0 && m.gauges.gate.limit == 0 {
@@ -107,7 +108,7 @@ func (c *change) between(a, b *moment) {
 	c.cpu = b.gauges.cpuSeconds - a.gauges.cpuSeconds
 }
 
-func (c *change) perSecond(v float64) string { return count(v/c.seconds) + "/s" }
+func (c *change) perSecond(v float64) string { return term.Count(v/c.seconds) + "/s" }
 
 // perBatch is v per batch, 0 while there is none.
 func (c *change) perBatch(v float64) float64 { return v / max(c.batches, 1) }
@@ -117,9 +118,9 @@ func (v *view) line() string {
 	c, m := v.change(), v.last()
 	return fmt.Sprintf("%4.0fs  in %s  out %s  consumed %s  ack p50 %s p99 %s  ring %.0f%%  gate %.1f%%  buffers %.1f%%  batch %.0f events %s  dead letters %s (%s)",
 		m.at.Seconds(), c.perSecond(c.in), c.perSecond(c.out), c.perSecond(c.seen),
-		millis(c.latency.Quantile(0.5)), millis(c.latency.Quantile(0.99)),
+		term.Millis(c.latency.Quantile(0.5)), term.Millis(c.latency.Quantile(0.99)),
 		100*m.gauges.ring.share(), 100*m.gauges.gate.share(), 100*m.gauges.buffers.share(),
-		c.perBatch(c.out), size(c.perBatch(c.rawBytes)), count(m.seen.dead), strings.Join(byReason(m.seen.reasons), ", "))
+		c.perBatch(c.out), term.Size(c.perBatch(c.rawBytes)), term.Count(m.seen.dead), strings.Join(byReason(m.seen.reasons), ", "))
 }
 
 // byReason lists dead letters, the commonest reason first.
@@ -128,7 +129,7 @@ func byReason(reasons map[string]int64) []string {
 		return cmp.Or(cmp.Compare(reasons[b], reasons[a]), strings.Compare(a, b))
 	})
 	for i, name := range names {
-		names[i] = name + " " + count(reasons[name])
+		names[i] = name + " " + term.Count(reasons[name])
 	}
 	return names
 }

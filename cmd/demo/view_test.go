@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 	"unicode/utf8"
+
+	"functiongraph-ingest/internal/term"
 )
 
 func TestReadGauges(t *testing.T) {
@@ -34,7 +36,7 @@ func second(n int64) moment {
 }
 
 func TestFrame(t *testing.T) {
-	v := newView(options{duration: 4 * time.Second, connections: 8}, colors{})
+	v := newView(options{duration: 4 * time.Second, connections: 8}, term.Colors{})
 	v.add(second(1))
 	first := v.frame()
 	v.add(second(2))
@@ -60,7 +62,7 @@ func TestFrame(t *testing.T) {
 }
 
 func TestLine(t *testing.T) {
-	v := newView(options{}, colors{})
+	v := newView(options{}, term.Colors{})
 	v.add(second(1))
 	v.add(second(2))
 	const want = "   2s  in 2,000/s  out 2,000/s  consumed 2,000/s  ack p50 2.00 ms p99 2.00 ms  ring 20%  gate 50.0%  buffers 50.0%" +
@@ -72,7 +74,7 @@ func TestLine(t *testing.T) {
 
 // Peaks stay when the fill goes down, and a scrape that failed shows what was there before it.
 func TestPeaksAndMissedScrapes(t *testing.T) {
-	v := newView(options{}, colors{})
+	v := newView(options{}, term.Colors{})
 	v.add(second(3))
 	missed := second(4)
 	missed.gauges = gauges{}
@@ -99,23 +101,23 @@ func TestScreenDrawsInPlace(t *testing.T) {
 }
 
 func TestColors(t *testing.T) {
-	if got := (colors{}).red("x"); got != "x" {
+	if got := (term.Colors{}).Red("x"); got != "x" {
 		t.Errorf("off: %q", got)
 	}
-	if got := (colors{on: true}).red("x"); !regexp.MustCompile(`^\x1b\[31mx\x1b\[0m$`).MatchString(got) {
+	if got := (term.Colors{On: true}).Red("x"); !regexp.MustCompile(`^\x1b\[31mx\x1b\[0m$`).MatchString(got) {
 		t.Errorf("on: %q", got)
 	}
 }
 
 func TestFormats(t *testing.T) {
 	for _, tt := range [][2]string{
-		{count(0), "0"}, {count(999), "999"}, {count(1000), "1,000"}, {count(int64(1234567)), "1,234,567"}, {count(999.6), "1,000"},
-		{size(10), "10 B"}, {size(1536), "1.5 KiB"}, {size(3 << 20), "3.0 MiB"},
-		{millis(1500 * time.Microsecond), "1.50 ms"}, {millis(84 * time.Millisecond), "84 ms"},
-		{bar(0, 4), "····"}, {bar(0.5, 4), "██··"}, {bar(1, 4), "████"}, {bar(1.0/32, 4), "▏···"}, {bar(31.0/32, 4), "███▉"},
-		{spark([]float64{0, 5, 10}), "▁▅█"}, {spark(nil), ""},
-		{shorten("abcdef", 6), "abcdef"}, {shorten("abcdef", 5), "ab…ef"}, {shorten("abcdef", 4), "a…ef"},
-		{printable([]byte("a\n\x1b\xffé~")), "a····~"}, {pad("é", 3), "é  "}, {pad("long", 2), "long"},
+		{term.Count(0), "0"}, {term.Count(999), "999"}, {term.Count(1000), "1,000"}, {term.Count(int64(1234567)), "1,234,567"}, {term.Count(999.6), "1,000"},
+		{term.Size(10), "10 B"}, {term.Size(1536), "1.5 KiB"}, {term.Size(3 << 20), "3.0 MiB"},
+		{term.Millis(1500 * time.Microsecond), "1.50 ms"}, {term.Millis(84 * time.Millisecond), "84 ms"},
+		{term.Bar(0, 4), "····"}, {term.Bar(0.5, 4), "██··"}, {term.Bar(1, 4), "████"}, {term.Bar(1.0/32, 4), "▏···"}, {term.Bar(31.0/32, 4), "███▉"},
+		{term.Spark([]float64{0, 5, 10}), "▁▅█"}, {term.Spark(nil), ""},
+		{term.Shorten("abcdef", 6), "abcdef"}, {term.Shorten("abcdef", 5), "ab…ef"}, {term.Shorten("abcdef", 4), "a…ef"},
+		{term.Printable([]byte("a\n\x1b\xffé~")), "a····~"}, {term.Pad("é", 3), "é  "}, {term.Pad("long", 2), "long"},
 	} {
 		if tt[0] != tt[1] {
 			t.Errorf("%q, want %q", tt[0], tt[1])

@@ -42,6 +42,8 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return check(inv, stdout, stderr)
 	case "serve":
 		return start(inv.Config, args, stdout, stderr)
+	case "top":
+		return watch(inv.Top, stdout, stderr)
 	case "spool ls", "spool verify", "spool export":
 		return spoolTool(inv, stdout, stderr)
 	case "spool replay":

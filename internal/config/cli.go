@@ -12,12 +12,13 @@ import (
 
 // Invocation is a parsed command line.
 type Invocation struct {
-	Command  string        // serve, extension, check, spool ls|verify|export|replay, version, or "" when help was printed and nothing is left to do
+	Command  string        // serve, extension, check, top, spool ls|verify|export|replay, version, or "" when help was printed and nothing is left to do
 	Config   *Config       // of serve, extension, check and spool replay
 	Markdown bool          // check: print the table of all settings instead
 	Offline  bool          // check: the settings only
 	JSON     bool          // check, version
 	Spool    *SpoolOptions // of the spool commands
+	Top      *TopOptions   // of top
 }
 
 // Parse reads a command line, the environment and the file that --config names. Help goes to stdout. An
@@ -109,6 +110,10 @@ func (c *command) invocation(cfg *Config, o *options, args []string) (*Invocatio
 	inv := &Invocation{Command: c.name, Markdown: bool(o.markdown), Offline: bool(o.offline), JSON: bool(o.json)}
 	if c.settings {
 		inv.Config = cfg
+	}
+	o.top.Once = bool(o.once)
+	if c.name == "top" {
+		inv.Top = &o.top
 	}
 	if !strings.HasPrefix(c.name, "spool ") {
 		return inv, nil

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -34,6 +35,8 @@ func commands() []command {
 			more: dir + "\nExit code 3: damaged ones were passed over."},
 		{name: "spool replay", summary: "Send what is in --spool-dir to Kafka, and end.", settings: true,
 			more: "Exit code 0: the spool is empty; 1: something is left; 3: something is lost or\ndamaged. Settings for taking telemetry mean nothing here, but --shutdown-timeout."},
+		{name: "top", summary: "Show in a terminal what a running process does.",
+			more: "It asks the admin address and changes nothing. q or Ctrl-C ends it. Where the output is\nno terminal, or with --once, one picture is printed.\nExit code 0: it was shown; 1: there was no answer."},
 		{name: "version", summary: "Print the version."},
 	}
 }
@@ -79,6 +82,26 @@ type options struct {
 	withMeta            toggle // spool export
 	since               string // spool export
 	spool               SpoolOptions
+	top                 TopOptions
+	once                toggle // top
+}
+
+// TopOptions are the flags of ingest top.
+type TopOptions struct {
+	Admin     string // host:port, https://host:port or unix:/path
+	TokenFile string // "": none is sent
+	TLSCA     string // "": the system's authorities
+	Once      bool
+}
+
+// firstOf is the first text that is not empty.
+func firstOf(texts ...string) string {
+	for _, s := range texts {
+		if s != "" {
+			return s
+		}
+	}
+	return ""
 }
 
 // toggle is a switch that is off until it is named.
@@ -108,6 +131,11 @@ func (o *options) addTo(flags *pflag.FlagSet, cmd string) {
 		add(&o.offline, "offline", "", "Look at the settings only, not at what they name.")
 		add(&o.json, "json", "", "Print JSON.")
 		add(&o.markdown, "markdown", "", "Print the table of all settings instead.")
+	case "top":
+		flags.StringVar(&o.top.Admin, "admin", firstOf(os.Getenv("INGEST_ADMIN"), commandDefaults(Serve, Host{})["admin"]), "Admin `ADDRESS` of the process: host:port, https://host:port or unix:/PATH; default: $INGEST_ADMIN.")
+		flags.StringVar(&o.top.TokenFile, "token-file", os.Getenv("INGEST_ADMIN_TOKEN_FILE"), "`FILE` with the token that the address asks for, as --admin-token-file; default: $INGEST_ADMIN_TOKEN_FILE.")
+		flags.StringVar(&o.top.TLSCA, "tls-ca", "", "PEM `FILE` of the authorities to trust; implies https. Default: the system's.")
+		add(&o.once, "once", "", "Print one picture and end.")
 	case "spool ls":
 		add(&o.json, "json", "", "Print JSON.")
 	case "spool export":

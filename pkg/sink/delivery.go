@@ -1,6 +1,9 @@
 package sink
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
 
 // State answers one question: do events reach the destination?
 type State uint8
@@ -23,6 +26,17 @@ func (s State) String() string { return stateNames[s] }
 
 // MarshalText implements encoding.TextMarshaler.
 func (s State) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (s *State) UnmarshalText(text []byte) error {
+	for i, name := range stateNames {
+		if name == string(text) {
+			*s = State(i)
+			return nil
+		}
+	}
+	return fmt.Errorf("%.20q is no state of a delivery", text)
+}
 
 // States are all states, in order.
 func States() []State {
