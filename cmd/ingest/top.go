@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"functiongraph-ingest/internal/config"
+	"functiongraph-ingest/internal/printable"
 	"functiongraph-ingest/internal/term"
 	"functiongraph-ingest/internal/top"
 )
@@ -19,7 +20,7 @@ import (
 // watch shows a process that runs: ingest top.
 func watch(o *config.TopOptions, stdout, stderr io.Writer) int {
 	failed := func(err error) int {
-		fmt.Fprintln(stderr, "ingest: "+printable(err.Error()))
+		fmt.Fprintln(stderr, "ingest: "+printable.Text(err.Error()))
 		return exitFailed
 	}
 	token, err := firstToken(o.TokenFile)
