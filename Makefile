@@ -125,9 +125,9 @@ fuzz: ## every fuzz target for FUZZTIME (30s)
 models: ## check the Promela models of the ring (needs spin)
 	@if [ -x pkg/ring/model/check.sh ]; then cd pkg/ring/model && ./check.sh; else echo "no models"; fi
 
-demo: ## live demonstration for DURATION (15s): the package in a simulated FunctionGraph, a broker, a consumer; without Java
+demo: ## for DURATION (15s) the package in a simulated FunctionGraph; the broker freezes, the spool fills and drains; OPEN=1 tells the page's address; without Java
 	$(GO) build -o bin/demo ./cmd/demo
-	@bin/demo -duration $(DURATION)
+	@bin/demo -duration $(DURATION) $(if $(OPEN),-open)
 
 fgsim: ## bin/fgsim, the FunctionGraph simulator
 	$(GO) build -trimpath -o bin/fgsim ./cmd/fgsim

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"functiongraph-ingest/internal/term"
+	"functiongraph-ingest/internal/top"
 )
 
 const labelWidth = 15
@@ -14,7 +15,7 @@ const labelWidth = 15
 // frame is the view of a moment as a screen. It has the same number of lines every time.
 func (v *view) frame() []string {
 	c, m := v.change(), v.last()
-	lines := []string{v.progress(m.at), ""}
+	lines := []string{v.progress(m.at)}
 	lines = append(lines, v.flow(&c)...)
 	lines = append(lines, "",
 		v.label("POST → ack")+fmt.Sprintf("p50 %-9s p99 %-9s %-7s  %s", term.Millis(c.latency.Quantile(0.5)),
@@ -24,9 +25,12 @@ func (v *view) frame() []string {
 		v.fill("ring", m.gauges.ring, v.peak.ring, func(n float64) string { return term.Count(n) }, "bodies"),
 		v.fill("gate", m.gauges.gate, v.peak.gate, term.Size, ""),
 		v.fill("buffers", m.gauges.buffers, v.peak.buffers, term.Size, ""),
-		v.label("process")+fmt.Sprintf("%.0f %% of a core, %s", 100*c.cpu/c.seconds, term.Size(m.gauges.rss)),
+		v.fill("spool", m.gauges.spool, v.peak.spool, term.Size, ""),
+		v.label("process")+fmt.Sprintf("%.0f %% of a core, %s%s", 100*c.cpu/c.seconds, term.Size(m.gauges.rss), v.pageAddress()),
 	)
 	lines = append(lines, v.deadLetters(&m.seen)...)
+	lines = append(lines, "", v.label("broker")+v.brokerState(&m))
+	lines = append(lines, v.equation(&m)...)
 	return append(append(lines, ""), v.records(&m.seen)...)
 }
 
@@ -37,6 +41,37 @@ func (v *view) progress(at time.Duration) string {
 	done := min(int(at.Seconds()/v.options.duration.Seconds()*width+0.5), width)
 	return v.colors.Bold(term.Pad(" ingest demo", labelWidth)) + v.colors.Green(strings.Repeat("━", done)) +
 		v.colors.Dim(strings.Repeat("━", width-done)) + fmt.Sprintf("  %.1f of %v", at.Seconds(), v.options.duration)
+}
+
+func (v *view) pageAddress() string {
+	if v.options.page == "" {
+		return ""
+	}
+	return "   page " + v.options.page
+}
+
+// brokerState is how the broker is, and what ingest makes of it.
+func (v *view) brokerState(m *moment) string {
+	text := v.colors.Green("answers")
+	if m.frozen {
+		text = v.colors.Red("frozen")
+	}
+	if m.status == nil {
+		return text
+	}
+	text += "; ingest: " + m.status.Delivery.State.String()
+	if n := m.status.Ledger.Spooled; n > 0 {
+		text += ", " + term.Count(n) + " events on disk"
+	}
+	return text
+}
+
+// equation is the ledger in two lines.
+func (v *view) equation(m *moment) []string {
+	if m.status == nil {
+		return []string{"", ""}
+	}
+	return top.Equation(v.colors, &m.status.Ledger)
 }
 
 // flow is the way of the events, with the rates at each of its stations under it, and the rate posted as
@@ -113,16 +148,12 @@ func (v *view) deadLetters(s *consumerStats) []string {
 	}
 }
 
-// records is the last record of each partition, the dead letters' last.
+// records is the last record of a partition, and the last dead letter.
 func (v *view) records(s *consumerStats) []string {
-	lines := []string{v.colors.Dim(" the last records, as a consumer (" + consumerLibrary + ") reads them")}
-	for p := range int32(partitions) {
-		lines = append(lines, v.record(fmt.Sprintf("p%d", p), s, place{topic, p}))
+	return []string{
+		v.colors.Dim(" the last record and dead letter, as a consumer (" + consumerLibrary + ") reads them"),
+		v.record("p0", s, place{topic, 0}), v.record("dlq", s, place{deadTopic, 0}),
 	}
-	for p := range int32(deadPartitions) {
-		lines = append(lines, v.record("dlq", s, place{deadTopic, p}))
-	}
-	return lines
 }
 
 func (v *view) record(name string, s *consumerStats, at place) string {

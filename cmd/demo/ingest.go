@@ -46,6 +46,7 @@ func startIngest(ctx context.Context, o options, zip, dir, brokers string, t *tr
 	p := &ingest{admin: admin, over: make(chan struct{}), client: http.Client{Timeout: askTimeout, Transport: &http.Transport{}}}
 	env := []string{
 		"INGEST_BROKERS=" + brokers, "INGEST_TOPIC=" + topic, "INGEST_ADMIN=" + admin, "INGEST_SPOOL_DIR=" + filepath.Join(dir, "spool"),
+		"INGEST_BUFFER_BYTES=1MiB", // so that 4 s without a broker do not fit
 	}
 	go func() {
 		defer close(p.over)

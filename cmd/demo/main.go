@@ -1,7 +1,7 @@
 // Command demo shows ingest at work, with nothing but Go: it builds the dependency package, lets a simulated
 // FunctionGraph (internal/fgsim) start it, invoke the function and post telemetry, beside a Kafka broker that
 // lives inside of the demo (kfake), reads everything back with another Kafka client (franz-go), and shows all
-// of it while it happens. It needs Linux.
+// of it while it happens. In the middle the broker freezes for 4 s, so that the spool fills and drains. It needs Linux.
 //
 // It ends with an account. The exit status is 0 only if every event that was posted has been consumed
 // exactly once, unchanged, in order, from the topic where it belongs, and the ledger of ingest says the same.
@@ -26,6 +26,8 @@ type options struct {
 	connections int    // that telemetry is posted over, each one body at a time
 	seed        uint64 // of the telemetry
 	zip         string // the dependency package; "" builds it
+	open        bool   // tell the address of the status page
+	page        string // it, once it is known and to be told
 	plain       bool   // lines instead of a screen that is redrawn
 }
 
@@ -42,6 +44,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	f.IntVar(&o.connections, "connections", 8, "over which telemetry is posted at the same time")
 	f.Uint64Var(&o.seed, "seed", 1, "of the telemetry: the same seed makes the same events")
 	f.StringVar(&o.zip, "package", "", "the dependency package; empty builds it")
+	f.BoolVar(&o.open, "open", false, "tell the address of the status page")
 	f.BoolVar(&o.plain, "plain", false, "one line a second, also on a terminal")
 	if err := f.Parse(args); err != nil {
 		return o, err

@@ -54,14 +54,22 @@ func run(ctx context.Context, o options, out *screen) (ok bool, err error) {
 		return false, err
 	}
 	out.say("FunctionGraph (simulated) starts " + filepath.Base(zip) + ", Kafka (" + brokerLibrary + ") on " + b.addr())
-	last := show(&watched{options: o, traffic: t, ingest: p, consumer: c}, out)
+	if o.open {
+		o.page = "http://" + p.admin + "/"
+		out.say("the status page: " + o.page)
+	}
+	stop := b.trouble(ctx, o.duration)
+	w := &watched{options: o, traffic: t, ingest: p, consumer: c, broker: b}
+	last := show(w, out)
+	stop()
 	report, err := p.wait()
 	if err != nil {
 		return false, err
 	}
 	out.say("ingest has ended, reading the topics to their ends …")
 	ev := finish(b, report, t, c)
-	ev.last.gauges = last.gauges
+	ev.last.gauges, ev.last.status = last.gauges, last.status
+	ev.looks, ev.spooled, ev.frozen = w.looks, w.spooled, b.cold.wasFrozen()
 	differences := judge(&ev.evidence)
 	out.print(summary(out.colors, ev, differences))
 	if len(differences) > 0 {

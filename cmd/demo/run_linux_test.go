@@ -49,8 +49,10 @@ func short(t *testing.T, duration time.Duration) (options, *screen, *bytes.Buffe
 
 func TestDemoAccountsForEverything(t *testing.T) {
 	o, s, out := short(t, 1500*time.Millisecond)
+	o.open = true
 	ok, err := run(t.Context(), o, s)
-	if !ok || err != nil || !strings.Contains(out.String(), "✔ every event is accounted for") {
+	if !ok || err != nil || !strings.Contains(out.String(), "✔ every event is accounted for") || !strings.Contains(out.String(), "the broker was frozen") ||
+		!strings.Contains(out.String(), "the status page: http://127.0.0.1:") {
 		t.Errorf("%v, %v:\n%s", ok, err, out)
 	}
 }

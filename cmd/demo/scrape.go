@@ -2,16 +2,19 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
+
+	"functiongraph-ingest/internal/admin"
 )
 
 // gauges are the figures of ingest that are shown, from /metrics.
 type gauges struct {
 	admitted, delivered, deadLettered float64 // events so far
-	ring, gate, buffers               fill
+	ring, gate, buffers, spool        fill
 	batches, rawBytes, wireBytes      float64 // so far
 	cpuSeconds, rss                   float64
 }
@@ -38,6 +41,18 @@ func (p *ingest) scrape(ctx context.Context) (gauges, error) {
 	return readGauges(string(body)), nil
 }
 
+// status reads /status.
+func (p *ingest) status(ctx context.Context) (s admin.Status, err error) {
+	code, body, err := p.get(ctx, "/status")
+	if err == nil && code != http.StatusOK {
+		err = fmt.Errorf("/status answered %d", code)
+	}
+	if err == nil {
+		err = json.Unmarshal(body, &s)
+	}
+	return s, err
+}
+
 // readGauges finds the figures in Prometheus' text format. One that is missing is 0: what is shown live is
 // for the eye, the account at the end does not rest on it.
 func readGauges(text string) gauges {
@@ -52,6 +67,8 @@ func readGauges(text string) gauges {
 		"ingest_gate_limit_bytes":                  &g.gate.limit,
 		"ingest_kafka_buffers_used_bytes":          &g.buffers.used,
 		"ingest_kafka_buffers_limit_bytes":         &g.buffers.limit,
+		"ingest_spool_used_bytes":                  &g.spool.used,
+		"ingest_spool_limit_bytes":                 &g.spool.limit,
 		"ingest_kafka_batches_total":               &g.batches,
 		"ingest_kafka_raw_bytes_total":             &g.rawBytes,
 		"ingest_kafka_wire_bytes_total":            &g.wireBytes,

@@ -13,7 +13,6 @@ func summary(c term.Colors, ev *finished, differences []string) []string {
 	label := func(s string) string { return c.Dim(term.Pad(" "+s, labelWidth)) }
 	s, seen, hist := &ev.traffic, &ev.last.seen, &ev.last.latency
 	lines := []string{
-		"",
 		c.Bold(" what the platform saw") + c.Dim(" (simulated)"),
 		label("extension") + fmt.Sprintf("registered after %.1f ms, subscribed after %.1f ms", ev.report.RegisteredMs, ev.report.SubscribedMs),
 		label("invocations") + fmt.Sprintf("%s; answered in %s", term.Count(ev.report.Invocations.Sent), ev.report.Invocations.Latency),
@@ -28,11 +27,12 @@ func summary(c term.Colors, ev *finished, differences []string) []string {
 		"",
 		c.Bold(" what ingest says") + c.Dim(", its last line"),
 		label("ledger") + ledgerLine(ev),
+		label("") + looksLine(ev),
+		label("outage") + outageLine(ev),
 		label("process") + process(ev),
 		"",
 		c.Bold(" what the consumer read") + c.Dim(" ("+consumerLibrary+")"),
-		label(topic) + term.Count(seen.events) + " events from " + term.Count(partitions) + " partitions",
-		label(deadTopic) + term.Count(seen.dead) + " dead letters",
+		label("topics") + fmt.Sprintf("%s events from %d partitions, %s dead letters", term.Count(seen.events), partitions, term.Count(seen.dead)),
 		label("") + strings.Join(byReason(seen.reasons), ", "),
 		"",
 	}
@@ -84,13 +84,30 @@ func ledgerLine(ev *finished) string {
 			text += fmt.Sprintf(" + %s %s", t.name, term.Count(t.n))
 		}
 	}
-	if l.OwnLines > 0 {
-		text += fmt.Sprintf("; own lines left out %s", term.Count(l.OwnLines))
+	return text
+}
+
+// looksLine is what there is to say beside the equation.
+func looksLine(ev *finished) string {
+	if ev.ledger == nil {
+		return ""
 	}
-	if l.DuplicatesSuppressed > 0 {
-		text += fmt.Sprintf("; %s duplicates suppressed", term.Count(l.DuplicatesSuppressed))
+	text := fmt.Sprintf("added up at %d of %d looks; own lines left out %s", ev.looks.all-ev.looks.unbalanced, ev.looks.all, term.Count(ev.ledger.OwnLines))
+	if n := ev.ledger.DuplicatesSuppressed; n > 0 {
+		text += fmt.Sprintf("; %s resends recognised", term.Count(n))
 	}
 	return text
+}
+
+// outageLine is what the broker's freeze did.
+func outageLine(ev *finished) string {
+	switch {
+	case !ev.frozen:
+		return "none, the run was too short"
+	case ev.ledger == nil:
+		return "the broker was frozen"
+	}
+	return fmt.Sprintf("the broker was frozen; at most %s events on disk, %s at the end", term.Count(ev.spooled), term.Count(ev.ledger.Spooled))
 }
 
 // logTail is the end of what ingest printed, for finding the reason of a difference.

@@ -15,6 +15,9 @@ type evidence struct {
 	traffic  trafficStats
 	consumed consumed
 	ledger   *ledger.Ledger // of ingest's last line; nil when there was none
+	looks    looks          // at the ledger, on the way
+	spooled  int64          // events on disk at most
+	frozen   bool           // the broker was
 	problems []string       // what went wrong on the way, if anything
 }
 
@@ -108,6 +111,9 @@ func (v *verdict) books(ev *evidence) {
 		if term.got != term.want {
 			v.add("ledger: %s is %d, want %d", term.name, term.got, term.want)
 		}
+	}
+	if n := ev.looks.unbalanced; n > 0 {
+		v.add("ledger: it did not add up at %d of %d looks", n, ev.looks.all)
 	}
 	if !l.Balanced() {
 		v.add("ledger: out of balance by %d", l.Missing())

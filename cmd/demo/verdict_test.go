@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"functiongraph-ingest/internal/fgsim"
 	"functiongraph-ingest/internal/ledger"
@@ -48,6 +49,7 @@ func TestVerdict(t *testing.T) {
 		{"refused for good", func(ev *evidence) { ev.report.Posts.Lost = 2 }, []string{"platform: 2 events were never answered 200"}},
 		{"exit code", func(ev *evidence) { ev.report.Exit.Code = 3 }, []string{"ingest ended with exit code 3"}},
 		{"no ledger", func(ev *evidence) { ev.ledger = nil }, []string{"ingest left no ledger as its last line"}},
+		{"not balanced on the way", func(ev *evidence) { ev.looks = looks{9, 2} }, []string{"ledger: it did not add up at 2 of 9 looks"}},
 		{"a problem on the way", func(ev *evidence) { ev.problems = []string{"100% late"} }, []string{"100% late"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -94,9 +96,19 @@ func expect(t *testing.T, got, want []string) {
 
 func TestSummaryTellsTheVerdict(t *testing.T) {
 	ev := &finished{evidence: *flawless()}
+	ev.looks, ev.spooled, ev.frozen = looks{all: 7}, 9, true
 	ev.traffic.broken = map[simulator.Breakage]int64{simulator.NotJSON: 7}
-	good := strings.Join(summary(term.Colors{}, ev, nil), "\n")
-	for _, want := range []string{"5 good, 1 broken", "not JSON 7", "admitted 5 = delivered 4 + dead letters 1; own lines left out 1", "✔ every event is accounted for"} {
+	lines := summary(term.Colors{}, ev, nil)
+	good := strings.Join(lines, "\n")
+	if n := strings.Count(good, "\n") + 1; n > 23 {
+		t.Errorf("%d lines do not fit into a terminal", n)
+	}
+	for line := range strings.Lines(good) {
+		if n := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); n > 80 {
+			t.Errorf("%d cells: %q", n, line)
+		}
+	}
+	for _, want := range []string{"5 good, 1 broken", "not JSON 7", "admitted 5 = delivered 4 + dead letters 1", "added up at 7 of 7 looks; own lines left out 1", "at most 9 events on disk, 0 at the end", "✔ every event is accounted for"} {
 		if !strings.Contains(good, want) {
 			t.Errorf("no %q in\n%s", want, good)
 		}

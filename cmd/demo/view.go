@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"functiongraph-ingest/bench/hist"
+	"functiongraph-ingest/internal/admin"
 	"functiongraph-ingest/internal/term"
 )
 
@@ -19,7 +20,13 @@ type watched struct {
 	traffic  *traffic
 	ingest   *ingest
 	consumer *consumer
+	broker   *broker
+	looks    looks
+	spooled  int64 // events on disk at most
 }
+
+// looks counts how often the ledger was looked at while it changed.
+type looks struct{ all, unbalanced int }
 
 // moment is what was to be seen at one time.
 type moment struct {
@@ -28,12 +35,23 @@ type moment struct {
 	latency hist.Hist // since the moment before
 	gauges  gauges
 	seen    consumerStats
+	status  *admin.Status // nil: there was no answer
+	frozen  bool          // the broker is
 }
 
 func (w *watched) look() moment {
 	m := moment{at: time.Since(w.traffic.begun), seen: w.consumer.look()}
 	m.traffic, m.latency = w.traffic.look()
 	m.gauges, _ = w.ingest.scrape(context.Background()) // it answers again with the next frame, or the end tells why not
+	m.frozen = w.broker.cold.frozen()
+	if s, err := w.ingest.status(context.Background()); err == nil {
+		m.status = &s
+		w.looks.all++
+		if !s.Ledger.Balanced() {
+			w.looks.unbalanced++
+		}
+		w.spooled = max(w.spooled, s.Ledger.Spooled)
+	}
 	return m
 }
 
@@ -49,7 +67,7 @@ type view struct {
 	options options
 	colors  term.Colors
 	moments []moment // the latest keep
-	peak    struct{ ring, gate, buffers float64 }
+	peak    struct{ ring, gate, buffers, spool float64 }
 }
 
 func newView(o options, c term.Colors) *view { return &view{options: o, colors: c} }
@@ -58,11 +76,15 @@ func (v *view) add(m moment) {
 	if n := len(v.moments); n > 0 && m.gauges.gate.limit == 0 {
 		m.gauges = v.moments[n-1].gauges // not scraped: show the last that was
 	}
+	if n := len(v.moments); n > 0 && m.status == nil {
+		m.status = v.moments[n-1].status
+	}
 	if v.moments = append(v.moments, m); len(v.moments) > keep {
 		v.moments = v.moments[1:]
 	}
 	v.peak.ring = max(v.peak.ring, m.gauges.ring.used)
 	v.peak.gate = max(v.peak.gate, m.gauges.gate.used)
+	v.peak.spool = max(v.peak.spool, m.gauges.spool.used)
 	v.peak.buffers = max(v.peak.buffers, m.gauges.buffers.used)
 }
 
@@ -116,11 +138,11 @@ func (c *change) perBatch(v float64) float64 { return v / max(c.batches, 1) }
 // line is the view of a second in one line.
 func (v *view) line() string {
 	c, m := v.change(), v.last()
-	return fmt.Sprintf("%4.0fs  in %s  out %s  consumed %s  ack p50 %s p99 %s  ring %.0f%%  gate %.1f%%  buffers %.1f%%  batch %.0f events %s  dead letters %s (%s)",
+	return fmt.Sprintf("%4.0fs  in %s  out %s  consumed %s  ack p50 %s p99 %s  ring %.0f%%  gate %.1f%%  buffers %.1f%%  batch %.0f events %s  dead letters %s (%s)  %s",
 		m.at.Seconds(), c.perSecond(c.in), c.perSecond(c.out), c.perSecond(c.seen),
 		term.Millis(c.latency.Quantile(0.5)), term.Millis(c.latency.Quantile(0.99)),
 		100*m.gauges.ring.share(), 100*m.gauges.gate.share(), 100*m.gauges.buffers.share(),
-		c.perBatch(c.out), term.Size(c.perBatch(c.rawBytes)), term.Count(m.seen.dead), strings.Join(byReason(m.seen.reasons), ", "))
+		c.perBatch(c.out), term.Size(c.perBatch(c.rawBytes)), term.Count(m.seen.dead), strings.Join(byReason(m.seen.reasons), ", "), v.brokerState(&m))
 }
 
 // byReason lists dead letters, the commonest reason first.

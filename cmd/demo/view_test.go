@@ -8,7 +8,10 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"functiongraph-ingest/internal/admin"
+	"functiongraph-ingest/internal/ledger"
 	"functiongraph-ingest/internal/term"
+	"functiongraph-ingest/pkg/sink"
 )
 
 func TestReadGauges(t *testing.T) {
@@ -25,8 +28,9 @@ func second(n int64) moment {
 	f := float64(n)
 	m.gauges = gauges{
 		admitted: 2000 * f, delivered: 1990 * f, deadLettered: 10 * f, batches: 20 * f, rawBytes: 20 * 2048 * f, wireBytes: 20 * 1024 * f,
-		ring: fill{f, 10}, gate: fill{f * (1 << 20), 4 << 20}, buffers: fill{8 << 20, 16 << 20}, cpuSeconds: f / 4, rss: 30 << 20,
+		ring: fill{f, 10}, gate: fill{f * (1 << 20), 4 << 20}, buffers: fill{8 << 20, 16 << 20}, spool: fill{3 << 20, 9 << 20}, cpuSeconds: f / 4, rss: 30 << 20,
 	}
+	m.status = &admin.Status{Delivery: sink.Delivery{State: sink.Spooling}, Ledger: ledger.Ledger{Admitted: 2700, Delivered: 1990, DeadLettered: 10, Spooled: 700}}
 	m.latency.Add(2 * time.Millisecond)
 	m.seen = consumerStats{events: 1990 * n, dead: 10 * n, reasons: map[string]int64{"bad_value": n, "truncated": 9 * n}, last: map[place]sample{
 		{topic, 0}:     {offset: 1234, key: "69be64a7-0233-11e8-82e4-e5d37911193e", value: []byte(`{"name":"function","logs":"` + strings.Repeat("é\n", 99) + `"}`)},
@@ -36,7 +40,7 @@ func second(n int64) moment {
 }
 
 func TestFrame(t *testing.T) {
-	v := newView(options{duration: 4 * time.Second, connections: 8}, term.Colors{})
+	v := newView(options{duration: 4 * time.Second, connections: 8, page: "http://127.0.0.1:1/"}, term.Colors{})
 	v.add(second(1))
 	first := v.frame()
 	v.add(second(2))
@@ -44,11 +48,15 @@ func TestFrame(t *testing.T) {
 	if len(first) != len(frame) {
 		t.Errorf("%d lines, then %d: frames are drawn over one another", len(first), len(frame))
 	}
+	if len(frame) > 23 {
+		t.Errorf("%d lines do not fit into a terminal of 24", len(frame))
+	}
 	text := strings.Join(frame, "\n")
 	for _, want := range []string{
 		"2.0 of 4s", "platform", "p50 2.00 ms", "40/s", "80 × 200", "100 events, 2.0 KiB, 1.0 KiB compressed; 20/s",
 		"2 of 10 bodies", "2.0 MiB of 4.0 MiB", "8.0 MiB of 16.0 MiB", "25 % of a core, 30.0 MiB", "truncated 18   bad_value 2",
 		"p0  @1,234    69be…193e", "dlq @9        truncated     ·[2J·", "2,000/s", "2,000 max",
+		"answers; ingest: spooling, 700 events on disk", "2,700 admitted = 1,990 delivered + 10 dead + 700 on disk + 0 in memory", "2,700 = 2,700 ✔", "3.0 MiB of 9.0 MiB", "page http://127.0.0.1:1/",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in\n%s", want, text)
@@ -66,7 +74,7 @@ func TestLine(t *testing.T) {
 	v.add(second(1))
 	v.add(second(2))
 	const want = "   2s  in 2,000/s  out 2,000/s  consumed 2,000/s  ack p50 2.00 ms p99 2.00 ms  ring 20%  gate 50.0%  buffers 50.0%" +
-		"  batch 100 events 2.0 KiB  dead letters 20 (truncated 18, bad_value 2)"
+		"  batch 100 events 2.0 KiB  dead letters 20 (truncated 18, bad_value 2)  answers; ingest: spooling, 700 events on disk"
 	if got := v.line(); got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
