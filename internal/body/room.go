@@ -56,6 +56,12 @@ func LongestBody(bytes int64) int64 {
 	return 1 << (bits.Len64(uint64(max(1, longShare(bytes)/16*15))) - 1)
 }
 
+// RoomFor is the least room that can take a body of n bytes.
+func RoomFor(n int64) int64 {
+	c := int64(1) << bits.Len64(uint64(max(1, n)-1)) // a power of two
+	return ((c+14)/15*16 + 2) / 3 * 4
+}
+
 func longShare(bytes int64) int64 { return bytes / 4 * 3 }
 
 // NewRoom returns an empty room.

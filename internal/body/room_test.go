@@ -333,3 +333,15 @@ func TestRoomClose(t *testing.T) {
 		empty(t, r)
 	})
 }
+
+func TestRoomFor(t *testing.T) {
+	for _, n := range []int64{1, 2, 4096, 4097, 1 << 20, 3 << 20, 4 << 20, 1 << 30} {
+		room := RoomFor(n)
+		if got := LongestBody(room); got < n {
+			t.Errorf("a room of %d for %d takes %d", room, n, got)
+		}
+		if less := room - room/50 - 200; less > 0 && LongestBody(less) >= n && n > 4096 && n&(n-1) == 0 {
+			t.Errorf("a room of %d takes %d too", less, n)
+		}
+	}
+}

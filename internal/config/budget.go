@@ -87,7 +87,7 @@ type Budget struct {
 //	buffers       8     12     16     16     16      --buffer-bytes, less while the gate is short
 //	gate          6     16     13.4   43.4  178      the rest
 //
-// A spool takes a 16th of the limit, from buffers and gate. With TLS a connection takes three times as much, and
+// A spool takes a 16th of the limit, from the gate, or from the buffers where --max-body would not fit any more. With TLS a connection takes three times as much, and
 // connections together a quarter from 64MiB up: 336 of them at 64MiB, 84 at 32MiB.
 func (c *Config) Budget() (Budget, error) {
 	b := c.split(c.MemoryLimit)
@@ -150,6 +150,12 @@ func (c *Config) split(limit Bytes) Budget {
 	least := min(c.BufferBytes, max(limit/bufferShare, batchesInBuffers*c.BatchBytes))
 	b.Buffers = min(c.BufferBytes, max(least, rest-bodiesInGate*powerOfTwoAround(c.MaxBody)))
 	b.Gate = rest - b.Buffers
+	// The platform documents no size of a delivery, so that the spool of a small extension must not make bodies smaller
+	// than --max-body: then all of its share is the buffers'.
+	if lack := Bytes(body.RoomFor(int64(c.MaxBody))) - b.Gate; lack > 0 && lack <= b.Spool && b.Buffers-lack >= batchesInBuffers*c.BatchBytes {
+		b.Buffers -= lack
+		b.Gate += lack
+	}
 	return b
 }
 

@@ -208,3 +208,18 @@ func TestSpoolInMemory(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// What the platform may send fits: an extension beside the smallest function takes bodies of the default size, with its
+// spool too, because the size of a delivery is not documented.
+func TestAnExtensionTakesBodiesOfTheDefaultSize(t *testing.T) {
+	for _, instance := range []int64{128 << 20, 256 << 20, 512 << 20, 0} {
+		c := defaultsOf(t, Extension, Host{MemoryBytes: instance})
+		b, err := c.Budget()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !c.Spools() || b.MaxBody != c.MaxBody || len(b.Warnings) > 0 || b.Gate+b.Buffers+b.Spool+b.Conns+b.Runtime != b.Limit {
+			t.Errorf("%d MiB: %+v, %q", instance>>20, b, b.Warnings)
+		}
+	}
+}
