@@ -38,7 +38,7 @@ func TestMemoryLimitHoldsAgainstMixes(t *testing.T) {
 	}{
 		{32, false, "kafka", 0, false}, {48, false, "kafka", 0, false}, {64, false, "kafka", 0, false}, {96, false, "kafka", 0, false}, {512, false, "kafka", 0, false},
 		{32, true, "accept", 0, false}, {48, true, "accept", 0, true}, {64, true, "accept", 0, true}, {512, true, "accept", 0, true},
-		{32, true, "disk", 4 << 20, false}, {48, true, "disk", 4 << 20, true}, {64, true, "accept", 4 << 20, true}, {96, true, "disk", 4 << 20, true},
+		{48, true, "disk", 16 << 20, false}, {64, true, "accept", 16 << 20, true}, {96, true, "disk", 16 << 20, true},
 	} {
 		if c.seldom && !*allAttacks {
 			continue
@@ -54,7 +54,7 @@ func TestMemoryLimitHoldsAgainstMixes(t *testing.T) {
 					t.Skipf("a small disk: %v", err)
 				}
 				t.Cleanup(func() { _ = syscall.Unmount(dir, syscall.MNT_DETACH) })
-				args = append(args, "--spool-dir", filepath.Join(dir, "spool"), "--spool-keep-free=1MiB", "--spool-max=2MiB", "--max-body=256KiB", "--spool-in-memory")
+				args = append(args, "--spool-dir", filepath.Join(dir, "spool"), "--spool-keep-free=1MiB", "--spool-max=12MiB", "--max-body=2MiB", "--spool-in-memory")
 			}
 			p := proc.Start(t, proc.Serve(proc.Build(t), k.Bootstrap(), topic, args...))
 			if status, _ := post(t, p, "application/json", []byte(`[{"n":1}]`)); status != 200 {

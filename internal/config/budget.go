@@ -148,7 +148,7 @@ func (c *Config) split(limit Bytes) Budget {
 	}
 	rest := limit - b.Runtime - b.Conns - b.Spool
 	least := min(c.BufferBytes, max(limit/bufferShare, batchesInBuffers*c.BatchBytes))
-	b.Buffers = min(c.BufferBytes, max(least, rest-bodiesInGate*powerOfTwoAround(c.MaxBody)))
+	b.Buffers = min(c.BufferBytes, max(least, rest-max(leastGate, bodiesInGate*powerOfTwoAround(c.MaxBody))))
 	b.Gate = rest - b.Buffers
 	// The platform documents no size of a delivery, so that the spool of a small extension must not make bodies smaller
 	// than --max-body: then all of its share is the buffers'.

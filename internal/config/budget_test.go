@@ -223,3 +223,16 @@ func TestAnExtensionTakesBodiesOfTheDefaultSize(t *testing.T) {
 		}
 	}
 }
+
+// A small --max-body leaves memory to batches, but never less to bodies than they need.
+func TestSmallBodiesLeaveRoomForTheGate(t *testing.T) {
+	for _, limit := range []Bytes{30 * MiB, 32 * MiB, 48 * MiB, 64 * MiB} {
+		for _, dir := range []string{Off, "/var/spool"} {
+			c := defaultsOf(t, Serve, Host{})
+			c.MemoryLimit, c.MaxBody, c.SpoolDir = limit, 64*KiB, dir
+			if b, err := c.Budget(); err != nil || b.Gate < leastGate {
+				t.Errorf("%s, spool %s: %+v, %v", limit, dir, b, err)
+			}
+		}
+	}
+}
