@@ -48,6 +48,10 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return spoolTool(inv, stdout, stderr)
 	case "spool replay":
 		return startReplay(inv.Config, inv.Spool.Timeout, stdout, stderr)
+	case "audit":
+		return runAudit(inv, stdout, stderr)
+	case "dlq ls", "dlq show", "dlq resend":
+		return letters(inv, stdout, stderr)
 	default:
 		return exitOK // help was printed
 	}

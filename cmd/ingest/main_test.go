@@ -56,7 +56,7 @@ func TestRun(t *testing.T) {
 		{"markdown", "check --markdown", exitOK, "| `--listen` | `INGEST_LISTEN` |", "="},
 		{"serve with bad settings", "serve --ack=disk " + good, exitUsage, "",
 			"=ingest: --ack=disk: needs --spool-dir and --sink=kafka; or use kafka or accept\n"},
-		{"no command", "", exitUsage, "", "=ingest: expected one of \"serve\", \"extension\", \"check\", \"spool\", \"top\", \"version\" (see ingest --help)\n"},
+		{"no command", "", exitUsage, "", "=ingest: expected one of \"serve\", \"extension\", \"check\", \"spool\", \"top\", \"audit\", \"dlq\", \"version\" (see ingest --help)\n"},
 		{"unknown flag", "serve --topics=t " + good, exitUsage, "", "=ingest: unknown flag --topics, did you mean \"--topic\"? (see ingest serve --help)\n"},
 		{"check of an extension", "check --offline --extension " + good, exitOK, "\nlisten: 127.0.0.1:8081-8090\n", "="},
 		{"check of a bad extension", "check --extension --listen=127.0.0.1:8080 " + good, exitUsage, "\nkeyless: instance\n",

@@ -12,13 +12,15 @@ import (
 
 // Invocation is a parsed command line.
 type Invocation struct {
-	Command  string        // serve, extension, check, top, spool ls|verify|export|replay, version, or "" when help was printed and nothing is left to do
-	Config   *Config       // of serve, extension, check and spool replay
-	Markdown bool          // check: print the table of all settings instead
-	Offline  bool          // check: the settings only
-	JSON     bool          // check, version
-	Spool    *SpoolOptions // of the spool commands
-	Top      *TopOptions   // of top
+	Command  string         // serve, extension, check, top, spool ls|verify|export|replay, version, or "" when help was printed and nothing is left to do
+	Config   *Config        // of serve, extension, check and spool replay
+	Markdown bool           // check: print the table of all settings instead
+	Offline  bool           // check: the settings only
+	JSON     bool           // check, version
+	Spool    *SpoolOptions  // of the spool commands
+	Top      *TopOptions    // of top
+	Range    Range          // of audit and the dlq commands
+	Letters  *LetterOptions // of the dlq commands
 }
 
 // Parse reads a command line, the environment and the file that --config names. Help goes to stdout. An
@@ -115,6 +117,13 @@ func (c *command) invocation(cfg *Config, o *options, args []string) (*Invocatio
 	if c.name == "top" {
 		inv.Top = &o.top
 	}
+	if c.name == "audit" || strings.HasPrefix(c.name, "dlq ") {
+		var problem error
+		inv.Range, problem = o.window(time.Now())
+		o.letters.DryRun = bool(o.dryRun)
+		inv.Letters = &o.letters
+		return inv, problem
+	}
 	if !strings.HasPrefix(c.name, "spool ") {
 		return inv, nil
 	}
@@ -124,6 +133,6 @@ func (c *command) invocation(cfg *Config, o *options, args []string) (*Invocatio
 		o.spool.Dir = args[0]
 	}
 	var err error
-	o.spool.Since, err = parseSince(o.since, time.Now())
+	o.spool.Since, err = parseSince("since", o.since, time.Now())
 	return inv, err
 }

@@ -37,9 +37,18 @@ func commands() []command {
 			more: "Exit code 0: the spool is empty; 1: something is left; 3: something is lost or\ndamaged. Settings for taking telemetry mean nothing here, but --shutdown-timeout."},
 		{name: "top", summary: "Show in a terminal what a running process does.",
 			more: "It asks the admin address and changes nothing. q or Ctrl-C ends it. Where the output is\nno terminal, or with --once, one picture is printed.\nExit code 0: it was shown; 1: there was no answer."},
+		{name: "audit", summary: "Prove from a topic that no event is missing, doubled or out of order.", settings: true,
+			more: "Reads --topic and --dead-letter-topic, which were written with --headers. No consumer\ngroup is used and nothing is written. Exit code 0: complete; 1: they could not be read;\n3: not complete. Settings for taking telemetry mean nothing here."},
+		{name: "dlq", args: "<command>", summary: "Look at dead letters, send them again."},
+		{name: "dlq ls", summary: "Count dead letters by reason and function.", settings: true, more: deadLetters},
+		{name: "dlq show", summary: "Print dead letters, a JSON object a line.", settings: true, more: deadLetters},
+		{name: "dlq resend", summary: "Post dead letters to a listener.", settings: true,
+			more: deadLetters + "\nA line of \"dlq show\" with another value or valueBase64 is sent as mended with --input. Exit code\n0: all were taken; 1: some were not, or could not be read. A letter stays in the topic: what is\nsent twice comes twice."},
 		{name: "version", summary: "Print the version."},
 	}
 }
+
+const deadLetters = "--dead-letter-topic is read from its beginning; --topic names it unless it is given."
 
 // findCommand takes the names of a command off a command line.
 func findCommand(args []string) (command, []string) {
@@ -78,9 +87,11 @@ type options struct {
 	help, version       toggle
 	extension, markdown toggle // check
 	offline             toggle // check
-	json                toggle // check, spool ls, version
+	json                toggle // check, spool ls, version, audit, dlq ls
+	dryRun              toggle // dlq resend
 	withMeta            toggle // spool export
-	since               string // spool export
+	since, until        string // since: also of spool export
+	letters             LetterOptions
 	spool               SpoolOptions
 	top                 TopOptions
 	once                toggle // top
@@ -138,6 +149,20 @@ func (o *options) addTo(flags *pflag.FlagSet, cmd string) {
 		add(&o.once, "once", "", "Print one picture and end.")
 	case "spool ls":
 		add(&o.json, "json", "", "Print JSON.")
+	case "audit":
+		add(&o.json, "json", "", "Print JSON.")
+		o.addRange(flags)
+	case "dlq ls":
+		add(&o.json, "json", "", "Print JSON.")
+		o.addLetters(flags)
+	case "dlq show":
+		o.addLetters(flags)
+		flags.IntVar(&o.letters.Limit, "limit", 0, "Print `N` at most; 0: all.")
+	case "dlq resend":
+		o.addLetters(flags)
+		flags.StringVar(&o.letters.To, "to", "", "`URL` to post to, for example http://127.0.0.1:8080/. Required.")
+		flags.StringVar(&o.letters.Input, "input", "", "`FILE` with lines of \"dlq show\", which are sent in place of the topic's; - for stdin.")
+		add(&o.dryRun, "dry-run", "", "Say what would be sent, and send nothing.")
 	case "spool export":
 		flags.StringSliceVar(&o.spool.Topics, "topic", nil, "Only these `TOPICS`; a dead-letter topic only if it is named.")
 		flags.Int32SliceVar(&o.spool.Partitions, "partition", nil, "Only these `PARTITIONS`.")

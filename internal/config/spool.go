@@ -60,7 +60,7 @@ func (c *Config) SpoolIn(fileSystem string) error {
 	return nil
 }
 
-func parseSince(s string, now time.Time) (time.Time, error) {
+func parseSince(flag, s string, now time.Time) (time.Time, error) {
 	if s == "" {
 		return time.Time{}, nil
 	}
@@ -69,7 +69,7 @@ func parseSince(s string, now time.Time) (time.Time, error) {
 	}
 	t, err := time.Parse(time.RFC3339, s)
 	if err != nil {
-		return t, fmt.Errorf("--since: %q is neither an age like 2h nor a time like 2026-01-02T15:04:05Z", s)
+		return t, fmt.Errorf("--"+flag+": %q is neither an age like 2h nor a time like 2026-01-02T15:04:05Z", s)
 	}
 	return t, nil
 }

@@ -51,12 +51,12 @@ func TestSince(t *testing.T) {
 		"": {}, "0s": now, "90m": now.Add(-90 * time.Minute), "2026-01-01T00:00:00Z": time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC),
 		"2026-01-01T00:00:00+01:00": time.Date(2025, 12, 31, 23, 0, 0, 0, time.UTC),
 	} {
-		if got, err := parseSince(in, now); err != nil || !got.Equal(want) {
+		if got, err := parseSince("since", in, now); err != nil || !got.Equal(want) {
 			t.Errorf("%q: %v, %v, want %v", in, got, err, want)
 		}
 	}
 	for _, in := range []string{"-1h", "2", "2026-01-01", "yesterday"} {
-		if got, err := parseSince(in, now); err == nil {
+		if got, err := parseSince("since", in, now); err == nil {
 			t.Errorf("%q passes for %v", in, got)
 		}
 	}

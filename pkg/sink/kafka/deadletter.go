@@ -16,8 +16,8 @@ import (
 // have reason, size and topic and what Deps.Origin returns. Those that are a region of a body, and events larger than a batch, also
 // have offset, error offset and body id.
 const (
-	headerReason      = "ingest-reason"
-	headerTopic       = "ingest-topic"        // where it would have gone
+	HeaderReason      = "ingest-reason"
+	HeaderTopic       = "ingest-topic"        // where it would have gone
 	HeaderInstance    = "ingest-instance"     // of Deps.Origin: which process took it
 	headerOffset      = "ingest-offset"       // where the bad region starts
 	headerErrorOffset = "ingest-error-offset" // the byte that is wrong
@@ -26,7 +26,7 @@ const (
 	headerPartition   = "ingest-partition" // with partition_unavailable: where the event belongs
 	headerError       = "ingest-error"     // why the broker refused the event: name and number of its code, and its text
 	headerTimestamp   = "ingest-timestamp" // ms since the Unix epoch; on every record whose own time the broker refused
-	headerTruncated   = "ingest-truncated" // the value is only the beginning; the whole was set aside, or dropped
+	HeaderTruncated   = "ingest-truncated" // the value is only the beginning; the whole was set aside, or dropped
 	headerSHA256      = "ingest-sha256"    // of the whole, hex; set with ingest-truncated
 )
 
@@ -73,9 +73,9 @@ func (s *Sink) DeadLetter(ctx context.Context, d *sink.DeadLetter, ack sink.Ack)
 
 // deadHeaders adds the headers of every dead letter to those that it has.
 func (s *Sink) deadHeaders(h []sink.Header, reason string, size int) []sink.Header {
-	h = append(h, sink.Header{Key: headerReason, Value: []byte(reason)},
+	h = append(h, sink.Header{Key: HeaderReason, Value: []byte(reason)},
 		sink.Header{Key: headerSize, Value: strconv.AppendInt(nil, int64(size), 10)},
-		sink.Header{Key: headerTopic, Value: []byte(s.main.name)})
+		sink.Header{Key: HeaderTopic, Value: []byte(s.main.name)})
 	if s.deps.Origin == nil {
 		return h
 	}
@@ -201,7 +201,7 @@ func (s *Sink) truncate(raw []byte, headers []sink.Header) (value []byte, h []si
 		kept = keep(raw, sum)
 	}
 	return raw[:min(len(raw), truncatedBytes)], append(headers,
-		sink.Header{Key: headerTruncated, Value: []byte("true")},
+		sink.Header{Key: HeaderTruncated, Value: []byte("true")},
 		sink.Header{Key: headerSHA256, Value: []byte(hex.EncodeToString(sum[:]))}), kept
 }
 

@@ -200,8 +200,8 @@ func TestDeadLetters(t *testing.T) {
 		t.Errorf("stats %+v", st)
 	}
 	r := consume(t, c, "t.dlq", 1)[0]
-	for key, want := range map[string]string{headerReason: "bad_structure", headerOffset: "7", headerErrorOffset: "19", headerSize: "13", headerBodyID: "42",
-		headerTopic: "t", "ingest-instance": "i"} {
+	for key, want := range map[string]string{HeaderReason: "bad_structure", headerOffset: "7", headerErrorOffset: "19", headerSize: "13", headerBodyID: "42",
+		HeaderTopic: "t", "ingest-instance": "i"} {
 		if got := header(r, key); got != want {
 			t.Errorf("header %s = %q, want %q", key, got, want)
 		}
@@ -249,7 +249,7 @@ func TestHugeDeadLetterIsSetAsideAndANoticeSent(t *testing.T) {
 			}
 		}
 		r := consume(t, c, "t.dlq", 1)[0]
-		if len(r.Value) != truncatedBytes || header(r, headerTruncated) != "true" || header(r, headerSHA256) != hex.EncodeToString(sum[:]) {
+		if len(r.Value) != truncatedBytes || header(r, HeaderTruncated) != "true" || header(r, headerSHA256) != hex.EncodeToString(sum[:]) {
 			t.Errorf("notice: %d bytes, %v", len(r.Value), r.Headers)
 		}
 	}
@@ -306,7 +306,7 @@ func TestNoticesHaveTheHeadersOfDeadLetters(t *testing.T) {
 	ack.check(t, 0)
 	rs := consume(t, c, "t.dlq", 2)
 	notice, letter := rs[0], rs[1]
-	if header(notice, headerTruncated) == "" {
+	if header(notice, HeaderTruncated) == "" {
 		notice, letter = letter, notice
 	}
 	for _, h := range letter.Headers {
@@ -314,7 +314,7 @@ func TestNoticesHaveTheHeadersOfDeadLetters(t *testing.T) {
 			t.Errorf("the notice has no %s: %v", h.Key, notice.Headers)
 		}
 	}
-	if string(notice.Key) != "k" || header(notice, headerBodyID) != "42" || header(notice, headerOffset) != "7" || header(notice, headerTopic) != "t" {
+	if string(notice.Key) != "k" || header(notice, headerBodyID) != "42" || header(notice, headerOffset) != "7" || header(notice, HeaderTopic) != "t" {
 		t.Errorf("key %q, headers %v", notice.Key, notice.Headers)
 	}
 }

@@ -23,6 +23,9 @@ func (s *Sink) diskFails(err error) {
 
 func (f SpoolFull) String() string { return [...]string{"block", "drop-oldest", "drop-newest"}[f] }
 
+// ReasonLoss is the reason of a report about dropped events among the dead letters.
+const ReasonLoss = "loss"
+
 // loss is what was dropped because there was no room, and has not been reported yet.
 type loss struct {
 	Events int64 `json:"events"`
@@ -145,7 +148,7 @@ func (s *Sink) reportLoss(ls *loss, reason, policy string, last bool) {
 	if err != nil {
 		panic("kafka: " + err.Error()) // numbers and strings: cannot fail
 	}
-	r := sink.Record{Value: value, Timestamp: time.Now().UnixMilli(), Headers: s.deadHeaders(nil, "loss", len(value))}
+	r := sink.Record{Value: value, Timestamp: time.Now().UnixMilli(), Headers: s.deadHeaders(nil, ReasonLoss, len(value))}
 	to := s.dead.stickyLane()
 	b := s.privateBatch(to, &r, recordbatch.Encoded{}, recordbatch.RecordSize(r.Key, r.Value, r.Headers))
 	to.seal()

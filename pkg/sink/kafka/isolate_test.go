@@ -47,7 +47,7 @@ func TestSingleTooLargeRecordGoesToTheDeadLetters(t *testing.T) {
 	}
 	consume(t, c, "t", 2)
 	d := consume(t, c, "t.dlq", 1)[0]
-	if string(d.Value) != string(big.Value) || header(d, headerReason) != "too_large" || header(d, headerSize) != "5000" {
+	if string(d.Value) != string(big.Value) || header(d, HeaderReason) != "too_large" || header(d, headerSize) != "5000" {
 		t.Errorf("dead letter: %d bytes, headers %v", len(d.Value), d.Headers)
 	}
 }
@@ -109,7 +109,7 @@ func TestRefusedRecordsAreIsolated(t *testing.T) {
 		last = n
 	}
 	for _, r := range consume(t, c, "t.dlq", 2) {
-		if !strings.HasPrefix(string(r.Value), "poison") || header(r, headerReason) != "refused" {
+		if !strings.HasPrefix(string(r.Value), "poison") || header(r, HeaderReason) != "refused" {
 			t.Errorf("dead letter %q %v", r.Value, r.Headers)
 		}
 	}

@@ -29,13 +29,13 @@ const (
 // set aside or dropped.
 const HeaderSeq = "ingest-seq"
 
-// The attributes of a CloudEvent, https://github.com/cloudevents/spec, kafka-protocol-binding.md.
+// The attributes of a CloudEvent, https://github.com/cloudevents/spec, kafka-protocol-binding.md. The number is the id.
 const (
-	ceID          = "ce_id"
-	ceSource      = "ce_source"
-	ceSpecVersion = "ce_specversion"
-	ceType        = "ce_type"
-	contentType   = "content-type"
+	HeaderCloudEventID     = "ce_id"
+	HeaderCloudEventSource = "ce_source"
+	ceSpecVersion          = "ce_specversion"
+	ceType                 = "ce_type"
+	contentType            = "content-type"
 
 	typePrefix  = "com.huaweicloud.functiongraph."
 	typeUnknown = "ingest.event"
@@ -67,7 +67,7 @@ func (n *numbers) begin(admitted int64) {
 	}
 }
 
-// from takes over what Origin returns, if it has changed. s.mu is held.
+// originChanged takes over what Origin returns, if it has changed. s.mu is held.
 func (s *Sink) originChanged() {
 	n := &s.numbers
 	if n.headers == HeadersNone || s.deps.Origin == nil {
@@ -118,7 +118,7 @@ func (n *numbers) encode(no int64, typ string) {
 	}
 	key := HeaderSeq
 	if n.headers == HeadersCloudEvents {
-		key = ceID
+		key = HeaderCloudEventID
 	}
 	n.wire = recordbatch.AppendHeader(n.wire[:n.fixed], key, n.text(no))
 	n.last = len(n.wire)
@@ -141,7 +141,7 @@ func (n *numbers) encodeFixed() {
 	if n.headers == HeadersCloudEvents {
 		n.count++ // the type
 		add(ceSpecVersion, "1.0")
-		add(ceSource, source(n.from))
+		add(HeaderCloudEventSource, source(n.from))
 		add(contentType, "application/json")
 	}
 	for _, h := range n.from {

@@ -135,8 +135,8 @@ func TestCloudEventsAttributes(t *testing.T) {
 		if types[i] == "" {
 			want = typeUnknown
 		}
-		if _, n := numberOf(t, r, ceID); n != i || header(r, ceType) != want || header(r, ceSpecVersion) != "1.0" ||
-			header(r, ceSource) != "/functiongraph/f/pod%2F1" || header(r, contentType) != "application/json" || header(r, "ingest-tag-env") != "prod" {
+		if _, n := numberOf(t, r, HeaderCloudEventID); n != i || header(r, ceType) != want || header(r, ceSpecVersion) != "1.0" ||
+			header(r, HeaderCloudEventSource) != "/functiongraph/f/pod%2F1" || header(r, contentType) != "application/json" || header(r, "ingest-tag-env") != "prod" {
 			t.Errorf("record %d: %v", i, r.Headers)
 		}
 		if header(r, HeaderSeq) != "" || header(r, HeaderInstance) != "" || len(r.Headers) != 6 {

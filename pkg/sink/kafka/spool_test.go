@@ -227,7 +227,7 @@ func TestFullDiskDropsByPolicy(t *testing.T) {
 			if err := json.Unmarshal(report.Value, &told); err != nil {
 				t.Fatal(err)
 			}
-			if header(report, headerReason) != "loss" || told.Reason != DroppedSpoolFull || told.Policy != policy.String() ||
+			if header(report, HeaderReason) != "loss" || told.Reason != DroppedSpoolFull || told.Policy != policy.String() ||
 				told.Events != lost || told.Bytes == 0 || told.First == 0 || told.Last < told.First {
 				t.Errorf("loss record %s", report.Value)
 			}

@@ -123,7 +123,7 @@ func TestOneStuckPartitionDoesNotStopTheOthers(t *testing.T) {
 		t.Errorf("stats %+v", stats)
 	}
 	for _, r := range consume(t, c, "t.dlq", int(stats.DeadLettered)) {
-		if header(r, headerReason) != "partition_unavailable" || header(r, headerTopic) != "t" || header(r, headerPartition) != "0" || len(r.Key) == 0 {
+		if header(r, HeaderReason) != "partition_unavailable" || header(r, HeaderTopic) != "t" || header(r, headerPartition) != "0" || len(r.Key) == 0 {
 			t.Fatalf("dead letter with key %q and headers %v", r.Key, r.Headers)
 		}
 	}

@@ -106,7 +106,7 @@ func TestNamedRecordsAreTakenOutAtOnce(t *testing.T) {
 				for _, h := range r.Headers {
 					headers[h.Key] = string(h.Value)
 				}
-				if headers[headerReason] != "refused" || !strings.HasSuffix(headers[headerError], "[87]: it is bad") {
+				if headers[HeaderReason] != "refused" || !strings.HasSuffix(headers[headerError], "[87]: it is bad") {
 					t.Errorf("headers %v", headers)
 				}
 			}

@@ -46,10 +46,10 @@ func eachRecord(h header, raw []byte, limit int, yield func(int64, []byte, []byt
 	p := parser{buf: records}
 	var headers []sink.Header
 	for i := range int64(h.count) {
-		var delta int64
+		var offset, delta int64
 		var key, value []byte
-		delta, key, value, headers = p.record(i, headers[:0])
-		if p.bad {
+		offset, delta, key, value, headers = p.record(headers[:0])
+		if p.bad || offset != i {
 			return fmt.Errorf("recordbatch: record %d of %d near byte %d of %d: %w", i, h.count, len(records)-len(p.buf), len(records), errRecord)
 		}
 		if !yield(h.firstTS+delta, key, value, headers) {
@@ -69,14 +69,12 @@ type parser struct {
 }
 
 // record reads one record and appends its headers to headers.
-func (p *parser) record(offset int64, headers []sink.Header) (delta int64, key, value []byte, _ []sink.Header) {
+func (p *parser) record(headers []sink.Header) (offset, delta int64, key, value []byte, _ []sink.Header) {
 	body := parser{buf: p.bytes(p.varint())}
 	body.bad = p.bad
 	body.bytes(1) // attributes
 	delta = body.varint()
-	if body.varint() != offset {
-		body.bad = true
-	}
+	offset = body.varint()
 	key = body.nullable()
 	value = body.nullable()
 	n := body.varint()
@@ -91,7 +89,7 @@ func (p *parser) record(offset int64, headers []sink.Header) (delta int64, key, 
 		body.bad = true
 	}
 	p.bad = body.bad
-	return delta, key, value, headers
+	return offset, delta, key, value, headers
 }
 
 func (p *parser) varint() int64 {

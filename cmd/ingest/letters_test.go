@@ -1,0 +1,108 @@
+package main
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// deadLetters fills t.dlq: two refused events of f, one that is no JSON of g, one that is no text, a notice and a loss.
+func deadLetters(t *testing.T) (brokers string) {
+	c := cluster(t, "t.dlq")
+	cl, err := kgo.NewClient(kgo.SeedBrokers(c.ListenAddrs()...), kgo.DefaultProduceTopic("t.dlq"), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cl.Close()
+	add := func(value, reason, function string, more ...string) {
+		r := &kgo.Record{Value: []byte(value), Key: []byte("k"), Headers: []kgo.RecordHeader{{Key: "ingest-reason", Value: []byte(reason)}, {Key: "ingest-function", Value: []byte(function)}}}
+		for _, key := range more {
+			r.Headers = append(r.Headers, kgo.RecordHeader{Key: key, Value: []byte("true")})
+		}
+		if err := cl.ProduceSync(t.Context(), r).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	add(`{"n":1}`, "refused", "f")
+	add(`{"n":2}`, "refused", "f")
+	add(`{"n":3,}`, "bad_structure", "g")
+	add("{\"n\":\"\xff\"}", "invalid_utf8", "g")
+	add(`{"n":`, "too_large", "f", "ingest-truncated")
+	add(`{"reason":"spool_full"}`, "loss", "f")
+	return c.ListenAddrs()[0]
+}
+
+func TestDeadLetterTools(t *testing.T) {
+	brokers := deadLetters(t)
+	dlq := func(want int, args ...string) (stdout, stderr string) {
+		t.Helper()
+		code, stdout, stderr := call(t, append([]string{"dlq", args[0], "--brokers=" + brokers, "--topic=t"}, args[1:]...)...)
+		if code != want {
+			t.Errorf("dlq %v: exit %d, %s%s", args, code, stdout, stderr)
+		}
+		return stdout, stderr
+	}
+	if out, _ := dlq(0, "ls"); !strings.Contains(out, "refused        f         2        14") || strings.Count(out, "\n") != 6 {
+		t.Errorf("ls:\n%s", out)
+	}
+	var lots []lot
+	if out, _ := dlq(0, "ls", "--json", "--function=g"); json.Unmarshal([]byte(out), &lots) != nil || len(lots) != 2 || lots[0].Letters != 1 {
+		t.Errorf("ls --json: %s", out)
+	}
+	shown, _ := dlq(0, "show", "--reason=refused,invalid_utf8")
+	lines := strings.Split(strings.TrimSpace(shown), "\n")
+	var l letter
+	if len(lines) != 3 || json.Unmarshal([]byte(lines[2]), &l) != nil || string(l.bytes()) != "{\"n\":\"\xff\"}" || l.Function != "g" || l.Key != "k" {
+		t.Errorf("show:\n%s", shown)
+	}
+	if out, _ := dlq(0, "show", "--limit=2"); strings.Count(out, "\n") != 2 {
+		t.Errorf("show --limit=2:\n%s", out)
+	}
+	if out, _ := dlq(0, "show", "--until=1h"); out != "" {
+		t.Errorf("show --until=1h:\n%s", out)
+	}
+
+	var mu sync.Mutex
+	var posted []string
+	full := true
+	listener := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		mu.Lock()
+		defer mu.Unlock()
+		if full { // the first time it has no room
+			full = false
+			w.Header().Set("Retry-After", "0")
+			http.Error(w, "full", http.StatusServiceUnavailable)
+			return
+		}
+		posted = append(posted, string(body))
+	}))
+	defer listener.Close()
+	out, errs := dlq(1, "resend", "--to="+listener.URL)
+	if out != `{"taken":2,"deadLetteredAgain":0,"notJSON":2,"notices":2,"refused":0}`+"\n" || strings.Join(posted, "") != `{"n":1}{"n":2}` || strings.Count(errs, "mend it") != 2 {
+		t.Errorf("resend: %s%sposted %q", out, errs, posted)
+	}
+	posted = nil
+	if out, _ := dlq(0, "resend", "--reason=refused", "--dry-run", "--to="+listener.URL); !strings.Contains(out, `"taken":2`) || posted != nil {
+		t.Errorf("--dry-run: %s, posted %q", out, posted)
+	}
+	shown, _ = dlq(0, "show", "--reason=bad_structure")
+	file := filepath.Join(t.TempDir(), "mended")
+	if err := os.WriteFile(file, []byte(strings.Replace(shown, ",}", "}", 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, _ := dlq(0, "resend", "--input="+file, "--to="+listener.URL); !strings.Contains(out, `"taken":1`) || strings.Join(posted, "") != `{"n":3}` {
+		t.Errorf("resend of what was mended: %s, posted %q", out, posted)
+	}
+	if _, errs := dlq(1, "resend", "--to=nowhere"); !strings.Contains(errs, "--to: must be the URL of a listener") {
+		t.Error(errs)
+	}
+}

@@ -1,0 +1,134 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+	"unicode/utf8"
+
+	"functiongraph-ingest/internal/config"
+	"functiongraph-ingest/pkg/sink/kafka"
+)
+
+const (
+	resendTimeout = time.Minute // for one answer
+	resendTries   = 10          // of a letter that the listener has no room for
+	resendPause   = time.Second // without a Retry-After
+	mostPause     = 30 * time.Second
+	maxAnswer     = 4 << 10
+)
+
+// resent is what became of the dead letters that were to be sent again.
+type resent struct {
+	Taken   int `json:"taken"`
+	Again   int `json:"deadLetteredAgain"`
+	NotJSON int `json:"notJSON"` // to be mended first
+	Notices int `json:"notices"` // about what is not in the topic: events that were set aside, losses
+	Refused int `json:"refused"`
+}
+
+// resend posts dead letters to a listener, one a body, and prints what became of them.
+func (r *reading) resend(ctx context.Context, inv *config.Invocation, w, stderr io.Writer) error {
+	o := inv.Letters
+	to, err := url.Parse(o.To)
+	if err != nil || to.Scheme != "http" && to.Scheme != "https" || to.Host == "" {
+		return errors.New("--to: must be the URL of a listener, for example http://127.0.0.1:8080/")
+	}
+	var n resent
+	one := func(l *letter) error {
+		value := l.bytes()
+		switch {
+		case l.Headers[kafka.HeaderTruncated] != "" || l.Reason == kafka.ReasonLoss:
+			n.Notices++
+			return nil
+		case !isObject(value):
+			n.NotJSON++
+			fmt.Fprintf(stderr, "ingest: partition %d, offset %d: no JSON object; mend it in a file of dlq show and give that as --input\n", l.Partition, l.Offset)
+			return nil
+		case o.DryRun:
+			n.Taken++
+			return nil
+		}
+		again, err := postLetter(ctx, o.To, value)
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case err != nil:
+			n.Refused++
+			fmt.Fprintf(stderr, "ingest: partition %d, offset %d: %v\n", l.Partition, l.Offset, err)
+		case again:
+			n.Again++
+		default:
+			n.Taken++
+		}
+		return nil
+	}
+	if o.Input != "" {
+		err = linesOf(o.Input, one)
+	} else {
+		err = r.each(ctx, inv, stderr, one)
+	}
+	line, _ := json.Marshal(n) // numbers only
+	_, printed := fmt.Fprintf(w, "%s\n", line)
+	if left := n.Again + n.NotJSON + n.Refused; err == nil && left > 0 {
+		err = fmt.Errorf("%d dead letters were not taken", left)
+	}
+	return errors.Join(err, printed)
+}
+
+// isObject reports whether a listener takes value as one event.
+func isObject(value []byte) bool {
+	return bytes.HasPrefix(bytes.TrimLeft(value, " \t\r\n"), []byte("{")) && json.Valid(value) && utf8.Valid(value)
+}
+
+// postLetter posts one event until the listener has room for it. again: it became a dead letter once more.
+func postLetter(ctx context.Context, to string, value []byte) (again bool, err error) {
+	for try := 1; ; try++ {
+		status, answer, wait, err := postOnce(ctx, to, value)
+		switch {
+		case err != nil:
+			return false, err
+		case status == http.StatusOK:
+			var a struct{ DeadLettered, Dropped int }
+			if json.Unmarshal(answer, &a) == nil && a.Dropped > 0 {
+				return false, errors.New("the listener dropped it")
+			}
+			return a.DeadLettered > 0, nil
+		case status != http.StatusServiceUnavailable && status != http.StatusTooManyRequests || try == resendTries:
+			return false, fmt.Errorf("answered %d %.200q", status, answer) // 504: the outcome is unknown, so not again
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return false, ctx.Err()
+		}
+	}
+}
+
+func postOnce(ctx context.Context, to string, value []byte) (status int, answer []byte, wait time.Duration, err error) {
+	ctx, cancel := context.WithTimeout(ctx, resendTimeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, to, bytes.NewReader(value))
+	if err != nil {
+		return 0, nil, 0, err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	res, err := http.DefaultTransport.RoundTrip(req) // no redirects: a listener knows none
+	if err != nil {
+		return 0, nil, 0, err
+	}
+	defer func() { _ = res.Body.Close() }()
+	answer, _ = io.ReadAll(io.LimitReader(res.Body, maxAnswer)) // the status says it all
+	wait = resendPause
+	if s, err := strconv.Atoi(res.Header.Get("Retry-After")); err == nil && s >= 0 {
+		wait = min(time.Duration(s)*time.Second, mostPause)
+	}
+	return res.StatusCode, answer, wait, nil
+}

@@ -1,0 +1,291 @@
+// Package audit proves from the records of a topic that nothing is missing: each event has a number of a dense sequence
+// (ingest-seq), one sequence for each start of a process, and marks state how far it went.
+//
+// Memory grows with the number of starts, and for each with what of it is not dense: see set.
+package audit
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"slices"
+	"strconv"
+	"time"
+
+	"functiongraph-ingest/pkg/sink/kafka"
+)
+
+// State says how a sequence ended.
+type State string
+
+const (
+	// Closed: its last mark says that there are no more numbers.
+	Closed State = "closed"
+	// Killed: it has no last mark, and a later start of the same instance is in the topic.
+	Killed State = "killed"
+	// Open: it has no last mark, and nothing says that it has ended. It may be running, or the topic's tail is cut off.
+	Open State = "open"
+)
+
+// Start is what the topic has of one start of a process. Numbers are half-open ranges.
+type Start struct {
+	ID       string    `json:"start"`
+	Instance string    `json:"instance"`
+	First    time.Time `json:"first"` // oldest timestamp
+	Last     time.Time `json:"last"`
+	State    State     `json:"state"`
+
+	From         int64 `json:"from"`         // the first number that must be there
+	Proven       int64 `json:"proven"`       // up to here a mark says what must be there
+	Numbers      int64 `json:"numbers"`      // behind the highest that was seen or told of
+	Delivered    int64 `json:"delivered"`    // different numbers in the topic
+	DeadLettered int64 `json:"deadLettered"` // in the dead-letter topic
+	SetAside     int64 `json:"setAside"`     // told by marks: whole in a file
+	Lost         int64 `json:"lost"`         // missing numbers that marks tell of as dropped
+	Missing      int64 `json:"missing"`      // without any account
+	Unproven     int64 `json:"unproven"`     // not there from Proven on: they were in memory when it ended
+	Doubled      int64 `json:"doubled"`
+	Disordered   int64 `json:"disordered"` // behind a higher number of the same partition
+
+	Gaps     [][2]int64 `json:"gaps,omitempty"` // the first of what is missing or lost
+	Examples []Example  `json:"examples,omitempty"`
+	Complete bool       `json:"complete"`
+}
+
+// Example is a record that is doubled or out of order.
+type Example struct {
+	What      string `json:"what"` // doubled, disordered
+	Number    int64  `json:"number"`
+	Topic     string `json:"topic"`
+	Partition int32  `json:"partition"`
+	Offset    int64  `json:"offset"`
+}
+
+// Report is the result.
+type Report struct {
+	Starts     []Start `json:"starts"`
+	Records    int64   `json:"records"`
+	Unnumbered int64   `json:"unnumbered"` // records of others, or of a time without --headers
+	Partial    bool    `json:"partial"`    // the beginning of the topic was not read, or is gone
+	Complete   bool    `json:"complete"`
+}
+
+const maxExamples = 10 // of one start
+
+// Audit collects records, partition by partition in order of their offsets.
+type Audit struct {
+	dead    string // the dead-letter topic
+	partial bool
+	starts  map[string]*sequence
+	records int64
+	foreign int64
+}
+
+// sequence is a start while it is read.
+type sequence struct {
+	Start
+	seen     set
+	last     map[place]int64 // the number before
+	head     map[place]int64 // the first number
+	notices  int64           // of events that were set aside or dropped
+	final    bool
+	safe     int64
+	told     int64 // events that marks say were dropped or set aside
+	firstOf  int64 // Numbers of the earliest mark; -1: none
+	markedBy int64 // Numbers of the latest
+}
+
+type place struct {
+	topic     string
+	partition int32
+}
+
+// New returns an Audit.
+func New(deadLetterTopic string) *Audit {
+	return &Audit{dead: deadLetterTopic, starts: map[string]*sequence{}}
+}
+
+// Partial says that a topic was not read from its very beginning, or that its beginning is gone.
+func (a *Audit) Partial() { a.partial = true }
+
+func (a *Audit) start(id string) *sequence {
+	s := a.starts[id]
+	if s == nil {
+		s = &sequence{Start: Start{ID: id}, last: map[place]int64{}, head: map[place]int64{}, firstOf: -1}
+		a.starts[id] = s
+	}
+	return s
+}
+
+// Add takes the next record of a topic's partition.
+func (a *Audit) Add(topic string, r *kafka.Consumed) {
+	a.records++
+	var seq, mark, instance []byte
+	truncated := false
+	for i := range r.Headers {
+		switch h := &r.Headers[i]; h.Key {
+		case kafka.HeaderSeq, kafka.HeaderCloudEventID:
+			if seq == nil {
+				seq = h.Value
+			}
+		case kafka.HeaderMark:
+			mark = h.Value
+		case kafka.HeaderInstance, kafka.HeaderCloudEventSource:
+			instance = h.Value
+		case kafka.HeaderTruncated:
+			truncated = true
+		}
+	}
+	if mark != nil {
+		a.mark(r, instance)
+		return
+	}
+	id, digits, ok := bytes.Cut(seq, []byte("-"))
+	n, err := strconv.ParseInt(string(digits), 10, 64)
+	if !ok || err != nil || n < 0 || n > maxNumber {
+		a.foreign++
+		return
+	}
+	s := a.starts[string(id)]
+	if s == nil {
+		s = a.start(string(id))
+	}
+	s.note(r, instance)
+	at := place{topic, r.Partition}
+	if topic == a.dead && truncated {
+		s.notices++
+	}
+	before, known := s.last[at]
+	switch {
+	case !s.seen.add(n):
+		s.Doubled++
+		s.example("doubled", n, at, r.At)
+	case topic == a.dead:
+		s.DeadLettered++
+	default:
+		s.Delivered++
+		if known && n < before { // dead letters have no order to keep
+			s.Disordered++
+			s.example("disordered", n, at, r.At)
+		}
+	}
+	if !known {
+		s.head[at] = n
+	}
+	s.last[at] = n
+	s.Numbers = max(s.Numbers, n+1)
+}
+
+// maxNumber bounds what a foreign header makes of the memory: chunks are taken only for what is there.
+const maxNumber = 1 << 50
+
+func (s *sequence) note(r *kafka.Consumed, instance []byte) {
+	at := time.UnixMilli(r.Timestamp).UTC()
+	if s.First.IsZero() || at.Before(s.First) {
+		s.First = at
+	}
+	if at.After(s.Last) {
+		s.Last = at
+	}
+	if s.Instance == "" {
+		s.Instance = string(instance)
+	}
+}
+
+func (s *sequence) example(what string, n int64, at place, offset int64) {
+	if len(s.Examples) < maxExamples {
+		s.Examples = append(s.Examples, Example{what, n, at.topic, at.partition, offset})
+	}
+}
+
+// mark takes a statement of a process about its sequence.
+func (a *Audit) mark(r *kafka.Consumed, instance []byte) {
+	var m kafka.Mark
+	if err := json.Unmarshal(r.Value, &m); err != nil || m.Start == "" || m.Numbers < 0 || m.Safe < 0 || m.Safe > m.Numbers || m.Numbers > maxNumber {
+		a.foreign++
+		return
+	}
+	s := a.start(m.Start)
+	s.note(r, instance)
+	if s.firstOf < 0 || m.Numbers < s.firstOf {
+		s.firstOf = m.Numbers
+	}
+	if m.Numbers >= s.markedBy {
+		s.markedBy = m.Numbers
+		s.told = max(s.told, m.Lost+m.SetAside)
+		s.SetAside = max(s.SetAside, m.SetAside)
+	}
+	s.safe = max(s.safe, m.Safe)
+	s.final = s.final || m.Final
+	s.Numbers = max(s.Numbers, m.Numbers)
+}
+
+// Report judges what was read.
+func (a *Audit) Report() *Report {
+	r := &Report{Records: a.records, Unnumbered: a.foreign, Partial: a.partial, Complete: len(a.starts) > 0}
+	list := make([]*sequence, 0, len(a.starts))
+	latest := map[string]time.Time{} // first timestamps of instances' last starts
+	for _, s := range a.starts {
+		list = append(list, s)
+		if s.First.After(latest[s.Instance]) {
+			latest[s.Instance] = s.First
+		}
+	}
+	slices.SortFunc(list, func(x, y *sequence) int { return cmp.Or(x.First.Compare(y.First), cmp.Compare(x.ID, y.ID)) })
+	spare := map[string]int64{} // losses that later starts of an instance tell of, beyond their own
+	for _, s := range slices.Backward(list) {
+		s.judge(a.partial, s.Instance != "" && latest[s.Instance].After(s.First), spare)
+	}
+	for _, s := range list {
+		r.Starts = append(r.Starts, s.Start)
+		r.Complete = r.Complete && s.Complete
+	}
+	return r
+}
+
+func (s *sequence) judge(partial, succeeded bool, spare map[string]int64) {
+	if partial {
+		s.From = s.begin()
+	}
+	end := s.Numbers
+	switch {
+	case s.final:
+		s.State, s.Proven = Closed, s.Numbers
+	case succeeded:
+		s.State, s.Proven, end = Killed, s.safe, s.safe
+	default:
+		s.State, s.Proven, end = Open, s.safe, s.safe
+	}
+	s.From = min(s.From, s.Numbers)
+	if end > s.From {
+		s.Missing = end - s.From - s.seen.count(s.From, end)
+		s.Gaps = s.seen.gaps(s.From, end, maxExamples)
+	}
+	low := max(end, s.From)
+	s.Unproven = s.Numbers - low - s.seen.count(low, s.Numbers)
+	// A dropped or set aside event has a number that is nowhere, except in the notice of it. A process also drops what an
+	// earlier one has left on disk.
+	told := max(0, s.told-s.notices) + spare[s.Instance]
+	s.Lost = min(s.Missing, told)
+	spare[s.Instance] = told - s.Lost
+	s.Missing -= s.Lost
+	s.SetAside = min(s.SetAside, s.Lost+s.notices)
+	s.Lost = max(0, s.Lost-s.SetAside)
+	s.Complete = s.Missing == 0 && s.Lost == 0 && s.Doubled == 0 && s.Disordered == 0 && s.State != Open && s.Proven > 0
+}
+
+// begin is the first number that must be there when the beginning of the topic was not read: what comes after the first
+// mark, or, without one, after every partition has begun.
+func (s *sequence) begin() int64 {
+	if s.seen.has(0) {
+		return 0
+	}
+	if s.firstOf >= 0 {
+		return s.firstOf
+	}
+	var low int64
+	for _, n := range s.head {
+		low = max(low, n)
+	}
+	return low
+}
