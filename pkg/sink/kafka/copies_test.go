@@ -17,7 +17,7 @@ func bench(t *testing.T) (*Sink, *lane, *worker) {
 	s.main = topic{sink: s, name: "t", knowable: true}
 	l := &lane{topic: &s.main, broker: &broker{s: s}}
 	s.main.lanes = []*lane{l}
-	return s, l, &worker{s: s}
+	return s, l, &worker{s: s, b: l.broker}
 }
 
 // holds puts a batch of n events at the end of the lane.
