@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"syscall"
 )
 
 // Meta is what a frame tells of its batch. The spool only stores it.
@@ -348,10 +349,18 @@ func (s *Spool) writeFailed(g *segment, err error) error {
 func (s *Spool) latch(err error) error {
 	s.allowance = 0
 	wrapped := fmt.Errorf("%w: %w", ErrWrite, err)
+	if isNoSpace(err) { // others were faster than what was known to be free
+		wrapped = fmt.Errorf("%w: %w", ErrFull, err)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.latchLocked(wrapped)
 	return wrapped
+}
+
+// isNoSpace reports whether the disk works and has no room.
+func isNoSpace(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
 }
 
 // maxDoublings bounds the pause after syncs that failed one after the other: each costs a segment.

@@ -75,11 +75,11 @@ func TestDiskFull(t *testing.T) {
 	q := m.queue(0)
 	m.append(0)
 	m.fs.SetBudget(0)
-	if _, err := q.Append(spool.Meta{}, make([]byte, 4096)); !errors.Is(err, spool.ErrWrite) || !spooltest.IsFull(err) {
+	if _, err := q.Append(spool.Meta{}, make([]byte, 4096)); !errors.Is(err, spool.ErrFull) || !spooltest.IsFull(err) {
 		t.Fatalf("err = %v", err)
 	}
 	writes := m.fs.Ops()
-	if _, err := q.Append(spool.Meta{}, make([]byte, 10)); !errors.Is(err, spool.ErrWrite) || m.fs.Ops() != writes {
+	if _, err := q.Append(spool.Meta{}, make([]byte, 10)); !errors.Is(err, spool.ErrFull) || m.fs.Ops() != writes {
 		t.Fatalf("the disk was tried again at once: %v", err)
 	}
 	m.now = m.now.Add(spool.RetryEvery)

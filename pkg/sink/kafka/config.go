@@ -126,8 +126,9 @@ type Deps struct {
 	// Observer hears how long requests, batches and syncs take; nil: nobody does.
 	Observer Observer
 
-	fastSync   time.Duration // tests: in place of the constant; negative: no disk is fast
-	stuckAfter time.Duration // tests: in place of the constant
+	fastSync        time.Duration // tests: in place of the constant; negative: no disk is fast
+	stuckAfter      time.Duration // tests: in place of the constant
+	placingPatience time.Duration // 0: placingPatience
 }
 
 // Observer is told of the sink's work: once for a request, a batch or a sync, never for an event. Its methods are called

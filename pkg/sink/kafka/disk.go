@@ -253,4 +253,7 @@ func (s *Sink) endFrames() {
 func (l *lane) frameEnded() {
 	l.disk.closing = false
 	l.freed()
+	if p := &l.topic.sink.spooler; p.carried.lane == l {
+		wake(p.kick) // for the next one
+	}
 }

@@ -291,6 +291,8 @@ func (s *Sink) finish(b *batch, lost int, out []settled) []settled {
 		parent := b.parent
 		if b.pos != 0 {
 			s.frameEnds(b)
+		} else if s.spooler.carried.batch == b {
+			wake(s.spooler.kick) // for the next frame
 		}
 		s.freeBatch(b)
 		b = parent

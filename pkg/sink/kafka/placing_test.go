@@ -7,6 +7,7 @@ import (
 	"net"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // frailSpool fails when frames are placed, or made durable.
@@ -89,6 +90,42 @@ func TestPlacingGoesOn(t *testing.T) {
 						t.Error("after a loss of power the frames would be placed once more, behind later events")
 					}
 					if st := closeSink(t, s); st.Delivered != events || st.Spooled != 0 || st.PossibleDuplicates != 0 {
+						t.Errorf("%+v", st)
+					}
+				})
+			}
+		}
+	}
+}
+
+// TestPlacingWithoutADisk: while the disk stays full or fails, frames are placed from memory, one after the other, and
+// later events behind them. Nothing is left or lost; what a kill would double is counted.
+func TestPlacingWithoutADisk(t *testing.T) {
+	const events, more = 3000, 200
+	for _, with := range []error{fmt.Errorf("%w: test", ErrSpoolFull), errDisk} {
+		for _, skip := range []int32{0, 2} {
+			for _, settle := range []Settle{SettleAtOnce, SettleOnDisk} {
+				t.Run(fmt.Sprint(with, " ", skip, " ", settle), func(t *testing.T) {
+					t.Parallel()
+					dir := lobbyOf(t, settle, events)
+					s, _ := spooling(t, cluster(t, 4), dir, func(cfg *Config, d *Deps) {
+						cfg.Settle, d.placingPatience = settle, time.Nanosecond
+						open := d.OpenSpool
+						d.OpenSpool = func() (Spool, error) {
+							sp, err := open()
+							if err != nil {
+								return nil, err
+							}
+							b := &frailSpool{Spool: sp, with: with}
+							b.skip.Store(skip)
+							b.fails.Store(1 << 30)
+							return b, nil
+						}
+					})
+					appendAll(t, s, more, 37, nil)
+					waitFor(t, func() bool { return s.Stats().Delivered >= events+more })
+					st := closeSink(t, s)
+					if st.Delivered != events+more || st.Spooled != 0 || st.PossibleDuplicates == 0 || st.PossibleDuplicates > events+more {
 						t.Errorf("%+v", st)
 					}
 				})

@@ -112,6 +112,9 @@ func New(cfg Config, deps Deps) (*Sink, error) {
 	if deps.stuckAfter == 0 {
 		deps.stuckAfter = stuckAfter
 	}
+	if deps.placingPatience == 0 {
+		deps.placingPatience = placingPatience
+	}
 	cl, err := newClient(&cfg, &deps)
 	if err != nil {
 		return nil, err

@@ -67,7 +67,10 @@ type spooler struct {
 	lanes []*lane
 
 	placing      placing
-	placingFails time.Time // since when placing has failed
+	placingFails time.Time        // since when placing has failed
+	carries      bool             // frames are placed from memory: the lobby stays, though nothing is held; guarded by Sink.mu
+	carried      carried          // guarded by Sink.mu
+	frail        map[stray]uint64 // frames up to there were placed, but the disk did not confirm it
 }
 
 // SpoolState says what the spool is doing.

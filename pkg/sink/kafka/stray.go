@@ -2,7 +2,6 @@ package kafka
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"time"
 
@@ -22,55 +21,40 @@ const lobbyPartition = -1
 func (s *Sink) placeStrays() (at time.Time) {
 	p := &s.spooler
 	s.mu.Lock()
-	if !p.holding {
+	idle := !p.holding && !p.carries || p.carried.under()
+	// Without partitions there is nothing to let go either; apply wakes us.
+	if idle || len(s.main.lanes) == 0 {
 		s.mu.Unlock()
 		return at
-	}
-	if len(s.main.lanes) == 0 {
-		s.mu.Unlock()
-		return at // there is nothing to let go either; apply wakes us
 	}
 	if l := s.main.lobby; l != nil {
 		l.shed()
 	}
 	s.mu.Unlock()
-	failed := false
-	var queues []SpoolQueue
-	if p.sp != nil { // else what waits in the lobby is in memory
-		queues = p.sp.Queues()
-	}
-	for _, q := range queues {
-		t := &s.main
-		if q.Topic() == s.dead.name {
-			t = &s.dead
-		} else if q.Topic() != s.main.name {
-			s.foreign(q)
+	for _, q := range s.strays() {
+		t := s.topicOf(q)
+		err := s.placeQueue(t, q)
+		if err == nil {
 			continue
+		}
+		if p.placingFails.IsZero() {
+			p.placingFails = time.Now()
 		}
 		s.mu.Lock()
-		known := t.leaders != nil
-		stray := q.Partition() < 0 || int(q.Partition()) >= len(t.lanes)
+		s.alarm("stray", "frames of partitions that are no more cannot be placed on disk now", "topic", t.name, "partition", q.Partition(), "error", err)
 		s.mu.Unlock()
-		if !stray {
-			continue
+		if time.Since(p.placingFails) < s.deps.placingPatience {
+			return time.Now().Add(spoolRetry) // nothing is sent until then, so nobody else would wake us
 		}
-		if !known && t.dead {
-			continue // its partitions become known with the first dead letter; a restart places it
+		if err = s.carry(t, q); err == nil {
+			return at // it wakes us when it has arrived
 		}
-		if err := s.placeQueue(t, q); err != nil {
-			s.mu.Lock()
-			s.alarm("stray", "frames of partitions that are no more cannot be placed now", "topic", t.name, "partition", q.Partition(), "error", err)
-			s.mu.Unlock()
-			if s.placesAgain(err) {
-				return time.Now().Add(spoolRetry) // nothing is sent until then, so nobody else would wake us
-			}
-			failed = true
-		}
+		s.possibleDuplicates.Add(int64(p.placing.placed)) // it cannot be read: the rest waits for the next start
 	}
 	s.mu.Lock()
-	p.placing = placing{}
+	p.placing, p.placingFails, p.carries = placing{}, time.Time{}, false
 	if l := s.main.lobby; l != nil {
-		if l.checkDisk(); l.disk.any && failed { // its frames wait for the next start, and the end does not for them
+		if l.checkDisk(); l.disk.any { // what is left waits for the next start, and the end does not for it
 			l.disk.any = false
 			p.overflowing--
 		}
@@ -85,30 +69,53 @@ func (s *Sink) placeStrays() (at time.Time) {
 	return at
 }
 
-// errNotDurable: frames were placed, and the disk did not confirm it.
-var errNotDurable = errors.New("what was placed is not durable")
+// strays are the queues whose frames must be placed.
+func (s *Sink) strays() (queues []SpoolQueue) {
+	if s.spooler.sp == nil {
+		return nil // what waits in the lobby is in memory
+	}
+	for _, q := range s.spooler.sp.Queues() {
+		t := s.topicOf(q)
+		if t == nil {
+			s.foreign(q)
+			continue
+		}
+		s.mu.Lock()
+		known := t.leaders != nil
+		stray := q.Partition() < 0 || int(q.Partition()) >= len(t.lanes)
+		s.mu.Unlock()
+		if q.Tail() <= s.spooler.frail[strayOf(q)] {
+			continue
+		}
+		// The dead letters' partitions become known with the first one; a restart places those frames.
+		if stray && (known || !t.dead) {
+			queues = append(queues, q)
+		}
+	}
+	return queues
+}
+
+// topicOf is the topic of a queue; nil: this sink does not write to it.
+func (s *Sink) topicOf(q SpoolQueue) *topic {
+	switch q.Topic() {
+	case s.dead.name:
+		return &s.dead
+	case s.main.name:
+		return &s.main
+	}
+	return nil
+}
+
+// stray names a queue whose frames must be placed.
+type stray struct {
+	topic     string
+	partition int32
+}
+
+func strayOf(q SpoolQueue) stray { return stray{q.Topic(), q.Partition()} }
 
 // placingPatience is how long a disk that fails or is full holds everything up while frames must be placed.
 const placingPatience = 10 * time.Second
-
-// placesAgain says whether placing is tried again after err. Else the rest of it waits for the next start, and what
-// was placed of a frame comes twice then.
-func (s *Sink) placesAgain(err error) bool {
-	p := &s.spooler
-	if errors.Is(err, errNotDurable) {
-		return false // it was placed whole: once more would double it
-	}
-	if p.placingFails.IsZero() {
-		p.placingFails = time.Now()
-	}
-	if time.Since(p.placingFails) < placingPatience {
-		return true
-	}
-	s.mu.Lock()
-	s.possibleDuplicates.Add(int64(p.placing.placed))
-	s.mu.Unlock()
-	return false
-}
 
 // emptyLobby moves what the lobby still has in memory to the lanes. s.mu is held.
 func (s *Sink) emptyLobby(l *lane) {
@@ -152,8 +159,10 @@ func (s *Sink) placeQueue(t *topic, q SpoolQueue) error {
 	doubt, _, _ := q.Doubt()
 	suspect, _ := q.Suspect()
 	var buf []byte
-	var done, last uint64 // of the queue: noted, and placed
-	var g group           // what was written since done
+	unconfirmed, frail := s.spooler.frail[strayOf(q)]
+	last := unconfirmed // placed
+	done := last        // and noted
+	var g group         // what was written since done
 	bytes := 0
 	events := 0 // that were placed since done
 	settle := func() error {
@@ -164,15 +173,16 @@ func (s *Sink) placeQueue(t *topic, q SpoolQueue) error {
 		// of power, however little else is promised then.
 		if g.last != 0 {
 			err := s.spooler.sp.Sync(g.first, g.last)
-			if err != nil && s.cfg.Settle == SettleOnDisk {
-				// The frames stay, for the case that the machine goes down; what replaces them is sent.
-				s.mu.Lock()
-				s.possibleDuplicates.Add(int64(events))
-				s.mu.Unlock()
-				return fmt.Errorf("%w: %w", errNotDurable, err)
-			}
+			frail = frail || err != nil && s.cfg.Settle == SettleOnDisk
 		}
-		done, g, bytes, events = last, group{}, 0, 0
+		done = last
+		if frail {
+			s.leaveFrail(q, last, events)
+		}
+		g, bytes, events = group{}, 0, 0
+		if frail {
+			return nil
+		}
 		if err := q.Done(last); err != nil {
 			return err
 		}
@@ -204,6 +214,17 @@ func (s *Sink) placeQueue(t *topic, q SpoolQueue) error {
 			}
 		}
 	}
+}
+
+// leaveFrail notes that the frames of a queue up to pos are placed, and that the disk did not confirm it. They stay until the
+// next start, for the case that the machine goes down; what replaces them is sent, and comes twice then.
+func (s *Sink) leaveFrail(q SpoolQueue, pos uint64, events int) {
+	p := &s.spooler
+	if p.frail == nil {
+		p.frail = map[stray]uint64{}
+	}
+	p.frail[strayOf(q)] = pos
+	s.possibleDuplicates.Add(int64(events))
 }
 
 // placing is a frame of which a part was placed, for when the disk failed in between.
