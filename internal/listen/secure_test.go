@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"compress/gzip"
+	"context"
 	"crypto/tls"
 	"fmt"
 	"io"
@@ -189,7 +190,9 @@ func TestUnixSocket(t *testing.T) {
 	if r.addr != "unix:"+path {
 		t.Error(r.addr)
 	}
-	client := &http.Client{Transport: &http.Transport{Dial: func(string, string) (net.Conn, error) { return net.Dial("unix", path) }}}
+	client := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "unix", path)
+	}}}
 	defer client.CloseIdleConnections()
 	long := `["` + strings.Repeat("x", 1<<20) + `"]`
 	for _, step := range []struct {

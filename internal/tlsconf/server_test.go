@@ -15,7 +15,7 @@ import (
 )
 
 // handshake runs both ends and returns what each said.
-func handshake(t *testing.T, s *Server, c *tls.Config) (server, client error, state tls.ConnectionState) {
+func handshake(t *testing.T, s *Server, c *tls.Config) (state tls.ConnectionState, server, client error) {
 	t.Helper()
 	a, b := net.Pipe()
 	defer a.Close()
@@ -39,7 +39,7 @@ func handshake(t *testing.T, s *Server, c *tls.Config) (server, client error, st
 		_, client = io.ReadFull(conn, make([]byte, 1)) // with TLS 1.3 a refusal comes after the handshake
 	}
 	_ = b.Close()
-	return <-done, client, conn.ConnectionState()
+	return conn.ConnectionState(), <-done, client
 }
 
 func TestServerHandshakes(t *testing.T) {
@@ -89,7 +89,7 @@ func TestServerHandshakes(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			server, client, state := handshake(t, s, tt.client)
+			state, server, client := handshake(t, s, tt.client)
 			if (server == nil && client == nil) != tt.ok {
 				t.Errorf("server: %v, client: %v", server, client)
 			}
@@ -119,7 +119,7 @@ func TestServerCertificateIsRenewed(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		_, err, state := handshake(t, s, &tls.Config{RootCAs: ca.Pool(), ServerName: "localhost"})
+		state, _, err := handshake(t, s, &tls.Config{RootCAs: ca.Pool(), ServerName: "localhost"})
 		if err != nil || state.PeerCertificates[0].Subject.CommonName != step.want {
 			t.Errorf("%s: %v", step.want, err)
 		}
