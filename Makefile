@@ -1,7 +1,7 @@
 # make help lists the targets.
 
 GO          ?= go
-STATICCHECK := $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2
+STATICCHECK := $(GO) tool -modfile=tools/go.mod staticcheck
 FUZZTIME    ?= 30s
 DURATION    ?= 15s
 ROUNDS      ?= 3
@@ -9,7 +9,7 @@ BASE        ?= HEAD
 WHAT        ?=
 REPORT      ?= bin/report
 SUITE       := $(GO) run ./bench/suite/cmd/suite
-BENCHSTAT   := $(GO) run golang.org/x/perf/cmd/benchstat@v0.0.0-20260908200009-22c9c6c9d4da
+BENCHSTAT   := $(GO) tool -modfile=tools/go.mod benchstat
 
 # Linker flags of a release: no symbol table, no debug information.
 LDFLAGS := -s -w

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"io"
 	"net"
+	"slices"
 	"sync"
 	"time"
 )
@@ -24,8 +25,11 @@ type link struct {
 	done chan struct{} // closed by close
 
 	mu   sync.Mutex
-	keys []int16 // API keys of the requests that wait for an answer, oldest first
+	open []call // requests that wait for an answer, oldest first
 }
+
+// call is a request's API key and version.
+type call struct{ key, version int16 }
 
 func newLink(p *Proxy, client, server net.Conn) *link {
 	return &link{proxy: p, client: client, server: server, done: make(chan struct{})}
@@ -50,9 +54,9 @@ func (l *link) run() {
 	for _, way := range []struct {
 		from, to net.Conn
 		header   int // bytes of a frame that are needed to look at it, length included
-		look     func(header []byte) bool
+		look     func(header []byte) (edit func(rest []byte), ok bool)
 	}{
-		{l.client, l.server, 4 + 2, l.request},
+		{l.client, l.server, 4 + 2 + 2, l.request},
 		{l.server, l.client, 4, l.answer},
 	} {
 		chunks := make(chan chunk, queued)
@@ -75,16 +79,28 @@ type chunk struct {
 }
 
 // read cuts the stream into frames, shows each frame's header to look, and passes the bytes on until
-// look says no.
-func (l *link) read(from io.Reader, header int, look func([]byte) bool, chunks chan<- chunk) {
+// look says no. What look wants to edit is read whole first.
+func (l *link) read(from io.Reader, header int, look func([]byte) (func([]byte), bool), chunks chan<- chunk) {
 	for {
 		head := make([]byte, header)
 		if _, err := io.ReadFull(from, head); err != nil {
 			return
 		}
 		left := int64(binary.BigEndian.Uint32(head)) - int64(header-4)
-		if !look(head) || left < 0 || !l.pass(head, chunks) {
+		edit, ok := look(head)
+		if !ok || left < 0 || !l.pass(head, chunks) {
 			return
+		}
+		if edit != nil && left <= chunkSize {
+			data := make([]byte, left)
+			if _, err := io.ReadFull(from, data); err != nil {
+				return
+			}
+			edit(data)
+			if !l.pass(data, chunks) {
+				return
+			}
+			left = 0
 		}
 		for left > 0 {
 			data := make([]byte, min(left, chunkSize))
@@ -155,28 +171,56 @@ func (l *link) wait(d time.Duration) bool {
 	}
 }
 
-// request remembers the API key and counts the bytes; it is called before the broker can see the request.
-func (l *link) request(head []byte) bool {
+// request remembers what is asked for and counts the bytes; it is called before the broker can see the request.
+func (l *link) request(head []byte) (edit func([]byte), ok bool) {
 	l.proxy.requested(int64(binary.BigEndian.Uint32(head)) + 4)
+	c := call{int16(binary.BigEndian.Uint16(head[4:])), int16(binary.BigEndian.Uint16(head[6:]))}
+	if faults, _ := l.proxy.now(); slices.Contains(faults.Hidden, c.key) {
+		return nil, false
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.keys = append(l.keys, int16(binary.BigEndian.Uint16(head[4:])))
-	return true
+	l.open = append(l.open, c)
+	return nil, true
 }
 
-// answer decides whether the answer to the oldest open request goes through. A broker answers the
-// requests of one connection in their order.
-func (l *link) answer([]byte) bool {
+// answer decides whether the answer to the oldest open request goes through, and what is changed in it. A broker answers
+// the requests of one connection in their order.
+func (l *link) answer([]byte) (edit func([]byte), ok bool) {
 	l.mu.Lock()
-	key := int16(-1)
-	if len(l.keys) > 0 {
-		key = l.keys[0]
-		l.keys = l.keys[1:]
+	c := call{key: -1}
+	if len(l.open) > 0 {
+		c = l.open[0]
+		l.open = l.open[1:]
 	}
 	l.mu.Unlock()
-	cut, rst := l.proxy.decide(key)
+	cut, rst := l.proxy.decide(c.key)
 	if cut {
 		l.close(rst)
 	}
-	return !cut
+	if faults, _ := l.proxy.now(); c.key == keyAPIVersions && len(faults.Hidden) > 0 {
+		edit = func(rest []byte) { hide(rest, c.version, faults.Hidden) }
+	}
+	return edit, !cut
+}
+
+const (
+	keyAPIVersions = 18
+	// nobodysKey takes the place of a hidden key: no client asks for it.
+	nobodysKey = 30_000
+)
+
+// hide changes an answer to ApiVersions: correlation id, error code, then for each API its key and its lowest and highest
+// version; from version 3 on the list's length is a varint (of one or two bytes), and each entry ends with tagged fields.
+func hide(rest []byte, version int16, hidden []int16) {
+	at, step := 4+2+4, 6
+	if version >= 3 {
+		_, n := binary.Uvarint(rest[min(6, len(rest)):])
+		at, step = 6+max(n, 1), 7
+	}
+	for ; at+step <= len(rest); at += step {
+		if slices.Contains(hidden, int16(binary.BigEndian.Uint16(rest[at:]))) {
+			binary.BigEndian.PutUint16(rest[at:], nobodysKey)
+		}
+	}
 }

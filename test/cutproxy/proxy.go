@@ -11,6 +11,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -31,6 +32,9 @@ type Faults struct {
 	Cut float64
 	// CutKeys limits Cut to answers to requests with these API keys; nil means all.
 	CutKeys []int16
+	// Hidden are API keys that the broker seems not to have: its answer to ApiVersions leaves them out, and a request with
+	// one of them ends the connection.
+	Hidden []int16
 	// Latency delays every byte, in both directions.
 	Latency time.Duration
 	// BytesPerSecond limits each direction of each connection; 0 means no limit.
@@ -230,17 +234,7 @@ func (p *Proxy) decide(key int16) (cut, rst bool) {
 	return true, p.rng.IntN(2) == 0
 }
 
-func (f *Faults) hits(key int16) bool {
-	if f.CutKeys == nil {
-		return true
-	}
-	for _, k := range f.CutKeys {
-		if k == key {
-			return true
-		}
-	}
-	return false
-}
+func (f *Faults) hits(key int16) bool { return f.CutKeys == nil || slices.Contains(f.CutKeys, key) }
 
 // now returns the faults and the channel that is closed while data flows.
 func (p *Proxy) now() (Faults, <-chan struct{}) {

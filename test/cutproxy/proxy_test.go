@@ -62,15 +62,16 @@ func dial(t *testing.T, p *cutproxy.Proxy) net.Conn {
 
 // ask sends one request and reads the answer.
 func ask(c net.Conn, key int16, body []byte) ([]byte, error) {
-	request := binary.BigEndian.AppendUint32(nil, uint32(2+len(body)))
+	request := binary.BigEndian.AppendUint32(nil, uint32(4+len(body)))
 	request = binary.BigEndian.AppendUint16(request, uint16(key))
+	request = binary.BigEndian.AppendUint16(request, 0) // the version
 	request = append(request, body...)
 	if _, err := c.Write(request); err != nil {
 		return nil, err
 	}
 	answer := make([]byte, len(request))
 	_, err := io.ReadFull(c, answer)
-	return answer[6:], err
+	return answer[8:], err
 }
 
 func TestBytesPassUnchanged(t *testing.T) {
