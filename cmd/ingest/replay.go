@@ -21,6 +21,7 @@ import (
 	"functiongraph-ingest/internal/printable"
 	"functiongraph-ingest/internal/spool"
 	"functiongraph-ingest/internal/spoolctl"
+	"functiongraph-ingest/internal/stop"
 	"functiongraph-ingest/pkg/sink"
 	"functiongraph-ingest/pkg/sink/kafka"
 )
@@ -39,19 +40,20 @@ func startReplay(cfg *config.Config, timeout time.Duration, stdout, stderr io.Wr
 	if err != nil {
 		return complain(stderr, err)
 	}
-	stop, hurry, end := signals()
+	ctx, hurry, end := signals()
 	defer end()
 	if !signal.Ignored(syscall.SIGHUP) { // as nohup makes it
 		var endHangup context.CancelFunc
-		stop, endHangup = signal.NotifyContext(stop, syscall.SIGHUP) // the terminal is closed
+		ctx, endHangup = signal.NotifyContext(ctx, syscall.SIGHUP) // the terminal is closed
 		defer endHangup()
 	}
 	if timeout > 0 {
 		var cancel context.CancelFunc
-		stop, cancel = context.WithTimeout(stop, timeout)
+		timeout, cfg.ShutdownTimeout = stop.Replay(timeout, cfg.ShutdownTimeout)
+		ctx, cancel = context.WithTimeout(ctx, timeout)
 		defer cancel()
 	}
-	return replay(stop, hurry, cfg, budget, log, stdout, out)
+	return replay(ctx, hurry, cfg, budget, log, stdout, out)
 }
 
 // replay sends what is in the spool directory and prints the ledger as its last line. When ctx ends, Kafka
@@ -99,7 +101,7 @@ type replaying struct {
 	disk  *disk
 	out   *console
 	stats sink.Stats // at the end
-	why   error      // why something is left; nil: nobody knows of a reason
+	why   string     // why something is left
 }
 
 // run sends until nothing is left that it may send. The spool is closed when it returns.
@@ -109,11 +111,7 @@ func (r *replaying) run(ctx, hurry context.Context, budget config.Budget, log *s
 	total, _ := r.left()
 	if total.frames == 0 {
 		// Without a sink: the answer shall not depend on Kafka.
-		st := sp.Stats()
-		r.stats = sink.Stats{Recovered: st.RecoveredEvents + st.QuarantinedEvents, Spooled: st.Events, Idempotent: true} // nothing is sent that could be doubled
-		if st.QuarantinedEvents > 0 {
-			r.stats.Dropped = map[string]int64{kafka.DroppedDamaged: st.QuarantinedEvents}
-		}
+		r.stats = untouched(sp.Stats())
 		return nil
 	}
 	login, err := newCredentials(r.cfg, log)
@@ -126,7 +124,6 @@ func (r *replaying) run(ctx, hurry context.Context, budget config.Budget, log *s
 	}
 	log.Info("replaying", "spool-dir", r.cfg.SpoolDir, "topic", r.cfg.Topic, "frames", total.frames, "events", total.events)
 	if !r.wait(ctx, total) {
-		r.why = s.Ready()
 		log.Info("stopping", "within", r.cfg.ShutdownTimeout)
 	}
 	end, cancel := context.WithTimeout(hurry, r.cfg.ShutdownTimeout)
@@ -134,8 +131,31 @@ func (r *replaying) run(ctx, hurry context.Context, budget config.Budget, log *s
 	if err := s.Close(end); err != nil {
 		log.Warn("stopped", "error", err)
 	}
-	r.stats = s.Stats()
+	r.stats, r.why = s.Stats(), whyNot(s.Delivery())
+	if r.stats.Recovered == 0 { // the end came before the sink has taken the spool
+		r.stats = untouched(sp.Stats())
+	}
 	return nil
+}
+
+// untouched are the figures of a spool from which nothing was sent.
+func untouched(st spool.Stats) sink.Stats {
+	s := sink.Stats{Recovered: st.RecoveredEvents + st.QuarantinedEvents, Spooled: st.Events, Idempotent: true} // nothing can be doubled
+	if st.QuarantinedEvents > 0 {
+		s.Dropped = map[string]int64{kafka.DroppedDamaged: st.QuarantinedEvents}
+	}
+	return s
+}
+
+// whyNot is why events are left.
+func whyNot(d sink.Delivery) string {
+	switch {
+	case d.Trouble.Kind != "" && d.Trouble.Error != "":
+		return d.Trouble.Reason + " (" + d.Trouble.Error + "): " + d.Trouble.Remedy
+	case d.Trouble.Kind != "":
+		return d.Trouble.Reason + ": " + d.Trouble.Remedy
+	}
+	return "the time was over before Kafka had them: raise --timeout"
 }
 
 // wait shows progress until nothing of total is left; false: ctx has ended before.
@@ -189,11 +209,7 @@ func (r *replaying) report() int {
 	own, foreign := r.left()
 	if own.frames > 0 {
 		code = exitFailed
-		because := ""
-		if r.why != nil {
-			because = ": " + printable.Text(r.why.Error())
-		}
-		fmt.Fprintf(r.out, "ingest: %d frames with %d events are left in %s%s\n", own.frames, own.events, r.cfg.SpoolDir, because)
+		fmt.Fprintf(r.out, "ingest: %d frames with %d events are left in %s: %s\n", own.frames, own.events, r.cfg.SpoolDir, printable.Text(r.why))
 	}
 	for _, topic := range sorted(foreign) {
 		code = exitFailed

@@ -7,6 +7,7 @@ import (
 	"functiongraph-ingest/internal/config"
 	"functiongraph-ingest/internal/metrics"
 	"functiongraph-ingest/internal/reload"
+	"functiongraph-ingest/internal/stop"
 	"functiongraph-ingest/pkg/sink"
 	"functiongraph-ingest/pkg/sink/kafka"
 	"functiongraph-ingest/pkg/sink/kafka/recordbatch"
@@ -82,7 +83,7 @@ func kafkaConfig(cfg *config.Config, budget config.Budget) (kafka.Config, error)
 	}
 	k := kafka.Config{
 		StuckPartition: stuck,
-		Settle:         settle(cfg.Ack), SpoolFull: spoolFull(cfg.SpoolFull), SpoolMaxAge: cfg.SpoolMaxAge, StowTime: cfg.ShutdownTimeout / 3,
+		Settle:         settle(cfg.Ack), SpoolFull: spoolFull(cfg.SpoolFull), SpoolMaxAge: cfg.SpoolMaxAge, StowTime: stop.Within(cfg.ShutdownTimeout).Disk,
 		Brokers: cfg.Brokers, Topic: cfg.Topic, DeadLetterTopic: cfg.DeadLetterTopic, ClientID: cfg.ClientID,
 		CreateTopic: cfg.CreateTopic, TopicPartitions: cfg.TopicPartitions, TopicReplication: cfg.TopicReplication,
 		Codec: codec, Linger: cfg.Linger, BatchBytes: int(cfg.BatchBytes), BufferBytes: int64(budget.Buffers - oversize),

@@ -31,6 +31,7 @@ import (
 	"functiongraph-ingest/internal/listen"
 	"functiongraph-ingest/internal/metrics"
 	"functiongraph-ingest/internal/ownlog"
+	"functiongraph-ingest/internal/stop"
 	"functiongraph-ingest/internal/tlsconf"
 	"functiongraph-ingest/pkg/ring"
 	"functiongraph-ingest/pkg/sink"
@@ -162,33 +163,29 @@ func (p *Pipeline) Addr() string { return p.server.Addr() }
 // Failed delivers the listener's error if it ends before Stop.
 func (p *Pipeline) Failed() <-chan error { return p.serving }
 
-// hurryGrace is how long bodies that were accepted may take to get from the ring into the sink when the stop
-// is in a hurry.
-const hurryGrace = 500 * time.Millisecond
-
-// Stop stops the parts, front to back, within ShutdownTimeout or until ctx ends, whichever is first:
-// no new bodies (those still being read have a quarter of the time); the ring empties; the sink
+// Stop stops the parts, front to back, within ShutdownTimeout (package stop says who has how much of it) or until ctx
+// ends, whichever is first: no new bodies (those still being read have their time); the ring empties; the sink
 // delivers; the answers go out. What cannot be delivered in time stays on disk, or is dropped with reason
 // "shutdown" where there is no room or no spool, and its client gets 504. When ctx ends the stop is
 // in a hurry: no client is waited for. Call it once.
 func (p *Pipeline) Stop(ctx context.Context) error {
 	p.draining.Store(true)
-	total := p.cfg.ShutdownTimeout
-	if took := p.lateIntake(ctx); p.cfg.LateWithin {
-		total -= min(took, total/2)
+	took := p.lateIntake(ctx)
+	if !p.cfg.LateWithin {
+		took = 0
 	}
-	ctx, cancel := context.WithTimeout(ctx, total)
+	budget := stop.Within(p.cfg.ShutdownTimeout).After(took)
+	ctx, cancel := context.WithTimeout(ctx, budget.All)
 	defer cancel()
-	// The answers and the end of the connections keep a part of the time for themselves.
-	deliver, cancelDeliver := context.WithTimeout(ctx, total*9/10)
+	deliver, cancelDeliver := context.WithTimeout(ctx, budget.Sink)
 	defer cancelDeliver()
 	// What was accepted still reaches the sink, and with it the disk, when the caller is in a hurry.
-	hard := time.AfterFunc(total*9/10, p.giveUp)
+	hard := time.AfterFunc(budget.Sink, p.giveUp)
 	defer hard.Stop()
-	stopHurry := context.AfterFunc(ctx, func() { hard.Reset(hurryGrace) })
+	stopHurry := context.AfterFunc(ctx, func() { hard.Reset(stop.Hurry) })
 	defer stopHurry()
-	// Nor may a client that never ends its body take the sink's time: it gets 503, nothing is taken.
-	read, cancelRead := context.WithTimeout(deliver, total/4)
+	// A client that never ends its body gets 503, and nothing of it is taken.
+	read, cancelRead := context.WithTimeout(deliver, budget.Bodies)
 	defer cancelRead()
 
 	p.server.Drain()

@@ -92,3 +92,72 @@ func TestNothingIsSentBeforeTheTimestampTypeWasAsked(t *testing.T) {
 		t.Errorf("sent before the answer: %v; stats %+v", early.Load(), st)
 	}
 }
+
+// The end does not wait for a Kafka that was never reached when the disk has everything, or can take it; without a disk
+// waiting is all that is left. No test asserts a time: the deadline is an hour away, or over.
+func TestCloseDoesNotWaitForAKafkaThatWasNeverReached(t *testing.T) {
+	for _, settle := range []Settle{SettleAtOnce, SettleOnDisk, SettleOnKafka} {
+		disk := NewTestDisk(t)
+		cfg := Config{Brokers: []string{"127.0.0.1:1"}, Topic: "t", DeadLetterTopic: "t.dlq", Settle: settle, StowTime: 20 * time.Minute}
+		s, err := New(cfg, Deps{OpenSpool: disk.Open})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var ack ackCount
+		if n, err := s.Append(patient(t), []sink.Record{record("a", 0), record("b", 0)}, &ack); n != 2 || err != nil {
+			t.Fatal(n, err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		if err := s.Close(ctx); err != nil {
+			t.Errorf("%v: %v", settle, err)
+		}
+		if st := s.Stats(); st.Spooled != 2 || st.InFlight != 0 || len(st.Dropped) != 0 {
+			t.Errorf("%v: stats %+v", settle, st)
+		}
+	}
+	s, err := New(Config{Brokers: []string{"127.0.0.1:1"}, Topic: "t", DeadLetterTopic: "t.dlq"}, Deps{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return s.reporter.found.kind == unreachable })
+	if s.hopeless() {
+		t.Error("without a disk the end does not wait")
+	}
+	s.Close(ended())
+}
+
+// A Kafka that was reached may come back within --shutdown-timeout; one that answers and refuses has a moment.
+func TestHopeless(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		found   kind
+		since   time.Duration
+		reached bool
+		err     error
+		want    bool
+	}{
+		{"not asked yet", noTrouble, time.Hour, false, nil, false},
+		{"unreachable", unreachable, 0, false, nil, true},
+		{"no such name", unresolved, 0, false, nil, true},
+		{"topic is being made", topicMissing, 0, false, nil, false},
+		{"no topic", topicMissing, time.Minute, false, nil, true},
+		{"was reached", unreachable, time.Hour, true, nil, false},
+		{"the disk fails", unreachable, time.Hour, false, errors.New("disk"), false},
+	} {
+		disk := NewTestDisk(t)
+		sp, err := disk.Open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := &Sink{}
+		s.reporter.found.kind, s.reporter.foundAt, s.reporter.reached = tt.found, time.Now().Add(-tt.since), tt.reached
+		s.spooler.sp, s.spooler.err = sp, tt.err
+		if got := s.hopeless(); got != tt.want {
+			t.Errorf("%s: %v", tt.name, got)
+		}
+		if err := sp.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}

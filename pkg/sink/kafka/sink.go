@@ -209,12 +209,7 @@ func (s *Sink) close(ctx context.Context) error {
 		s.checkDrained()
 	}
 	s.mu.Unlock()
-	var err error
-	select {
-	case <-s.drained:
-	case <-kafka.Done():
-		err = context.Cause(kafka)
-	}
+	err := s.awaitDrained(kafka)
 	s.cancel()
 	if s.deps.OpenSpool == nil {
 		return errors.Join(err, s.end())
@@ -231,6 +226,38 @@ func (s *Sink) close(ctx context.Context) error {
 		s.log.Error("the disk does not answer, and the end does not wait for it: what is in memory and not on disk is lost")
 		return errors.Join(err, errLeftBehind)
 	}
+}
+
+// awaitDrained waits until nothing is unsettled, Kafka's time is over, or the spool takes everything because Kafka was
+// never there.
+func (s *Sink) awaitDrained(kafka context.Context) error {
+	look := time.NewTicker(lookForHope)
+	defer look.Stop()
+	for !s.hopeless() {
+		select {
+		case <-s.drained:
+			return nil
+		case <-kafka.Done():
+			return context.Cause(kafka)
+		case <-look.C:
+		}
+	}
+	return nil
+}
+
+// lookForHope is how often the end asks whether Kafka can still come.
+const lookForHope = 50 * time.Millisecond
+
+// hopeless reports whether waiting for Kafka is in vain: it was never reached, a look at it has failed, and everything
+// fits on the disk. A broker that does answer, and refuses, has warnAfter to change its mind: clusters that start say many things.
+func (s *Sink) hopeless() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r, p := &s.reporter, &s.spooler
+	if r.reached || r.found.kind == noTrouble || p.sp == nil || p.err != nil {
+		return false
+	}
+	return r.found.kind == unreachable || r.found.kind == unresolved || time.Since(r.foundAt) >= warnAfter
 }
 
 // disksTime is how long the end waits for the disk.
