@@ -35,23 +35,34 @@ func (l *findings) ports(cfg *config.Config) {
 				return
 			}
 		}
-		what := addresses[0]
-		if n := len(addresses); n > 1 {
-			what = fmt.Sprintf("each of %s to %s", addresses[0], addresses[n-1])
-		}
-		switch {
-		case errors.Is(err, syscall.EADDRINUSE):
-			l.add(levelFailed, "--"+setting, "end the process that has it, perhaps another ingest, or choose another --"+setting, "%s is in use", what)
-		case errors.Is(err, syscall.EACCES):
-			l.add(levelFailed, "--"+setting, "choose a port from 1024 up", "%s may not be taken: permission denied", what)
-		default:
-			l.add(levelFailed, "--"+setting, "choose an address of this machine", "%s cannot be taken: %v", what, err)
-		}
+		text, remedy := whyNotListen(setting, addresses, err)
+		l.add(levelFailed, "--"+setting, remedy, "%s", text)
 	}
 	try("listen", cfg.ListenAddresses())
 	if cfg.Admin != config.Off {
 		try("admin", []string{cfg.Admin})
 	}
+}
+
+// whyNotListen says why none of the addresses of a setting can be taken, and what ends that; err is about the last one.
+func whyNotListen(setting string, addresses []string, err error) (text, remedy string) {
+	what := addresses[0]
+	if n := len(addresses); n > 1 {
+		what = fmt.Sprintf("each of %s to %s", addresses[0], addresses[n-1])
+	}
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return what + " is in use", "end the process that has it, perhaps another ingest, or choose another --" + setting
+	case errors.Is(err, syscall.EACCES):
+		return what + " may not be taken: permission denied", "choose a port from 1024 up"
+	}
+	return fmt.Sprintf("%s cannot be taken: %v", what, err), "choose an address of this machine for --" + setting
+}
+
+// cannotListen is whyNotListen as an error.
+func cannotListen(setting string, addresses []string, err error) error {
+	text, remedy := whyNotListen(setting, addresses, err)
+	return fmt.Errorf("--%s: %s: %s (%w)", setting, text, remedy, err)
 }
 
 // besideConns is how many descriptors the process needs beside those of --max-conns: brokers, spool, admin, a few more.

@@ -112,7 +112,7 @@ func listenOnFirst(cfg *config.Config, budget config.Budget, deps pipeline.Deps)
 			return p, nil
 		}
 	}
-	return nil, err
+	return nil, cannotListen("listen", cfg.ListenAddresses(), err)
 }
 
 // pipelineConfig is the pipeline's part of the settings.
@@ -158,7 +158,7 @@ func startAdmin(r *running, p *pipeline.Pipeline, seen *view, door *doors) (stop
 	}
 	a := admin.New(admin.Config{Addr: cfg.Admin, SocketMode: cfg.SocketPerm(), Pprof: cfg.Pprof, Hosts: cfg.AdminHost}, deps)
 	if err := a.Listen(); err != nil {
-		return nil, err
+		return nil, cannotListen("admin", []string{cfg.Admin}, err)
 	}
 	done := make(chan struct{})
 	go func() {

@@ -242,8 +242,16 @@ func (s *Sink) awaitDrained(kafka context.Context) error {
 		case <-look.C:
 		}
 	}
-	return nil
+	select {
+	case <-s.drained:
+		return nil
+	default:
+		return errNeverReached
+	}
 }
+
+// errNeverReached: Close did not wait for Kafka.
+var errNeverReached = errors.New("Kafka was never reached: what is left is in the spool")
 
 // lookForHope is how often the end asks whether Kafka can still come.
 const lookForHope = 50 * time.Millisecond
