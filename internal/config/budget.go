@@ -101,7 +101,7 @@ func (c *Config) Budget() (Budget, error) {
 			b.Conns, b.Runtime, b.Buffers, leastGate, Bytes(least)*MiB)
 	}
 	if b.descriptors != 0 {
-		b.Warnings = append(b.Warnings, fmt.Sprintf("--max-conns=%d is lowered to %d: the process may have %d files and sockets open (ulimit -n), and %d are kept for brokers, spool and admin address",
+		b.Warnings = append(b.Warnings, fmt.Sprintf("--max-conns=%d is lowered to %d: the process may have %d files and sockets open (ulimit -n), and %d are kept for brokers, spool and admin address: raise that limit (LimitNOFILE=), or lower --max-conns",
 			b.wantedConns, b.MaxConns, b.descriptors, c.reservedDescriptors()))
 	}
 	if b.SpoolData > 0 {
