@@ -50,11 +50,12 @@ const (
 	maxExpirePause = 10 * time.Second
 )
 
-// expireQueue drops frames of q that are too old, by drop, which gets their positions and reports whether it could.
+// expireQueue drops frames of q that are too old, by drop, which gets their positions and reports whether it could. A frame
+// without events is a report of losses: it stays, and what is behind it waits for it.
 func (s *Sink) expireQueue(q SpoolQueue, drop func(pos uint64) bool) {
 	for s.ctx.Err() == nil {
 		pos, written := q.HeadWritten()
-		if !s.expired(written) || !drop(pos) {
+		if _, _, events, ok := q.Head(); !ok || events == 0 || !s.expired(written) || !drop(pos) {
 			return
 		}
 	}

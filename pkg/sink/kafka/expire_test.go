@@ -3,9 +3,13 @@ package kafka
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"functiongraph-ingest/pkg/sink"
 )
@@ -30,9 +34,18 @@ func fill(t *testing.T, s *Sink) (taken int64) {
 func TestOldFramesExpireWhileKafkaIsAway(t *testing.T) {
 	for _, settle := range []Settle{SettleAtOnce, SettleOnDisk} {
 		t.Run(fmt.Sprint(settle), func(t *testing.T) {
+			const age = 500 * time.Millisecond
 			c := cluster(t, 2)
-			s, n := spooling(t, c, t.TempDir(), func(cfg *Config, _ *Deps) { cfg.SpoolMaxAge, cfg.Settle = 500*time.Millisecond, settle })
+			s, n := spooling(t, c, t.TempDir(), func(cfg *Config, _ *Deps) { cfg.SpoolMaxAge, cfg.Settle = age, settle })
 			waitFor(t, func() bool { return s.Ready() == nil })
+			var creates atomic.Bool // the dead-letter topic comes when the report of losses is older than that
+			c.ControlKey(int16(kmsg.CreateTopics), func(kmsg.Request) (kmsg.Response, error, bool) {
+				c.KeepControl()
+				if !creates.Load() {
+					return nil, errors.New("not yet"), true
+				}
+				return nil, nil, false
+			})
 			n.cut()
 			taken := fill(t, s)
 			waitFor(t, func() bool { return s.Stats().Spooled == 0 })
@@ -48,6 +61,9 @@ func TestOldFramesExpireWhileKafkaIsAway(t *testing.T) {
 				defer s.mu.Unlock()
 				return err == nil && s.spooler.expired.Events == 0
 			})
+			reported := time.Now()
+			waitFor(t, func() bool { return time.Since(reported) > 2*age })
+			creates.Store(true)
 			for _, r := range consume(t, c, "t.dlq", 1) {
 				var told struct {
 					Reason string
