@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -178,6 +179,7 @@ func TestTroubleIsNamed(t *testing.T) {
 	grant("clean", "trouble-acl-dead-letter-topic", write, describe)
 	grant("stranger", "trouble-acl-cluster", describe)
 
+	mount := smallDisk(t)
 	rows := []mishap{
 		{name: "wrong address", brokers: "kafka.invalid:9092", kinds: []string{"unresolved"}, state: "retrying", words: []string{"cannot be resolved", "--brokers"}, check: []string{"the name cannot be resolved", "--brokers"}},
 		{
@@ -234,6 +236,12 @@ func TestTroubleIsNamed(t *testing.T) {
 			begin: func(t *testing.T, _ string) { setQuota(t, k, "slow", 1_000) },
 			kinds: []string{"throttled"}, state: "retrying", ready: true, words: []string{"throttles this client", "raise the quota"},
 			mend: func(t *testing.T, _ string) { setQuota(t, k, "slow", 0) },
+		},
+		{
+			name: "disk full", brokers: k.Bootstrap(), topic: true, args: []string{"--ack=disk", "--spool-in-memory", "--spool-keep-free=1B", "--spool-dir=" + filepath.Join(mount, "spool")}, body: noise(200_000),
+			begin: func(t *testing.T, _ string) { fill(t, mount) },
+			of:    "spool", kinds: []string{"full"}, ready: true, words: []string{"the spool is full", "free space"}, check: []string{"there is no room"},
+			mend: func(t *testing.T, _ string) { must(t, os.Remove(filepath.Join(mount, "filler"))) },
 		},
 		{
 			name: "broker away later", brokers: k.Bootstrap(), topic: true, body: goodEvent,
