@@ -347,19 +347,27 @@ func TestReplayOfADamagedSpool(t *testing.T) {
 	}
 }
 
-// damage flips a byte within the batch of the first frame.
+// damage flips a byte within the batch of a frame with events of the main topic. A header that is hit would hide how
+// many events are lost.
 func damage(t *testing.T, dir string) {
 	t.Helper()
-	segments, err := filepath.Glob(filepath.Join(dir, "*.seg"))
-	if err != nil || len(segments) == 0 {
-		t.Fatal(segments, err)
+	var hit spool.Piece
+	_, err := spool.Inspect(spool.Inspection{Dir: dir}, func(p *spool.Piece) error {
+		if p.Kind == spool.KindFrame && p.Frame.Topic == "t" {
+			hit = *p
+		}
+		return nil
+	})
+	if err != nil || hit.Frame.Events == 0 {
+		t.Fatalf("no frame in %s: %v", dir, err)
 	}
-	p, err := os.ReadFile(segments[0])
+	path := filepath.Join(dir, hit.Segment)
+	p, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	p[64+64+100] ^= 1
-	if err := os.WriteFile(segments[0], p, 0o600); err != nil {
+	p[hit.Pos.Offset()+hit.Bytes/2] ^= 1
+	if err := os.WriteFile(path, p, 0o600); err != nil {
 		t.Fatal(err)
 	}
 }

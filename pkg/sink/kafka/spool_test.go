@@ -341,12 +341,10 @@ func TestFramesOfVanishedPartitionsArePlacedAnew(t *testing.T) {
 	dir := t.TempDir()
 	before := cluster(t, 8)
 	s, n := spooling(t, before, dir, nil)
-	waitFor(t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return len(s.main.lanes) == 8 })
+	waitFor(t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return len(s.main.lanes) == 8 && s.spooler.sp != nil })
 	n.cut()
 	want := appendAll(t, s, 3000, 37, nil)
-	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
-	defer cancel()
-	_ = s.Close(ctx)
+	_ = s.Close(ended())
 	if st := s.Stats(); st.Spooled != 3000 {
 		t.Fatalf("stats %+v", st)
 	}
