@@ -45,6 +45,7 @@ type Faults struct {
 type Stats struct {
 	Connections int64
 	Requested   int64           // bytes of clients' requests
+	Largest     int64           // bytes of the largest one
 	Answers     int64           // answers of the broker that were seen, cut ones included
 	Cuts        int64           // answers swallowed
 	CutsByKey   map[int16]int64 // the same by the request's API key
@@ -219,6 +220,7 @@ func (p *Proxy) requested(bytes int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.stats.Requested += bytes
+	p.stats.Largest = max(p.stats.Largest, bytes)
 }
 
 // decide counts an answer and says whether it is cut, and if so whether by a reset.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -67,6 +68,44 @@ func quota(t *testing.T, l *lab) {
 	}
 	if n, err := l.kafka.Count(topic); err != nil || n != bursts*each {
 		t.Errorf("%d records, %v", n, err)
+	}
+}
+
+// TestSmallRequests: a broker takes requests of 100,000 bytes at most (socket.request.max.bytes), which is less than a
+// batch, and ends the connection of who sends more. Nothing larger is sent.
+func TestSmallRequests(t *testing.T) {
+	const topic, events, size, limit = "small", 4000, 1000, 100_000
+	l := newLab(t, kafkatest.WithProperty("socket.request.max.bytes", fmt.Sprint(limit)))
+	l.kafka.Topic(t, topic, 4, nil)
+	p := proc.Start(t, proc.Serve(proc.Build(t), l.kafka.Advertised(), topic, "--ack", "accept", "--codec", "none", "--linger", "1s"))
+	var body []string
+	for i := range events {
+		body = append(body, fmt.Sprintf(`{"traceId":"k%d","n":%d,"logs":"%s"}`, i%100, i, strings.Repeat("x", size)))
+	}
+	for part := range slices.Chunk(body, 500) {
+		postBody(t, p, "["+strings.Join(part, ",")+"]")
+	}
+	postBody(t, p, `[{"traceId":"large","logs":"`+strings.Repeat("x", 2*limit)+`"}]`)
+	p.WaitLedger(t, patience, "delivery", func(g *proc.Ledger) bool {
+		return g.Delivered == events && g.InFlight == 0 && g.Admitted == events+1
+	})
+	resent := metric(t, p, "ingest_kafka_retries_total")
+	_, books := p.MustStop(t)
+	t.Logf("%.0f batches sent again, ledger %+v", resent, books)
+	if largest := l.fleet.Proxy(0).Stats().Largest; largest > limit || largest < limit/2 {
+		t.Errorf("the largest request had %d bytes", largest)
+	}
+	if resent != 0 || books.PossibleDuplicates != 0 || books.Delivered != events {
+		t.Errorf("%.0f batches were sent again; ledger %+v", resent, books)
+	}
+	in := map[string]int{}
+	for _, m := range kafkatest.Kcat(t, l.kafka.Bootstrap(), topic) {
+		in[string(m.Value)]++
+	}
+	for _, event := range body {
+		if in[event] != 1 {
+			t.Fatalf("%.100q is there %d times", event, in[event])
+		}
 	}
 }
 

@@ -131,26 +131,36 @@ func (s *Sink) topicNumbers() (partitions, replicas int) {
 	return partitions, replicas
 }
 
-// refuse takes batches out of the request that the brokers are known not to take: frames in zstd, written when the
-// brokers were not known yet. They are rebuilt, which compresses them anew.
+// refuse takes batches out of the request that the broker is known not to take: frames in zstd, written when the
+// brokers were not known yet, are rebuilt, which compresses them anew; batches that are too large are taken apart.
 func (w *worker) refuse() {
 	s := w.s
-	if codec := recordbatch.Codec(s.codec.Load()); codec == s.cfg.Codec {
-		return
-	}
+	codec := recordbatch.Codec(s.codec.Load())
 	var refused []entry
 	s.mu.Lock()
 	kept := w.entries[:0]
 	for _, e := range w.entries {
-		if e.failed == nil && e.batch.rb.Codec() == s.cfg.Codec {
+		large := ""
+		if e.failed == nil {
+			large = w.b.bound.refusal(e.batch.rb.Size())
+		}
+		switch {
+		case e.failed == nil && codec != s.cfg.Codec && e.batch.rb.Codec() == s.cfg.Codec:
+			e.unsend()
 			s.failed(&e, classDeadLetter, errCompression, "")
 			refused = append(refused, e)
-			continue
+		case large != "":
+			e.unsend()
+			s.failed(&e, classSplit, errTooLarge, large)
+			refused = append(refused, e)
+		default:
+			kept = append(kept, e)
 		}
-		kept = append(kept, e)
 	}
 	clear(w.entries[len(kept):])
-	w.entries = kept
+	if w.entries = kept; len(kept) == 0 {
+		w.bytes, w.loads = 0, 0
+	}
 	s.mu.Unlock()
 	for i := range refused {
 		if e := &refused[i]; e.apart() {

@@ -18,6 +18,9 @@ type broker struct {
 	parked bool      // the worker whose turn it is sleeps
 	wakeAt time.Time // when it wakes by itself; zero: only when signalled
 
+	bound requestBound
+	gone  bool // the cluster has it no more; its workers end
+
 	throttledSince time.Time // the first of the answers in a row that asked for a pause; zero: the last one did not
 	pausedUntil    time.Time // the broker wants no produce request before
 }
@@ -50,8 +53,21 @@ func (s *Sink) broker(id int32) *broker {
 			b.workers = append(b.workers, w)
 			s.tasks.Go(w.run)
 		}
+		b.bound.now = maxRequestBytes
+		s.tasks.Go(b.learnLimits)
 	}
 	return b
+}
+
+// endBrokers ends the workers of brokers that lead nothing of ours and that the cluster has no more. s.mu is held.
+func (s *Sink) endBrokers(known map[int32]string) {
+	for id, b := range s.brokers {
+		if _, ok := known[id]; !ok && len(b.lanes) == 0 {
+			delete(s.brokers, id)
+			b.gone = true
+			b.signal()
+		}
+	}
 }
 
 // signal wakes the worker whose turn it is, if it sleeps. s.mu is held.
@@ -171,6 +187,9 @@ func (b *broker) collect(w *worker, now time.Time) (wakeAt time.Time) {
 	}
 	if !anyDue {
 		return wakeAt
+	}
+	if !b.bound.asked {
+		return time.Time{} // learnLimits signals
 	}
 	if now.Before(b.pausedUntil) {
 		return b.pausedUntil

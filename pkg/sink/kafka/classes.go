@@ -42,6 +42,9 @@ const errTimestamp = 32
 // errEpoch is INVALID_PRODUCER_EPOCH: the broker knows a newer epoch of the producer id.
 const errEpoch = 47
 
+// errTooLarge is MESSAGE_TOO_LARGE.
+const errTooLarge = 10
+
 // errCompression is UNSUPPORTED_COMPRESSION_TYPE.
 const errCompression = 76
 

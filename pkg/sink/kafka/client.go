@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -145,16 +146,15 @@ func (c *client) createTopic(ctx context.Context, name string, partitions, repli
 	return nil
 }
 
-// producerExpiry asks how long a broker remembers a producer; 0 when it does not tell.
-func (c *client) producerExpiry(ctx context.Context, broker int32) time.Duration {
-	v, _ := c.config(ctx, broker, ofBroker, strconv.Itoa(int(broker)), "producer.id.expiration.ms")
-	ms, _ := strconv.ParseInt(v, 10, 64)
-	return time.Duration(min(max(ms, 0), 1<<40)) * time.Millisecond
+// brokerSettings asks a broker for settings of its own. Those that it does not tell are missing.
+func (c *client) brokerSettings(ctx context.Context, broker int32, names ...string) (map[string]string, error) {
+	return c.settings(ctx, broker, ofBroker, strconv.Itoa(int(broker)), names...)
 }
 
 // topicConfig asks for a topic's setting; "" when the brokers do not tell, an error when none answers.
 func (c *client) topicConfig(ctx context.Context, topic, name string) (string, error) {
-	return c.config(ctx, AnyBroker, ofTopic, topic, name)
+	settings, err := c.settings(ctx, AnyBroker, ofTopic, topic, name)
+	return settings[name], err
 }
 
 // Whose setting is asked for (DescribeConfigs, resource type).
@@ -163,22 +163,23 @@ const (
 	ofBroker = 4
 )
 
-// config asks a broker for a setting; "" when it does not tell.
-func (c *client) config(ctx context.Context, broker int32, kind int8, resource, name string) (string, error) {
+// settings asks a broker for settings. Those that it does not tell are missing.
+func (c *client) settings(ctx context.Context, broker int32, kind int8, resource string, names ...string) (map[string]string, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	res, err := request[*describeconfigs.Response](ctx, c, broker, &describeconfigs.Request{Resources: []describeconfigs.RequestResource{
-		{ResourceType: kind, ResourceName: resource, ConfigNames: []string{name}},
+		{ResourceType: kind, ResourceName: resource, ConfigNames: names},
 	}})
 	if err != nil {
-		return "", err
+		return nil, err
 	}
+	told := map[string]string{}
 	for _, r := range res.Resources {
 		for _, e := range r.ConfigEntries {
-			if e.ConfigName == name {
-				return e.ConfigValue, nil
+			if slices.Contains(names, e.ConfigName) {
+				told[e.ConfigName] = e.ConfigValue
 			}
 		}
 	}
-	return "", nil
+	return told, nil
 }

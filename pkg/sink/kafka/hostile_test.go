@@ -38,7 +38,7 @@ func askAll(ctx context.Context, cl *client) error {
 	if _, _, err := cl.newProducer(ctx); err != nil {
 		return err
 	}
-	_ = cl.producerExpiry(ctx, 1)
+	_, _ = cl.brokerSettings(ctx, 1, settingRequestBytes, settingExpiry)
 	if len(l.topics["t"].brokers) == 0 || l.topics["t"].brokers[0] < 0 {
 		return errors.New("partition 0 has no leader")
 	}

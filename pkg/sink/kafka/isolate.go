@@ -41,6 +41,9 @@ func (b *batch) sameTime() bool {
 	return -1000 <= d && d <= 1000
 }
 
+// minSplitLimit is the smallest limit of a topic's batches that is learnt from refusals.
+const minSplitLimit = recordbatch.ChunkSize / 4
+
 // replace puts what rebuild makes of a batch's records in its place: halves, or the same without timestamps.
 // Their memory is their own, growth times the batch's at most: a sender never waits for a buffer of the pool.
 func (w *worker) replace(e *entry, growth int, rebuild func(*recordbatch.Batch) ([]*recordbatch.Batch, error)) {
@@ -75,7 +78,7 @@ func (w *worker) replace(e *entry, growth int, rebuild func(*recordbatch.Batch) 
 	root := b.takeApart()
 	if e.verdict == classSplit {
 		// The topic's limit is below our batches: make the next ones smaller.
-		t.limit = max(recordbatch.ChunkSize/4, min(t.limit, b.rb.Size()/2))
+		t.limit = max(minSplitLimit, min(t.limit, b.rb.Size()/2))
 	}
 	queue := make([]*batch, 0, len(parts)+len(l.parts))
 	events := b.events

@@ -18,6 +18,7 @@ func (w *worker) resolve(res *produce.Response, err error) {
 		lost = s.sendTrouble(err, w.b.id)
 	}
 	s.mu.Lock()
+	w.b.bound.adapt(w.bytes, err, now)
 	if err == nil {
 		w.b.throttle(wire.Throttle(res), now)
 	} else {

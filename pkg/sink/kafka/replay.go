@@ -140,6 +140,19 @@ func (w *worker) prepared() {
 	s.endFrames()
 }
 
+// unsend undoes what add has noted of a batch that leaves the request before it is sent. s.mu is held.
+func (e *entry) unsend() {
+	l, b := e.lane, e.batch
+	if b.attempts--; b.attempts == 0 {
+		b.sent = time.Time{}
+	}
+	if b.sends--; b.sends == 0 { // its stamp was not sent
+		b.stamped = false
+		l.stamps.withdraw(b.stamp)
+	}
+	l.disk.behind = l.disk.behind || e.behind // it was not written down
+}
+
 // unread takes a batch whose frame could not be read out of the request: it is tried again, or lost. s.mu is
 // held.
 func (w *worker) unread(e *entry) {
@@ -151,15 +164,8 @@ func (w *worker) unread(e *entry) {
 	b.loaded = false
 	l.topic.batches--
 	s.count.toDisk(b.events)
-	if b.attempts--; b.attempts == 0 {
-		b.sent = time.Time{}
-	}
-	if b.sends--; b.sends == 0 { // its stamp was not sent
-		b.stamped = false
-		l.stamps.withdraw(b.stamp)
-	}
+	e.unsend()
 	l.busy = false
-	l.disk.behind = l.disk.behind || e.behind // it was not written down
 	l.retryAt = time.Now().Add(s.cfg.RetryMin)
 	switch {
 	case expired:

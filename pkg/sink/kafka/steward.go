@@ -138,6 +138,7 @@ func (s *Sink) tend() error {
 	s.standstill.unreachedSince = time.Time{}
 	s.setCluster(now.clusterID)
 	s.clusterSize = len(now.brokers)
+	s.endBrokers(now.brokers)
 	s.apply(&s.main, now.topics[s.main.name])
 	if l := now.topics[s.dead.name]; l.err == nil || s.want.deadTopic {
 		s.apply(&s.dead, l)
@@ -336,25 +337,7 @@ func (s *Sink) newProducer() error {
 	for _, b := range s.brokers {
 		b.signal()
 	}
-	if s.current.gen == 1 {
-		s.tasks.Go(s.learnExpiry)
-	}
 	return nil
-}
-
-// learnExpiry asks once how long the brokers remember a producer. Not knowing means their default.
-func (s *Sink) learnExpiry() {
-	s.mu.Lock()
-	var id int32
-	for id = range s.brokers {
-		break
-	}
-	s.mu.Unlock()
-	if d := s.client.producerExpiry(s.ctx, id); d > 0 {
-		s.mu.Lock()
-		s.expiry = d
-		s.mu.Unlock()
-	}
 }
 
 // unansweredQuestions is how often a topic's timestamp type is asked for in vain until batches go without it.

@@ -27,7 +27,8 @@ type worker struct {
 	notes   []SpoolSent
 	req     *rawproduce.Request
 	out     []settled
-	sentAt  atomic.Int64 // when the request that waits for its answer was sent, since Sink.clock.epoch; 0: none waits
+	ended   chan struct{} // closed when run returns
+	sentAt  atomic.Int64  // when the request that waits for its answer was sent, since Sink.clock.epoch; 0: none waits
 }
 
 // entry is one lane's batch in the request.
@@ -50,11 +51,12 @@ type entry struct {
 func newWorker(b *broker) *worker {
 	t := time.NewTimer(time.Hour)
 	t.Stop()
-	return &worker{b: b, s: b.s, timer: t, req: &rawproduce.Request{}}
+	return &worker{b: b, s: b.s, timer: t, req: &rawproduce.Request{}, ended: make(chan struct{})}
 }
 
-// run sends until the sink ends.
+// run sends until the sink ends, or the cluster has the broker no more.
 func (w *worker) run() {
+	defer close(w.ended)
 	for w.gather() {
 		w.prepare()
 		if len(w.entries) == 0 {
@@ -81,6 +83,10 @@ func (w *worker) gather() bool {
 	for s.ctx.Err() == nil {
 		now := time.Now()
 		s.mu.Lock()
+		if b.gone {
+			s.mu.Unlock()
+			return false
+		}
 		at := b.collect(w, now)
 		if len(w.entries) > 0 {
 			s.mu.Unlock()
@@ -118,7 +124,7 @@ func (w *worker) add(l *lane) bool {
 	default:
 		size = b.rb.Size()
 	}
-	if len(w.entries) > 0 && w.bytes+size > maxRequestBytes {
+	if len(w.entries) > 0 && w.bytes+size > w.b.bound.now {
 		return false
 	}
 	if next := l.next(); w.loads > 0 && (next == nil || next.rb == nil) && !s.replay.fits(size) {

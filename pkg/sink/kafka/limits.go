@@ -1,0 +1,83 @@
+package kafka
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"syscall"
+	"time"
+)
+
+const (
+	settingRequestBytes = "socket.request.max.bytes"
+	settingExpiry       = "producer.id.expiration.ms"
+
+	// requestHead is room for what a produce request has beside its batches: names, and some bytes for each partition.
+	requestHead = 4 << 10
+	// leastTold is the smallest setting that is believed: with less nothing can be delivered.
+	leastTold = 16 << 10
+	// Where a broker does not tell, two requests in a row whose connection it ended have the next ones hold half as
+	// much, down to leastRequest, and after growAfter with answers twice as much again.
+	cutsToShrink = 2
+	leastRequest = 64 << 10
+	growAfter    = time.Minute
+)
+
+// requestBound is how much a broker takes in one request, and how that became known. Guarded by Sink.mu.
+type requestBound struct {
+	asked  bool // the broker has answered the question, or did not; nothing is sent before
+	told   int  // for all batches of a request, by the broker's setting; 0: it did not tell
+	now    int  // for all batches of the next request
+	cuts   int  // requests in a row whose connection the broker ended
+	shrunk time.Time
+}
+
+// learnLimits asks a new broker for two settings: how large a request may be, and how long it remembers a producer. Not
+// knowing means Kafka's defaults. It may not be allowed to ask.
+func (b *broker) learnLimits() {
+	s := b.s
+	settings, _ := s.client.brokerSettings(s.ctx, b.id, settingRequestBytes, settingExpiry)
+	bytes, _ := strconv.ParseInt(settings[settingRequestBytes], 10, 64)
+	expiry, _ := strconv.ParseInt(settings[settingExpiry], 10, 64)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	b.bound.asked = true
+	if bytes >= leastTold {
+		b.bound.told = int(min(bytes, 1<<30)) - requestHead
+		b.bound.now = min(maxRequestBytes, b.bound.told)
+		for _, t := range []*topic{&s.main, &s.dead} {
+			t.limit = min(t.limit, max(minSplitLimit, b.bound.told))
+		}
+	}
+	if expiry > 0 {
+		s.expiry = time.Duration(min(expiry, 1<<40)) * time.Millisecond
+	}
+	b.signal()
+}
+
+// adapt learns from how a request of so many bytes ended. s.mu is held.
+func (r *requestBound) adapt(bytes int, err error, now time.Time) {
+	ended := errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+	switch {
+	case err == nil:
+		r.cuts = 0
+		if r.told == 0 && r.now < maxRequestBytes && now.Sub(r.shrunk) >= growAfter {
+			r.now, r.shrunk = min(2*r.now, maxRequestBytes), now
+		}
+	case !ended || r.told != 0:
+	default:
+		if r.cuts++; r.cuts >= cutsToShrink && bytes > leastRequest {
+			r.cuts, r.shrunk = 0, now
+			r.now = max(leastRequest, min(r.now, bytes)/2)
+		}
+	}
+}
+
+// refusal is why the broker cannot take a batch of size bytes, so that it is taken apart without being sent; "": it can.
+func (r *requestBound) refusal(size int) string {
+	if r.told == 0 || size <= r.told {
+		return ""
+	}
+	return fmt.Sprintf("the broker takes requests of about %d bytes at most (%s)", r.told, settingRequestBytes)
+}

@@ -1,0 +1,104 @@
+package kafka
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kfake"
+)
+
+// TestRequestsShrinkAfterCuts: a broker that does not tell its limit ends connections instead; requests shrink until it
+// takes them, and grow again later. One cut alone tells nothing, and where the limit is known cuts do not.
+func TestRequestsShrinkAfterCuts(t *testing.T) {
+	now := time.Now()
+	r := requestBound{now: maxRequestBytes}
+	cut := fmt.Errorf("broker: %w", io.EOF)
+	for _, err := range []error{cut, nil, cut, nil, errors.New("timeout"), cut} {
+		r.adapt(1<<20, err, now)
+	}
+	if r.now != maxRequestBytes {
+		t.Errorf("%d bytes after single cuts", r.now)
+	}
+	for _, want := range []int{1 << 19, 1 << 18, 1 << 17, leastRequest} {
+		for r.cuts = 0; r.now > want; {
+			r.adapt(r.now, syscall.ECONNRESET, now)
+		}
+		if r.now != want {
+			t.Errorf("%d bytes, want %d", r.now, want)
+		}
+	}
+	for range 10 {
+		r.adapt(r.now, cut, now)
+	}
+	if r.now != leastRequest {
+		t.Errorf("%d bytes, want %d at least", r.now, leastRequest)
+	}
+	for range 10 {
+		r.adapt(r.now, nil, now.Add(growAfter))
+	}
+	if r.now != 2*leastRequest {
+		t.Errorf("%d bytes a minute later", r.now)
+	}
+	known := requestBound{told: 200_000, now: 200_000}
+	for range 10 {
+		known.adapt(200_000, cut, now)
+	}
+	if known.now != 200_000 || known.refusal(200_000) != "" || known.refusal(200_001) == "" {
+		t.Errorf("%+v", known)
+	}
+}
+
+// TestWorkersOfBrokersThatLeftEnd: a broker that the cluster has no more costs nothing; when it comes back it has
+// workers again.
+func TestWorkersOfBrokersThatLeftEnd(t *testing.T) {
+	c, err := kfake.NewCluster(kfake.NumBrokers(3), kfake.SeedTopics(6, "t"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	for p := range int32(6) { // else their leaders are chosen at random
+		if err := c.MoveTopicPartition("t", p, p%3); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := start(t, c, func(cfg *Config, _ *Deps) { cfg.MetadataTTL = 100 * time.Millisecond })
+	appendAll(t, s, 300, 37, nil)
+	waitFor(t, func() bool { return s.Stats().Delivered == 300 })
+	brokers := func() (n int) { s.mu.Lock(); defer s.mu.Unlock(); return len(s.brokers) }
+	if n := brokers(); n != 3 {
+		t.Errorf("%d brokers have workers", n)
+	}
+	s.mu.Lock()
+	gone := s.brokers[2]
+	s.mu.Unlock()
+	for p := range int32(6) {
+		if c.LeaderFor("t", p) == 2 {
+			if err := c.MoveTopicPartition("t", p, int32(p)%2); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := c.RemoveNode(2); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, func() bool { return brokers() == 2 })
+	for _, w := range gone.workers {
+		<-w.ended
+	}
+	appendAll(t, s, 300, 37, nil)
+	waitFor(t, func() bool { return s.Stats().Delivered == 600 })
+	if _, _, err := c.AddNode(2, 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.MoveTopicPartition("t", 0, 2); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, func() bool { return brokers() == 3 })
+	appendAll(t, s, 300, 37, nil)
+	waitFor(t, func() bool { return s.Stats().Delivered == 900 })
+	closeSink(t, s)
+}
