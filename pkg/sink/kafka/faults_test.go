@@ -137,15 +137,16 @@ func TestSilentBrokerIsLeftAfterTheRequestTimeout(t *testing.T) {
 		}
 	})
 	silent.Store(false)
-	waitFor(t, func() bool { return s.Ready() == nil })
+	appendAll(t, s, 1, 1, nil)
+	waitFor(t, func() bool { return s.Stats().Delivered == 1 }) // all that is asked before the first batch is answered
 	silent.Store(true)
 	appendAll(t, s, 10, 1, nil)
 	waitFor(t, func() bool { return s.Metrics().Retries >= 1 })
 	silent.Store(false)
-	if st := closeSink(t, s); st.Delivered != 10 || st.PossibleDuplicates != 0 {
+	if st := closeSink(t, s); st.Delivered != 11 || st.PossibleDuplicates != 0 {
 		t.Errorf("stats %+v", st)
 	}
-	consume(t, c, "t", 10)
+	consume(t, c, "t", 11)
 }
 
 // mute swallows what is written while on.

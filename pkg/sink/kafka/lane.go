@@ -101,6 +101,7 @@ type topic struct {
 
 	leaders []int32 // last known, by partition; -1: none
 	sticky  int     // lane for keyless records
+	fewer   fewer   // partitions than lanes
 	grow    int     // the topic has this many partitions now; 0: as many as lanes
 	held    int64   // bytes of unsettled records; kept for the dead-letter topic only
 	private int64   // bytes of batches outside of the pool

@@ -3,7 +3,6 @@ package kafka
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"time"
 
@@ -205,9 +204,12 @@ func (s *Sink) apply(t *topic, l leaders) {
 			wake(s.spooler.kick)
 		}
 	case n > len(t.lanes):
+		t.fewer = fewer{}
 		t.grow = n // taken into use by the next append
 	case n < len(t.lanes):
-		t.err = inTrouble(topicRemade, t.name, fmt.Errorf("it has %d partitions now and had %d; what lies in the others waits for them", n, len(t.lanes)))
+		s.noteFewer(t, n)
+	default:
+		t.fewer = fewer{}
 	}
 	t.leaders = l.brokers
 	s.assign(t)

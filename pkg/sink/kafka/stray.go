@@ -58,7 +58,7 @@ func (s *Sink) placeStrays() (at time.Time) {
 			l.disk.any = false
 			p.overflowing--
 		}
-		s.emptyLobby(l)
+		s.placeMemory(l)
 		s.main.lobby = nil
 	}
 	s.letGo()
@@ -116,30 +116,6 @@ func strayOf(q SpoolQueue) stray { return stray{q.Topic(), q.Partition()} }
 
 // placingPatience is how long a disk that fails or is full holds everything up while frames must be placed.
 const placingPatience = 10 * time.Second
-
-// emptyLobby moves what the lobby still has in memory to the lanes. s.mu is held.
-func (s *Sink) emptyLobby(l *lane) {
-	l.seal()
-	for _, b := range l.queue {
-		groups, err := s.regroup(l.topic, b.rb.Records)
-		if err != nil {
-			panic("kafka: a batch of our own cannot be read: " + err.Error())
-		}
-		events := b.events
-		for _, g := range groups {
-			nb := s.newBatch(g.lane)
-			nb.rb, nb.opened, nb.parent = g.rb, b.opened, b
-			nb.events = min(events, g.rb.Count())
-			events -= nb.events
-			b.parts++
-			s.enqueue(g.lane, nb)
-		}
-		b.events = 0
-		s.unload(l.topic, b)
-		s.later(s.finish(b, 0, nil))
-	}
-	l.queue = nil
-}
 
 // foreign tells about frames of a topic that this sink does not write to.
 func (s *Sink) foreign(q SpoolQueue) {

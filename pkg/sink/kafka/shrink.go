@@ -1,0 +1,124 @@
+package kafka
+
+import (
+	"fmt"
+	"slices"
+)
+
+// A topic that is deleted and made anew may have fewer partitions than before. What waits for those that are no more is
+// placed by the new count: batches in memory by shrink, frames on disk by placeStrays.
+//
+// A broker that is behind may tell of fewer partitions as well, right after a topic has grown. So the new count is
+// believed when it was seen in shrinkLooks looks in a row, which are refreshEvery apart.
+const shrinkLooks = 3
+
+// fewer is a count of partitions below that of the lanes, as the cluster tells it.
+type fewer struct {
+	partitions int // 0: it tells of none
+	looks      int // in a row
+}
+
+// noteFewer counts looks at the cluster in which the topic has n partitions, which is less than there are lanes, and
+// acts when there were enough. s.mu is held.
+func (s *Sink) noteFewer(t *topic, n int) {
+	if t.fewer.partitions != n {
+		t.fewer = fewer{partitions: n}
+	}
+	t.fewer.looks++
+	s.want.refresh = true
+	had := len(t.lanes)
+	if t.fewer.looks >= shrinkLooks && s.shrink(t, n) {
+		s.log.Warn("a topic was made anew with fewer partitions; what waited for the others is placed by the new count", "topic", t.name, "was", had, "is", n)
+		return
+	}
+	t.err = inTrouble(topicRemade, t.name, fmt.Errorf("it has %d partitions now and had %d; what lies in the others waits for them", n, had))
+}
+
+// shrink removes all lanes but the first n and places their batches; false: not now. s.mu is held.
+func (s *Sink) shrink(t *topic, n int) bool {
+	gone := slices.Clone(t.lanes[n:])
+	for _, l := range gone {
+		if !l.quiet() || l.hasFrames() {
+			return false
+		}
+	}
+	s.removeLanes(t, n)
+	for _, l := range gone {
+		s.placeMemory(l)
+	}
+	return true
+}
+
+// removeLanes takes all lanes but the first n out of the topic. s.mu is held.
+func (s *Sink) removeLanes(t *topic, n int) {
+	for _, l := range t.lanes[n:] {
+		s.lead(l, nil)
+	}
+	clear(t.lanes[n:])
+	t.lanes = t.lanes[:n]
+	t.fewer, t.grow, t.drainsLast = fewer{}, 0, nil
+	if t.sticky >= n {
+		t.sticky = 0
+	}
+}
+
+// quiet reports whether no request and no write has a batch of the lane. s.mu is held.
+func (l *lane) quiet() bool {
+	quiet := !l.busy && !l.disk.closing
+	l.batches(func(b *batch) { quiet = quiet && !b.writing })
+	return quiet
+}
+
+// hasFrames reports whether a frame in the spool stands for something of the lane. s.mu is held.
+func (l *lane) hasFrames() bool {
+	l.checkDisk()
+	frames := l.disk.any || l.disk.apart != nil
+	l.batches(func(b *batch) { frames = frames || b.pos != 0 || b.root != nil })
+	return frames
+}
+
+// batches calls f for the lane's batches that are not on disk only, in their order. s.mu is held.
+func (l *lane) batches(f func(*batch)) {
+	if l.doubt != nil {
+		f(l.doubt)
+	}
+	for _, b := range l.parts {
+		f(b)
+	}
+	for _, b := range l.queue {
+		f(b)
+	}
+	if l.open != nil {
+		f(l.open)
+	}
+}
+
+// placeMemory moves what a lane has in memory to the lanes where it belongs now. The lane is none of the topic's
+// any more. s.mu is held.
+func (s *Sink) placeMemory(l *lane) {
+	l.seal()
+	var list []*batch
+	l.batches(func(b *batch) { list = append(list, b) })
+	l.doubt, l.parts, l.queue = nil, nil, nil
+	for _, b := range list {
+		if b.maybeWritten { // in the log of a partition that may be gone
+			s.suspect(b)
+		}
+		groups, err := s.regroup(l.topic, b.rb.Records)
+		if err != nil {
+			panic("kafka: a batch of our own cannot be read: " + err.Error())
+		}
+		events := b.events
+		for _, g := range groups {
+			nb := s.newBatch(g.lane)
+			nb.rb, nb.opened, nb.parent, nb.untimed = g.rb, b.opened, b, b.untimed
+			nb.events = min(events, g.rb.Count())
+			events -= nb.events
+			b.parts++
+			s.enqueue(g.lane, nb)
+		}
+		b.events = 0
+		s.unload(l.topic, b)
+		s.later(s.finish(b, 0, nil))
+	}
+}

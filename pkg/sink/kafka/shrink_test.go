@@ -1,0 +1,110 @@
+package kafka
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// TestATopicMadeAnewWithFewerPartitions: what waited for partitions that are no more is placed by the new count, in
+// memory and on disk, as soon as that is certain; and so is what comes later.
+func TestATopicMadeAnewWithFewerPartitions(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		settle Settle
+		spool  bool
+		events int
+	}{
+		{"memory", SettleOnKafka, false, 500},
+		{"memory beside a spool", SettleAtOnce, true, 200},
+		{"disk", SettleAtOnce, true, 20_000},
+		{"disk, waiting for it", SettleOnDisk, true, 5_000},
+		{"disk, waiting for Kafka", SettleOnKafka, true, 500},
+	} {
+		for _, partitions := range []int32{1, 3} {
+			t.Run(fmt.Sprint(tt.name, " ", partitions), func(t *testing.T) {
+				t.Parallel()
+				c := cluster(t, 8)
+				n := &line{}
+				edit := func(cfg *Config, d *Deps) {
+					cfg.Settle, cfg.MetadataTTL, d.Dial = tt.settle, 100*time.Millisecond, n.dial
+				}
+				var s *Sink
+				if tt.spool {
+					s, n = spooling(t, c, t.TempDir(), func(cfg *Config, _ *Deps) { cfg.Settle = tt.settle })
+				} else {
+					s = start(t, c, edit)
+				}
+				appendAll(t, s, 100, 37, nil)
+				waitFor(t, func() bool { return s.Stats().Delivered == 100 })
+				n.cut()
+				var ack ackCount
+				want := appendAll(t, s, tt.events, 37, &ack)
+				if st := s.Stats(); tt.spool && tt.settle == SettleAtOnce && tt.events > 1000 && st.Spooled == 0 {
+					t.Fatalf("nothing is on disk: %+v", st)
+				}
+				remake(t, c.ListenAddrs(), "t", partitions)
+				n.mend()
+				waitFor(t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return len(s.main.lanes) == int(partitions) })
+				for k, v := range appendAll(t, s, 500, 37, &ack) {
+					want[k] = append(want[k], v...)
+				}
+				st := closeSink(t, s)
+				balance(t, st, int64(100+tt.events+500))
+				if st.Delivered != int64(100+tt.events+500) || st.Spooled != 0 || len(st.Dropped) != 0 {
+					t.Errorf("stats %+v", st)
+				}
+				ack.check(t, 0)
+				recs := consume(t, c, "t", tt.events+500)
+				if len(recs) != tt.events+500 {
+					t.Errorf("%d records, want %d", len(recs), tt.events+500)
+				}
+				for _, r := range recs {
+					if r.Partition >= partitions {
+						t.Fatalf("a record in partition %d", r.Partition)
+					}
+				}
+			})
+		}
+	}
+}
+
+// remake deletes a topic and makes it anew.
+func remake(t *testing.T, seeds []string, topic string, partitions int32) {
+	t.Helper()
+	cl, err := kgo.NewClient(kgo.SeedBrokers(seeds...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cl.Close()
+	a := kadm.NewClient(cl)
+	if _, err := a.DeleteTopic(patient(t), topic); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.CreateTopic(patient(t), partitions, 1, nil, topic); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestOneLookIsNoProof: a broker that is behind tells of fewer partitions than there are; nothing is placed anew for
+// that.
+func TestOneLookIsNoProof(t *testing.T) {
+	s := start(t, cluster(t, 4), nil)
+	waitFor(t, func() bool { return s.Ready() == nil })
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.noteFewer(&s.main, 2)
+	s.noteFewer(&s.main, 3)
+	s.noteFewer(&s.main, 2)
+	s.noteFewer(&s.main, 2)
+	if len(s.main.lanes) != 4 {
+		t.Error("lanes are gone")
+	}
+	s.noteFewer(&s.main, 2)
+	if len(s.main.lanes) != 2 {
+		t.Error("lanes are still there")
+	}
+}
