@@ -210,7 +210,7 @@ func (l *lane) cannotDrain() bool {
 		return true
 	}
 	p := &l.topic.sink.spooler
-	return !l.idle() && (l.stuck() || p.holding || p.hangs || !l.busy && !l.mayStamp())
+	return !l.idle() && (l.stuck() || p.holding || p.hangs || !l.busy && !l.mayStamp() || !l.broker.throttledSince.IsZero())
 }
 
 // tryGrow takes the new partitions into use once nothing is unsettled any more.

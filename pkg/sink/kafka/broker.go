@@ -128,11 +128,11 @@ func (l *lane) sendable(now time.Time) (ok bool, at time.Time) {
 	return true, time.Time{}
 }
 
-// mayStamp reports whether the topic's timestamp type is known, and a stamp for the lane's next batch is there. The
-// steward signals when that changes. s.mu is held.
+// mayStamp reports whether what is asked of the cluster first is known (the topic's timestamp type, the broker's limit),
+// and a stamp for the lane's next batch is there. Whoever asks signals when that changes. s.mu is held.
 func (l *lane) mayStamp() bool {
 	s := l.topic.sink
-	if !l.topic.knowable {
+	if !l.topic.knowable || l.broker != nil && !l.broker.bound.asked {
 		return false
 	}
 	return s.unsafe || s.current.gen != 0 && (!l.needsStamp(l.next()) || l.stamps.ready(s.current))
@@ -187,9 +187,6 @@ func (b *broker) collect(w *worker, now time.Time) (wakeAt time.Time) {
 	}
 	if !anyDue {
 		return wakeAt
-	}
-	if !b.bound.asked {
-		return time.Time{} // learnLimits signals
 	}
 	if now.Before(b.pausedUntil) {
 		return b.pausedUntil

@@ -40,11 +40,12 @@ func (s *Sink) carry(t *topic, q SpoolQueue) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	l := &lane{topic: t, partition: q.Partition(), disk: diskPart{q: q}}
 	if !t.dead {
-		if lobby := t.inLobby(); q.Partition() == lobbyPartition { // later events wait there
-			l = lobby
-		}
+		t.inLobby() // later events wait there
+	}
+	l := t.unplaced(q.Partition())
+	if l == nil {
+		l = &lane{topic: t, partition: q.Partition(), disk: diskPart{q: q}}
 	}
 	b := p.placing.parent
 	if b == nil {

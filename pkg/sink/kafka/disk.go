@@ -129,14 +129,19 @@ func (s *Sink) keepMemory(b *batch) {
 
 // shed leaves to the disk what the lane has a frame of and does not need in memory now. s.mu is held.
 func (l *lane) shed() {
-	s, d := l.topic.sink, &l.disk
+	s := l.topic.sink
 	// Not a half: its memory has a bound of its own, and would have to be asked for again to split it.
 	if b := l.doubt; b != nil && !l.busy && b.pos != 0 && b.rb != nil && !b.writing && !b.half {
 		s.dropMemory(b)
 	}
-	if len(l.parts) > 0 {
-		return // they go first
+	if len(l.parts) == 0 { // else they go first
+		l.shedQueue()
 	}
+}
+
+// shedQueue is shed for the queue. s.mu is held.
+func (l *lane) shedQueue() {
+	s, d := l.topic.sink, &l.disk
 	for d.framed > 0 && !l.queue[0].writing && l.queue[0].pos != 0 { // 0: another batch's frame stands for it
 		b := pop(&l.queue)
 		d.framed--

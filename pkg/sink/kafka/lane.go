@@ -96,8 +96,9 @@ type topic struct {
 	name  string
 	dead  bool // it takes the dead letters
 	lanes []*lane
-	lobby *lane // takes records for the spool while the partitions are not known; nil: none yet, or no more
-	limit int   // batch bytes; lowered when the broker refuses a batch as too large
+	gone  []*lane // of partitions that are no more, while their frames are placed
+	lobby *lane   // takes records for the spool while the partitions are not known; nil: none yet, or no more
+	limit int     // batch bytes; lowered when the broker refuses a batch as too large
 
 	leaders []int32 // last known, by partition; -1: none
 	sticky  int     // lane for keyless records

@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -22,6 +23,9 @@ const (
 	cutsToShrink = 2
 	leastRequest = 64 << 10
 	growAfter    = time.Minute
+
+	questionPart  = 4 // of RequestTimeout
+	moreQuestions = 3 // when the first one is not answered
 )
 
 // requestBound is how much a broker takes in one request, and how that became known. Guarded by Sink.mu.
@@ -34,10 +38,25 @@ type requestBound struct {
 }
 
 // learnLimits asks a new broker for two settings: how large a request may be, and how long it remembers a producer. Not
-// knowing means Kafka's defaults. It may not be allowed to ask.
+// knowing means Kafka's defaults: it may not be allowed to ask. Batches wait for the first attempt, which has a part of
+// RequestTimeout.
 func (b *broker) learnLimits() {
 	s := b.s
-	settings, _ := s.client.brokerSettings(s.ctx, b.id, settingRequestBytes, settingExpiry)
+	ctx, cancel := context.WithTimeout(s.ctx, s.cfg.RequestTimeout/questionPart)
+	settings, err := s.client.brokerSettings(ctx, b.id, settingRequestBytes, settingExpiry)
+	cancel()
+	for range moreQuestions {
+		if b.learnt(settings); err == nil || !s.pause(refreshEvery) {
+			return
+		}
+		settings, err = s.client.brokerSettings(s.ctx, b.id, settingRequestBytes, settingExpiry)
+	}
+	b.learnt(settings)
+}
+
+// learnt takes settings over, which may be missing.
+func (b *broker) learnt(settings map[string]string) {
+	s := b.s
 	bytes, _ := strconv.ParseInt(settings[settingRequestBytes], 10, 64)
 	expiry, _ := strconv.ParseInt(settings[settingExpiry], 10, 64)
 	s.mu.Lock()

@@ -14,8 +14,9 @@ const shrinkLooks = 3
 
 // fewer is a count of partitions below that of the lanes, as the cluster tells it.
 type fewer struct {
-	partitions int // 0: it tells of none
-	looks      int // in a row
+	partitions int  // 0: it tells of none
+	looks      int  // in a row
+	onDisk     bool // placeStrays removes the lanes, because frames must be placed
 }
 
 // noteFewer counts looks at the cluster in which the topic has n partitions, which is less than there are lanes, and
@@ -28,25 +29,96 @@ func (s *Sink) noteFewer(t *topic, n int) {
 	s.want.refresh = true
 	had := len(t.lanes)
 	if t.fewer.looks >= shrinkLooks && s.shrink(t, n) {
-		s.log.Warn("a topic was made anew with fewer partitions; what waited for the others is placed by the new count", "topic", t.name, "was", had, "is", n)
+		s.tellFewer(t, had)
 		return
 	}
 	t.err = inTrouble(topicRemade, t.name, fmt.Errorf("it has %d partitions now and had %d; what lies in the others waits for them", n, had))
 }
 
-// shrink removes all lanes but the first n and places their batches; false: not now. s.mu is held.
+// shrink removes all lanes but the first n and places their batches; false: not now, or the spooler does it. s.mu is held.
 func (s *Sink) shrink(t *topic, n int) bool {
 	gone := slices.Clone(t.lanes[n:])
+	frames := false
 	for _, l := range gone {
-		if !l.quiet() || l.hasFrames() {
+		if l.disk.apart != nil {
+			return false // parts of a frame are in the log: only a restart can tell the rest from them
+		}
+		frames = frames || l.hasFrames()
+	}
+	if frames {
+		t.fewer.onDisk, s.spooler.holding = true, true
+		wake(s.spooler.kick)
+		return false
+	}
+	for _, l := range gone {
+		if !l.quiet() {
 			return false
 		}
 	}
 	s.removeLanes(t, n)
 	for _, l := range gone {
-		s.placeMemory(l)
+		s.placeMemory(l, false)
 	}
 	return true
+}
+
+// shrinkOnDisk leaves what partitions that are no more have frames of to the disk, and makes placeStrays find it.
+// Nothing is sent meanwhile. false: a request or a write must end first. The spooler calls it. s.mu is held.
+func (s *Sink) shrinkOnDisk(t *topic) bool {
+	if !t.fewer.onDisk {
+		return true
+	}
+	for l := range s.lanes() {
+		if !l.quiet() {
+			return false
+		}
+	}
+	for _, l := range t.lanes {
+		l.shedQueue() // frames that are placed go behind those that the lane has, and before what has none
+	}
+	n, had := t.fewer.partitions, len(t.lanes)
+	gone := slices.Clone(t.lanes[n:])
+	s.removeLanes(t, n)
+	for _, l := range gone {
+		l.shedHead()
+	}
+	t.gone = append(t.gone, gone...)
+	if !t.dead {
+		t.inLobby() // what comes now goes after it
+	}
+	s.tellFewer(t, had)
+	return true
+}
+
+// shedHead leaves the lane's batch in doubt to the disk, if it has a frame; else it is placed before the frames. The
+// lane is none of the topic's any more. s.mu is held.
+func (l *lane) shedHead() {
+	s, b := l.topic.sink, l.doubt
+	if b == nil && len(l.parts) == 0 {
+		return
+	}
+	if b == nil || b.pos == 0 {
+		head := &lane{topic: l.topic, partition: l.partition, doubt: b, parts: l.parts}
+		l.doubt, l.parts = nil, nil
+		s.placeMemory(head, true)
+		return
+	}
+	if b.rb != nil {
+		s.dropMemory(b)
+	}
+	l.doubt = nil
+	l.extendDisk(max(l.disk.end, b.pos))
+	if len(b.acks) > 0 || b.parent != nil {
+		l.disk.spilled = slices.Insert(l.disk.spilled, 0, b)
+	} else {
+		s.freeBatch(b)
+	}
+}
+
+// tellFewer logs that a topic that had more partitions has fewer now. s.mu is held.
+func (s *Sink) tellFewer(t *topic, had int) {
+	s.log.Warn("a topic was made anew with fewer partitions; what waited for the others is placed by the new count",
+		"topic", t.name, "was", had, "is", len(t.lanes))
 }
 
 // removeLanes takes all lanes but the first n out of the topic. s.mu is held.
@@ -94,8 +166,8 @@ func (l *lane) batches(f func(*batch)) {
 }
 
 // placeMemory moves what a lane has in memory to the lanes where it belongs now. The lane is none of the topic's
-// any more. s.mu is held.
-func (s *Sink) placeMemory(l *lane) {
+// any more. Where first is true it goes before the frames of those lanes. s.mu is held.
+func (s *Sink) placeMemory(l *lane, first bool) {
 	l.seal()
 	var list []*batch
 	l.batches(func(b *batch) { list = append(list, b) })
@@ -115,7 +187,13 @@ func (s *Sink) placeMemory(l *lane) {
 			nb.events = min(events, g.rb.Count())
 			events -= nb.events
 			b.parts++
-			s.enqueue(g.lane, nb)
+			if first {
+				g.lane.topic.adoptWhole(nb)
+				g.lane.parts = append(g.lane.parts, nb)
+				g.lane.wantFrame()
+			} else {
+				s.enqueue(g.lane, nb)
+			}
 		}
 		b.events = 0
 		s.unload(l.topic, b)

@@ -273,10 +273,15 @@ func (s *Sink) letGo() {
 	}
 }
 
-// lanes are all lanes, the lobby first.
+// lanes are all lanes; first those whose frames are placed anew, then the lobby.
 func (s *Sink) lanes() func(yield func(*lane) bool) {
 	return func(yield func(*lane) bool) {
 		for _, t := range []*topic{&s.main, &s.dead} {
+			for _, l := range t.gone {
+				if !yield(l) {
+					return
+				}
+			}
 			if t.lobby != nil && !yield(t.lobby) {
 				return
 			}

@@ -1,8 +1,10 @@
 package kafka
 
 import (
+	"cmp"
 	"errors"
 	"io"
+	"slices"
 	"time"
 
 	"functiongraph-ingest/pkg/sink"
@@ -26,6 +28,10 @@ func (s *Sink) placeStrays() (at time.Time) {
 	if idle || len(s.main.lanes) == 0 {
 		s.mu.Unlock()
 		return at
+	}
+	if !s.shrinkOnDisk(&s.main) || !s.shrinkOnDisk(&s.dead) {
+		s.mu.Unlock()
+		return time.Now().Add(quietPoll)
 	}
 	if l := s.main.lobby; l != nil {
 		l.shed()
@@ -53,14 +59,7 @@ func (s *Sink) placeStrays() (at time.Time) {
 	}
 	s.mu.Lock()
 	p.placing, p.placingFails, p.carries = placing{}, time.Time{}, false
-	if l := s.main.lobby; l != nil {
-		if l.checkDisk(); l.disk.any { // what is left waits for the next start, and the end does not for it
-			l.disk.any = false
-			p.overflowing--
-		}
-		s.placeMemory(l)
-		s.main.lobby = nil
-	}
+	s.endPlacing()
 	s.letGo()
 	s.madeRoom()
 	s.checkDrained()
@@ -69,7 +68,23 @@ func (s *Sink) placeStrays() (at time.Time) {
 	return at
 }
 
-// strays are the queues whose frames must be placed.
+// endPlacing places what has no frame. s.mu is held.
+func (s *Sink) endPlacing() {
+	waited := slices.Concat(s.main.gone, s.dead.gone)
+	if s.main.lobby != nil {
+		waited = append(waited, s.main.lobby)
+	}
+	for _, l := range waited {
+		if l.checkDisk(); l.disk.any { // what is left waits for the next start, and the end does not for it
+			l.disk.any = false
+			s.spooler.overflowing--
+		}
+		s.placeMemory(l, false)
+	}
+	s.main.gone, s.dead.gone, s.main.lobby = nil, nil, nil
+}
+
+// strays are the queues whose frames must be placed, the lobby's at last: what is in it came later.
 func (s *Sink) strays() (queues []SpoolQueue) {
 	if s.spooler.sp == nil {
 		return nil // what waits in the lobby is in memory
@@ -92,6 +107,7 @@ func (s *Sink) strays() (queues []SpoolQueue) {
 			queues = append(queues, q)
 		}
 	}
+	slices.SortStableFunc(queues, func(a, b SpoolQueue) int { return cmp.Compare(uint32(a.Partition()), uint32(b.Partition())) })
 	return queues
 }
 
@@ -113,6 +129,9 @@ type stray struct {
 }
 
 func strayOf(q SpoolQueue) stray { return stray{q.Topic(), q.Partition()} }
+
+// quietPoll is how often it is looked whether all requests have ended.
+const quietPoll = 20 * time.Millisecond
 
 // placingPatience is how long a disk that fails or is full holds everything up while frames must be placed.
 const placingPatience = 10 * time.Second
@@ -241,6 +260,7 @@ func (s *Sink) placeFrame(t *topic, partition int32, f *SpoolFrame, g *group) er
 		g.add(pos)
 		s.mu.Lock()
 		lot.rb.Release()
+		lot.lane.shedQueue() // what has a frame already goes before it
 		lot.lane.extendDisk(pos)
 		if p.parent != nil {
 			nb := s.newBatch(lot.lane)
@@ -259,6 +279,20 @@ func (s *Sink) placeFrame(t *topic, partition int32, f *SpoolFrame, g *group) er
 	return nil
 }
 
+// unplaced is the lane whose frames lie in the queue of a partition that the topic does not have; nil: an earlier
+// process's. s.mu is held.
+func (t *topic) unplaced(partition int32) *lane {
+	for _, l := range t.gone {
+		if l.partition == partition {
+			return l
+		}
+	}
+	if partition == lobbyPartition {
+		return t.lobby
+	}
+	return nil
+}
+
 // beginPlacing reads a frame and sorts its records.
 func (s *Sink) beginPlacing(t *topic, partition int32, f *SpoolFrame) error {
 	s.mu.Lock()
@@ -271,7 +305,7 @@ func (s *Sink) beginPlacing(t *topic, partition int32, f *SpoolFrame) error {
 	}
 	p := &s.spooler.placing
 	*p = placing{pos: f.Pos, lots: lots}
-	if l := t.lobby; l != nil && partition == lobbyPartition && len(l.disk.spilled) > 0 && l.disk.spilled[0].pos == f.Pos {
+	if l := t.unplaced(partition); l != nil && len(l.disk.spilled) > 0 && l.disk.spilled[0].pos == f.Pos {
 		p.parent = pop(&l.disk.spilled)
 		p.parent.pos, p.parent.events = 0, 0
 	}

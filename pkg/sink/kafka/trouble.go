@@ -80,7 +80,7 @@ var kinds = [troubleKinds]struct {
 	createRefused:    {"create_refused", "topic %s does not exist and may not be created", "create the topic, or grant CREATE on it (--create-topic, --topic-partitions)", true},
 	topicDenied:      {"topic_denied", "access to topic %s is denied", "grant DESCRIBE and WRITE on the topic to the user of --sasl", true},
 	topicInvalid:     {"topic_invalid", "topic %s is not a valid name", "correct --topic", true},
-	topicRemade:      {"topic_remade", "topic %s was made anew with fewer partitions", "give the topic as many partitions as it had, or restart: with a spool events of the others are placed anew", true},
+	topicRemade:      {"topic_remade", "topic %s was made anew with fewer partitions", "this passes within seconds; if it stays, restart: events of the others are then placed anew", true},
 	deadTopicMissing: {"dead_letter_topic_missing", "the dead-letter topic %s does not exist and cannot be created", "create it, or grant CREATE on it, or set --dead-letter-topic", true},
 	deadTopicDenied:  {"dead_letter_topic_denied", "access to the dead-letter topic %s is denied", "grant DESCRIBE and WRITE on it to the user of --sasl, or set --dead-letter-topic", true},
 	producerDenied:   {"producer_denied", "the cluster refuses a producer id", "grant WRITE on the topic (brokers before 2.8: IDEMPOTENT_WRITE on the cluster as well), or set --idempotence=prefer to go on without", true},
