@@ -51,7 +51,7 @@ func TestDemoAccountsForEverything(t *testing.T) {
 	o, s, out := short(t, 1500*time.Millisecond)
 	o.open = true
 	ok, err := run(t.Context(), o, s)
-	if !ok || err != nil || !strings.Contains(out.String(), "✔ every event is accounted for") || !strings.Contains(out.String(), "the broker was frozen") ||
+	if !ok || err != nil || !strings.Contains(out.String(), "✔ every event is accounted for") || !strings.Contains(out.String(), "the broker froze") ||
 		!strings.Contains(out.String(), "the status page: http://127.0.0.1:") {
 		t.Errorf("%v, %v:\n%s", ok, err, out)
 	}

@@ -105,9 +105,9 @@ func outageLine(ev *finished) string {
 	case !ev.frozen:
 		return "none, the run was too short"
 	case ev.ledger == nil:
-		return "the broker was frozen"
+		return "the broker froze"
 	}
-	return fmt.Sprintf("the broker was frozen; at most %s events on disk, %s at the end", term.Count(ev.spooled), term.Count(ev.ledger.Spooled))
+	return fmt.Sprintf("the broker froze; at most %s events on disk, %s at the end", term.Count(ev.spooled), term.Count(ev.ledger.Spooled))
 }
 
 // logTail is the end of what ingest printed, for finding the reason of a difference.

@@ -56,7 +56,7 @@ func TestFrame(t *testing.T) {
 		"2.0 of 4s", "platform", "p50 2.00 ms", "40/s", "80 × 200", "100 events, 2.0 KiB, 1.0 KiB compressed; 20/s",
 		"2 of 10 bodies", "2.0 MiB of 4.0 MiB", "8.0 MiB of 16.0 MiB", "25 % of a core, 30.0 MiB", "truncated 18   bad_value 2",
 		"p0  @1,234    69be…193e", "dlq @9        truncated     ·[2J·", "2,000/s", "2,000 max",
-		"answers; ingest: spooling, 700 events on disk", "2,700 admitted = 1,990 delivered + 10 dead + 700 on disk + 0 in memory", "2,700 = 2,700 ✔", "3.0 MiB of 9.0 MiB", "page http://127.0.0.1:1/",
+		"answers; ingest: spooling, 700 events on disk", "2,700 admitted = 1,990 delivered + 10 dead + 700 disk + 0 memory", "2,700 = 2,700 ✔", "3.0 MiB of 9.0 MiB", "page http://127.0.0.1:1/",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in\n%s", want, text)

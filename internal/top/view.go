@@ -192,7 +192,7 @@ func Equation(c term.Colors, l *ledger.Ledger) []string {
 		n      int64
 		name   string
 		always bool
-	}{{l.Delivered, "delivered", true}, {l.DeadLettered, "dead", true}, {l.SetAside, "set aside", false}, {l.Spooled, "on disk", true}, {l.InFlight, "in memory", true}, {l.Dropped.Sum(), "dropped", false}} {
+	}{{l.Delivered, "delivered", true}, {l.DeadLettered, "dead", true}, {l.SetAside, "set aside", false}, {l.Spooled, "disk", true}, {l.InFlight, "memory", true}, {l.Dropped.Sum(), "dropped", false}} {
 		if t.n != 0 || t.always {
 			text += sign + term.Count(t.n) + " " + t.name
 			sign = " + "
