@@ -124,8 +124,7 @@ func TestVerdicts(t *testing.T) {
 		c.play(top)
 		r := top.audit.Report()
 		s := r.Starts[0]
-		got := fmt.Sprint(s.State, s.Missing, s.Lost, s.Doubled, s.Disordered, s.Unproven, s.Complete)
-		got = strings.Join(strings.Fields(fmt.Sprintf("%s %d %d %d %d %d %t", s.State, s.Missing, s.Lost, s.Doubled, s.Disordered, s.Unproven, s.Complete)), " ")
+		got := fmt.Sprintf("%s %d %d %d %d %d %t", s.State, s.Missing, s.Lost, s.Doubled, s.Disordered, s.Unproven, s.Complete)
 		if got != c.want {
 			t.Errorf("%s: %s, want %s", name, got, c.want)
 		}

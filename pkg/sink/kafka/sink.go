@@ -251,7 +251,7 @@ func (s *Sink) awaitDrained(kafka context.Context) error {
 }
 
 // errNeverReached: Close did not wait for Kafka.
-var errNeverReached = errors.New("Kafka was never reached: what is left is in the spool")
+var errNeverReached = errors.New("no broker was ever reached: what is left is in the spool")
 
 // lookForHope is how often the end asks whether Kafka can still come.
 const lookForHope = 50 * time.Millisecond
