@@ -34,7 +34,12 @@ func run(args []string, stdout, stderr io.Writer) int {
 	}
 	switch inv.Command {
 	case "version":
-		fmt.Fprintln(stdout, version())
+		return printVersion(stdout, inv.JSON)
+	case "completion":
+		fmt.Fprint(stdout, config.Completion(inv.Shell))
+		return exitOK
+	case "man":
+		fmt.Fprint(stdout, config.Man(version()))
 		return exitOK
 	case string(config.Extension):
 		return extend(inv, args, nil, stdout, stderr)

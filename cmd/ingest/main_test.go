@@ -37,6 +37,15 @@ func TestRun(t *testing.T) {
 		stderr     string // "=" in front: must be it
 	}{
 		{"version", "version", exitOK, "ingest ", "="},
+		{"version as JSON", "version --json", exitOK, `"go":"go1.`, "="},
+		{"help command", "help", exitOK, "Usage: ingest <command>", "="},
+		{"help of serve", "help serve", exitOK, "Delivering events:", "="},
+		{"help of spool ls", "help spool ls", exitOK, "Usage: ingest spool ls <dir>", "="},
+		{"help of nothing", "help frob", exitUsage, "", "=ingest: unknown command: expected one of \"serve\", \"extension\", \"check\", \"spool\", \"top\", \"audit\", \"dlq\", \"completion\", \"man\", \"version\", \"help\" (see ingest --help)\n"},
+		{"help lists values", "help serve", exitOK, "--ack accept|disk|kafka ", "="},
+		{"completion", "completion bash", exitOK, "complete -F _ingest ingest", "="},
+		{"completion of no shell", "completion tcsh", exitUsage, "", "=ingest: expected bash, zsh or fish (see ingest completion --help)\n"},
+		{"man", "man", exitOK, ".TH INGEST 1", "="},
 		{"version flag", "--version", exitOK, "ingest ", "="},
 		{"help", "--help", exitOK, "Usage: ingest <command>", "="},
 		{"help of a command", "serve --help", exitOK, "Delivering events:", "="},
@@ -56,7 +65,7 @@ func TestRun(t *testing.T) {
 		{"markdown", "check --markdown", exitOK, "| `--listen` | `INGEST_LISTEN` |", "="},
 		{"serve with bad settings", "serve --ack=disk " + good, exitUsage, "",
 			"=ingest: --ack=disk: needs --spool-dir and --sink=kafka; or use kafka or accept\n"},
-		{"no command", "", exitUsage, "", "=ingest: expected one of \"serve\", \"extension\", \"check\", \"spool\", \"top\", \"audit\", \"dlq\", \"version\" (see ingest --help)\n"},
+		{"no command", "", exitUsage, "", "=ingest: expected one of \"serve\", \"extension\", \"check\", \"spool\", \"top\", \"audit\", \"dlq\", \"completion\", \"man\", \"version\", \"help\" (see ingest --help)\n"},
 		{"unknown flag", "serve --topics=t " + good, exitUsage, "", "=ingest: unknown flag --topics, did you mean \"--topic\"? (see ingest serve --help)\n"},
 		{"check of an extension", "check --offline --extension " + good, exitOK, "\nlisten: 127.0.0.1:8081-8090\n", "="},
 		{"check of a bad extension", "check --extension --listen=127.0.0.1:8080 " + good, exitUsage, "\nkeyless: instance\n",
@@ -91,7 +100,7 @@ func TestVersionLine(t *testing.T) {
 			{Key: "vcs.revision", Value: "0123"}, {Key: "vcs.modified", Value: "true"}}},
 			"ingest v1.2.3 revision 0123+changes go1.26.8 " + platform + " "},
 	} {
-		if got, want := versionLine(&tt.info), tt.want+decoder(decode.Native, decode.Vectors())+" decoder"; got != want {
+		if got, want := buildOf(&tt.info).String(), tt.want+decoder(decode.Native, decode.Vectors())+" decoder"; got != want {
 			t.Errorf("%q, want %q", got, want)
 		}
 	}

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"io"
 	"os"
 	"slices"
@@ -17,6 +18,7 @@ type Invocation struct {
 	Markdown bool           // check: print the table of all settings instead
 	Offline  bool           // check: the settings only
 	JSON     bool           // check, version
+	Shell    string         // completion
 	Spool    *SpoolOptions  // of the spool commands
 	Top      *TopOptions    // of top
 	Range    Range          // of audit and the dlq commands
@@ -123,6 +125,11 @@ func (c *command) invocation(cfg *Config, o *options, args []string) (*Invocatio
 		o.letters.DryRun = bool(o.dryRun)
 		inv.Letters = &o.letters
 		return inv, problem
+	}
+	if c.name == "completion" && len(args) > 0 {
+		if inv.Shell = args[0]; !slices.Contains(shells(), inv.Shell) {
+			return inv, errors.New("expected bash, zsh or fish")
+		}
 	}
 	if !strings.HasPrefix(c.name, "spool ") {
 		return inv, nil

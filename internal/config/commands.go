@@ -44,15 +44,26 @@ func commands() []command {
 		{name: "dlq show", summary: "Print dead letters, a JSON object a line.", settings: true, more: deadLetters},
 		{name: "dlq resend", summary: "Post dead letters to a listener.", settings: true,
 			more: deadLetters + "\nA line of \"dlq show\" with another value or valueBase64 is sent as mended with --input. Exit code\n0: all were taken; 1: some were not, or could not be read. A letter stays in the topic: what is\nsent twice comes twice."},
+		{name: "completion", args: "<shell>", summary: "Print a script that completes commands, flags and values.",
+			more: "<shell> is bash, zsh or fish: source <(ingest completion bash)"},
+		{name: "man", summary: "Print the manual page.", more: "To read it: ingest man > ingest.1; man ./ingest.1"},
 		{name: "version", summary: "Print the version."},
+		{name: "help", args: "[command]", summary: "Show the help of a command."},
 	}
 }
 
 const deadLetters = "--dead-letter-topic is read from its beginning; --topic names it unless it is given."
 
-// findCommand takes the names of a command off a command line.
+// findCommand takes the names of a command off a command line. "help serve" is "serve --help".
 func findCommand(args []string) (command, []string) {
 	all := commands()
+	if len(args) > 0 && args[0] == "help" {
+		cmd, rest := findCommand(args[1:])
+		if cmd.name == "" && len(rest) == 0 || cmd.name != "" {
+			rest = append(slices.Clone(rest), "--help")
+		}
+		return cmd, rest
+	}
 	cmd := all[0]
 	for len(args) > 0 {
 		name := strings.TrimSpace(cmd.name + " " + args[0])
@@ -147,7 +158,7 @@ func (o *options) addTo(flags *pflag.FlagSet, cmd string) {
 		flags.StringVar(&o.top.TokenFile, "token-file", os.Getenv("INGEST_ADMIN_TOKEN_FILE"), "`FILE` with the token that the address asks for, as --admin-token-file; default: $INGEST_ADMIN_TOKEN_FILE.")
 		flags.StringVar(&o.top.TLSCA, "tls-ca", "", "PEM `FILE` of the authorities to trust; implies https. Default: the system's.")
 		add(&o.once, "once", "", "Print one picture and end.")
-	case "spool ls":
+	case "spool ls", "version":
 		add(&o.json, "json", "", "Print JSON.")
 	case "audit":
 		add(&o.json, "json", "", "Print JSON.")

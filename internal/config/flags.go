@@ -22,6 +22,12 @@ func (v *value) Type() string {
 	if v.placeholder != "" {
 		return v.placeholder
 	}
+	if v.oneof != nil {
+		return strings.Join(v.oneof, "|")
+	}
+	if v.names != "" {
+		return strings.ToUpper(v.names)
+	}
 	switch v.value.Interface().(type) {
 	case bool:
 		return "bool"

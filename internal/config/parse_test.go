@@ -191,8 +191,8 @@ func TestUsageErrors(t *testing.T) {
 		args string
 		want string
 	}{
-		{"", `expected one of "serve", "extension", "check", "spool", "top", "audit", "dlq", "version" (see ingest --help)`},
-		{"frob", "unknown command: expected one of \"serve\", \"extension\", \"check\", \"spool\", \"top\", \"audit\", \"dlq\", \"version\" (see ingest --help)"},
+		{"", `expected one of "serve", "extension", "check", "spool", "top", "audit", "dlq", "completion", "man", "version", "help" (see ingest --help)`},
+		{"frob", "unknown command: expected one of \"serve\", \"extension\", \"check\", \"spool\", \"top\", \"audit\", \"dlq\", \"completion\", \"man\", \"version\", \"help\" (see ingest --help)"},
 		{"serve x", stray + " (see ingest serve --help)"},
 		{"serve --lingr=3", `unknown flag --lingr, did you mean "--linger"? (see ingest serve --help)`},
 		{"serve --sasl-password --tls", "--sasl-password: needs a value; one that begins with dashes goes behind = (see ingest serve --help)"},
