@@ -5,8 +5,10 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
 )
 
 // The file map must name every package; a folder that is not named is named by a parent folder's row
@@ -74,5 +76,44 @@ func TestLinksLeadSomewhere(t *testing.T) {
 	})
 	if err != nil || pages < 20 {
 		t.Errorf("%d pages, %v", pages, err)
+	}
+}
+
+// Lines of prose fit a screen: at most 120 characters outside of tables and code. Pages that are made from the program
+// are its own affair.
+func TestLinesFitAScreen(t *testing.T) {
+	made := []string{"settings.md", "compatibility.md"}
+	lines := 0
+	err := filepath.WalkDir("..", func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		switch name := d.Name(); {
+		case d.IsDir() && name != ".." && (strings.HasPrefix(name, ".") || name == "bin" || name == "dist" || name == "testdata" || name == "results"):
+			return fs.SkipDir
+		case filepath.Ext(path) != ".md", slices.Contains(made, name):
+			return nil
+		}
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		fenced := false
+		for i, line := range strings.Split(string(text), "\n") {
+			if strings.HasPrefix(strings.TrimSpace(line), "```") {
+				fenced = !fenced
+			}
+			if fenced || strings.HasPrefix(strings.TrimSpace(line), "|") || strings.HasPrefix(line, "    ") {
+				continue
+			}
+			lines++
+			if n := utf8.RuneCountInString(line); n > 120 {
+				t.Errorf("%s:%d has %d characters", path, i+1, n)
+			}
+		}
+		return nil
+	})
+	if err != nil || lines < 1000 {
+		t.Errorf("%d lines, %v", lines, err)
 	}
 }

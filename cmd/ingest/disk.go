@@ -40,8 +40,8 @@ type disk struct {
 	// frames anew whose partition was not known, also when they fill the directory.
 	room int64
 	log  *slog.Logger
-	// mayMove: if the directory is somebody else's, one of a random name is used. It is the default of an extension,
-	// which nobody has chosen.
+	// mayMove: if the directory belongs to another user, one of a random name is used. It is the default of an extension,
+	// which was not chosen.
 	mayMove bool
 	foreign atomic.Int64                    // segments of another version, for which it was not opened
 	sp      atomic.Pointer[lanespool.Spool] // nil: not open yet
@@ -70,7 +70,7 @@ func (d *disk) open() (kafka.Spool, error) {
 		if tempErr != nil {
 			return nil, errors.Join(err, tempErr)
 		}
-		d.log.Warn("the default spool directory is somebody else's: another one is used, which a restart does not find", "spool-dir", dir, "error", err)
+		d.log.Warn("the default spool directory belongs to another user: another one is used, which a restart does not find", "spool-dir", dir, "error", err)
 		cfg.Dir, d.cfg.Dir = dir, dir
 		volume, err = spool.MakeDir(dir, d.log)
 	}

@@ -226,7 +226,7 @@ func (l *findings) contents(subject, dir string) {
 		l.add(levelWarning, subject, "ingest spool verify "+dir+" says where", "%d damaged regions", damaged)
 	}
 	if n := len(report.Quarantine) + len(report.SetAside); n > 0 {
-		l.add(levelNote, subject, "", "%d files in quarantine or set aside: someone should look (ingest spool ls)", n)
+		l.add(levelNote, subject, "", "%d files in quarantine or set aside: an operator should look (ingest spool ls)", n)
 	}
 	l.add(levelOK, subject, "", "%d events in %d frames are still to be sent, %d segments", events, frames, report.Segments)
 }

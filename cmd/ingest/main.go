@@ -10,7 +10,7 @@ import (
 	"functiongraph-ingest/internal/config"
 )
 
-// The exit codes. They are a contract with whoever starts the process.
+// The exit codes. They are a contract with the starter of the process.
 const (
 	exitOK      = 0
 	exitFailed  = 1 // could not start, for a reason that is not a setting: an address in use; spool replay: frames are left

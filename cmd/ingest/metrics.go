@@ -120,8 +120,8 @@ func registerDisk(m *metrics.Metrics, d *disk, s *kafka.Sink, o *observed) {
 	count("recovered_frames_total", "Frames found at the start.", func(st *spool.Stats) int64 { return st.RecoveredFrames })
 	level("frames", "Frames that are still to be sent.", func(st *spool.Stats) int64 { return int64(st.Frames) })
 	m.Usage("ingest_spool", "bytes", "Bytes of segments, quarantine and set-aside files", func() metrics.Usage { return metrics.Usage{Used: st.Bytes, Limit: st.MaxBytes} })
-	level("quarantine_bytes", "Bytes in quarantine, part of the same bound; someone should look.", func(st *spool.Stats) int64 { return st.QuarantineBytes })
-	level("set_aside_bytes", "Bytes of set-aside files, part of the same bound; someone should look.", func(st *spool.Stats) int64 { return st.SetAsideBytes })
+	level("quarantine_bytes", "Bytes in quarantine, part of the same bound; an operator should look.", func(st *spool.Stats) int64 { return st.QuarantineBytes })
+	level("set_aside_bytes", "Bytes of set-aside files, part of the same bound; an operator should look.", func(st *spool.Stats) int64 { return st.SetAsideBytes })
 	level("unclean_start_bool", "1 if the last process left no closing mark.", func(st *spool.Stats) int64 { return int64(metrics.Bool(st.UncleanStart)) })
 	m.Gauge("ingest_spool_oldest_seconds", "Age of the oldest segment with frames that are still to be sent: no event on disk waits for longer. 0: none waits.", func() float64 {
 		if st.OldestCreated == 0 {

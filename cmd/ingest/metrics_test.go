@@ -69,7 +69,7 @@ func scrape(t *testing.T, m *metrics.Metrics) string {
 // docs/metrics.md is made from the registrations.
 func TestMetricsPage(t *testing.T) {
 	m, _ := everyMetric(t)
-	page := "# Metrics\n\nWhat `/metrics` of `--admin` serves, in the text format of Prometheus. Made by `go test ./cmd/ingest -run TestMetricsPage -update`: do not edit.\n" +
+	page := "# Metrics\n\nWhat `/metrics` of `--admin` serves, in the text format of Prometheus.\nMade by `go test ./cmd/ingest -run TestMetricsPage -update`: do not edit.\n" +
 		"Times are in seconds, sizes in bytes. Series of losses and refusals are there from the start, with every reason.\n" +
 		"Rules for alerts are in [alerts.yml](alerts.yml).\n\n" + m.Markdown()
 	path := filepath.Join("..", "..", "docs", "metrics.md")

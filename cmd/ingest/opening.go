@@ -61,7 +61,7 @@ func (o *opening) run(ctx context.Context) error {
 }
 
 // mayPass reports whether an error of opening a spool may pass by itself: the disk's, and those for want of
-// memory or descriptors. What somebody has to change does not.
+// memory or descriptors. What an operator has to change does not.
 func mayPass(err error) bool {
 	var version *spool.VersionError
 	if errors.As(err, &version) || errors.Is(err, spool.ErrForeign) {

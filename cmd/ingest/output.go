@@ -19,11 +19,11 @@ func newNDJSON(output string, stdout io.Writer, log *slog.Logger) (*ndjson.Sink,
 		signal.Ignore(syscall.SIGPIPE)
 		return ndjson.New(struct{ io.Writer }{stdout}), nil // hides Close: stdout is not ours
 	}
-	// Events are in it: nobody else may read. A named pipe must not hang in open, nor in a write at the end.
+	// Events are in it: no other user may read. A named pipe must not hang in open, nor in a write at the end.
 	f, err := os.OpenFile(output, os.O_CREATE|os.O_APPEND|os.O_WRONLY|syscall.O_NONBLOCK, 0o600)
 	switch {
 	case errors.Is(err, syscall.ENXIO):
-		return nil, fmt.Errorf("--output: %s is a named pipe that nobody reads: start its reader first", output)
+		return nil, fmt.Errorf("--output: %s is a named pipe that has no reader: start its reader first", output)
 	case err != nil:
 		return nil, fmt.Errorf("--output: %w", err)
 	}

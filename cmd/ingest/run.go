@@ -54,7 +54,7 @@ func prepare(cfg *config.Config, log *slog.Logger) (config.Budget, error) {
 }
 
 // signals returns two contexts: the first SIGTERM or SIGINT ends the first one, a stop; the second one ends
-// both, and the stop waits for nobody. A third one kills.
+// both, and the stop waits for nothing. A third one kills.
 func signals() (stop, hurry context.Context, end func()) {
 	first, endFirst := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	hurry, hurryUp := context.WithCancel(context.Background())

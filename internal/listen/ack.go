@@ -10,7 +10,7 @@ import (
 )
 
 // await waits until every event of the body is settled, the ack timeout is over, or Abort, and
-// answers. The wait is one receive: whoever ends it early does so through the delivery's GiveUp.
+// answers. The wait is one receive: it is ended early through the delivery's GiveUp.
 func (s *Server) await(ctx *fasthttp.RequestCtx, c *conn, d *body.Delivery) {
 	c.enter(waiting, s.limits.ack)
 	// Either Abort finds the connection waiting, or the connection sees that it is aborted.
@@ -21,7 +21,7 @@ func (s *Server) await(ctx *fasthttp.RequestCtx, c *conn, d *body.Delivery) {
 	if now := time.Now(); now.Unix() != ctx.Time().Unix() {
 		s.begin(ctx, now)
 	}
-	// After this nobody can give d up any more: it may be used again.
+	// After this d cannot be given up any more: it may be used again.
 	c.enter(writing, s.limits.read)
 	if d.GivenUp() {
 		c.delivery = nil // its parts are out for ever: never to be used again

@@ -45,7 +45,7 @@ func past() time.Time { return time.Unix(1, 0) }
 //
 // Ownership: the goroutine that serves the connection owns all fields but state. Others look at state
 // and may fire it, always under the registry's mutex: the owner, when it finds that its old state was
-// fired, takes that mutex once and so knows that whoever fired is done with it.
+// fired, takes that mutex once and so knows that the watcher is done with it.
 type conn struct {
 	*rawconn.Conn
 	tls   *tlsconf.ServerConn // on top of Conn; nil: plaintext. See secure.go
@@ -84,7 +84,7 @@ func (c *conn) enter(p phase, n uint64) {
 	}
 }
 
-// revoke waits until whoever fired is done, and clears the deadlines it set.
+// revoke waits until the watcher is done, and clears the deadlines it set.
 func (c *conn) revoke(p phase) {
 	c.srv.conns.mu.Lock()
 	defer c.srv.conns.mu.Unlock()
@@ -148,7 +148,7 @@ func (c *conn) expireLocked(now uint64) {
 	c.judgeLocked(now, w)
 }
 
-// abort ends the wait for an ack, and a request that is still being read: nobody takes it any more. Under the registry's mutex, as closeIdle and kill.
+// abort ends the wait for an ack, and a request that is still being read: it is not taken any more. Under the registry's mutex, as closeIdle and kill.
 func (c *conn) abort() {
 	switch w := c.state.Load(); phaseOf(w) {
 	case waiting, reading:
@@ -156,7 +156,7 @@ func (c *conn) abort() {
 	}
 }
 
-// closeIdle ends a connection that nobody waits for: between two requests, or behind the answer to a refused one.
+// closeIdle ends a connection that no client waits on: between two requests, or behind the answer to a refused one.
 func (c *conn) closeIdle() {
 	switch w := c.state.Load(); phaseOf(w) {
 	case idle, asleep, dropping:
@@ -168,7 +168,7 @@ func (c *conn) closeIdle() {
 func (c *conn) kill() { _ = c.Conn.Close() }
 
 // Read reads from the socket. Any error between two requests ends the connection, or begins its
-// sleep, and not a request: nobody is there to be answered.
+// sleep, and not a request: no client is there to be answered.
 func (c *conn) Read(p []byte) (n int, err error) {
 	if c.skipping.left > 0 {
 		n, err = c.readRest(p)
@@ -213,7 +213,7 @@ func (c *conn) Close() error {
 	if c.dozes() {
 		return nil
 	}
-	if c.linger && !c.srv.aborted.Load() { // at the very end nobody waits for a client that does not read
+	if c.linger && !c.srv.aborted.Load() { // at the very end a client that does not read is not waited for
 		c.lingering()
 	}
 	return c.hangUp()

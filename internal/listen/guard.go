@@ -68,7 +68,7 @@ func (g *guard) judge(h *fasthttp.RequestHeader) reason {
 	return reasons
 }
 
-// localHost reports whether a Host field is an IP address or localhost, which are nobody's names.
+// localHost reports whether a Host field is an IP address or localhost, which no other site can own.
 func localHost(host string) bool {
 	if h, _, err := net.SplitHostPort(host); err == nil {
 		host = h

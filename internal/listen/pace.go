@@ -14,7 +14,7 @@ import (
 // half while more bodies are refused than admitted, and shrinks when few are.
 //
 // Patience is how many times --admit-wait a body waits for its room. Who waits costs nothing: the body is in the
-// kernels' buffers and nobody reads it. Clients that are refused come back, if they are polite after Retry-After,
+// kernels' buffers and it is not read. Clients that are refused come back, if they are polite after Retry-After,
 // and that is ten times longer than the wait that would have saved the way. Patience grows while refusals are more
 // than a quarter of what is admitted (one costs an eighth of serving 500 events), and is gone when nothing is admitted: then waiting
 // is in vain, and the refusal comes as soon as it may.

@@ -131,7 +131,7 @@ func pathHint(cfg *Config) string {
 	}
 }
 
-// tooManyConns is a whole HTTP response: nobody parses that request.
+// tooManyConns is a whole HTTP response: that request is not parsed.
 func (s *Server) tooManyConns() string {
 	text := s.texts.byReason[reasonTooManyConns]
 	return fmt.Sprintf("HTTP/1.1 503 Service Unavailable\r\nDate: %s\r\nRetry-After: %s\r\nConnection: close\r\n"+

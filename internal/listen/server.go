@@ -98,7 +98,7 @@ type Deps struct {
 	// OnInvoke hears each invocation event. It owns nothing: data is valid until it returns, and it
 	// must not block. nil: there are none, and their paths are not found.
 	OnInvoke func(data []byte)
-	// OnAnswer hears how long a delivery took, from its header to its answer. It must not block; nil: nobody does.
+	// OnAnswer hears how long a delivery took, from its header to its answer. It must not block; nil: not wanted.
 	OnAnswer func(d time.Duration)
 }
 
@@ -130,7 +130,7 @@ type Server struct {
 	lingerTime time.Duration
 
 	lastDate atomic.Pointer[dateLine]
-	crowded  atomic.Bool // somebody waits for memory, or was refused since the last tick
+	crowded  atomic.Bool // a delivery waits for memory, or was refused since the last tick
 	noPlaces atomic.Bool // connections were refused since the last tick
 	aborted  atomic.Bool // no wait for an ack any more
 	stopping atomic.Bool // idle connections are closed

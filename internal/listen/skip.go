@@ -27,14 +27,14 @@ type skipping struct {
 }
 
 // leftover takes what was in a connection's read buffer; it is not looked at. One serves all connections, because
-// nobody waits while it is held; a pool of them would be refilled after every collection, which come often when
+// nothing waits while it is held; a pool of them would be refilled after every collection, which come often when
 // memory is short, as it is when bodies are refused.
 type leftover struct {
 	mu  sync.Mutex
 	buf []byte // as large as a read buffer
 }
 
-// skip prepares the connection for going on behind a body of n bytes that nobody wants. It is false when that
+// skip prepares the connection for going on behind a body of n bytes that is not wanted. It is false when that
 // does not pay or is not possible: a chunked body, whose end is not known, and a long one.
 func (c *conn) skip(stream io.Reader, n int) bool {
 	if n < 0 || n > maxKeptRest {

@@ -54,7 +54,7 @@ func (c *conn) forgive() {
 	c.srv.conns.mu.Unlock()
 }
 
-// judgeLocked ends the body that is being read if it is too slow and somebody waits. word is the present state.
+// judgeLocked ends the body that is being read if it is too slow and others wait. word is the present state.
 func (c *conn) judgeLocked(now, word uint64) {
 	m, bytes := &c.meter, c.meter.bytes.Load() // -1: the header
 	if phaseOf(word) != reading || c.srv.cfg.MinBodyRate <= 0 {

@@ -50,11 +50,11 @@ func newTicks(c *Config) ticks {
 	return t
 }
 
-// mostSlow bounds the pause of the ticker while nobody has a deadline that matters.
+// mostSlow bounds the pause of the ticker while no connection has a deadline that matters.
 const mostSlow = 60
 
 // registry knows every open connection and is the clock of their deadlines: now counts the ticks
-// that a ticker delivered. A ticker drops the ticks that nobody received, so after a freeze, or when
+// that a ticker delivered. A ticker drops the ticks that were not received, so after a freeze, or when
 // the process is starved of CPU, time has stood still for the deadlines too.
 //
 // The ticker, and the goroutine that receives from it, exist only while connections do: an unused
@@ -91,7 +91,7 @@ func (r *registry) woke() {
 	if r.slowly.Load() {
 		select {
 		case r.hurry <- struct{}{}:
-		default: // somebody else has called
+		default: // another call came first
 		}
 	}
 }

@@ -57,7 +57,7 @@ func (p *Pipeline) registerFront(m *metrics.Metrics) {
 	m.Counter("ingest_listen_empty_bodies_total", "Deliveries without a body, answered 200.", func() float64 { return float64(st.EmptyBodies) })
 	m.Counter("ingest_listen_invocations_total", "Invocation events acknowledged.", func() float64 { return float64(st.Invocations) })
 	m.Counter("ingest_listen_ack_timeouts_total", "Answers 504 because --ack-timeout or the stop came first.", func() float64 { return float64(st.AckTimeouts) })
-	m.Counter("ingest_listen_partly_dropped_bodies_total", "Answers 504 because events of the body were dropped.", func() float64 { return float64(st.PartlyDropped) })
+	m.Counter("ingest_listen_partly_dropped_bodies_total", "Answers that told of dropped events of the body.", func() float64 { return float64(st.PartlyDropped) })
 	m.Gauge("ingest_listen_waiting_acks", "Deliveries that wait for their acknowledgement.", func() float64 { return float64(st.WaitingAcks) })
 	m.Usage("ingest_listen", "connections", "Open connections", func() metrics.Usage {
 		return metrics.Usage{Used: int64(st.OpenConns), Limit: int64(p.cfg.Listen.MaxConns)}

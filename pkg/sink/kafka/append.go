@@ -69,7 +69,7 @@ func (s *Sink) awaitRoom(ctx context.Context) error {
 	}
 	patience, stop := s.patience()
 	s.mu.Unlock()
-	look := time.NewTimer(s.deps.stuckAfter / 20) // that a partition is stuck is nobody's signal
+	look := time.NewTimer(s.deps.stuckAfter / 20) // no signal tells that a partition is stuck
 	defer look.Stop()
 	var err error
 	select {
@@ -293,7 +293,7 @@ func (b *batch) await(ack sink.Ack, events int) {
 
 // putOversize gives a record that is larger than a batch a buffer of its own. s.mu is held.
 func (s *Sink) putOversize(l *lane, r *sink.Record, first recordbatch.Encoded, size int, ack sink.Ack, events int) bool {
-	// Each topic has its own bound: dead letters that nobody takes must not keep good events out.
+	// Each topic has its own bound: dead letters that no broker takes must not keep good events out.
 	if !s.oversizeFits(l.topic, int64(size)) && !s.besideStuck(l, int64(size)) {
 		if l.topic.wanted == 0 {
 			l.topic.wantedAt = time.Now()

@@ -100,7 +100,7 @@ func (l *lane) freed() {
 	}
 }
 
-// begun tells them that a batch was opened: somebody must wake when its linger is over. s.mu is held.
+// begun tells them that a batch was opened: a worker must wake when its linger is over. s.mu is held.
 func (l *lane) begun() {
 	b := l.broker
 	if b == nil || l.busy || !b.parked {

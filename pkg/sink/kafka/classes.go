@@ -19,7 +19,7 @@ const (
 	classSplit            // the batch is too large: halves, down to single records
 	classDeadLetter       // the broker refuses the content: isolate the record, then the dead-letter topic
 	classRenew            // the broker lost or fenced our producer state: a new id for this batch
-	classConfig           // someone must act: keep the batch, say so, go on trying
+	classConfig           // an operator must act: keep the batch, say so, retry
 )
 
 func (c class) String() string {

@@ -11,14 +11,14 @@ type group struct {
 	waits       []waiting
 }
 
-// waiting is a batch that somebody waits for, unless its struct has another life by now: then Kafka's answer came
+// waiting is a batch that a source waits for, unless its struct has another life by now: then Kafka's answer came
 // first, and they have been told.
 type waiting struct {
 	b    *batch
 	life uint32
 }
 
-// durable collects the acks of a group that is durable; their batches tell nobody any more. s.mu is held.
+// durable collects the acks of a group that is durable; their batches have nothing left to tell. s.mu is held.
 func (g *group) durable(out []settled) []settled {
 	for _, w := range g.waits {
 		if w.b.life != w.life {

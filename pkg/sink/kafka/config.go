@@ -64,7 +64,7 @@ type Config struct {
 	// ReplayBytes bounds the frames that are read back from the spool at one time; each request may hold one
 	// frame beyond it. 1 MiB. Only with a spool.
 	ReplayBytes int64
-	// DeadSpoolBytes bounds the dead letters on disk that no topic takes until someone acts. 64 MiB.
+	// DeadSpoolBytes bounds the dead letters on disk that no topic takes until an operator acts. 64 MiB.
 	DeadSpoolBytes int64
 	// StowTime is the part of Close's time that is kept for the disk: what Kafka has not taken by then goes
 	// to the spool. 2s, and at most a third of all.
@@ -123,7 +123,7 @@ type Deps struct {
 	// returns. Nothing is sent before it has returned, but for an error.
 	OpenSpool func() (Spool, error)
 
-	// Observer hears how long requests, batches and syncs take; nil: nobody does.
+	// Observer hears how long requests, batches and syncs take; nil: not wanted.
 	Observer Observer
 
 	fastSync        time.Duration // tests: in place of the constant; negative: no disk is fast

@@ -96,7 +96,7 @@ func fromBody(h []sink.Header, offset, errorOffset int64, body uint64) []sink.He
 		sink.Header{Key: headerBodyID, Value: strconv.AppendUint(nil, body, 10)})
 }
 
-// takeDead puts a dead letter into its lane, or drops it when nobody can take it, and returns how many
+// takeDead puts a dead letter into its lane, or drops it when nothing can take it, and returns how many
 // events were lost by that. Either way they are admitted; with an error they are not. s.mu is held, but not while it waits for room.
 func (s *Sink) takeDead(ctx context.Context, r *sink.Record, ack sink.Ack, events int) (lost int, err error) {
 	s.wantDeadTopic()
@@ -148,7 +148,7 @@ func (s *Sink) deadFull() bool {
 	return s.dead.held > share && s.dead.held-s.dead.stuckHeld() > share
 }
 
-// deadMaySpill says that dead letters may wait on disk: those that nobody takes until someone acts have a
+// deadMaySpill reports whether dead letters may wait on disk: those that wait for an operator have a
 // share of it. s.mu is held.
 func (s *Sink) deadMaySpill() bool {
 	if s.spooler.sp == nil || s.spooler.err != nil {
@@ -164,11 +164,11 @@ func (s *Sink) deadMaySpill() bool {
 	return bytes < s.cfg.DeadSpoolBytes
 }
 
-// hopeless says that the topic takes nothing until someone acts: it is missing and may not be created, or
+// hopeless reports whether the topic takes nothing until an operator acts: it is missing and may not be created, or
 // what is sent is refused. To wait for it would stop the good events as well.
 func (t *topic) hopeless() bool { return t.unusable || t.refusals >= maxRefusals }
 
-// dropDead drops a dead letter that nobody can take. s.mu is held.
+// dropDead drops a dead letter that nothing can take. s.mu is held.
 func (s *Sink) dropDead(events int) {
 	s.alarm("dead letters", "dead letters are dropped: their topic cannot be used", "topic", s.dead.name, "error", s.dead.err)
 	s.drop(droppedDeadUnavailable, events)

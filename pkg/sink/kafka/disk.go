@@ -9,7 +9,7 @@ type diskPart struct {
 	end uint64
 
 	framed  int      // batches at the front of queue that have frames
-	spilled []*batch // of those on disk only: the ones that somebody waits for, in order
+	spilled []*batch // of those on disk only: the ones that a source waits for, in order
 
 	dirty   bool   // in spooler.dirty
 	behind  bool   // the spool may not have written down yet that the last frame is done
@@ -155,7 +155,7 @@ func (l *lane) shedQueue() {
 	}
 }
 
-// rememberSpilled keeps a batch that somebody waits for. Those whose waiters have all gone are forgotten
+// rememberSpilled keeps a batch that a source waits for. Those whose waiters have all gone are forgotten
 // each time their number has doubled. s.mu is held.
 func (l *lane) rememberSpilled(b *batch) {
 	d := &l.disk
@@ -174,7 +174,7 @@ func (l *lane) rememberSpilled(b *batch) {
 	d.spilled = append(d.spilled, b)
 }
 
-// awaited says that somebody still waits for b or for what it is a part of. An ack may tell that its source
+// awaited reports whether a source still waits for b or for what it is a part of. An ack may tell that its source
 // has given up.
 func (b *batch) awaited() bool {
 	for ; b != nil; b = b.parent {
@@ -215,7 +215,7 @@ func (s *Sink) later(out []settled) {
 
 // endFrames tells the spool that frames are done, before anything else of their lanes is sent: after a kill
 // the next process knows the one batch in doubt by its stamp, and all before it must be known as done, which
-// is written down together with that stamp. Whoever called finish calls it when the lock is free.
+// is written down together with that stamp. The caller of finish calls it when the lock is free.
 func (s *Sink) endFrames() {
 	var endedBuf [16]frame
 	for s.unfinished.Load() {

@@ -179,7 +179,7 @@ func (s *Sink) wrote(err error) {
 			b.signal()
 		}
 	}
-	s.madeRoom() // whoever would rather drop than wait
+	s.madeRoom() // for appenders that drop rather than wait
 }
 
 // settleAnswered ends a batch whose answer came while it was written. s.mu is held.

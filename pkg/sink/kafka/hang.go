@@ -15,7 +15,7 @@ const hangsAfter = time.Second
 // errDiskHangs: a call of the disk has not come back for hangsAfter.
 var errDiskHangs = errors.New("the disk does not answer")
 
-// watchdog notices that a call of the disk does not come back. Whoever makes the call cannot tell.
+// watchdog notices that a call of the disk does not come back. The caller itself cannot tell.
 type watchdog struct {
 	mu    sync.Mutex
 	calls int

@@ -162,7 +162,7 @@ func (w *worker) bury(e *entry) {
 }
 
 // mayBury says whether the dead letters have room for one more; else the batch is sent again later, or
-// dropped when nobody will ever take it.
+// dropped when nothing will ever take it.
 func (w *worker) mayBury(e *entry) bool {
 	s := w.s
 	s.mu.Lock()

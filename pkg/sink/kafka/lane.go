@@ -8,7 +8,7 @@ import (
 )
 
 // batch is one record batch on its way, with those who wait for it. All fields are guarded by Sink.mu,
-// but rb belongs to the worker that carries the batch while its lane is busy. Whoever writes its
+// but rb belongs to the worker that carries the batch while its lane is busy. The goroutine that writes its
 // frame, the spooler or that worker, reads rb while writing is set: then it does not change and is not released.
 type batch struct {
 	lane   *lane
@@ -117,7 +117,7 @@ type topic struct {
 	err       error // why it cannot be used now
 	createErr error // why it could not be created
 	unusable  bool  // err is not going to go away by itself
-	refusals  int   // answers in a row that someone must act
+	refusals  int   // answers in a row that an operator must act
 	// createTime: the topic keeps the records' own timestamps, so the answer to an append carries no append
 	// time. An answer with one then tells that the broker had the batch already.
 	createTime bool

@@ -12,7 +12,7 @@ type login struct {
 	credentials func() (user, password string)
 }
 
-// newLogin returns nil where nobody logs in. credentials nil: always those of s.
+// newLogin returns nil without a login. credentials nil: always those of s.
 func newLogin(s SASL, credentials func() (user, password string)) (sasl.Mechanism, error) {
 	m, err := mechanism(s)
 	if err != nil || m == nil || credentials == nil {

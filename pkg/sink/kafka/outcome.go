@@ -176,11 +176,11 @@ func (s *Sink) failed(e *entry, c class, code int16, msg string) {
 	case classSplit, classDeadLetter:
 		e.verdict, e.code, e.message = c, code, msg
 		l.busy = true   // until isolate is done with it
-		b.final = false // and nobody else may begin to read it
+		b.final = false // and no other goroutine may begin to read it
 		return
 	case classRenew:
 		s.renewals.Add(1)
-		if code == errEpoch { // somebody else has a newer epoch of this id
+		if code == errEpoch { // another producer has a newer epoch of this id
 			l.stamps.forget(b.stamp.gen)
 		}
 		l.abandonStamp(b)

@@ -33,7 +33,7 @@ type reporter struct {
 	armed atomic.Bool
 }
 
-// watch makes sure that somebody looks whether a request that is sent now gets its answer. It costs one load while
+// watch makes sure that the watcher looks whether a request that is sent now gets its answer. It costs one load while
 // requests follow each other.
 func (s *Sink) watch() {
 	if r := &s.reporter; !r.armed.Load() && r.armed.CompareAndSwap(false, true) {
@@ -415,7 +415,7 @@ func (f *facts) seen() sink.Trouble {
 	return t
 }
 
-// lastWord tells why events are left when the sink ends, if nobody was told yet: a process may live for less than
+// lastWord tells why events are left when the sink ends, if that was not told yet: a process may live for less than
 // warnAfter.
 func (s *Sink) lastWord() {
 	s.mu.Lock()

@@ -27,7 +27,7 @@ func (s *Sink) failedPause(n int, err error) (d time.Duration, rest bool) {
 		d = min(restShortest<<min(n-1, 10), restLongest)
 		return d/2 + rand.N(d/2+1), true
 	case n > hurriedRounds || classOfError(err) == classConfig:
-		return refreshEvery, false // someone must act, or it lasts: no hurry
+		return refreshEvery, false // an operator must act, or it lasts: no hurry
 	}
 	return unreadyPoll, false
 }

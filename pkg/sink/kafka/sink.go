@@ -82,7 +82,7 @@ type Sink struct {
 
 	codec      atomic.Uint32 // of new batches: Config.Codec, or what the brokers take in its place
 	unfinished atomic.Bool   // endFrames has something to do
-	resting    atomic.Bool   // the steward sleeps long because nobody waits: stir ends it
+	resting    atomic.Bool   // the steward sleeps long because nothing waits: stir ends it
 
 	spilledFrames, replayedFrames, syncs            atomic.Int64
 	possibleDuplicates, duplicatesSuppressed        atomic.Int64
@@ -363,7 +363,7 @@ func (s *Sink) abandon() {
 			out = s.finish(b, n, out)
 		}
 	}
-	s.checkDrained() // for whoever closes again
+	s.checkDrained() // for a later Close
 	s.mu.Unlock()
 	tell(out)
 }

@@ -2,7 +2,7 @@ package kafka
 
 import "time"
 
-// patience is a channel that fires when whoever waits for room has waited for long enough, and nil when
+// patience is a channel that fires when an appender has waited for room for long enough, and nil when
 // pressing would not help. stop ends it. s.mu is held.
 func (s *Sink) patience() (fires <-chan time.Time, stop func()) {
 	p := &s.spooler
@@ -41,7 +41,7 @@ func (s *Sink) press() {
 	wake(s.spooler.kick)
 }
 
-// enough reports whether nobody needs to be hurried: what appenders wait for fits, and half of the buffers is free,
+// enough reports whether there is no need to hurry: what appenders wait for fits, and half of the buffers is free,
 // so that it takes a while until they are full again. s.mu is held.
 func (s *Sink) enough() bool {
 	for _, t := range []*topic{&s.main, &s.dead} {
@@ -163,7 +163,7 @@ func (s *Sink) roomOnDisk() {
 		return
 	}
 	s.diskFails(nil)
-	p.fullAt = time.Now() // the next write tells; while nobody tries, nothing would
+	p.fullAt = time.Now() // the next write tells; without a try nothing would
 	s.madeRoom()
 	wake(p.kick)
 }

@@ -131,13 +131,13 @@ var (
 type Settle uint8
 
 const (
-	// SettleOnKafka: when Kafka has acknowledged it. Whoever waits can wait a little longer: batches go to
+	// SettleOnKafka: when Kafka has acknowledged it. Clients that wait can wait a little longer: batches go to
 	// disk only when nothing has moved for a while.
 	SettleOnKafka Settle = iota
 	// SettleOnDisk: when it is in a durable frame; every batch has one before it is sent. Without a spool that
 	// can be written it is as SettleOnKafka.
 	SettleOnDisk
-	// SettleAtOnce: nobody waits. What does not fit into memory goes to disk before anybody is refused.
+	// SettleAtOnce: no client waits. What does not fit into memory goes to disk before a delivery is refused.
 	SettleAtOnce
 )
 

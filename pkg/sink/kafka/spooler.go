@@ -34,7 +34,7 @@ type spooler struct {
 	hangs       bool // a call of the disk has not come back: nothing waits for it
 	behindClose bool // Close has left it behind
 
-	pressed     bool      // somebody has waited for room for too long
+	pressed     bool      // an appender has waited for room for too long
 	fullSince   time.Time // when the buffers ran full; zero: they are not
 	overflowing int       // lanes with frames that are on disk only
 	spilledAt   time.Time
@@ -91,7 +91,7 @@ const (
 	busyPatience = 10 * time.Second // with a spool that another process has
 	cursorDelay  = time.Second
 	spoolRetry   = time.Second // between attempts to open the spool, or to write to it after an error
-	// How long the buffers may be full until room is made on disk. Where somebody waits for Kafka nothing must
+	// How long the buffers may be full until room is made on disk. Where clients wait for Kafka nothing must
 	// have moved for the whole time: a disk that is written to at full load costs more than it helps.
 	patienceNobodyWaits = 20 * time.Millisecond
 	patienceForKafka    = 250 * time.Millisecond
@@ -103,7 +103,7 @@ const (
 	calmAfter = 5 * time.Second
 )
 
-// wake wakes whoever sleeps on a channel with room for one.
+// wake wakes the receiver of a channel with room for one.
 func wake(c chan struct{}) {
 	select {
 	case c <- struct{}{}:
@@ -125,7 +125,7 @@ func (l *lane) wantFrame() {
 	}
 	l.markDirty()
 	if p.syncing {
-		return // whoever waits for the disk wakes the spooler
+		return // the goroutine that waits for the disk wakes the spooler
 	}
 	if at, ok := l.frameAt(); p.asleep && ok && !p.wakeAt.IsZero() && !at.Before(p.wakeAt) {
 		return // it wakes in time by itself
@@ -262,7 +262,7 @@ func (s *Sink) takeOver(sp Spool) {
 		s.stir() // the steward may rest: it did not know of what is in there
 	}
 	s.madeRoom()
-	s.checkDrained() // for whoever closes meanwhile
+	s.checkDrained() // for a Close meanwhile
 }
 
 // letGo lets lanes send. s.mu is held.

@@ -86,7 +86,7 @@ func (t *stamps) abandon(st stamp) {
 	}
 }
 
-// forget ends the use of ids up to gen: they belong to another cluster, or somebody else uses them.
+// forget ends the use of ids up to gen: they belong to another cluster, or another producer uses them.
 func (t *stamps) forget(gen int) {
 	if t.past = max(t.past, gen); t.next.gen <= t.past {
 		t.out = false

@@ -51,7 +51,7 @@ func (s *Sink) wantDeadTopic() {
 }
 
 // steward keeps leaders, topics and the producer id up to date. It is the only one who asks the cluster
-// about them. It sleeps for MetadataTTL when all is well, and rests when nothing is and nobody waits.
+// about them. It sleeps for MetadataTTL when all is well, and rests when nothing is and nothing waits.
 func (s *Sink) steward() {
 	if !s.awaitHold() {
 		return
@@ -81,7 +81,7 @@ func (s *Sink) steward() {
 	}
 }
 
-// sight is what the steward saw of the cluster. Nobody else uses it.
+// sight is what the steward saw of the cluster. No other goroutine uses it.
 type sight struct {
 	layout layout    // of the last answer, kept while there is none
 	err    error     // of the last look

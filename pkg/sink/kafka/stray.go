@@ -50,7 +50,7 @@ func (s *Sink) placeStrays() (at time.Time) {
 		s.alarm("stray", "frames of partitions that are no more cannot be placed on disk now", "topic", t.name, "partition", q.Partition(), "error", err)
 		s.mu.Unlock()
 		if time.Since(p.placingFails) < s.deps.placingPatience {
-			return time.Now().Add(spoolRetry) // nothing is sent until then, so nobody else would wake us
+			return time.Now().Add(spoolRetry) // nothing is sent until then, so nothing else would wake us
 		}
 		if err = s.carry(t, q); err == nil {
 			return at // it wakes us when it has arrived
@@ -227,7 +227,7 @@ type placing struct {
 	pos    uint64 // 0: none
 	lots   []*lot // the rest
 	placed int    // events
-	parent *batch // who waits for it; nil: nobody
+	parent *batch // waits for it; nil: nothing does
 }
 
 // placeFrame writes the records of a frame to the queues of the partitions where they belong. Those who wait

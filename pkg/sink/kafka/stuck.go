@@ -235,7 +235,7 @@ func (s *Sink) otherLane(l *lane) *lane {
 }
 
 // deadGone reports whether the dead-letter topic takes nothing while the main topic moves, or takes nothing until
-// someone acts. To wait for it would stop the good events as well. s.mu is held.
+// an operator acts. To wait for it would stop the good events as well. s.mu is held.
 func (s *Sink) deadGone() bool {
 	if s.dead.hopeless() {
 		return true

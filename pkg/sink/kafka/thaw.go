@@ -9,7 +9,7 @@ import (
 // and whatever lies between drop its connections without a word. The first request after the thaw would
 // then run into RequestTimeout. So connections are renewed before it.
 //
-// Nobody tells a process that it was frozen, and looking at the clock every second to find out would cost
+// Nothing tells a process that it was frozen, and looking at the clock every second to find out would cost
 // more than the freezes. But the steward sleeps on a timer anyway, up to MetadataTTL:
 //
 //   - A timer that is more than frozen late was not served while it was due. Who looks first after the
@@ -32,7 +32,7 @@ type thawClock struct {
 
 	due  atomic.Int64 // since start, on the monotonic clock, when the steward's timer fires; 0: it is awake
 	skew atomic.Int64 // wall clock minus monotonic clock, as of the last look
-	stop atomic.Bool  // the process stood still, and nobody has acted on it yet
+	stop atomic.Bool  // the process stood still, and that was not acted on yet
 }
 
 // sleeping notes that the steward's timer fires after d.

@@ -62,7 +62,7 @@ const (
 )
 
 // kinds has for each kind its word (metrics, /status), what is wrong, what an operator can do, and whether it lasts
-// until somebody acts. "%s" is the subject: a topic or a broker.
+// until an operator acts. "%s" is the subject: a topic or a broker.
 var kinds = [troubleKinds]struct {
 	word, reason, remedy string
 	act                  bool

@@ -19,7 +19,7 @@ type worker struct {
 	timer   *time.Timer
 	scratch recordbatch.Scratch
 	entries []entry
-	readers []*recordbatch.Reader // of requests that were answered: nobody reads them any more
+	readers []*recordbatch.Reader // of requests that were answered: they are not read any more
 	bytes   int
 	loads   int      // entries read from the spool
 	buf     []byte   // a frame as it was read

@@ -224,7 +224,7 @@ func (b *Batch) appendRange(dst []byte, from, to int) []byte {
 }
 
 // Release gives the chunks and the struct back to the pool. The caller must not use the batch again;
-// a second Release panics (as long as nobody got the struct anew).
+// a second Release panics (until the struct is in use again).
 func (b *Batch) Release() {
 	if b.released {
 		panic("recordbatch: batch released twice")

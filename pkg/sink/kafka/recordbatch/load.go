@@ -29,7 +29,7 @@ func parseHeader(wire []byte) (header, error) {
 	if m := wire[offMagic]; m != 2 {
 		return header{}, fmt.Errorf("recordbatch: magic is %d, want 2", m)
 	}
-	// What SealUnstamped made has no CRC yet: whoever kept it had a checksum of his own.
+	// What SealUnstamped made has no CRC yet: its keeper had a checksum of its own.
 	want, unstamped := be.Uint32(wire[offCRC:]), int64(be.Uint64(wire[offProducerID:])) == -1
 	if want != 0 || !unstamped {
 		if got := crc32.Checksum(wire[offAttributes:], castagnoli); got != want {

@@ -32,7 +32,7 @@ func (r *Reader) Reset(b *Batch) {
 	r.b, r.off = b, 0
 }
 
-// Abandon takes the batch back: when it returns, nobody reads a byte of it and nobody ever will. It
+// Abandon takes the batch back: when it returns, no goroutine reads a byte of it, now or later. It
 // waits at most for one copy into memory.
 func (r *Reader) Abandon() {
 	r.mu.Lock()

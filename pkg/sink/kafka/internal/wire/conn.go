@@ -222,7 +222,7 @@ func (c *Conn) mute(d time.Duration) {
 	}
 }
 
-// Throttle is how long the broker that gave an answer wants to be left alone by whoever asked; 0 for most answers.
+// Throttle is how long the broker that gave an answer wants to hear nothing from the client; 0 for most answers.
 func Throttle(res protocol.Message) time.Duration {
 	var ms int32
 	switch r := res.(type) {
@@ -259,7 +259,7 @@ func (c *Conn) readFrame(ctx context.Context) (frame []byte, done func(), err er
 	case size < 0 || size > c.limit:
 		return nil, nil, c.notKafka("it announces an answer of %d bytes, at most %d are read", size, c.limit)
 	case n > total:
-		return nil, nil, c.notKafka("%d bytes follow its answer that nobody asked for", n-total)
+		return nil, nil, c.notKafka("%d bytes follow its answer and were not asked for", n-total)
 	}
 	done = func() {}
 	if total > smallFrame {

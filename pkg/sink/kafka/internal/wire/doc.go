@@ -3,7 +3,7 @@
 //
 // Why: kafka-go's decoder allocates what an answer announces. An array of 2^31 elements fits into 48 bytes, and
 // "HTTP" read as a length is 1.2 GB; both ended the process when --brokers named the wrong port. Its
-// Transport reads on goroutines of its own, which nobody can guard, and gives the exchange of credentials no deadline.
+// Transport reads on goroutines of its own, which its caller cannot guard, and gives the exchange of credentials no deadline.
 // So this package uses kafka-go's messages and encodings (package protocol) and its SASL mechanisms, and keeps
 // connections itself:
 //
