@@ -108,6 +108,7 @@ func TestOldFramesOfAnEarlierProcess(t *testing.T) {
 				}
 				waitFor(t, func() bool { st := second.Stats(); return st.Recovered == left && st.Spooled+st.InFlight == 0 })
 				n.mend()
+				waitFor(t, func() bool { return second.Ready() == nil }) // it ends without what Kafka has never taken, else
 				st := closeSink(t, second)
 				balance(t, st, 0)
 				want := map[bool]int64{true: left}[tt.age < time.Hour]

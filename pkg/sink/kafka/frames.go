@@ -173,7 +173,8 @@ func (s *Sink) wrote(err error) {
 		}
 		return
 	}
-	p.retryAt = time.Now().Add(spoolRetry)
+	p.triedAt = time.Now()
+	p.retryAt = p.triedAt.Add(spoolRetry)
 	if s.cfg.Settle == SettleOnDisk {
 		for _, b := range s.brokers { // batches go without frames now
 			b.signal()

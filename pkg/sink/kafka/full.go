@@ -51,7 +51,7 @@ func (s *Sink) mustDropNewest() bool {
 	if s.cfg.SpoolFull != SpoolFullDropNewest || !isFull(p.err) || s.closed {
 		return false
 	}
-	if time.Now().Before(p.retryAt) {
+	if time.Since(p.triedAt) < spoolRetry {
 		return true
 	}
 	if !p.pressed {

@@ -17,8 +17,9 @@ type spooler struct {
 	sp      Spool // nil: none, or not open yet
 	holding bool  // nothing is sent: the spool is not open yet, or has frames that must be placed first
 
-	err     error // why the last frame could not be written; nil: it can be
-	retryAt time.Time
+	err     error     // why the last frame could not be written; nil: it can be
+	triedAt time.Time // when the write that set err ended
+	retryAt time.Time // when the next one may be; later than spoolRetry after triedAt where there was nothing to write
 	fullAt  time.Time // when it was last found full, and frames ended since
 	ends    int       // how often frames ended
 

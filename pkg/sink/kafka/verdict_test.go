@@ -95,6 +95,9 @@ func TestSecondOutageUsesTheSpool(t *testing.T) {
 					waitFor(t, func() bool { return s.Stats().InFlight == 0 && s.Stats().Spooled == 0 })
 					b.fail(nil)
 					waitFor(t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return !time.Now().Before(s.spooler.retryAt) })
+					// A round that finds nothing to write says nothing new of the disk.
+					s.press()
+					waitFor(t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return !s.spooler.pressed })
 					first := s.Stats().Dropped[DroppedSpoolFull]
 					frames := s.Metrics().SpilledFrames
 					n.cut()
