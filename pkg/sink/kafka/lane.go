@@ -297,6 +297,7 @@ func (s *Sink) finish(b *batch, lost int, out []settled) []settled {
 			wake(s.spooler.kick) // for the next frame
 		}
 		s.freeBatch(b)
+		s.spooler.movedAt = time.Now()
 		b = parent
 	}
 	return out

@@ -13,13 +13,16 @@ func (s *Sink) patience() (fires <-chan time.Time, stop func()) {
 	if p.fullSince.IsZero() {
 		p.fullSince = now
 	}
-	d := patienceForKafka // without any room made meanwhile
+	var d time.Duration
 	switch {
 	case s.cfg.Settle != SettleOnKafka:
-		d = max(patienceNobodyWaits-now.Sub(p.fullSince), 0)
+		d = patienceNobodyWaits - now.Sub(p.fullSince)
 	case p.overflowing > 0:
 		d = patienceOverflowing
+	default: // it does not begin anew when the appender was woken and there was no room
+		d = patienceForKafka - min(now.Sub(p.fullSince), now.Sub(p.movedAt))
 	}
+	d = max(d, 0)
 	// Room in the buffers, or that a send was tried again, is nothing to who waits for room beside them.
 	for _, t := range []*topic{&s.main, &s.dead} {
 		if t.wanted != 0 {

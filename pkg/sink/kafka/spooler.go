@@ -37,6 +37,7 @@ type spooler struct {
 
 	pressed     bool      // an appender has waited for room for too long
 	fullSince   time.Time // when the buffers ran full; zero: they are not
+	movedAt     time.Time // when a batch last ended. That one on disk was read and given back is no progress
 	overflowing int       // lanes with frames that are on disk only
 	spilledAt   time.Time
 	state       SpoolState
