@@ -78,6 +78,12 @@ func TestOldFramesExpireWhileKafkaIsAway(t *testing.T) {
 	}
 }
 
+// reach waits until the sink has reached Kafka; Ready does not tell that where there is room on disk.
+func reach(t *testing.T, s *Sink) {
+	t.Helper()
+	waitFor(t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return s.reporter.reached })
+}
+
 // TestOldFramesOfAnEarlierProcess: they are dropped whether Kafka is there or is never reached; younger ones are
 // delivered.
 func TestOldFramesOfAnEarlierProcess(t *testing.T) {
@@ -91,7 +97,7 @@ func TestOldFramesOfAnEarlierProcess(t *testing.T) {
 				c, dir := cluster(t, 2), t.TempDir()
 				first, n := spooling(t, c, dir, nil)
 				if reached {
-					waitFor(t, func() bool { return first.Ready() == nil })
+					reach(t, first)
 				}
 				n.cut()
 				fill(t, first)
@@ -108,7 +114,7 @@ func TestOldFramesOfAnEarlierProcess(t *testing.T) {
 				}
 				waitFor(t, func() bool { st := second.Stats(); return st.Recovered == left && st.Spooled+st.InFlight == 0 })
 				n.mend()
-				waitFor(t, func() bool { return second.Ready() == nil }) // it ends without what Kafka has never taken, else
+				reach(t, second) // else Close does not wait for Kafka
 				st := closeSink(t, second)
 				balance(t, st, 0)
 				want := map[bool]int64{true: left}[tt.age < time.Hour]
