@@ -92,7 +92,7 @@ func oneBrokerRows() []row {
 				if status, body, err := tr.now().Get("/readyz"); err != nil || status != want {
 					tr.Errorf("/readyz with a wrong password: %d %s %v, want %d", status, body, err, want)
 				}
-				if log := tr.now().Stderr(); strings.Count(log, "the broker refuses the login") != 1 || !strings.Contains(log, "--sasl-password") {
+				if log := tr.now().Stderr(); strings.Count(log, `reason="the broker refuses the login"`) != 1 || !strings.Contains(log, "--sasl-password") {
 					tr.Errorf("the log does not say once what to do about a wrong password:\n%s", log)
 				}
 				must(tr, tr.kafka.SetPassword(user, password))

@@ -19,7 +19,10 @@ type broker struct {
 	wakeAt time.Time // when it wakes by itself; zero: only when signalled
 
 	bound requestBound
-	gone  bool // the cluster has it no more; its workers end
+	// silentSince is when the first of the requests in a row ended without an answer; zero: the last one had one. A
+	// lane that begins to fail now could not have been served since then, so it need not prove that anew.
+	silentSince time.Time
+	gone        bool // the cluster has it no more; its workers end
 
 	throttledSince time.Time // the first of the answers in a row that asked for a pause; zero: the last one did not
 	pausedUntil    time.Time // the broker wants no produce request before

@@ -20,9 +20,13 @@ func (w *worker) resolve(res *produce.Response, err error) {
 	s.mu.Lock()
 	w.b.bound.adapt(w.bytes, err, now)
 	if err == nil {
+		w.b.silentSince = time.Time{}
 		w.b.throttle(wire.Throttle(res), now)
 	} else {
 		s.requestErrors[w.b.id]++
+		if w.b.silentSince.IsZero() {
+			w.b.silentSince = now
+		}
 	}
 	if s.reporter.quiet {
 		s.stirReporter()
@@ -33,6 +37,7 @@ func (w *worker) resolve(res *produce.Response, err error) {
 		if err != nil {
 			e.batch.maybeWritten = true
 			e.lane.inTroubleNow(lost)
+			e.lane.fails(w.b.silentSince)
 			s.failed(e, classOfError(err), 0, err.Error())
 			continue
 		}
