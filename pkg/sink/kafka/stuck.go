@@ -242,9 +242,26 @@ func (s *Sink) deadGone() bool {
 	}
 	now := time.Now()
 	for _, l := range s.dead.lanes {
-		if !s.isStuck(l, now) {
+		if !s.isStuck(l, now) && !s.aloneStuck(l, now) {
 			return false
 		}
 	}
 	return true
+}
+
+// aloneStuck is isStuck for a dead-letter partition while no good event is under way: the sources may all wait for room
+// for dead letters. The cluster answers, and nothing but dead letters has failed since good events were last
+// acknowledged. s.mu is held.
+func (s *Sink) aloneStuck(l *lane, now time.Time) bool {
+	if l.stuckSince.IsZero() || now.Sub(l.stuckSince) < s.deps.stuckAfter || !s.standstill.unreachedSince.IsZero() {
+		return false
+	}
+	acked := false
+	for _, o := range s.main.lanes {
+		if !o.idle() || !o.stuckSince.IsZero() {
+			return false
+		}
+		acked = acked || !o.acked.IsZero()
+	}
+	return acked
 }

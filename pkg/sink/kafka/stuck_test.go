@@ -173,6 +173,33 @@ func TestAStuckDeadLetterTopicDoesNotStopGoodEvents(t *testing.T) {
 	}
 }
 
+// The source that waits for room for a dead letter is the one that would bring good events. None is under way to show
+// that the cluster works, and the dead letters must not wait for one.
+func TestDeadLettersAloneDoNotWaitForGoodEvents(t *testing.T) {
+	c := ownBrokers(t, map[string]int32{"t": 2, "t.dlq": 1})
+	st := stick(c, place{"t.dlq", 0})
+	s := stuckSink(t, c, nil)
+	var good, bad ackCount
+	pump(t, s, 100, [][]string{keysOf(0, 2, 5)}, &good)
+	waitFor(t, func() bool { return s.Stats().Delivered == 100 })
+	ctx := patient(t)
+	for i := range 500 {
+		if err := s.DeadLetter(ctx, &sink.DeadLetter{Raw: []byte(strings.Repeat("y", 500)), Reason: "bad_value"}, &bad); err != nil {
+			t.Fatalf("dead letter %d: %v, %+v", i, err, s.Stats())
+		}
+	}
+	pump(t, s, 100, [][]string{keysOf(1, 2, 5)}, &good)
+	waitFor(t, func() bool { return s.Stats().Delivered == 200 })
+	st.on.Store(false)
+	stats := closeSink(t, s)
+	good.check(t, 0)
+	lost := stats.Dropped["dead_letter_unavailable"]
+	bad.check(t, int(lost))
+	if lost == 0 || stats.DeadLettered+lost != 500 {
+		t.Errorf("stats %+v", stats)
+	}
+}
+
 // Events without a key go where something moves.
 func TestKeylessEventsLeaveAStuckPartition(t *testing.T) {
 	for _, keyless := range []Keyless{KeylessSticky, KeylessInstance} {
