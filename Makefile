@@ -3,6 +3,8 @@
 GO          ?= go
 STATICCHECK := $(GO) tool -modfile=tools/go.mod staticcheck
 FUZZTIME    ?= 30s
+# Of one package's tests, also where many others use the machine.
+PATIENCE    ?= 60m
 DURATION    ?= 15s
 ROUNDS      ?= 3
 BASE        ?= HEAD
@@ -67,22 +69,22 @@ staticcheck:
 test: test-unit test-race test-builds simulate-short test-process ## all tests; those of the whole program need Java 17, Maven and kcat
 
 test-unit: ## unit tests, fuzz seeds, allocation guards
-	$(GO) test -timeout 10m $(UNIT_TESTS)
+	$(GO) test -timeout $(PATIENCE) $(UNIT_TESTS)
 
 test-race: ## unit tests under the race detector
-	CGO_ENABLED=1 $(GO) test -race -timeout 15m $(UNIT_TESTS) ./test/oracle
+	CGO_ENABLED=1 $(GO) test -race -timeout $(PATIENCE) $(UNIT_TESTS) ./test/oracle
 
 test-builds: ## unit tests of the other builds: invariants, purego, yields in the ring, 32 bits
-	$(GO) test -timeout 10m -tags invariants ./internal/... ./pkg/...
-	$(GO) test -timeout 10m -tags purego ./pkg/decode/... ./internal/pipeline/...
-	$(GO) test -timeout 10m -tags nosonic ./pkg/decode/...
-	$(GO) test -timeout 10m -tags hook ./pkg/ring
+	$(GO) test -timeout $(PATIENCE) -tags invariants ./internal/... ./pkg/...
+	$(GO) test -timeout $(PATIENCE) -tags purego ./pkg/decode/... ./internal/pipeline/...
+	$(GO) test -timeout $(PATIENCE) -tags nosonic ./pkg/decode/...
+	$(GO) test -timeout $(PATIENCE) -tags hook ./pkg/ring
 	cd deploy/check && $(GO) test -count=1 ./...
-	GOARCH=386 CGO_ENABLED=0 $(GO) test -timeout 10m ./pkg/ring/... ./pkg/decode/... ./pkg/sink/... ./internal/body/...
+	GOARCH=386 CGO_ENABLED=0 $(GO) test -timeout $(PATIENCE) ./pkg/ring/... ./pkg/decode/... ./pkg/sink/... ./internal/body/...
 
 # Never from the cache: the binary under test is not among the files that the cache looks at.
 test-process: ## the built binary as a process against a real Apache Kafka
-	$(GO) test -count=1 -p 1 -timeout 40m $(PROCESS_TESTS)
+	$(GO) test -count=1 -p 1 -timeout $(PATIENCE) $(PROCESS_TESTS)
 
 # -write puts the figures into docs/guarantees.md; FAULTS chooses tests, for example FAULTS=TestKilled.
 FAULTS ?= .
