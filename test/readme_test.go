@@ -4,43 +4,50 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"functiongraph-ingest/test/kafkatest"
 )
 
-// The README's commands for a Kafka of one's own do what it says they do. They are given free ports, and the client
-// waits until ingest listens, as somebody who types does.
-func TestReadmeQuickStart(t *testing.T) {
+// The commands of a page for a Kafka of one's own do what the page says they do. They are given free ports, and the
+// client waits until ingest listens, as somebody who types does.
+func TestCommandsOfThePages(t *testing.T) {
 	k := kafka(t)
 	if _, err := exec.LookPath("kcat"); err != nil {
 		kafkatest.Unavailable(t, kafkatest.ErrUnavailable)
 	}
-	text, err := os.ReadFile("../README.md")
+	root, err := filepath.Abs("..")
 	must(t, err)
-	_, after, ok := strings.Cut(string(text), "<!-- run by test/readme_test.go")
-	commands, after, ok2 := cutBlock(after, "sh")
-	said, _, ok3 := cutBlock(after, "text")
-	if !ok || !ok2 || !ok3 {
-		t.Fatal("the README has no such block")
-	}
-	listen, admin := free(t), free(t)
-	script := strings.NewReplacer(
-		"localhost:9092", k.Bootstrap(), "127.0.0.1:8080", listen,
-		"curl ", "curl -sS --max-time 60 --retry 60 --retry-connrefused --retry-delay 1 ", "kill %1", "kill %1\nwait %1",
-	).Replace(commands)
-	cmd := exec.CommandContext(t.Context(), "bash", "-e", "-m", "-c", script)
-	cmd.Dir = ".."
-	cmd.Env = append(os.Environ(), "INGEST_LISTEN="+listen, "INGEST_ADMIN="+admin)
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	for line := range strings.Lines(said) {
-		if line = strings.TrimSpace(line); !strings.Contains(string(out), line) {
-			t.Errorf("the README promises %q; the commands wrote\n%s", line, out)
-		}
+	for _, page := range []string{"README.md", "docs/dead-letters.md"} {
+		t.Run(page, func(t *testing.T) {
+			text, err := os.ReadFile(filepath.Join(root, page))
+			must(t, err)
+			_, after, ok := strings.Cut(string(text), "<!-- run by test/readme_test.go")
+			commands, after, ok2 := cutBlock(after, "sh")
+			said, _, ok3 := cutBlock(after, "text")
+			if !ok || !ok2 || !ok3 {
+				t.Fatal("the page has no such block")
+			}
+			listen, admin := free(t), free(t)
+			script := strings.NewReplacer(
+				"localhost:9092", k.Bootstrap(), "127.0.0.1:8080", listen, "make build", "make -s -C "+root+" build", "bin/ingest", root+"/bin/ingest",
+				"curl ", "curl -sS --max-time 60 --retry 60 --retry-connrefused --retry-delay 1 ", "kill %1", "kill %1\nwait %1",
+			).Replace(commands)
+			cmd := exec.CommandContext(t.Context(), "bash", "-e", "-m", "-c", script)
+			cmd.Dir = t.TempDir()
+			cmd.Env = append(os.Environ(), "INGEST_LISTEN="+listen, "INGEST_ADMIN="+admin)
+			out, err := cmd.CombinedOutput()
+			if err != nil {
+				t.Fatalf("%v\n%s", err, out)
+			}
+			for line := range strings.Lines(said) {
+				if line = strings.TrimSpace(line); !strings.Contains(string(out), line) {
+					t.Errorf("the page promises %q; the commands wrote\n%s", line, out)
+				}
+			}
+		})
 	}
 }
 

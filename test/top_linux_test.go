@@ -2,6 +2,7 @@ package test
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -108,5 +109,32 @@ func TestTop(t *testing.T) {
 			t.Error("colors in spite of NO_COLOR")
 		}
 		tty.Close()
+	}
+}
+
+// The HEALTHCHECK of the Containerfile says that the process is well while it runs, and not when it has ended.
+func TestContainerHealthcheck(t *testing.T) {
+	text, err := os.ReadFile("../deploy/container/Containerfile")
+	must(t, err)
+	_, after, ok := strings.Cut(string(text), "\nHEALTHCHECK ")
+	_, command, ok2 := strings.Cut(after, " CMD ")
+	command, _, _ = strings.Cut(command, "\n")
+	var args []string
+	if !ok || !ok2 || json.Unmarshal([]byte(command), &args) != nil || len(args) < 2 || args[0] != "/ingest" {
+		t.Fatalf("no HEALTHCHECK without a shell: %q", command)
+	}
+	bin := proc.Build(t)
+	p := proc.Start(t, proc.Options{Bin: bin, Args: []string{"serve", "--listen={listen}", "--admin={admin}", "--sink=ndjson", "--output=/dev/null"}})
+	check := func() ([]byte, error) {
+		cmd := exec.Command(bin, args[1:]...)
+		cmd.Env = append(os.Environ(), "INGEST_ADMIN="+p.Admin)
+		return cmd.CombinedOutput()
+	}
+	if out, err := check(); err != nil {
+		t.Errorf("it runs: %v: %s", err, out)
+	}
+	p.MustStop(t)
+	if out, err := check(); err == nil {
+		t.Errorf("it has ended: %s", out)
 	}
 }

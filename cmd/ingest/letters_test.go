@@ -2,16 +2,22 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"functiongraph-ingest/pkg/decode"
+	"functiongraph-ingest/pkg/sink/kafka"
 )
 
 // deadLetters fills t.dlq: two refused events of f, one that is no JSON of g, one that is no text, a notice and a loss.
@@ -104,5 +110,69 @@ func TestDeadLetterTools(t *testing.T) {
 	}
 	if _, errs := dlq(1, "resend", "--to=nowhere"); !strings.Contains(errs, "--to: must be the URL of a listener") {
 		t.Error(errs)
+	}
+}
+
+// docs/dead-letters.md has every reason, and its examples end as it says.
+func TestReasonsOfThePage(t *testing.T) {
+	text, err := os.ReadFile("../../docs/dead-letters.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, after, ok := strings.Cut(string(text), "## Why an event is one\n")
+	section, _, ok2 := strings.Cut(after, "\n## ")
+	if !ok || !ok2 {
+		t.Fatal("no such section")
+	}
+	var rows [2][]string // reasons of the decoder, and of the sink
+	which, examples := -1, 0
+	for line := range strings.Lines(section) {
+		if strings.HasPrefix(line, "| reason ") {
+			which++
+		} else if strings.HasPrefix(line, "| notice ") {
+			break
+		}
+		cells := strings.Split(line, " | ")
+		reason := strings.Trim(cells[0], "| `")
+		if !strings.HasPrefix(line, "| `") {
+			continue
+		}
+		rows[which] = append(rows[which], reason)
+		if which != 0 || strings.Contains(cells[1], "…") || !strings.HasPrefix(cells[1], "`") {
+			continue
+		}
+		examples++
+		bytesOf := func(cell string) string {
+			s, err := strconv.Unquote(`"` + strings.ReplaceAll(strings.Trim(cell, "`"), `"`, `\"`) + `"`)
+			if err != nil {
+				t.Fatalf("%s: %v", cell, err)
+			}
+			return s
+		}
+		var d decode.Decoder
+		var e decode.Event
+		var dead []string
+		for d.Reset([]byte(bytesOf(cells[1])), decode.Options{}); d.Next(&e); {
+			if e.Reason != decode.OK {
+				dead = append(dead, fmt.Sprintf("%s %q %d", e.Reason, e.Raw(), e.ErrorOffset()))
+			}
+		}
+		if want := fmt.Sprintf("%s %q %s", reason, bytesOf(cells[2]), cells[3]); len(dead) != 1 || dead[0] != want {
+			t.Errorf("%s: %q, the page says %s", cells[1], dead, want)
+		}
+	}
+	var decoders []string
+	for _, r := range decode.Reasons() {
+		decoders = append(decoders, r.String())
+	}
+	slices.Sort(decoders)
+	slices.Sort(rows[0])
+	if !slices.Equal(rows[0], decoders) || !slices.Equal(rows[1], kafka.DeadReasons()) || examples < 7 {
+		t.Errorf("%d examples; the page has %q, the program %q and %q", examples, rows, decoders, kafka.DeadReasons())
+	}
+	for _, word := range []string{kafka.ReasonLoss, kafka.HeaderTruncated} {
+		if !strings.Contains(section, "`ingest-reason: "+word+"`") && !strings.Contains(section, "`"+word+": true`") {
+			t.Errorf("the page does not know the notice %s", word)
+		}
 	}
 }
