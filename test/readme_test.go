@@ -31,10 +31,12 @@ func TestCommandsOfThePages(t *testing.T) {
 				t.Fatal("the page has no such block")
 			}
 			listen, admin := free(t), free(t)
+			_, port, _ := strings.Cut(listen, ":")
+			topics := strings.NewReplacer(" telemetry", " telemetry"+port, "orders", "orders"+port) // for -count
 			script := strings.NewReplacer(
 				"localhost:9092", k.Bootstrap(), "127.0.0.1:8080", listen, "make build", "make -s -C "+root+" build", "bin/ingest", root+"/bin/ingest",
 				"curl ", "curl -sS --max-time 60 --retry 60 --retry-connrefused --retry-delay 1 ", "kill %1", "kill %1\nwait %1",
-			).Replace(commands)
+			).Replace(topics.Replace(commands))
 			cmd := exec.CommandContext(t.Context(), "bash", "-e", "-m", "-c", script)
 			cmd.Dir = t.TempDir()
 			cmd.Env = append(os.Environ(), "INGEST_LISTEN="+listen, "INGEST_ADMIN="+admin)
@@ -42,7 +44,7 @@ func TestCommandsOfThePages(t *testing.T) {
 			if err != nil {
 				t.Fatalf("%v\n%s", err, out)
 			}
-			for line := range strings.Lines(said) {
+			for line := range strings.Lines(topics.Replace(said)) {
 				if line = strings.TrimSpace(line); !strings.Contains(string(out), line) {
 					t.Errorf("the page promises %q; the commands wrote\n%s", line, out)
 				}
