@@ -25,8 +25,9 @@ type Ledger struct {
 		Bytes  int64 `json:"bytes"`
 	} `json:"waiting"`
 	Bodies struct {
-		Admitted int64            `json:"admitted"`
-		Refused  map[string]int64 `json:"refused"`
+		Admitted     int64            `json:"admitted"`
+		Refused      map[string]int64 `json:"refused"`
+		RefusedBytes int64            `json:"refusedBytes"` // absent when no body got 503
 	} `json:"bodies"`
 }
 
