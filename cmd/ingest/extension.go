@@ -69,7 +69,7 @@ func beside(ctx, hurry context.Context, cfg *config.Config, r *running, problem 
 		e.fallBack(host)
 	}
 	json := e.cfg.LogFormat == config.LogJSON // auto: text, since lines come back as events and are read as such
-	e.own = ownlog.New(stderr, json, nil)
+	e.own = ownlog.New(stderr, json, e.cfg.OwnLogs, nil)
 	r.level = logging.NewLevel(e.cfg.LogLevel)
 	e.log = logging.New(e.own, json, r.level)
 	r.cfg, r.log = e.cfg, e.log

@@ -95,11 +95,16 @@ func parseWith(args []string, host Host, stdout io.Writer, env environment) (*In
 	return inv, nil
 }
 
-// fill takes what the command line leaves open from the environment, then from the file, whose name may have
-// come from there.
+// fill takes what the command line leaves open from the environment, in an extension then from RUNTIME_USERDATA, then
+// from the file, whose name may have come from there.
 func (c *Config) fill(values []*value, env environment) {
 	c.warnings = unknownVariables(env)
-	c.fromEnvironment(values, env)
+	c.fromEnvironment(values, env, "")
+	if c.command == Extension {
+		within, warnings := userData(env[userDataVariable])
+		c.warnings = append(c.warnings, warnings...)
+		c.fromEnvironment(values, within, userDataVariable)
+	}
 	file, problems, err := loadYAML(c.ConfigFile)
 	if err != nil {
 		c.found, c.unread = append(c.found, err.Error()), true

@@ -128,7 +128,7 @@ type Config struct {
 	ExtensionName  string   `name:"extension-name" env:"INGEST_EXTENSION_NAME" default:"extensionIngest.sh" group:"extension" help:"Full file name of the script in the package's folder extension/ that starts this process."`
 	TelemetryTypes []string `name:"telemetry-types" env:"INGEST_TELEMETRY_TYPES" default:"platform,function,extension" group:"extension" help:"Types of telemetry to subscribe to, separated by commas: platform, function, extension."`
 	TelemetryPath  string   `name:"telemetry-path" env:"INGEST_TELEMETRY_PATH" default:"/" placeholder:"/PATH" group:"extension" help:"Path that telemetry is posted to, and no other; random: one that cannot be guessed, so that other code in the instance cannot feed events."`
-	OwnLogs        bool     `name:"own-logs" env:"INGEST_OWN_LOGS" default:"false" group:"extension" help:"Deliver also the lines of this process's own log, which come back as extension events."`
+	OwnLogs        bool     `name:"own-logs" env:"INGEST_OWN_LOGS" default:"false" group:"extension" help:"Deliver also the lines of this process's own log, which come back as extension events; each begins with [Extension], since the platform may collect no others."`
 
 	MemoryLimit Bytes         `name:"memory-limit" env:"INGEST_MEMORY_LIMIT" default:"${memory_limit}" doc:"64MiB (serve), a quarter of the memory of the cgroup or of RUNTIME_MEMORY within 32MiB-64MiB (extension)" min:"1MiB" max:"1024GiB" group:"memory" help:"Memory of the whole process (RSS), kept within 8 MiB."`
 	BufferBytes Bytes         `name:"buffer-bytes" env:"INGEST_BUFFER_BYTES" default:"16MiB" min:"64KiB" max:"1024GiB" group:"memory" help:"Most memory of batches, open and in flight; less when --memory-limit is small."`

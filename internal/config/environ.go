@@ -20,19 +20,22 @@ func environmentOf(pairs []string) environment {
 	return env
 }
 
-// fromEnvironment reads the variables of settings that are not given.
-func (c *Config) fromEnvironment(values []*value, env environment) {
+// fromEnvironment reads the variables of settings that are not given. within names the variable that env was read from;
+// "" is the environment itself.
+func (c *Config) fromEnvironment(values []*value, env environment, within string) {
 	for _, v := range values {
 		text, ok := env[v.env]
 		if !ok || v.given {
 			continue
 		}
 		if err := v.read(text); err != nil {
-			c.found = append(c.found, fmt.Sprintf("--%s: %v (from %s)", v.name, err, v.env))
+			c.found = append(c.found, fmt.Sprintf("--%s: %v (from %s)", v.name, err, strings.TrimSuffix(v.env+" in "+within, " in ")))
 			continue
 		}
 		v.given = true
-		c.sources[v.name] = v.env
+		if c.sources[v.name] = v.env; within != "" {
+			c.sources[v.name] = within
+		}
 	}
 }
 

@@ -12,7 +12,8 @@ func Markdown() string {
 
 Every setting is a flag, an environment variable and a key of the YAML file that ` + "`--config`" + ` names (the key is
 the flag without the dashes in front). A flag wins over the environment, that over the file, that over the
-default. Sizes take B, KiB, MiB, GiB, KB, MB and GB; durations look like 250ms, 30s, 5m.
+default. An extension also reads variables that stand in ` + "`RUNTIME_USERDATA`" + `, a JSON object, where the environment does
+not have them. Sizes take B, KiB, MiB, GiB, KB, MB and GB; durations look like 250ms, 30s, 5m.
 
 ` + "`ingest check`" + ` prints the settings in effect and everything that is wrong with them. This page is made by
 ` + "`go run ./cmd/ingest check --markdown > docs/settings.md`" + `.

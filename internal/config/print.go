@@ -10,7 +10,7 @@ import (
 type Shown struct {
 	Name   string `json:"name"`
 	Value  string `json:"value"`
-	Source string `json:"source"` // "--name", "INGEST_NAME", "FILE:LINE" or "default"
+	Source string `json:"source"` // "--name", "INGEST_NAME", "RUNTIME_USERDATA", "FILE:LINE" or "default"
 	Masked bool   `json:"masked,omitempty"`
 
 	list   []string
@@ -39,13 +39,15 @@ func (c *Config) Shown() []Shown {
 // WriteYAML prints all settings as a file for --config, in a section for each source. Secrets are masked, as
 // comments, so that the mask cannot be read back as a password.
 func (c *Config) WriteYAML(w io.Writer) error {
-	titles := []string{"from the command line", "from the environment", "from " + c.ConfigFile, "defaults"}
+	titles := []string{"from the command line", "from the environment", "from " + userDataVariable, "from " + c.ConfigFile, "defaults"}
 	sections := make([]strings.Builder, len(titles))
 	for _, s := range c.Shown() {
-		b := &sections[2]
+		b := &sections[3]
 		switch {
 		case s.Source == "default":
-			b = &sections[3]
+			b = &sections[4]
+		case s.Source == userDataVariable:
+			b = &sections[2]
 		case strings.HasPrefix(s.Source, "--"):
 			b = &sections[0]
 		case strings.HasPrefix(s.Source, envPrefix):

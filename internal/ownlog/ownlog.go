@@ -37,6 +37,7 @@ type Log struct {
 	json   bool
 	marker []byte // of this process
 	head   []byte // what each line begins with; the marker is in it
+	before []byte // stands before head: the platform's prefix, or nothing
 	now    func() time.Time
 
 	mu         sync.Mutex
@@ -46,8 +47,10 @@ type Log struct {
 	line       []byte
 }
 
-// New returns a log on w, of lines of text or, with json, of one JSON object each. now is for tests; nil: time.Now.
-func New(w io.Writer, json bool, now func() time.Time) *Log {
+// New returns a log on w, of lines of text or, with json, of one JSON object each. With marked each begins with
+// [Extension], which the platform's reference wants before lines that are to be collected. now is for tests; nil:
+// time.Now.
+func New(w io.Writer, json, marked bool, now func() time.Time) *Log {
 	if now == nil {
 		now = time.Now
 	}
@@ -56,7 +59,11 @@ func New(w io.Writer, json bool, now func() time.Time) *Log {
 	if json {
 		head = `{"from":"` + marker + `",`
 	}
-	return &Log{w: w, json: json, marker: []byte(marker), head: []byte(head), now: now, tokens: burst, refilled: now()}
+	l := &Log{w: w, json: json, marker: []byte(marker), head: []byte(head), now: now, tokens: burst, refilled: now()}
+	if marked {
+		l.before = prefix
+	}
+	return l
 }
 
 // Write puts the marker before p, or counts p as suppressed.
@@ -104,7 +111,7 @@ func (l *Log) put(p []byte) {
 	if l.json {
 		p = bytes.TrimPrefix(p, []byte("{"))
 	}
-	l.line = append(append(l.line[:0], l.head...), p...)
+	l.line = append(append(append(l.line[:0], l.before...), l.head...), p...)
 	_, _ = l.w.Write(l.line)
 }
 
@@ -121,7 +128,10 @@ func (l *Log) Own(logs []byte) bool {
 		if len(line) == 0 {
 			continue
 		}
-		line = bytes.TrimLeft(bytes.TrimPrefix(line, prefix), " ")
+		for marked := true; marked; { // by the platform, or by a log that marks its lines itself, or by both
+			line, marked = bytes.CutPrefix(line, prefix)
+			line = bytes.TrimLeft(line, " ")
+		}
 		if !bytes.HasPrefix(line, l.head) {
 			return false
 		}

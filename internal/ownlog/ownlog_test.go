@@ -19,7 +19,7 @@ func newClock() *clock { return &clock{time.Unix(1e9, 0)} }
 func TestBurstThenAFewAMinute(t *testing.T) {
 	var out bytes.Buffer
 	c := newClock()
-	l := New(&out, false, c.now)
+	l := New(&out, false, false, c.now)
 	const seconds, perSecond = 3600, 100
 	for range seconds {
 		for range perSecond {
@@ -55,7 +55,7 @@ func TestBurstThenAFewAMinute(t *testing.T) {
 func TestClockSetBack(t *testing.T) {
 	var out bytes.Buffer
 	c := newClock()
-	l := New(&out, false, c.now)
+	l := New(&out, false, false, c.now)
 	for range burst {
 		fmt.Fprintln(l, "x")
 	}
@@ -73,7 +73,7 @@ func TestClockSetBack(t *testing.T) {
 func TestJSON(t *testing.T) {
 	var out bytes.Buffer
 	c := newClock()
-	l := New(&out, true, c.now)
+	l := New(&out, true, false, c.now)
 	log := slog.New(slog.NewJSONHandler(l, nil))
 	for range burst + 2 {
 		log.Warn(`a "quoted" fault`, "error", "line\nbreak")
@@ -105,10 +105,10 @@ func TestJSON(t *testing.T) {
 
 func TestOwn(t *testing.T) {
 	var out bytes.Buffer
-	l := New(&out, false, nil)
+	l := New(&out, false, false, nil)
 	slog.New(slog.NewTextHandler(l, nil)).Warn(`a "quoted" fault`, "error", "line\nbreak")
 	line := strings.TrimSuffix(out.String(), "\n")
-	other := New(&bytes.Buffer{}, false, nil)
+	other := New(&bytes.Buffer{}, false, false, nil)
 	for _, tt := range []struct {
 		logs string
 		want bool
@@ -116,6 +116,7 @@ func TestOwn(t *testing.T) {
 		{line, true},
 		{"[Extension]" + line, true},
 		{"[Extension] " + line + "\n", true},
+		{"[Extension] [Extension]" + line, true},
 		{" " + line + " \r\n\n[Extension]" + line + "\n", true},
 		{"", false},
 		{"\n", false},
@@ -137,7 +138,29 @@ func TestOwn(t *testing.T) {
 
 // Nobody can make events disappear by guessing the marker.
 func TestMarkersDiffer(t *testing.T) {
-	if a, b := New(nil, false, nil), New(nil, false, nil); bytes.Equal(a.marker, b.marker) || len(a.marker) < 20 {
+	if a, b := New(nil, false, false, nil), New(nil, false, false, nil); bytes.Equal(a.marker, b.marker) || len(a.marker) < 20 {
 		t.Errorf("%q and %q", a.marker, b.marker)
+	}
+}
+
+// A platform that collects marked lines only sent none of ours back, whatever --own-logs said.
+func TestMarkedLines(t *testing.T) {
+	for _, json := range []bool{false, true} {
+		var out bytes.Buffer
+		c := newClock()
+		l := New(&out, json, true, c.now)
+		for range burst + 1 {
+			fmt.Fprintln(l, `{"msg":"x"}`)
+		}
+		l.Close() // tells of the missing line
+		lines := strings.Split(strings.TrimSuffix(out.String(), "\n"), "\n")
+		if len(lines) != burst+1 {
+			t.Errorf("%d lines, want %d", len(lines), burst+1)
+		}
+		for _, line := range lines {
+			if !strings.HasPrefix(line, "[Extension]"+string(l.head)) || !l.Own([]byte(line)) || !l.Own([]byte("[Extension]"+line)) {
+				t.Errorf("not marked, or not recognised: %s", line)
+			}
+		}
 	}
 }

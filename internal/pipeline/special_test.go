@@ -203,7 +203,7 @@ func TestOneFaultCannotGrowIntoAStream(t *testing.T) {
 	for _, delivered := range []bool{false, true} {
 		var out bytes.Buffer
 		now := time.Unix(1e9, 0)
-		log := ownlog.New(&out, false, func() time.Time { return now })
+		log := ownlog.New(&out, false, false, func() time.Time { return now })
 		var own *ownlog.Log
 		if !delivered { // --own-logs
 			own = log
