@@ -25,7 +25,9 @@ const markFields = `"id":"000000000000","seq":"0000000000",`
 type writer struct {
 	rng    *rand.Rand
 	marked bool
-	newKey func() (trace string, key int)
+	// keyless log lines have no traceId.
+	keyless bool
+	newKey  func() (trace string, key int)
 
 	trace  string // of the current invocation
 	key    int    // the same as a number, for marked events
@@ -79,8 +81,12 @@ func (w *writer) report() string {
 // log appends a line of the function's log, as an event of size bytes.
 func (w *writer) log(dst []byte, size int) []byte {
 	start := len(dst)
-	dst = fmt.Appendf(dst, `{"name":"function","startTime":%q,%s"traceId":%q,"logs":"[Function] %s request=%016x path=/orders/%d status=%d`,
-		w.time(), w.marks(), w.trace, levels[w.rng.IntN(len(levels))], w.rng.Uint64(), w.rng.IntN(100000), statuses[w.rng.IntN(len(statuses))])
+	trace := ""
+	if !w.keyless {
+		trace = `"traceId":"` + w.trace + `",`
+	}
+	dst = fmt.Appendf(dst, `{"name":"function","startTime":%q,%s%s"logs":"[Function] %s request=%016x path=/orders/%d status=%d`,
+		w.time(), w.marks(), trace, levels[w.rng.IntN(len(levels))], w.rng.Uint64(), w.rng.IntN(100000), statuses[w.rng.IntN(len(statuses))])
 	for room := size - (len(dst) - start) - len(`"}`); room > 0; {
 		word := words[w.rng.IntN(len(words))]
 		if len(word) > room {

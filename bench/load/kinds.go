@@ -16,7 +16,7 @@ type Kind string
 // The kinds.
 const (
 	Invocations     Kind = ""                 // start, done, report, log lines, 240 bytes in the mean
-	FunctionLogs    Kind = "function-logs"    // log lines of 60 to 2,000 bytes, with escapes
+	FunctionLogs    Kind = "function-logs"    // log lines of 200 to 2,000 bytes, with escapes
 	PlatformReports Kind = "platform-reports" // reports with metrics, about 340 bytes
 	Mixed           Kind = "mixed"            // as instances send them: all kinds, slips, bodies of 1 to 200 events
 	Hostile         Kind = "hostile"          // as Mixed, a third of the bodies broken, and JSON that is hard on parsers
@@ -28,7 +28,9 @@ func Profiles() map[string]Profile {
 		"1":                {Events: 1},
 		"100":              {Events: 100},
 		"1000":             {Events: 1000},
-		"function-logs":    {Events: 100, Kind: FunctionLogs},
+		"invocations":      {Events: 100, KeylessLogs: true},
+		"function-logs":    {Events: 100, Kind: FunctionLogs, KeylessLogs: true},
+		"keyed-logs":       {Events: 100, Kind: FunctionLogs},
 		"platform-reports": {Events: 100, Kind: PlatformReports},
 		"mixed":            {Kind: Mixed},
 		"hostile":          {Kind: Hostile},

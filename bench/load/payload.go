@@ -2,6 +2,7 @@ package load
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 )
@@ -17,6 +18,9 @@ type Profile struct {
 	Bodies int
 	// Path of the requests; empty means "/v1/events".
 	Path string
+	// KeylessLogs leaves the traceId out of log lines, as the platform's reference does. Not of marked ones, which are
+	// told apart by it.
+	KeylessLogs bool
 	// Marked events carry an id and a sequence number that [Payload.Mark] writes; each connection
 	// then has bodies and keys of its own.
 	Marked bool
@@ -82,6 +86,8 @@ func (p Profile) Build(conn int) ([]*Payload, error) {
 	switch {
 	case p.Marked && (p.Encoding != "" || p.Kind.simulated()):
 		return nil, fmt.Errorf("bodies that are compressed or of kind %q cannot be marked", p.Kind)
+	case p.Marked && p.KeylessLogs:
+		return nil, errors.New("marked log lines need their traceId")
 	case p.Kind.simulated():
 		p.Events = max(p.Events, 1)
 	case p.Events < 1:
@@ -103,7 +109,7 @@ func (p Profile) Build(conn int) ([]*Payload, error) {
 	if p.Kind.simulated() {
 		return p.simulate()
 	}
-	w := &writer{rng: rand.New(rand.NewPCG(p.Seed, uint64(conn))), marked: p.Marked}
+	w := &writer{rng: rand.New(rand.NewPCG(p.Seed, uint64(conn))), marked: p.Marked, keyless: p.KeylessLogs}
 	w.newKey = p.keys(w.rng, conn)
 	payloads := make([]*Payload, p.Bodies)
 	for i := range payloads {

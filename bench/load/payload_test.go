@@ -160,3 +160,34 @@ func TestNamedProfiles(t *testing.T) {
 		t.Error("marks under compression")
 	}
 }
+
+// Most benchmark traffic was keyed where the platform's log lines are not.
+func TestKeylessLogs(t *testing.T) {
+	for _, name := range []string{"invocations", "function-logs", "mixed", "keyed-logs", "100"} {
+		p, err := Named(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.Bodies = 50
+		payloads, err := p.Build(0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines, keyed := 0, 0
+		for _, payload := range payloads {
+			for _, element := range bytes.Split(payload.Body, []byte(`"name":"function"`))[1:] {
+				lines++
+				head, _, _ := bytes.Cut(element, []byte(`"logs"`)) // which is the last field
+				if bytes.Contains(head, []byte(`"traceId"`)) {
+					keyed++
+				}
+			}
+		}
+		if want := map[string]int{"keyed-logs": lines, "100": lines}[name]; lines < 50 || keyed != want {
+			t.Errorf("%s: %d of %d log lines have a traceId, want %d", name, keyed, lines, want)
+		}
+	}
+	if _, err := (Profile{Events: 1, Marked: true, KeylessLogs: true}).Build(0); err == nil {
+		t.Error("marked log lines without a traceId")
+	}
+}

@@ -6,6 +6,8 @@ import (
 	"math"
 	"math/rand/v2"
 	"net/http"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -78,7 +80,7 @@ func newTraffic(s *Scenario, a *api, echo *lines, r Recorder, note func(code, te
 			traffic: t, rng: rand.New(rand.NewPCG(s.Seed, uint64(1+i))),
 			generator: simulator.New(simulator.Config{
 				Seed: s.Seed, Stream: uint16(i), Concurrency: concurrency, Steady: s.Traffic.Steady, MaxEvents: s.Traffic.Batch, Logs: s.Traffic.Logs, Types: wanted,
-				Slips: s.Platform.Slips, Broken: s.Platform.Broken, Start: time.Now(),
+				Slips: s.Platform.Slips, Broken: s.Platform.Broken, LogTraces: s.Platform.LogTraces, Start: time.Now(),
 			}),
 		})
 	}
@@ -113,7 +115,11 @@ func (t *traffic) finish(ctx context.Context) {
 // sendBack sends what the extension has printed so far. What it prints because of that waits for the next time.
 func (t *traffic) sendBack(ctx context.Context) {
 	if s := t.senders[0]; t.echo != nil {
-		if printed := t.echo.take(echoLines); len(printed) > 0 {
+		printed := t.echo.take(echoLines)
+		if t.scenario.Platform.MarkedOnly {
+			printed = slices.DeleteFunc(printed, func(line string) bool { return !strings.HasPrefix(line, simulator.ExtensionMark) })
+		}
+		if len(printed) > 0 {
 			s.generator.Logs(&s.extra, printed)
 			t.count(func(p *Posts) { p.Echoed += int64(len(printed)) })
 			s.post(ctx, &s.extra)

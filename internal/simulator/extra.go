@@ -4,7 +4,11 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"strings"
 )
+
+// ExtensionMark stands in front of the lines of an extension's log.
+const ExtensionMark = "[Extension]"
 
 // Finish makes the next delivery of the invocations that run, and starts none. It is false, and d is empty,
 // when none is left: then the instance may be frozen.
@@ -25,13 +29,14 @@ func (g *Generator) Finish(d *Delivery) bool {
 // Open is the number of invocations that run.
 func (g *Generator) Open() int { return len(g.open) }
 
-// Logs makes a delivery out of lines that an extension really printed: one extension event a line.
+// Logs makes a delivery out of lines that an extension really printed: one extension event a line, with the mark of
+// such lines, [Extension], at its front as the reference prints them.
 func (g *Generator) Logs(d *Delivery, lines []string) {
 	d.reset()
 	d.NDJSON = false
 	d.Body = append(d.Body, '[')
 	for _, line := range lines {
-		g.log(d, Extension, "[Extension]"+line)
+		g.log(d, Extension, ExtensionMark+strings.TrimPrefix(line, ExtensionMark))
 		d.Events[len(d.Events)-1].Printed = true
 	}
 	d.Body = append(d.Body, ']')

@@ -27,6 +27,8 @@ type Config struct {
 
 	Types []string // of the events: "platform", "function", "extension"; nil is all
 
+	LogTraces float64 // share of the function's log lines that have a traceId; the reference gives them none
+
 	Slips  float64 // share of events that are spelled like the reference's samples
 	Broken float64 // share of bodies with something that is no event, see Breakage
 	Lines  float64 // share of bodies sent as NDJSON; above 0 some single events are sent without an array
@@ -126,9 +128,7 @@ func (g *Generator) good(d *Delivery) {
 		g.open[last] = nil
 		g.open = g.open[:last]
 	}
-	// The reference gives the events of functions and extensions no traceId. Runtimes that know the
-	// invocation add it to the function's, so most of them have one here.
-	if e.Kind == Extension || e.Kind == Function && g.rng.IntN(4) == 0 {
+	if e.Kind == Extension || e.Kind == Function && !g.chance(g.cfg.LogTraces) {
 		e.Key = ""
 	}
 	if slips := slipsOf(e.Kind); g.chance(g.cfg.Slips) {

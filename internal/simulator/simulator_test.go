@@ -13,7 +13,7 @@ import (
 
 // everything is a configuration with some of everything.
 func everything(seed uint64) Config {
-	return Config{Seed: seed, Stream: 7, Slips: 0.2, Broken: 0.2, Lines: 0.3}
+	return Config{Seed: seed, Stream: 7, Slips: 0.2, Broken: 0.2, Lines: 0.3, LogTraces: 0.75}
 }
 
 // deliveries calls f with the first n deliveries of c.
@@ -265,4 +265,32 @@ func BenchmarkNext(b *testing.B) {
 		b.SetBytes(int64(len(d.Body)))
 	}
 	b.ReportMetric(float64(events)/float64(b.N), "events/op")
+}
+
+// Three quarters of the function's lines had a traceId, which the reference gives to none of them: what was tested and
+// measured with them was kinder than the platform.
+func TestFunctionLogsHaveNoTraceIDUnlessAsked(t *testing.T) {
+	for share, want := range map[float64]func(keyed, all int) bool{
+		0:   func(keyed, _ int) bool { return keyed == 0 },
+		0.5: func(keyed, all int) bool { return keyed > all/4 && keyed < all*3/4 },
+		1:   func(keyed, all int) bool { return keyed == all },
+	} {
+		keyed, all := 0, 0
+		deliveries(Config{Seed: 9, LogTraces: share}, 500, func(d *Delivery) {
+			for i := range d.Events {
+				switch e := &d.Events[i]; {
+				case e.Kind == Function:
+					all++
+					if e.Key != "" {
+						keyed++
+					}
+				case e.Kind == Extension && e.Key != "", e.Kind != Extension && e.Key == "":
+					t.Fatalf("a %s with the key %q", e.Kind, e.Key)
+				}
+			}
+		})
+		if all < 1000 || !want(keyed, all) {
+			t.Errorf("share %v: %d of %d lines have a traceId", share, keyed, all)
+		}
+	}
 }

@@ -40,7 +40,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	flags.StringVar(&o.Addr, "addr", "127.0.0.1:8080", "host:port to post to")
 	path := flags.String("path", "/v1/events", "path of the requests")
 	flags.IntVar(&o.Conns, "conns", 16, "connections; each waits for its answer")
-	profile := flags.String("profile", "100", "1, 100, 1000 (events a body), function-logs, platform-reports, mixed, hostile")
+	profile := flags.String("profile", "100", "1, 100, 1000 (events a body), invocations, function-logs, keyed-logs, platform-reports, mixed, hostile")
 	events := flags.Int("events", 0, "events in a body, instead of the profile's; 17,000 make 4 MiB")
 	encoding := flags.String("encoding", "", "compress bodies: gzip, zstd")
 	flags.IntVar(&o.Threads, "threads", 0, "event loops; 0: half of the processors")
