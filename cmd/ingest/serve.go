@@ -150,7 +150,7 @@ func startAdmin(r *running, p *pipeline.Pipeline, seen *view, door *doors) (stop
 		dropReasons = seen.dropReasons
 	}
 	p.Register(m, dropReasons)
-	health := &admin.Health{Ready: p.Ready, Delivery: p.Delivery, Ledger: p.Ledger, Version: version(), Started: time.Now()}
+	health := &admin.Health{Ready: p.Ready, Wake: p.Wake, Delivery: p.Delivery, Ledger: p.Ledger, Version: version(), Started: time.Now()}
 	deps := admin.Deps{Health: health, Metrics: m.Write, Settings: r.settings, Log: log, Level: r.level, TLS: door.admin.tls, Tokens: door.admin.tokens, Refresh: door.look}
 	if seen != nil {
 		seen.register(m)

@@ -274,6 +274,14 @@ func TestHealth(t *testing.T) {
 			}
 		})
 	}
+	h, woken := deps(func() error { return nil }).Health, 0
+	h.Wake = func() { woken++ }
+	for path, want := range map[string]int{"/readyz": 1, "/status": 0, "/healthz": 0} {
+		woken = 0
+		if h.Answer(path); woken != want {
+			t.Errorf("%s wakes the sink %d times, want %d", path, woken, want)
+		}
+	}
 	if _, ok := deps(nil).Health.Answer("/metrics"); ok {
 		t.Error("a path of others is answered")
 	}

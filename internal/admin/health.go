@@ -20,6 +20,7 @@ import (
 // The functions must be safe for concurrent use.
 type Health struct {
 	Ready    func() error // nil: ready; else the reason why not
+	Wake     func()       // called by /readyz alone: its answer decides whether events come at all. nil: nothing rests
 	Delivery func() sink.Delivery
 	Ledger   func() ledger.Ledger
 	Inside   func() sink.Inside // partitions and the last dead letters; nil: the sink has none to show
@@ -61,6 +62,9 @@ func (h *Health) Answer(path string) (Reply, bool) {
 
 // ready is the verdict in the first line, and what there is to say about the delivery in the others.
 func (h *Health) ready() Reply {
+	if h.Wake != nil {
+		h.Wake()
+	}
 	status, text := http.StatusOK, "ready\n"
 	if err := h.Ready(); err != nil {
 		status, text = http.StatusServiceUnavailable, "not ready: "+err.Error()+"\n"

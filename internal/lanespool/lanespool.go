@@ -59,6 +59,9 @@ func (s *Spool) Append(frames []kafka.SpoolWrite) (n int, err error) {
 	return n, translate(err)
 }
 
+// Room implements kafka.Spool.
+func (s *Spool) Room(bytes int64) error { return translate(s.Spool.Room(bytes)) }
+
 // Sending implements kafka.Spool.
 func (s *Spool) Sending(frames []kafka.SpoolSent) error {
 	var buf [16]spool.Sent

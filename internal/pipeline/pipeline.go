@@ -246,12 +246,19 @@ func (p *Pipeline) Ready() error {
 	return err
 }
 
+// Wake has a sink that rests look for its destination now.
+func (p *Pipeline) Wake() {
+	if w, ok := p.sink.(sink.Waker); ok {
+		w.Wake()
+	}
+}
+
 // health answers for load balancers what the admin address answers too.
 func (p *Pipeline) health(path string) (status int, text []byte, ok bool) {
 	if path == "/status" {
 		return 0, nil, false // not for everybody who can reach the listener
 	}
-	h := admin.Health{Ready: p.Ready, Delivery: p.Delivery}
+	h := admin.Health{Ready: p.Ready, Wake: p.Wake, Delivery: p.Delivery}
 	reply, ok := h.Answer(path)
 	return reply.Status, reply.Body, ok
 }

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"functiongraph-ingest/pkg/decode"
-	"functiongraph-ingest/pkg/sink"
 )
 
 // maxOwn bounds the logs that are looked at for own lines: ours are far shorter, even many at once.
@@ -63,9 +62,7 @@ func (p *Pipeline) lastEnded(at int64) {
 // handler, because the invocation is to be open before the function starts to work. What is not as documented
 // is ignored: platform.start comes too.
 func (p *Pipeline) invoked(data []byte) {
-	if w, ok := p.sink.(sink.Waker); ok {
-		w.Wake()
-	}
+	p.Wake()
 	var d decode.Decoder
 	var e decode.Event
 	d.Reset(bytes.TrimSpace(data), decode.Options{Lenient: true})

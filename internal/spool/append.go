@@ -263,6 +263,15 @@ func (s *Spool) writable(size, reserve int64) (*segment, error) {
 	return g, nil
 }
 
+// Room is nil if a batch of so many bytes could be written now, else why not, as Append would say. After a failed write it
+// tries the disk: it begins the next segment.
+func (s *Spool) Room(batch int64) error {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	_, err := s.writable(frameHeaderBytes+maxTopicBytes+batch, s.cfg.reserve())
+	return err
+}
+
 // place is where a frame goes.
 type place struct {
 	segment *segment // nil: a new one

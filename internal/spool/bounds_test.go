@@ -4,9 +4,12 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"syscall"
 	"testing"
+	"time"
 
 	"functiongraph-ingest/internal/spool"
+	"functiongraph-ingest/internal/spool/spooltest"
 )
 
 // fill appends frames of n bytes to a queue until there is an error.
@@ -157,5 +160,57 @@ func TestSetAside(t *testing.T) {
 	}
 	if st := m.s.Stats(); st.SetAside != 1 || st.SetAsideBytes != int64(len(raw)) {
 		t.Errorf("%+v", st)
+	}
+}
+
+// TestRoom: whatever keeps batches from being written, Room says so without one, and what it says there is room for is
+// taken.
+func TestRoom(t *testing.T) {
+	const size = 10_000
+	done := func(m *model, written []spool.Pos) {
+		if err := m.queue(0).Done(written[len(written)-1]); err != nil {
+			m.t.Fatal(err)
+		}
+	}
+	for name, tt := range map[string]struct {
+		cfg         spool.Config
+		begin, mend func(m *model, written []spool.Pos)
+	}{
+		"--spool-max": {spool.Config{MaxBytes: 1 << 20, SegmentBytes: 64 << 10}, nil, done},
+		"frames":      {spool.Config{MaxFrames: 10}, nil, done},
+		"others": {spool.Config{MaxBytes: 1 << 30, KeepFree: 3 << 20}, func(m *model, _ []spool.Pos) { m.fs.SetBudget(8 << 20) },
+			func(m *model, _ []spool.Pos) { m.fs.SetBudget(9 << 20) }},
+		"errors": {spool.Config{}, func(m *model, _ []spool.Pos) {
+			left := 5
+			m.fs.SetFault(func(op spooltest.Op, _ string) error {
+				if left--; op == spooltest.OpWrite && left < 0 {
+					return syscall.EIO
+				}
+				return nil
+			})
+		}, func(m *model, _ []spool.Pos) { m.fs.SetFault(nil) }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := newModel(t, 1, tt.cfg)
+			m.mustOpen()
+			if tt.begin != nil {
+				tt.begin(m, nil)
+			}
+			written, full := fill(m.queue(0), size)
+			for range 3 {
+				m.now = m.now.Add(time.Hour) // the pause after an error
+				if err := m.s.Room(size); err == nil || !errors.Is(err, spool.ErrFull) && !errors.Is(err, spool.ErrWrite) || errors.Is(err, spool.ErrFull) != errors.Is(full, spool.ErrFull) {
+					t.Errorf("Room = %v after %v", err, full)
+				}
+			}
+			tt.mend(m, written)
+			m.now = m.now.Add(time.Hour)
+			if err := m.s.Room(size); err != nil {
+				t.Errorf("Room = %v when all is well", err)
+			}
+			if _, err := m.queue(0).Append(spool.Meta{Events: 1}, make([]byte, size)); err != nil {
+				t.Errorf("Append = %v after Room = nil", err)
+			}
+		})
 	}
 }

@@ -93,7 +93,7 @@ type Sink interface {
 
 	// Ready is nil when the source of a record that is appended now will hear that it is safe, as far as can be
 	// told; else the reason why not, in words for an operator. An error that wraps ErrNoRoom says that appends
-	// wait for room.
+	// wait for room. It only looks at what is known, as Delivery and Stats do: watching a sink does not wake it.
 	Ready() error
 
 	// Delivery says whether events reach the destination, and what is in the way.
@@ -105,8 +105,8 @@ type Sink interface {
 
 // Waker is a [Sink] that sleeps deeply while its destination is away and nothing waits for it.
 type Waker interface {
-	// Wake says that events will come soon: the sink looks for its destination now. Cheap, does not block,
-	// and may be called at any time from many goroutines.
+	// Wake says that events will come soon, or may come when the destination is there: the sink looks for it now. Cheap,
+	// does not block, and may be called at any time from many goroutines.
 	Wake()
 }
 

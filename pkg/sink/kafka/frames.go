@@ -68,11 +68,18 @@ func (s *Sink) write(work []*batch) (g group, err error) {
 	s.mu.Lock()
 	ends := s.spooler.ends
 	s.mu.Unlock()
+	var refused int64
 	for i := 0; i < len(work); {
 		k, n := len(work)-i, 0
 		if err == nil {
 			k = s.prepareFrames(work[i:])
 			err = s.onDisk(func() (err error) { n, err = s.spooler.sp.Append(s.spooler.frames); return err })
+			if err != nil && n < len(s.spooler.frames) {
+				refused = 0
+				for _, piece := range s.spooler.frames[n].Wire {
+					refused += int64(len(piece))
+				}
+			}
 			if errors.Is(err, ErrSpoolFull) && s.cfg.SpoolFull == SpoolFullDropOldest && s.dropOldest() {
 				k, err = n, nil
 			}
@@ -100,6 +107,7 @@ func (s *Sink) write(work []*batch) (g group, err error) {
 		wake(s.spooler.kick) // frames have ended meanwhile: that it was full means nothing any more
 	} else {
 		s.wrote(err)
+		s.spooler.refused = refused
 	}
 	s.mu.Unlock()
 	return g, err

@@ -21,6 +21,33 @@ func (s *Sink) diskFails(err error) {
 	p.err = err
 }
 
+// lookAtDisk asks a disk that took nothing whether it does now. Writes tell as well, but perhaps there is nothing more to
+// write, or Kafka takes it first: the trouble would stay for ever. It returns when to look again.
+func (s *Sink) lookAtDisk() (at time.Time) {
+	p := &s.spooler
+	s.mu.Lock()
+	if p.err == nil || p.hangs || s.closed {
+		s.mu.Unlock()
+		return time.Time{}
+	}
+	if at = p.triedAt.Add(diskLook); time.Now().Before(at) {
+		s.mu.Unlock()
+		return at
+	}
+	bytes := p.refused
+	s.mu.Unlock()
+	p.writing.Lock()
+	defer p.writing.Unlock()
+	err := s.onDisk(func() error { return p.sp.Room(bytes) })
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.wrote(err); err == nil {
+		wake(p.kick) // batches may wait for their frames
+		return time.Time{}
+	}
+	return p.triedAt.Add(diskLook)
+}
+
 func (f SpoolFull) String() string { return [...]string{"block", "drop-oldest", "drop-newest"}[f] }
 
 // ReasonLoss is the reason of a report about dropped events among the dead letters.

@@ -369,7 +369,6 @@ func (s *Sink) deliveryLocked(now time.Time) sink.Delivery {
 // Ready implements sink.Sink. What keeps events from Kafka counts where deliveries wait for Kafka; elsewhere there
 // must be room in memory or on disk.
 func (s *Sink) Ready() error {
-	s.stir() // who asks again shall hear of the cluster as it is now
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	p := &s.spooler

@@ -8,7 +8,7 @@ import (
 // While the cluster cannot be used the steward looks again and again, and each look costs a connection and
 // some 20 wake-ups. As long as anybody waits for the outcome that is cheap. But a process beside a
 // function that has nothing to send rests: its looks become rare, and kafka-go's pool, which polls by itself,
-// is closed between them. The first event, [Sink.Wake] or a question for [Sink.Ready] ends the rest at once.
+// is closed between them. The first event or [Sink.Wake] ends the rest at once.
 const (
 	unreadyPoll   = 250 * time.Millisecond // while something is missing
 	hurriedRounds = 40                     // of unreadyPoll, then refreshEvery

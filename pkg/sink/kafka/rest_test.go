@@ -89,35 +89,50 @@ func TestAnEventEndsTheRest(t *testing.T) {
 	}
 }
 
-// Who says that events will come, or asks whether they could go, has the cluster looked for at once, and
-// no more often than once a second however often that happens.
-func TestWakeAndReadyEndTheRest(t *testing.T) {
-	for name, ask := range map[string]func(*Sink){
-		"Wake":  func(s *Sink) { s.Wake() },
-		"Ready": func(s *Sink) { s.Ready() },
-	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				s, dials := alone(t)
-				fallAsleep(dials)
-				before := dials.Load()
-				ask(s)
-				synctest.Wait()
-				if n := dials.Load() - before; n != 1 {
-					t.Errorf("%d attempts at once", n)
-				}
-				before = dials.Load()
-				for range 10_000 {
-					time.Sleep(time.Millisecond)
-					ask(s)
-				}
-				if n := dials.Load() - before; n < 8 || n > 11 {
-					t.Errorf("%d attempts in 10 s of 10,000 questions", n)
-				}
-				s.Close(ended())
-			})
-		})
-	}
+// Wake has the cluster looked for at once, and no more often than once a second however often that happens.
+func TestWakeEndsTheRest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, dials := alone(t)
+		fallAsleep(dials)
+		before := dials.Load()
+		s.Wake()
+		synctest.Wait()
+		if n := dials.Load() - before; n != 1 {
+			t.Errorf("%d attempts at once", n)
+		}
+		before = dials.Load()
+		for range 10_000 {
+			time.Sleep(time.Millisecond)
+			s.Wake()
+		}
+		if n := dials.Load() - before; n < 8 || n > 11 {
+			t.Errorf("%d attempts in 10 s of 10,000 questions", n)
+		}
+		s.Close(ended())
+	})
+}
+
+// An open status page, a scrape of the metrics and "ingest top" ask every second: what is watched rests all the same.
+func TestWatchingDoesNotEndTheRest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, dials := alone(t)
+		fallAsleep(dials)
+		before := dials.Load()
+		for range 600 {
+			time.Sleep(time.Second)
+			if s.Ready() == nil {
+				t.Error("ready")
+			}
+			s.Delivery()
+			s.Stats()
+			s.Inside(8)
+			s.Metrics()
+		}
+		if n := dials.Load() - before; n > 41 {
+			t.Errorf("%d attempts in ten minutes", n)
+		}
+		s.Close(ended())
+	})
 }
 
 // With an empty spool, no cluster and nothing to send there is nothing to wait for at the end.

@@ -17,6 +17,8 @@ type Spool interface {
 	// are there; an error says why the next one is not: one that wraps ErrSpoolFull, that there is no room, any
 	// other, that the disk failed.
 	Append(frames []SpoolWrite) (n int, err error)
+	// Room is nil if a batch of so many bytes could be appended now, else why not, as Append would say.
+	Room(bytes int64) error
 	// Sending notes the stamps of frames before their first send. An error: perhaps not of all of them.
 	Sending(frames []SpoolSent) error
 	// Sync makes the frames at first to last outlive the machine.

@@ -18,7 +18,8 @@ type spooler struct {
 	holding bool  // nothing is sent: the spool is not open yet, or has frames that must be placed first
 
 	err     error     // why the last frame could not be written; nil: it can be
-	triedAt time.Time // when the write that set err ended
+	triedAt time.Time // when the write or the look that set err ended
+	refused int64     // bytes of the batch that found no room
 	retryAt time.Time // when the next one may be; later than spoolRetry after triedAt where there was nothing to write
 	fullAt  time.Time // when it was last found full, and frames ended since
 	ends    int       // how often frames ended
@@ -92,7 +93,8 @@ func (st SpoolState) String() string {
 const (
 	busyPatience = 10 * time.Second // with a spool that another process has
 	cursorDelay  = time.Second
-	spoolRetry   = time.Second // between attempts to open the spool, or to write to it after an error
+	spoolRetry   = time.Second     // between attempts to open the spool, or to write to it after an error
+	diskLook     = 2 * time.Second // after such an attempt, if none has followed, the disk itself is looked at
 	// How long the buffers may be full until room is made on disk. Where clients wait for Kafka nothing must
 	// have moved for the whole time: a disk that is written to at full load costs more than it helps.
 	patienceNobodyWaits = 20 * time.Millisecond
@@ -157,6 +159,7 @@ func (s *Sink) runSpooler() {
 		at = soonest(at, s.noteState())
 		at = soonest(at, s.writeCursors())
 		at = soonest(at, s.expire())
+		at = soonest(at, s.lookAtDisk())
 		var expired <-chan time.Time
 		if !at.IsZero() {
 			timer.Reset(time.Until(at))
