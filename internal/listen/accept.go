@@ -102,7 +102,9 @@ func connState(nc net.Conn, state fasthttp.ConnState) {
 	case fasthttp.StateActive:
 		c.enter(reading, c.srv.limits.read)
 	case fasthttp.StateIdle:
-		c.head.next()
+		if bad := c.head.next(); bad != nil {
+			c.readErr = bad
+		}
 		c.rest(idle, c.srv.limits.idle)
 	}
 }

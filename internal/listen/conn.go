@@ -9,6 +9,8 @@ import (
 	"functiongraph-ingest/internal/body"
 	"functiongraph-ingest/internal/tlsconf"
 	"functiongraph-ingest/pkg/rawconn"
+
+	"github.com/valyala/fasthttp"
 )
 
 // phase is what a connection is doing, and so which deadline it has.
@@ -179,8 +181,10 @@ func (c *conn) Read(p []byte) (n int, err error) {
 		c.filled = n == len(p)
 		// bufio reads past its buffer when that is empty and p is as large.
 		buffered := !c.meter.on || len(p) < c.srv.cfg.MaxHeaderBytes
-		if n > 0 && !c.head.arrived(p[:n], buffered) {
-			n, err = c.tooManyFields(p)
+		if n > 0 {
+			if bad := c.head.arrived(p[:n], buffered); bad != nil {
+				n, err = c.hide(p, bad)
+			}
 		}
 	}
 	if err != nil {
@@ -192,14 +196,27 @@ func (c *conn) Read(p []byte) (n int, err error) {
 	return n, err
 }
 
-// tooManyFields ends a header without fasthttp seeing what was read of it. Before a request has begun an error
-// would end the connection without an answer.
-func (c *conn) tooManyFields(p []byte) (int, error) {
-	c.readErr = errFields
+// hide ends a request without fasthttp seeing what was read of it. Before a request has begun an error would end the
+// connection without an answer.
+func (c *conn) hide(p []byte, bad error) (int, error) {
+	c.readErr = bad
 	if phaseOf(c.state.Load()) == idle {
 		return copy(p, unparsable), nil
 	}
-	return 0, errFields
+	return 0, bad
+}
+
+// framed tells head about the body of the request whose header was parsed, and reports whether both see the same.
+func (c *conn) framed(ctx *fasthttp.RequestCtx) bool {
+	n := 0
+	if ctx.Request.IsBodyStream() || ctx.Request.MayContinue() {
+		n = ctx.Request.Header.ContentLength()
+	}
+	err := c.head.frame(n)
+	if err != nil {
+		c.readErr = err
+	}
+	return err == nil
 }
 
 // SetWriteDeadline does nothing: all deadlines are the watcher's. That fasthttp is asked for one makes it send each

@@ -17,6 +17,8 @@ func (s *Server) expect(ctx *fasthttp.RequestCtx) int {
 	c := ctx.Conn().(*conn) //nolint:forcetypeassert // accept.go makes no others
 	s.begin(ctx, time.Now())
 	switch t, r := s.judge(ctx); {
+	case !c.framed(ctx):
+		s.refuse(ctx, c.readFailure())
 	case r != reasons:
 		s.refuse(ctx, r)
 	case t == invocation:

@@ -43,16 +43,11 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 	c := ctx.Conn().(*conn) //nolint:forcetypeassert // accept.go makes no others
 	unread := false
 	s.begin(ctx, ctx.Time())
-	c.head.body = 0
-	if ctx.Request.IsBodyStream() {
-		c.head.body = ctx.Request.Header.ContentLength()
-	}
 	switch t, r := s.judge(ctx); {
-	case c.head.tooBig && tooManyFields(&ctx.Request.Header):
-		s.refuse(ctx, reasonFields)
+	case !c.framed(ctx):
+		s.refuse(ctx, c.readFailure())
 		ctx.SetConnectionClose()
 		unread = true
-		ctx.Request.Header = fasthttp.RequestHeader{} // it is used again otherwise, with the memory of all fields
 	case r != reasons && (s.health(ctx) || t == telemetry && s.guard.preflight(ctx)):
 		unread = ctx.Request.IsBodyStream()
 	case r != reasons:
@@ -94,9 +89,6 @@ func (s *Server) broken(ctx *fasthttp.RequestCtx, err error) {
 	}
 	s.begin(ctx, time.Now())
 	s.refuse(ctx, r)
-	if r == reasonFields {
-		ctx.Request.Header = fasthttp.RequestHeader{} // it is used again otherwise, with the memory of all fields
-	}
 	c.linger = true
 	c.enter(writing, s.limits.read)
 }

@@ -3,72 +3,130 @@ package listen
 import (
 	"bytes"
 	"errors"
-
-	"github.com/valyala/fasthttp"
 )
 
 // A header field costs fasthttp 56 bytes and two slices, so 800 fields in 4 KiB cost 75 KB. They are counted here,
-// by the ends of lines, before fasthttp sees them.
+// by the ends of lines, before fasthttp sees them, and those of a trailer too.
 
-// maxFields is how many header fields a request may have. Clients send 5 to 15, behind proxies up to 30.
+// maxFields is how many fields a header may have, and a trailer. Clients send 5 to 15, behind proxies up to 30.
 const maxFields = 50
 
-// errFields is the read error of a connection whose request has more.
-var errFields = errors.New("listen: too many header fields")
+// errFields is the read error of a connection whose request has more; errFraming that of one whose header has no
+// certain end, or whose chunks are none.
+var (
+	errFields  = errors.New("listen: too many header fields")
+	errFraming = errors.New("listen: no valid framing")
+)
 
 // unparsable makes fasthttp answer a request of which it must see nothing, with our error.
 const unparsable = "-\r\n\r\n"
 
-// head follows the header of a request through the reads of its connection, and counts what comes behind it.
+// part is where a request is.
+type part uint8
+
+const (
+	inHeader part = iota
+	unframed      // behind the header: how long the body is has to be told by frame
+	inLength      // a body of known length
+	inChunks      // see chunked.go
+	over          // what follows is the next request
+)
+
+// head follows a request through the reads of its connection: it bounds the fields, and knows the end.
 type head struct {
-	lines  int    // that have ended
-	begun  bool   // the present line has a byte
-	cr     bool   // which is a single CR
-	ended  bool   // the empty line was there
-	tooBig bool   // it began behind the request before, and has more than maxFields
-	behind int    // bytes behind it
-	body   int    // the announced length of the body, or chunked; 0: none
-	last   []byte // what the last read brought into fasthttp's buffer, which owns it
+	part   part
+	lines  headLines
+	behind int         // bytes that were behind the header when the body was to be read
+	left   int64       // of a body of known length
+	chunks chunkedBody // of a chunked one
+	after  int         // bytes behind the request's end, the last of last
+	last   []byte      // what the last read brought into fasthttp's buffer, which owns it
 }
 
-// chunkedEnd is the end of a chunked body, if it has no trailer.
-const chunkedEnd = "0\r\n\r\n"
-
 // next is called between two requests. What came with the one before and belongs to the next is looked at now,
-// because fasthttp will not read it again.
-func (h *head) next() {
-	last, rest := h.last, min(len(h.last), h.behind-h.body)
-	if h.body == chunked {
-		// The first end that is found is at or before the true one, so it is rather a line too many that is counted.
-		if _, after, ok := bytes.Cut(last, []byte(chunkedEnd)); ok {
-			rest = len(after)
-		} else {
-			rest = min(len(last), h.behind)
-		}
+// because fasthttp will not read it again. An error is the answer to the next: fasthttp finds nothing else in its
+// buffer.
+func (h *head) next() error {
+	last, rest := h.last, h.last[len(h.last)-h.after:]
+	*h = head{last: last}
+	err := h.follow(rest)
+	if err != nil {
+		copy(rest, unparsable)
 	}
-	*h = head{}
-	if rest > 0 {
-		h.tooBig = !h.follow(last[len(last)-rest:])
-	}
-	h.last = last
+	return err
 }
 
 // pipelined reports whether something came behind the request that is being answered.
-func (h *head) pipelined() bool { return h.behind > h.body }
+func (h *head) pipelined() bool { return h.after > 0 }
 
-// arrived follows a read into fasthttp's buffer, or past it, and reports whether the header may go on.
-func (h *head) arrived(p []byte, buffered bool) bool {
+// arrived follows a read into fasthttp's buffer, or past it. After an error fasthttp must not see what was read.
+func (h *head) arrived(p []byte, buffered bool) error {
 	if h.last = nil; buffered {
 		h.last = p
 	}
-	return !h.tooBig && h.follow(p)
+	if h.part == over { // fasthttp reads on where the request should have ended
+		return errFraming
+	}
+	return h.follow(p)
 }
 
-func (h *head) follow(p []byte) bool {
-	if h.ended {
-		h.behind += len(p)
-		return true
+// frame tells how long the body is, chunked, or 0: none. It is called once or twice before the body is read.
+func (h *head) frame(n int) error {
+	switch {
+	case h.part == inHeader, h.part == unframed && h.behind > len(h.last):
+		return errFraming // fasthttp sees another end
+	case h.part != unframed:
+		return nil // the second call
+	case n == chunked:
+		h.part = inChunks
+	default:
+		h.part, h.left = inLength, int64(max(n, 0))
 	}
+	return h.follow(h.last[len(h.last)-h.behind:])
+}
+
+func (h *head) follow(p []byte) (err error) {
+	if h.part == inHeader {
+		var ended bool
+		if p, ended, err = h.lines.follow(p, true); ended {
+			h.part = unframed
+		}
+	}
+	switch h.part {
+	case unframed:
+		h.behind += len(p)
+		return err
+	case inLength:
+		n := min(h.left, int64(len(p)))
+		h.left -= n
+		if p = p[n:]; h.left == 0 {
+			h.part = over
+		}
+	case inChunks:
+		var ended bool
+		if p, ended, err = h.chunks.follow(p); ended {
+			h.part = over
+		}
+	}
+	if h.part == over {
+		h.after = len(p)
+	}
+	return err
+}
+
+// headLines counts the lines of a header or a trailer, up to the empty one.
+type headLines struct {
+	n     int  // that have ended
+	begun bool // the present line has a byte
+	only  bool // which is a single CR
+	cr    bool // its last byte is a CR
+	lf    bool // the line before ended with LF alone
+}
+
+// follow returns what is behind the empty line, if that is there. A header may have empty lines before the first.
+// The empty line and the one before have to end with CR LF: servers disagree about where other headers end, and
+// fasthttp waits for more.
+func (l *headLines) follow(p []byte, header bool) (rest []byte, ended bool, err error) {
 	for len(p) > 0 {
 		n := bytes.IndexByte(p, '\n')
 		line := p
@@ -76,33 +134,33 @@ func (h *head) follow(p []byte) bool {
 			line = p[:n]
 		}
 		if len(line) > 0 {
-			h.cr = !h.begun && len(line) == 1 && line[0] == '\r'
-			h.begun = true
+			l.cr = line[len(line)-1] == '\r'
+			l.only = !l.begun && len(line) == 1 && l.cr
+			l.begun = true
 		}
 		if n < 0 {
-			return true
+			return nil, false, nil
 		}
 		p = p[n+1:]
-		empty := !h.begun || h.cr
-		h.begun, h.cr = false, false
+		empty, lf := !l.begun || l.only, !l.cr
+		certain := !lf && !l.lf
+		l.begun, l.only, l.cr = false, false, false
 		switch {
 		case !empty:
-			if h.lines++; h.lines > maxFields+1 { // one is the request's line
-				return false
+			l.lf = lf
+			most := maxFields
+			if header {
+				most++ // the request's line
 			}
-		case h.lines > 0: // empty lines before a request are skipped
-			h.ended, h.behind = true, len(p)
-			return true
+			if l.n++; l.n > most {
+				return nil, false, errFields
+			}
+		case header && l.n == 0:
+		case !certain:
+			return nil, false, errFraming
+		default:
+			return p, true, nil
 		}
 	}
-	return true
-}
-
-// tooManyFields reports whether a request that was parsed has more than maxFields.
-func tooManyFields(r *fasthttp.RequestHeader) bool {
-	n := 0
-	for range r.All() {
-		n++
-	}
-	return n > maxFields
+	return nil, false, nil
 }

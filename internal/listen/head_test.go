@@ -26,7 +26,11 @@ func TestHeadIsCounted(t *testing.T) {
 		ok     bool
 	}{
 		{"GET / HTTP/1.1\r\nHost: x\r\n\r\n", 2, 0, true},
-		{"\r\n\r\nGET / HTTP/1.1\nHost: x\n\nabc\r\n\r\n\r\n", 2, 9, true},
+		{"\r\n\nGET / HTTP/1.1\nHost: x\r\n\r\nabc\r\n\r\n\r\n", 2, 9, true},
+		{"GET / HTTP/1.1\nHost: x\n\nabc", 0, 0, false},
+		{"GET / HTTP/1.1\r\nHost: x\r\n\nabc", 0, 0, false},
+		{"GET / HTTP/1.1\r\nHost: x\n\r\nabc", 0, 0, false},
+		{"GET / HTTP/1.1\r\nHost: x\n\r", 2, -1, true},
 		{"GET / HTTP/1.1\r\nHost: x\r\n", 2, -1, true},
 		{"GET / HTTP/1.1\r\nHost: x\r\n\r", 2, -1, true},
 		{"GET / HTTP/1.1\r\n\rx: y\r\n \r\n", 3, -1, true},
@@ -36,16 +40,22 @@ func TestHeadIsCounted(t *testing.T) {
 	} {
 		for range 50 {
 			var h head
-			ok, rest := true, []byte(c.text)
-			for len(rest) > 0 && ok {
+			var err error
+			for rest := []byte(c.text); len(rest) > 0 && err == nil; {
 				n := 1 + rnd.IntN(len(rest))
-				ok, rest = h.arrived(rest[:n], true), rest[n:]
+				err, rest = h.arrived(rest[:n], true), rest[n:]
 			}
-			if ok != c.ok || ok && (h.lines != c.lines || h.ended != (c.behind >= 0) || h.ended && h.behind != c.behind) {
-				t.Fatalf("%q: %v, %+v", c.text, ok, h)
+			ended := h.part == unframed
+			if (err == nil) != c.ok || c.ok && (h.lines.n != c.lines || ended != (c.behind >= 0) || ended && h.behind != c.behind) {
+				t.Fatalf("%q: %v, %+v", c.text, err, h)
 			}
 		}
 	}
+}
+
+// chunkedPost is a request.
+func chunkedPost(chunks string) string {
+	return "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks
 }
 
 // TestManyFields: a request with more fields than maxFields is refused, wherever it stands on its connection and
@@ -67,6 +77,12 @@ func TestManyFields(t *testing.T) {
 		{"behind the one before", []string{good + many + "\r\n[]"}, []int{200, 431}},
 		{"behind the one before, without an end", []string{good + many[:3000], many[3000:3100]}, []int{200, 431}},
 		{"behind many lines", []string{lines + lines + lines}, []int{200, 200, 200}},
+		{"in a trailer", []string{chunkedPost("2\r\n[]\r\n0\r\n" + strings.Repeat("a:b\r\n", maxFields+1) + "\r\n")}, []int{431}},
+		{"as many as may be in a trailer", []string{chunkedPost("2\r\n[]\r\n0\r\n" + strings.Repeat("a:b\r\n", maxFields) + "\r\n")}, []int{200}},
+		{"in a trailer, in pieces", []string{chunkedPost("2\r\n[]\r\n0\r\n"), strings.Repeat("a:b\r\n", 30), strings.Repeat("a:b\r\n", 30)}, []int{431}},
+		{"in a trailer without an end", []string{chunkedPost("2\r\n[]\r\n0\r\n" + strings.Repeat("a:b\r\n", 800))}, []int{431}},
+		{"lines of a chunked body with a trailer", []string{chunkedPost("78\r\n" + strings.Repeat("1\n", 60) + "\r\n0\r\na:b\r\n\r\n"), good}, []int{200, 200}},
+		{"behind an end of chunks within a chunk", []string{chunkedPost("7f\r\n0\r\n\r\n" + strings.Repeat("\n1", 61) + "\r\n0\r\n\r\n" + good)}, []int{200, 200}},
 		{"behind a chunked one", []string{"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n[]\r\n0\r\n\r\n" + many + "\r\n[]"}, []int{200, 431}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -128,4 +144,58 @@ func TestInvocationHasABound(t *testing.T) {
 		_ = cl.CloseWrite()
 	}
 	until(t, "nothing is left", func() bool { n, _ := r.room.InUse(); return n == 0 })
+}
+
+// TestRequestEndIsKnown: in whatever pieces requests come, head knows what is behind each.
+func TestRequestEndIsKnown(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(3, 4))
+	const header = "POST / HTTP/1.1\r\nHost: x\r\n\r\n"
+	for _, c := range []struct {
+		name, body string
+		length     int
+		want       error
+	}{
+		{"none", "", 0, nil},
+		{"a length", "0\r\n\r\n12345", 10, nil},
+		{"a chunk", "3\r\n[1]\r\n0\r\n\r\n", chunked, nil},
+		{"chunks", "A \t\r\n" + "0\r\n\r\n0\r\n\r\n" + "\r\n" + "0b;a=\"b\"\r\n" + "\r\n\r\n0\r\n\r\n\r\r" + "\r\n" + "000\r\n\r\n", chunked, nil},
+		{"a trailer", "1\r\n1\r\n0;x\r\na: b\r\nc: d\n e\r\n\r\n", chunked, nil},
+		{"an uncertain end", "1\r\n1\r\n0\r\na: b\n\r\n", chunked, errFraming},
+		{"a bare end", "1\r\n1\r\n0\r\n\n", chunked, errFraming},
+		{"a long trailer", "0\r\n" + strings.Repeat("a:b\r\n", maxFields+1), chunked, errFields},
+		{"no size", "\r\n", chunked, errFraming},
+		{"no hexadecimal size", "g\r\n", chunked, errFraming},
+		{"LF behind a size", "1\n", chunked, errFraming},
+		{"LF in an extension", "1;a\n", chunked, errFraming},
+		{"a long size", "0000000000000001", chunked, errFraming},
+		{"a long chunk", "1\r\n12\r\n", chunked, errFraming},
+		{"LF behind a chunk", "1\r\n1\n", chunked, errFraming},
+		{"CR behind a chunk", "1\r\n1\r\r", chunked, errFraming},
+	} {
+		for i := range 200 {
+			var h head
+			text, behind, followed := header+c.body, strings.Repeat("x", rnd.IntN(3)), 0
+			var err error
+			for rest := []byte(text + behind); len(rest) > 0 && err == nil; {
+				n := 1 + rnd.IntN(len(rest))
+				if followed+n > len(text) { // fasthttp does not read on behind the end
+					n = len(rest)
+				}
+				followed += n
+				if err = h.arrived(rest[:n], true); err == nil && h.part == unframed {
+					err = h.frame(c.length)
+				}
+				rest = rest[n:]
+				if followed >= len(text) {
+					break
+				}
+			}
+			switch {
+			case err != c.want: //nolint:errorlint // the very one
+				t.Fatalf("%s, %d: %v", c.name, i, err)
+			case err == nil && (h.part != over || followed == len(text+behind) && h.after != len(behind)):
+				t.Fatalf("%s, %d: %+v", c.name, i, h)
+			}
+		}
+	}
 }

@@ -179,7 +179,7 @@ func (c *conn) readFailure() reason {
 	switch err := c.readErr; {
 	case err == errFields:
 		return reasonFields
-	case err == nil:
+	case err == nil || err == errFraming:
 		return reasonBadRequest // the bytes came, but they were not HTTP
 	case isTimeout(err) && c.slow.Load():
 		return reasonSlow
