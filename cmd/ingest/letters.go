@@ -34,9 +34,12 @@ type letter struct {
 
 // letters runs the dlq commands.
 func letters(inv *config.Invocation, stdout, stderr io.Writer) int {
-	read, err := newReading(inv.Config)
-	if err != nil {
-		return complain(stderr, err)
+	var read *reading
+	var err error
+	if inv.Letters.Input == "" { // else no topic is read
+		if read, err = newReading(inv.Config); err != nil {
+			return complain(stderr, err)
+		}
 	}
 	stop, _, end := signals()
 	defer end()

@@ -105,8 +105,8 @@ func TestDeadLetterTools(t *testing.T) {
 	if err := os.WriteFile(file, []byte(strings.Replace(shown, ",}", "}", 1)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if out, _ := dlq(0, "resend", "--input="+file, "--to="+listener.URL); !strings.Contains(out, `"taken":1`) || strings.Join(posted, "") != `{"n":3}` {
-		t.Errorf("resend of what was mended: %s, posted %q", out, posted)
+	if code, out, errs := call(t, "dlq", "resend", "--input="+file, "--to="+listener.URL); code != 0 || !strings.Contains(out, `"taken":1`) || strings.Join(posted, "") != `{"n":3}` {
+		t.Errorf("resend of what was mended: exit %d, %s%s, posted %q", code, out, errs, posted)
 	}
 	if _, errs := dlq(1, "resend", "--to=nowhere"); !strings.Contains(errs, "--to: must be the URL of a listener") {
 		t.Error(errs)
