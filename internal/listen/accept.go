@@ -62,6 +62,7 @@ func (s *Server) take(nc rawconn.Stream) {
 		c.tls = s.deps.TLS.Secure(c.Conn)
 	}
 	c.meter.bytes.Store(-1)
+	c.quietSince.Store(s.conns.now.Load())
 	c.enter(asleep, s.limits.asleep)
 	c.ages(s.cfg.MaxConnAge)
 	if !s.conns.add(c, s.cfg.MaxConns, max(leastTurnedAway, s.cfg.MaxConns/turnedAwayShare)) {

@@ -54,6 +54,8 @@ type conn struct {
 	srv   *Server
 	state atomic.Uint64
 
+	quietSince atomic.Uint64 // the tick at which it opened, or its last request ended
+
 	delivery *body.Delivery // reused from request to request; nil before the first and after one was given up
 	reserved int64          // bytes that admit reserved for the body; 0: none
 	readErr  error          // the first error of Read, which fasthttp wraps beyond recognition
@@ -119,24 +121,17 @@ func (c *conn) ages(age time.Duration) {
 	}
 }
 
-// idleSince is the tick since which a connection that may be replaced has had no request, in the order in which they
-// are to be replaced.
+// idleSince is the tick since which a connection that may be replaced has had no request. One whose deadline has fired
+// counts too: it is about to sleep or to close.
 func (c *conn) idleSince() (uint64, bool) {
-	w := c.state.Load()
-	if w&fired != 0 || c.extra || c.kept.Load() {
+	if c.extra || c.kept.Load() {
 		return 0, false
 	}
-	limit := c.srv.limits.idle
-	switch phaseOf(w) {
-	case idle:
-	case asleep:
-		if limit = c.srv.limits.asleep; limit == never {
-			return 0, true
-		}
-	default:
-		return 0, false
+	switch phaseOf(c.state.Load()) {
+	case idle, asleep:
+		return c.quietSince.Load(), true
 	}
-	return w>>deadlineShift - min(limit, w>>deadlineShift), true
+	return 0, false
 }
 
 // expireLocked fires what is due at tick now, or too slow.

@@ -32,6 +32,9 @@ func (c *conn) sleep() bool {
 // rest enters a phase without a request, in which Shutdown may end the connection: either Shutdown
 // finds it there, or the connection sees that the server is stopping.
 func (c *conn) rest(p phase, n uint64) {
+	if p == idle {
+		c.quietSince.Store(c.srv.conns.now.Load())
+	}
 	c.enter(p, n)
 	if c.srv.stopping.Load() || c.replaced.Load() {
 		c.srv.conns.mu.Lock()

@@ -14,8 +14,13 @@ import (
 // request is never closed for a newcomer, and in an extension none that ever carried one.
 func TestNewcomerReplacesTheLongestIdle(t *testing.T) {
 	for _, silent := range []bool{false, true} {
-		for _, keep := range []bool{false, true} {
-			r := start(t, withConfig(func(c *Config) { c.MaxConns, c.KeepUsed = 8, keep }))
+		for i, keep := range []bool{false, true, false, true} {
+			r := start(t, withConfig(func(c *Config) {
+				c.MaxConns, c.KeepUsed = 8, keep
+				if i > 1 {
+					c.IdleTimeout = 0
+				}
+			}))
 			var old []*client
 			for range 8 {
 				cl := r.dial()

@@ -135,7 +135,7 @@ func (r *registry) replaceLocked() bool {
 	var longest *conn
 	since := uint64(never)
 	for c := r.first; c != nil; c = c.next {
-		if at, ok := c.idleSince(); ok && at < since {
+		if at, ok := c.idleSince(); ok && at <= since { // of several the one that is there for longest
 			longest, since = c, at
 		}
 	}
