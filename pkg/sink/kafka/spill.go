@@ -15,10 +15,12 @@ func (s *Sink) patience() (fires <-chan time.Time, stop func()) {
 	}
 	var d time.Duration
 	switch {
+	case s.cfg.Settle != SettleOnKafka && p.overflowing > 0: // only what Kafka takes makes room, or the disk
+		d = patienceNobodyWaits - max(now.Sub(p.fullSince), now.Sub(p.movedAt))
 	case s.cfg.Settle != SettleOnKafka:
 		d = patienceNobodyWaits - now.Sub(p.fullSince)
 	case p.overflowing > 0:
-		d = patienceOverflowing
+		d = patienceOverflowing - now.Sub(p.movedAt)
 	default: // it does not begin anew when the appender was woken and there was no room
 		d = patienceForKafka - min(now.Sub(p.fullSince), now.Sub(p.movedAt))
 	}

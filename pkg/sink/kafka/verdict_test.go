@@ -224,3 +224,28 @@ func TestGrowthWaitsForFramesOnDisk(t *testing.T) {
 		t.Errorf("grown %v, with frames in %d older queues", grown.Load(), early.Load())
 	}
 }
+
+// TestManyPartitionsFillTheSpoolAsFast: with as many partitions as buffers each lane's first event needs one, so room is
+// made for each few events. While Kafka is away nobody waits for it before that.
+func TestManyPartitionsFillTheSpoolAsFast(t *testing.T) {
+	for _, settle := range []Settle{SettleAtOnce, SettleOnDisk} {
+		took := map[int32]time.Duration{}
+		for _, partitions := range []int32{1, 8, 32} {
+			c := cluster(t, partitions)
+			s, n := spooling(t, c, t.TempDir(), func(cfg *Config, _ *Deps) { cfg.Settle = settle })
+			appendAll(t, s, 100, 37, nil)
+			waitFor(t, func() bool { return s.Stats().Delivered == 100 })
+			n.cut()
+			start := time.Now()
+			appendAll(t, s, 5000, 37, nil)
+			took[partitions] = max(time.Since(start), 50*time.Millisecond)
+			if took[partitions] > 60*took[1] {
+				t.Errorf("settle %v: 5,000 events took %v with %d partitions, %v with one", settle, took[partitions], partitions, took[1])
+			}
+			n.mend()
+			waitFor(t, func() bool { return s.Stats().Delivered == 5100 })
+			balance(t, closeSink(t, s), 5100)
+		}
+		t.Log(settle, took)
+	}
+}
