@@ -87,7 +87,7 @@ func registerKafka(m *metrics.Metrics, s *kafka.Sink, o *observed) {
 	m.Gauge("ingest_kafka_private_bytes", "Bytes of oversize records and split batches, outside of the buffers.", func() float64 { return float64(k.PrivateBytes) })
 	m.Histogram("ingest_kafka_request_seconds", "From a produce request to its answer or failure.", o.requests)
 	m.Histogram("ingest_kafka_ack_seconds", "From the first event of a batch to its acknowledgement.", o.acks)
-	m.Histogram("ingest_delivery_age_seconds", "From the admission of the oldest event of a batch to its acknowledgement, time on disk included.", o.ages)
+	m.Histogram("ingest_delivery_age_seconds", "From the admission of the oldest event of a batch to its acknowledgement, time on disk included; with --timestamp=event from its own time.", o.ages)
 	m.Histogram("ingest_kafka_batch_bytes", "Size of acknowledged batches as sent.", o.sizes)
 }
 

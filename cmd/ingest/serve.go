@@ -132,6 +132,7 @@ func pipelineConfig(cfg *config.Config, budget config.Budget, addr string, besid
 			WaitForAck: cfg.Ack != config.AckAccept, Events: !besideFunction, TelemetryPath: cfg.TelemetryPath,
 		},
 		GateBytes: int64(budget.Gate), RingItems: cfg.RingItems, Decoders: cfg.Decoders, Lenient: !cfg.Strict,
+		Key: cfg.KeyField(), NoKey: cfg.Key == config.Off, EventTime: cfg.Timestamp == config.TimestampEvent,
 		ListenHealth: cfg.ListenHealth, ShutdownTimeout: cfg.ShutdownTimeout,
 	}
 }

@@ -50,7 +50,13 @@ const (
 	SpoolFullDropNewest = "drop-newest"
 )
 
-// Off is the value of --admin and --spool-dir that turns the part off.
+// The values of --timestamp: what the time of a record is.
+const (
+	TimestampAdmitted = "admitted" // when its body was admitted
+	TimestampEvent    = "event"    // the event's startTime, where that is near its admission
+)
+
+// Off is the value of --admin, --spool-dir and --key that turns the part off.
 const Off = "off"
 
 // The values of --log-format.
@@ -113,7 +119,9 @@ type Config struct {
 	CreateTopic      bool          `name:"create-topic" env:"INGEST_CREATE_TOPIC" default:"false" group:"delivery" help:"Create the topic when it is missing."`
 	TopicPartitions  int           `name:"topic-partitions" env:"INGEST_TOPIC_PARTITIONS" default:"-1" min:"1" max:"1000000" also:"-1" group:"delivery" help:"Partitions of a topic that is created; -1: the broker's default."`
 	TopicReplication int           `name:"topic-replication" env:"INGEST_TOPIC_REPLICATION" default:"-1" min:"1" max:"100" also:"-1" group:"delivery" help:"Replicas of a topic that is created; -1: the broker's default. Brokers before 2.4 have none to ask for: as many as there are brokers, at most 3; the same for --topic-partitions."`
-	Keyless          string        `name:"keyless" env:"INGEST_KEYLESS" default:"${keyless}" oneof:"sticky,instance" group:"delivery" help:"Partition of events without a traceId: sticky (one per batch), instance (one for this instance)."`
+	Key              string        `name:"key" env:"INGEST_KEY" default:"traceId" placeholder:"FIELD" group:"delivery" help:"Field of each event's top level that is its key, a string or a number; off: no event has a key. Events with the same key keep their order."`
+	Keyless          string        `name:"keyless" env:"INGEST_KEYLESS" default:"${keyless}" oneof:"sticky,instance" group:"delivery" help:"Partition of events without a key: sticky (one per batch), instance (one for this instance)."`
+	Timestamp        string        `name:"timestamp" env:"INGEST_TIMESTAMP" default:"admitted" oneof:"admitted,event" group:"delivery" help:"Timestamp of each record: admitted (when its delivery was), event (its startTime, if that is at most 24h before and 10m after the admission)."`
 	Headers          string        `name:"headers" env:"INGEST_HEADERS" default:"none" oneof:"none,standard,cloudevents" group:"delivery" help:"Headers of each record: none, standard (function, version, instance, a sequence number), cloudevents (the attributes of CloudEvents 1.0). The value stays as it is."`
 	Tags             []string      `name:"tags" env:"INGEST_TAGS" placeholder:"NAME=VALUE" doc:"none" group:"delivery" help:"Headers ingest-tag-NAME of each record, separated by commas; needs --headers."`
 	MarkInterval     time.Duration `name:"mark-interval" env:"INGEST_MARK_INTERVAL" default:"30s" min:"1s" max:"24h" also:"0" group:"delivery" help:"With --headers, how often a record with the header ingest-mark states what was sent, while events come, and once at the end: with them \"ingest audit\" proves that nothing is missing. 0 sends none."`

@@ -56,6 +56,7 @@ func (c *Config) Validate() error {
 	}
 	c.checkKafka(&p)
 	c.checkTags(&p)
+	c.checkKey(&p)
 	c.checkSecurity(&p)
 	c.checkGuards(&p)
 	c.checkExtension(&p)

@@ -66,7 +66,12 @@ func (dec *decoder) body(b *body.Body) {
 		if dec.e.Kind != decode.Unknown && dec.e.Kind != decode.Function && dec.special(b.AdmittedAt) {
 			continue
 		}
-		dec.recs[dec.n] = sink.Record{Key: dec.e.Key(nil), Value: dec.e.Raw(), Timestamp: b.AdmittedAt, Type: dec.e.Kind.Name(), BodyID: b.ID, Offset: int64(dec.e.Offset())}
+		key := dec.key()
+		if dec.e.Reason != decode.OK { // the key is too long
+			dec.bad(b, ack)
+			continue
+		}
+		dec.recs[dec.n] = sink.Record{Key: key, Value: dec.e.Raw(), Timestamp: dec.timestamp(b.AdmittedAt), Type: dec.e.Kind.Name(), BodyID: b.ID, Offset: int64(dec.e.Offset())}
 		if dec.n++; dec.n == appendBatch {
 			dec.flush(ack)
 		}
@@ -87,6 +92,42 @@ func (dec *decoder) body(b *body.Body) {
 		del.Events, del.DeadLettered, del.Truncated = dec.events, dec.dead, dec.d.Notes().Unclosed
 		del.Settle(dec.lost) // the decoder's own part
 	}
+}
+
+// key is the key of the event or bad region at hand; nil: it has none.
+func (dec *decoder) key() []byte {
+	switch cfg := &dec.p.cfg; {
+	case cfg.NoKey:
+		return nil
+	case cfg.Key == "":
+		return dec.e.Key(nil)
+	default:
+		return dec.e.FieldKey(cfg.Key, nil)
+	}
+}
+
+const (
+	// An event's own time is taken if it lies within these bounds of its admission, in milliseconds: brokers refuse
+	// times that are an hour ahead of their clock, and a wrong one keeps its segment for too long or too short a time.
+	maxAhead  = 10 * 60 * 1000
+	maxBehind = 24 * 60 * 60 * 1000
+	// minTime is the length of the shortest time in RFC 3339.
+	minTime = len("2006-01-02T15:04:05Z")
+)
+
+// timestamp is the record's, in milliseconds since the Unix epoch.
+func (dec *decoder) timestamp(admitted int64) int64 {
+	if !dec.p.cfg.EventTime || len(dec.e.StartTime()) < minTime {
+		return admitted
+	}
+	start, err := dec.e.Start()
+	if err != nil {
+		return admitted
+	}
+	if ms := start.UnixMilli(); ms >= admitted-maxBehind && ms <= admitted+maxAhead {
+		return ms
+	}
+	return admitted
 }
 
 // flush appends the records that wait.
@@ -123,7 +164,7 @@ func (dec *decoder) bad(b *body.Body, ack sink.Ack) {
 	dec.dead++
 	err := dec.p.sink.DeadLetter(dec.p.hard, &sink.DeadLetter{
 		Raw: dec.e.Raw(), Reason: dec.e.Reason.String(), Offset: int64(dec.e.Offset()), ErrorOffset: int64(dec.e.ErrorOffset()),
-		BodyID: b.ID, Key: dec.e.Key(nil), Timestamp: b.AdmittedAt,
+		BodyID: b.ID, Key: dec.key(), Timestamp: b.AdmittedAt,
 	}, ack)
 	if err != nil {
 		dec.drop(1)

@@ -44,6 +44,11 @@ type Config struct {
 	RingItems int   // bodies that may wait for a decoder
 	Decoders  int   // 1 keeps the order of bodies; more do not
 	Lenient   bool  // see decode.Options
+	// Key is the field of an event that is its key; "": its traceId. NoKey: no event has a key.
+	Key   string
+	NoKey bool
+	// EventTime takes the record's timestamp from the event's startTime, where that is near its admission.
+	EventTime bool
 
 	// After Stop has begun deliveries are still taken for LateIntake, or until none came for LateQuiet (0: whatever
 	// comes). LateWithin counts this time in ShutdownTimeout.

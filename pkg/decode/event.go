@@ -1,7 +1,6 @@
 package decode
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"time"
@@ -83,7 +82,7 @@ func (e *Event) RawMetrics() []byte { return e.text(fieldMetrics) }
 func (e *Event) Key(dst []byte) []byte {
 	id := e.TraceID()
 	if e.Reason != OK {
-		id = traceOf(e.Raw())
+		id = onlyText(e.Raw(), "traceId", true)
 	}
 	if len(id) == 0 {
 		return nil
@@ -108,37 +107,6 @@ func (e *Event) boundTraceID() {
 
 // maxSalvaged bounds the key of a bad region. A usual traceId has 36 bytes.
 const maxSalvaged = 1 << 10
-
-// traceOf finds the traceId in a bad region, still escaped, trimmed.
-func traceOf(region []byte) (id []byte) {
-	const name = `"traceId"`
-	for p := 0; ; {
-		i := bytes.Index(region[p:], []byte(name))
-		if i < 0 {
-			return id
-		}
-		p = blanks(region, p+i+len(name))
-		if p >= len(region) || region[p] != ':' {
-			continue
-		}
-		if p = blanks(region, p+1); p >= len(region) || region[p] != '"' {
-			continue
-		}
-		end := strictString(region, p+1)
-		if end < 0 {
-			continue
-		}
-		v := trim(region[p+1 : end-1 : end-1])
-		p = end
-		if len(v) == 0 || len(v) > maxSalvaged {
-			continue
-		}
-		if id != nil && !bytes.Equal(id, v) {
-			return nil
-		}
-		id = v
-	}
-}
 
 // AppendLogs appends `logs` to dst, unescaped and not trimmed: exactly what the function printed. A
 // lone surrogate becomes U+FFFD. The error names an illegal escape (possible in lenient mode only);

@@ -137,7 +137,7 @@ type Observer interface {
 	// Request: a produce request was answered, or failed, after d.
 	Request(d time.Duration)
 	// Acked: a batch of good events was acknowledged, of so many bytes on the wire, so long after its first event was
-	// appended, and after its oldest event was admitted, time on disk included.
+	// appended, and after its oldest event was admitted (by the records' timestamps), time on disk included.
 	Acked(bytes int, sinceFirst, sinceAdmitted time.Duration)
 	// Synced: a round of waiting for the disk took d.
 	Synced(d time.Duration)
