@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"functiongraph-ingest/internal/skiptest"
 	"functiongraph-ingest/test/kafkatest"
 	"functiongraph-ingest/test/proc"
 )
@@ -51,7 +52,7 @@ func TestMemoryLimitHoldsAgainstMixes(t *testing.T) {
 			if c.disk > 0 {
 				dir := t.TempDir()
 				if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, fmt.Sprintf("size=%d", c.disk)); err != nil {
-					t.Skipf("a small disk: %v", err)
+					skiptest.Missing(t, "a small disk: %v", err)
 				}
 				t.Cleanup(func() { _ = syscall.Unmount(dir, syscall.MNT_DETACH) })
 				args = append(args, "--spool-dir", filepath.Join(dir, "spool"), "--spool-keep-free=1MiB", "--spool-max=12MiB", "--max-body=2MiB", "--spool-in-memory")

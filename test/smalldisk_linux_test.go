@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"syscall"
 	"testing"
+
+	"functiongraph-ingest/internal/skiptest"
 )
 
 // smallDisk is a file system of 4 MiB.
@@ -13,10 +15,7 @@ func smallDisk(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
 	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=4m"); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatalf("no small disk: %v", err)
-		}
-		t.Skipf("a small disk needs root: %v", err)
+		skiptest.Missing(t, "a small disk needs root: %v", err)
 	}
 	t.Cleanup(func() { must(t, syscall.Unmount(dir, syscall.MNT_DETACH)) })
 	return dir

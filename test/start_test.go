@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"functiongraph-ingest/internal/skiptest"
 	"functiongraph-ingest/internal/spool/spooltest"
 	"functiongraph-ingest/test/proc"
 )
@@ -53,8 +54,7 @@ func TestTroubleAtTheStartIsNamed(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if tt.root && os.Getuid() != 0 {
-				t.Log("needs root: the row is left out")
-				return
+				skiptest.Missing(t, "only root can give files away")
 			}
 			if tt.begin != nil {
 				must(t, tt.begin())

@@ -31,6 +31,7 @@ type mishap struct {
 	body    string // that is posted and may get no answer; "": none
 	// begin makes the trouble, once all is well; nil: it is there from the start.
 	begin func(t *testing.T, topic string)
+	in    func(o *proc.Options) // how the process is started, beyond what serve is told; nil: as it is
 
 	of    string   // what is in trouble: "" events, "dead letters", "spool"
 	kinds []string // in /status, one of them
@@ -57,6 +58,9 @@ func (m *mishap) try(t *testing.T, k *kafkatest.Cluster) {
 	}
 	args := append([]string{"--ack=kafka", "--metadata-ttl=1s"}, m.args...)
 	o := proc.Serve(proc.Build(t), m.brokers, topic, args...)
+	if m.in != nil {
+		m.in(&o)
+	}
 	var p *proc.Process
 	if m.begin == nil {
 		p = proc.StartUnready(t, o)
@@ -75,11 +79,13 @@ func (m *mishap) try(t *testing.T, k *kafkatest.Cluster) {
 		return
 	}
 	m.mend(t, topic)
-	awaitSeen(t, "the end of it", func() bool {
-		return slices.ContainsFunc(m.kinds, func(kind string) bool { return lines(p, "level=INFO", lineOf[m.of][1], "after=", "was="+kind) == 1 })
-	})
+	// A cluster that is loading may be another reason in between, and the last.
+	ends := []string{"level=INFO", lineOf[m.of][1], "after=", "was="}
+	awaitSeen(t, "the end of it", func() bool { return lines(p, ends...) > 0 })
 	awaitSeen(t, "readiness", func() bool { c, _, err := p.Get("/readyz"); return err == nil && c == 200 })
-	// A cluster that is loading may be another reason in between.
+	if n := lines(p, ends...); n != 1 {
+		t.Errorf("%d lines say that it is over", n)
+	}
 	if n := lines(p, begins...); n > 1+int(time.Since(began)/time.Minute) {
 		t.Errorf("%d warnings, want one and one more a minute", n)
 	}
@@ -163,6 +169,10 @@ func TestTroubleIsNamed(t *testing.T) {
 	free, err := freeport.Take(1)
 	must(t, err)
 	toPlain, toTLS := newFront(t, "", k.Bootstrap()), newFront(t, "", secure.address())
+	toLogin, toNoLogin, toNobody := newFront(t, "", k.SASL()), newFront(t, "", k.Bootstrap()), newFront(t, "", deaf(t))
+	_, port, err := net.SplitHostPort(k.Bootstrap())
+	must(t, err)
+	names := newNames(t)
 
 	login := func(user, password string) []string {
 		return []string{"--sasl-mechanism=SCRAM-SHA-256", "--sasl-user=" + user, "--sasl-password=" + password}
@@ -171,22 +181,29 @@ func TestTroubleIsNamed(t *testing.T) {
 		must(t, k.Grant(user, topic, operations...))
 	}
 	const write, describe = kmsg.ACLOperationWrite, kmsg.ACLOperationDescribe
-	for _, user := range []string{"fn", "reader", "stranger", "clean"} {
+	for _, user := range []string{"fn", "reader", "stranger", "clean", "known"} {
 		must(t, k.SetPassword(user, "right"))
 	}
 	k.Topic(t, "elsewhere", 1, nil)
 	grant("reader", "elsewhere", write) // else not even a producer id is given out
 	grant("clean", "trouble-acl-dead-letter-topic", write, describe)
 	grant("stranger", "trouble-acl-cluster", describe)
+	grant("known", "trouble-login-to-a-port-without", write, describe)
 
 	mount := smallDisk(t)
 	rows := []mishap{
-		{name: "wrong address", brokers: "kafka.invalid:9092", kinds: []string{"unresolved"}, state: "retrying", words: []string{"cannot be resolved", "--brokers"}, check: []string{"the name cannot be resolved", "--brokers"}},
+		{
+			name: "wrong address", brokers: net.JoinHostPort("kafka.invalid", port), topic: true, in: names.hosts, kinds: []string{"unresolved"}, state: "retrying", words: []string{"cannot be resolved", "--brokers"}, check: []string{"the name cannot be resolved", "--brokers"},
+			mend: func(t *testing.T, _ string) { names.add(t, "127.0.0.1 kafka.invalid") },
+		},
 		{
 			name: "wrong port", brokers: free[0], topic: true, kinds: []string{"unreachable"}, state: "retrying", words: []string{"--brokers", "connection refused"}, check: []string{"nothing listens there", "--brokers"},
 			mend: func(t *testing.T, _ string) { newFront(t, free[0], k.Bootstrap()) },
 		},
-		{name: "never an answer", brokers: deaf(t), kinds: []string{"unreachable"}, state: "retrying", words: []string{"--brokers"}, check: []string{"no answer in time", "--brokers"}},
+		{
+			name: "never an answer", brokers: toNobody.address(), topic: true, kinds: []string{"unreachable"}, state: "retrying", words: []string{"--brokers"}, check: []string{"no answer in time", "--brokers"},
+			mend: func(*testing.T, string) { toNobody.leadTo(k.Bootstrap()) },
+		},
 		{
 			name: "TLS to a plaintext port", brokers: toPlain.address(), topic: true, args: withTLS, kinds: []string{"insecure", "closes_tls", "not_tls"}, state: "failed", words: []string{"remove --tls"}, check: []string{"--tls"},
 			mend: func(*testing.T, string) { toPlain.leadTo(secure.address()) },
@@ -208,8 +225,14 @@ func TestTroubleIsNamed(t *testing.T) {
 				must(t, k.SetPassword("fn", "wrong"))
 			},
 		},
-		{name: "no login where one is asked for", brokers: k.SASL(), kinds: []string{"closes"}, state: "failed", words: []string{"--sasl"}, check: []string{"--sasl"}},
-		{name: "login to a port without", brokers: k.Bootstrap(), args: login("fn", "right"), kinds: []string{"no_login"}, state: "failed", words: []string{"remove --sasl"}, check: []string{"login"}},
+		{
+			name: "no login where one is asked for", brokers: toLogin.address(), topic: true, kinds: []string{"closes"}, state: "failed", words: []string{"--sasl"}, check: []string{"--sasl"},
+			mend: func(*testing.T, string) { toLogin.leadTo(k.Bootstrap()) },
+		},
+		{
+			name: "login to a port without", brokers: toNoLogin.address(), topic: true, args: login("known", "right"), kinds: []string{"no_login"}, state: "failed", words: []string{"remove --sasl"}, check: []string{"login"},
+			mend: func(*testing.T, string) { toNoLogin.leadTo(k.SASL()) },
+		},
 		{
 			name: "missing topic", brokers: k.Bootstrap(), kinds: []string{"topic_missing"}, state: "failed", words: []string{"does not exist", "--create-topic"}, check: []string{"does not exist", "--create-topic"},
 			mend: func(t *testing.T, topic string) { k.Topic(t, topic, 3, nil) },

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"functiongraph-ingest/internal/config"
+	"functiongraph-ingest/internal/skiptest"
 	"functiongraph-ingest/internal/spool"
 	"functiongraph-ingest/internal/spool/spooltest"
 )
@@ -124,7 +125,7 @@ func TestServeWithASpoolThatCannotBeUsed(t *testing.T) {
 // TestExtensionsDefaultDirectoryIsForeign: an extension takes another directory, and only instead of the default.
 func TestExtensionsDefaultDirectoryIsForeign(t *testing.T) {
 	if os.Geteuid() != 0 {
-		t.Skip("only root can give files away")
+		skiptest.Missing(t, "only root can give files away")
 	}
 	dir := filepath.Join(t.TempDir(), "spool")
 	if err := os.Mkdir(dir, 0o777); err != nil {

@@ -55,7 +55,7 @@ func TestThePageIsPacked(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		t.Skip("packed")
+		return
 	}
 	z, err := gzip.NewReader(bytes.NewReader(packedPage))
 	if err != nil {

@@ -63,7 +63,7 @@ func FuzzBytesRoundTrip(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, n int64) {
 		if n < 0 {
-			t.Skip()
+			return
 		}
 		if got, err := ParseBytes(Bytes(n).String()); err != nil || got != Bytes(n) {
 			t.Errorf("%d prints as %s, which reads as %d, %v", n, Bytes(n), got, err)

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"functiongraph-ingest/internal/skiptest"
 )
 
 // shell finds a shell, or skips; continuous integration installs them.
@@ -16,10 +18,7 @@ func shell(t *testing.T, name string) string {
 	t.Helper()
 	path, err := exec.LookPath(name)
 	if err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal(err)
-		}
-		t.Skip("no " + name)
+		skiptest.Missing(t, "%v", err)
 	}
 	return path
 }

@@ -94,7 +94,7 @@ func FuzzYAML(f *testing.F) {
 	f.Add("brokers:\n- a:1\n- b:2\n---\n")
 	f.Fuzz(func(t *testing.T, text string) {
 		if len(text) > 4<<10 {
-			t.Skip()
+			return
 		}
 		parseYAML("f", []byte(strings.ReplaceAll(text, "SECRET", theSecret)))
 		// As a whole it is a password: whatever it does to the line after it, it is not repeated.

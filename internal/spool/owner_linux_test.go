@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"functiongraph-ingest/internal/skiptest"
 	"functiongraph-ingest/internal/spool"
 )
 
@@ -21,7 +22,7 @@ const nobody = 65534
 func asUser(t *testing.T, uid int, f func()) {
 	t.Helper()
 	if os.Geteuid() != 0 {
-		t.Skip("only root can become another user")
+		skiptest.Missing(t, "only root can become another user")
 	}
 	done := make(chan struct{})
 	go func() {
@@ -70,7 +71,7 @@ func tree(t *testing.T, dir string) map[string]string {
 // and nothing is touched, neither there nor where a link points to.
 func TestDirectoryOfOthers(t *testing.T) {
 	if os.Geteuid() != 0 {
-		t.Skip("only root can give files away")
+		skiptest.Missing(t, "only root can give files away")
 	}
 	link := func(name, to string) func(t *testing.T, dir string) {
 		return func(t *testing.T, dir string) {

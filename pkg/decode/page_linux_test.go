@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"syscall"
 	"testing"
+
+	"functiongraph-ingest/internal/skiptest"
 )
 
 // A body that ends where readable memory ends: one byte too far is a fault that nothing can catch.
@@ -36,7 +38,7 @@ func TestFourGigabytesAreRefused(t *testing.T) {
 	size := uint64(math.MaxUint32) + 1
 	body, err := syscall.Mmap(-1, 0, int(size), syscall.PROT_READ, syscall.MAP_ANON|syscall.MAP_PRIVATE|syscall.MAP_NORESERVE)
 	if err != nil {
-		t.Skip("no address space:", err)
+		skiptest.Missing(t, "no address space: %v", err)
 	}
 	defer syscall.Munmap(body)
 	for _, o := range []Options{{}, {NDJSON: true}} {

@@ -59,7 +59,7 @@ func Run(t *testing.T, make func(t *testing.T, blocked bool) Subject) {
 			s := make(t, c.blocked)
 			if c.blocked && s.Unblock == nil {
 				_ = s.Sink.Close(within(t))
-				t.Skip("its destination cannot be in the way")
+				return // its destination cannot be in the way
 			}
 			c.check(t, s)
 		})
