@@ -37,7 +37,7 @@ var all = abilities{produce: math.MaxInt16, createTopics: math.MaxInt16, produce
 func (c *client) abilities(ctx context.Context) (abilities, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	res, err := request[*apiversions.Response](ctx, c, AnyBroker, &apiversions.Request{})
+	res, err := request[*apiversions.Response](ctx, c, Peer{Broker: AnyBroker}, &apiversions.Request{})
 	if err != nil {
 		return all, err
 	}
@@ -63,7 +63,7 @@ func (c *client) abilities(ctx context.Context) (abilities, error) {
 func (c *client) createByAsking(ctx context.Context, name string) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	_, _ = c.RoundTrip(ctx, AnyBroker, &metadata.Request{TopicNames: []string{name}, AllowAutoTopicCreation: true})
+	_, _ = c.RoundTrip(ctx, Peer{Broker: AnyBroker}, &metadata.Request{TopicNames: []string{name}, AllowAutoTopicCreation: true})
 }
 
 // learnAbilities asks once for each cluster what it can do, before anything is sent to it.
@@ -96,12 +96,12 @@ var errNoProducerIDs = errors.New("the brokers have no producer ids at all")
 // askProducer gets a producer id, if the brokers have any.
 func (s *Sink) askProducer() (id int64, epoch int16, err error) {
 	s.mu.Lock()
-	able := s.able
+	able, cluster := s.able, s.cluster
 	s.mu.Unlock()
 	if !able.producerIDs {
 		return 0, 0, errNoProducerIDs
 	}
-	return s.client.newProducer(s.ctx)
+	return s.client.newProducer(s.ctx, cluster)
 }
 
 // makeTopic creates the main topic, where that is wanted or the brokers do it by themselves.

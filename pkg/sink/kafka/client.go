@@ -24,12 +24,25 @@ import (
 // AnyBroker in place of a broker's id stands for whichever answers first.
 const AnyBroker int32 = -1
 
+// Peer says where a request goes.
+type Peer struct {
+	Broker int32 // its id, or [AnyBroker]
+	// Cluster is the id of the cluster that the request belongs to, "" when any may have it. Producer ids begin at 0 in
+	// every cluster, so another cluster takes a stamp of this one for that of a producer of its own.
+	Cluster string
+}
+
+// ErrOtherCluster is returned for a request that was not sent because a broker of another cluster answers at the address.
+var ErrOtherCluster = errors.New("a broker of another Kafka cluster answers at this address")
+
 // Transport carries single requests to the cluster's brokers. The sink's own one is over TCP (see network); a
 // simulation of a cluster is another.
 type Transport interface {
 	// RoundTrip sends a request of kafka-go's to one broker, or to [AnyBroker], and returns the answer. When it has
-	// returned, nothing reads the request any more. Brokers are those of the last metadata answer.
-	RoundTrip(ctx context.Context, broker int32, req protocol.Message) (protocol.Message, error)
+	// returned, nothing reads the request any more. Brokers are those of the last metadata answer. With a cluster in
+	// to, the connection was made to a broker of it, or to one that tells no cluster id; else the error is
+	// [ErrOtherCluster].
+	RoundTrip(ctx context.Context, to Peer, req protocol.Message) (protocol.Message, error)
 	// CloseIdleConnections makes later requests use new connections. Requests under way are not harmed.
 	CloseIdleConnections()
 }
@@ -77,8 +90,8 @@ func scramMechanism(algo scram.Algorithm, s SASL) (sasl.Mechanism, error) {
 }
 
 // request sends a request and returns its answer, of type R.
-func request[R protocol.Message](ctx context.Context, c *client, broker int32, req protocol.Message) (R, error) {
-	m, err := c.RoundTrip(ctx, broker, req)
+func request[R protocol.Message](ctx context.Context, c *client, to Peer, req protocol.Message) (R, error) {
+	m, err := c.RoundTrip(ctx, to, req)
 	res, ok := m.(R)
 	if err == nil && !ok {
 		err = fmt.Errorf("kafka: unexpected answer %T to a request %T", m, req)
@@ -87,15 +100,15 @@ func request[R protocol.Message](ctx context.Context, c *client, broker int32, r
 }
 
 // produce sends one request to a broker and returns its answer.
-func (c *client) produce(ctx context.Context, broker int32, req *rawproduce.Request) (*produce.Response, error) {
-	return request[*produce.Response](ctx, c, broker, req)
+func (c *client) produce(ctx context.Context, to Peer, req *rawproduce.Request) (*produce.Response, error) {
+	return request[*produce.Response](ctx, c, to, req)
 }
 
-// newProducer asks for a producer id.
-func (c *client) newProducer(ctx context.Context) (id int64, epoch int16, err error) {
+// newProducer asks a cluster for a producer id.
+func (c *client) newProducer(ctx context.Context, cluster string) (id int64, epoch int16, err error) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	res, err := request[*initproducerid.Response](ctx, c, AnyBroker, &initproducerid.Request{ProducerID: -1, ProducerEpoch: -1})
+	res, err := request[*initproducerid.Response](ctx, c, Peer{AnyBroker, cluster}, &initproducerid.Request{ProducerID: -1, ProducerEpoch: -1})
 	if err != nil {
 		return 0, 0, err
 	}
@@ -109,7 +122,7 @@ func (c *client) newProducer(ctx context.Context) (id int64, epoch int16, err er
 func (c *client) metadata(ctx context.Context) (layout, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	res, err := request[*metadata.Response](ctx, c, AnyBroker, &metadata.Request{TopicNames: c.topics})
+	res, err := request[*metadata.Response](ctx, c, Peer{Broker: AnyBroker}, &metadata.Request{TopicNames: c.topics})
 	if err != nil {
 		return layout{}, err
 	}
@@ -128,7 +141,7 @@ func (c *client) metadata(ctx context.Context) (layout, error) {
 func (c *client) createTopic(ctx context.Context, name string, partitions, replicas int) error {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	res, err := request[*createtopics.Response](ctx, c, c.controller, &createtopics.Request{
+	res, err := request[*createtopics.Response](ctx, c, Peer{Broker: c.controller}, &createtopics.Request{
 		Topics:    []createtopics.RequestTopic{{Name: name, NumPartitions: int32(partitions), ReplicationFactor: int16(replicas)}},
 		TimeoutMs: int32((c.timeout / 2).Milliseconds()),
 	})
@@ -148,12 +161,12 @@ func (c *client) createTopic(ctx context.Context, name string, partitions, repli
 
 // brokerSettings asks a broker for settings of its own. Those that it does not tell are missing.
 func (c *client) brokerSettings(ctx context.Context, broker int32, names ...string) (map[string]string, error) {
-	return c.settings(ctx, broker, ofBroker, strconv.Itoa(int(broker)), names...)
+	return c.settings(ctx, Peer{Broker: broker}, ofBroker, strconv.Itoa(int(broker)), names...)
 }
 
-// topicConfig asks for a topic's setting; "" when the brokers do not tell, an error when none answers.
-func (c *client) topicConfig(ctx context.Context, topic, name string) (string, error) {
-	settings, err := c.settings(ctx, AnyBroker, ofTopic, topic, name)
+// topicConfig asks a cluster for a topic's setting; "" when the brokers do not tell, an error when none answers.
+func (c *client) topicConfig(ctx context.Context, cluster, topic, name string) (string, error) {
+	settings, err := c.settings(ctx, Peer{AnyBroker, cluster}, ofTopic, topic, name)
 	return settings[name], err
 }
 
@@ -164,10 +177,10 @@ const (
 )
 
 // settings asks a broker for settings. Those that it does not tell are missing.
-func (c *client) settings(ctx context.Context, broker int32, kind int8, resource string, names ...string) (map[string]string, error) {
+func (c *client) settings(ctx context.Context, to Peer, kind int8, resource string, names ...string) (map[string]string, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	res, err := request[*describeconfigs.Response](ctx, c, broker, &describeconfigs.Request{Resources: []describeconfigs.RequestResource{
+	res, err := request[*describeconfigs.Response](ctx, c, to, &describeconfigs.Request{Resources: []describeconfigs.RequestResource{
 		{ResourceType: kind, ResourceName: resource, ConfigNames: names},
 	}})
 	if err != nil {

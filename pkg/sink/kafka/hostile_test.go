@@ -35,7 +35,7 @@ func askAll(ctx context.Context, cl *client) error {
 	if err != nil {
 		return err
 	}
-	if _, _, err := cl.newProducer(ctx); err != nil {
+	if _, _, err := cl.newProducer(ctx, ""); err != nil {
 		return err
 	}
 	_, _ = cl.brokerSettings(ctx, 1, settingRequestBytes, settingExpiry)
@@ -48,7 +48,7 @@ func askAll(ctx context.Context, cl *client) error {
 	r.Reset(b)
 	ctx, cancel := context.WithTimeout(ctx, cl.timeout)
 	defer cancel()
-	_, err = cl.produce(ctx, l.topics["t"].brokers[0], &rawproduce.Request{Acks: -1, Topics: []rawproduce.RequestTopic{
+	_, err = cl.produce(ctx, Peer{Broker: l.topics["t"].brokers[0]}, &rawproduce.Request{Acks: -1, Topics: []rawproduce.RequestTopic{
 		{Topic: "t", Partitions: []rawproduce.RequestPartition{{RecordSet: protocol.RawRecordSet{Reader: r}}}},
 	}})
 	return err

@@ -17,6 +17,9 @@ const (
 	maxHost       = 255 // bytes of a host's name
 )
 
+// maxClusterID is how much of a cluster's id is compared: what a spool keeps of it.
+const maxClusterID = 127
+
 // layout is what one metadata answer tells about the cluster.
 type layout struct {
 	clusterID  string // "" from brokers that have none (before Kafka 0.10.1)
@@ -63,7 +66,7 @@ func credible(m *metadata.Response) error {
 // layoutOf reads a credible metadata answer.
 func layoutOf(m *metadata.Response) layout {
 	l := layout{
-		clusterID: m.ClusterID, controller: m.ControllerID,
+		clusterID: m.ClusterID[:min(len(m.ClusterID), maxClusterID)], controller: m.ControllerID,
 		brokers: make(map[int32]string, len(m.Brokers)), topics: make(map[string]leaders, len(m.Topics)),
 	}
 	for i := range m.Brokers {

@@ -52,6 +52,44 @@ type pooled struct {
 	address string
 	round   int
 	since   time.Time
+	cluster string // the id of the cluster at the other end; "": it has none, or was not asked
+	asked   bool   // for its cluster
+}
+
+// belongs returns an error when the connection leads to another cluster than this one. It asks once: a connection
+// stays with the broker that it was made to.
+func (c *pooled) belongs(ctx context.Context, cluster string) error {
+	if cluster != "" && !c.asked {
+		m, err := c.RoundTrip(ctx, &metadata.Request{TopicNames: []string{}}) // of no topic
+		if err != nil {
+			return err
+		}
+		if err := c.told(m); err != nil {
+			return err
+		}
+	}
+	if c.other(cluster) {
+		return fmt.Errorf("%s: %w (%.64q, not %.64q)", c.address, ErrOtherCluster, c.cluster, cluster)
+	}
+	return nil
+}
+
+// told takes the cluster's id over from an answer to a metadata request.
+func (c *pooled) told(m protocol.Message) error {
+	res, ok := m.(*metadata.Response)
+	if !ok {
+		return fmt.Errorf("kafka: unexpected answer %T to a metadata request", m)
+	}
+	if err := credible(res); err != nil {
+		return fmt.Errorf("%s: %w", c.address, err)
+	}
+	c.cluster, c.asked = layoutOf(res).clusterID, true
+	return nil
+}
+
+// other reports whether the connection is known to lead to another cluster than this one.
+func (c *pooled) other(cluster string) bool {
+	return cluster != "" && c.cluster != "" && c.cluster != cluster
 }
 
 func newNetwork(c *Config, d *Deps) (*network, error) {
@@ -75,18 +113,18 @@ func newNetwork(c *Config, d *Deps) (*network, error) {
 }
 
 // RoundTrip implements Transport.
-func (n *network) RoundTrip(ctx context.Context, broker int32, req protocol.Message) (protocol.Message, error) {
-	if broker == AnyBroker {
-		return n.race(ctx, req)
+func (n *network) RoundTrip(ctx context.Context, to Peer, req protocol.Message) (protocol.Message, error) {
+	if to.Broker == AnyBroker {
+		return n.race(ctx, to.Cluster, req)
 	}
-	c, ok := n.take(broker)
+	c, ok := n.take(to)
 	if !ok {
 		n.mu.Lock()
-		address, known := n.brokers[broker]
+		address, known := n.brokers[to.Broker]
 		round := n.round
 		n.mu.Unlock()
 		if !known {
-			return nil, fmt.Errorf("the cluster has no broker %d now", broker)
+			return nil, fmt.Errorf("the cluster has no broker %d now", to.Broker)
 		}
 		conn, err := n.dialer.Connect(ctx, address)
 		if err != nil {
@@ -94,8 +132,12 @@ func (n *network) RoundTrip(ctx context.Context, broker int32, req protocol.Mess
 		}
 		c = pooled{Conn: conn, address: address, round: round}
 	}
+	if err := c.belongs(ctx, to.Cluster); err != nil {
+		_ = c.Close()
+		return nil, err
+	}
 	res, err := c.RoundTrip(ctx, req)
-	n.put(broker, c)
+	n.put(to.Broker, c)
 	return res, err
 }
 
@@ -118,14 +160,14 @@ func (n *network) drop(broker int32) {
 }
 
 // take returns an idle connection to a broker.
-func (n *network) take(broker int32) (c pooled, ok bool) {
+func (n *network) take(to Peer) (c pooled, ok bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	now := time.Now()
-	for !ok && len(n.idle[broker]) > 0 {
-		list := n.idle[broker]
-		c, n.idle[broker] = list[len(list)-1], list[:len(list)-1]
-		if ok = c.Usable(now) && now.Sub(c.since) < idleLongest; !ok {
+	for !ok && len(n.idle[to.Broker]) > 0 {
+		list := n.idle[to.Broker]
+		c, n.idle[to.Broker] = list[len(list)-1], list[:len(list)-1]
+		if ok = c.Usable(now) && now.Sub(c.since) < idleLongest && !c.other(to.Cluster); !ok {
 			_ = c.Close()
 		}
 	}
@@ -157,8 +199,8 @@ type attempt struct {
 	conn    pooled
 }
 
-// attempts returns what to try for a request to any broker, in this order.
-func (n *network) attempts() []attempt {
+// attempts returns what to try for a request to any broker of a cluster, in this order.
+func (n *network) attempts(cluster string) []attempt {
 	n.mu.Lock()
 	fresh := n.uses < controlUses
 	if !fresh {
@@ -167,7 +209,7 @@ func (n *network) attempts() []attempt {
 	}
 	n.mu.Unlock()
 	var list []attempt
-	c, kept := n.take(AnyBroker)
+	c, kept := n.take(Peer{AnyBroker, cluster})
 	if kept {
 		list = append(list, attempt{c.address, true, c})
 	}
@@ -209,8 +251,8 @@ type outcome struct {
 }
 
 // race sends a request to one address after another until one answers well.
-func (n *network) race(ctx context.Context, req protocol.Message) (protocol.Message, error) {
-	attempts := n.attempts()
+func (n *network) race(ctx context.Context, cluster string, req protocol.Message) (protocol.Message, error) {
+	attempts := n.attempts(cluster)
 	outcomes := make(chan outcome, len(attempts))
 	var tasks sync.WaitGroup
 	defer tasks.Wait() // those that lost end with ctx
@@ -223,7 +265,7 @@ func (n *network) race(ctx context.Context, req protocol.Message) (protocol.Mess
 	begin := func() {
 		if i := begun; i < len(attempts) {
 			begun++
-			tasks.Go(func() { outcomes <- n.try(ctx, i, attempts[i], req) })
+			tasks.Go(func() { outcomes <- n.try(ctx, i, attempts[i], cluster, req) })
 			step.Reset(n.timeout / raceSteps)
 		}
 	}
@@ -248,7 +290,7 @@ func (n *network) race(ctx context.Context, req protocol.Message) (protocol.Mess
 }
 
 // try is one attempt of a race.
-func (n *network) try(ctx context.Context, i int, a attempt, req protocol.Message) outcome {
+func (n *network) try(ctx context.Context, i int, a attempt, cluster string, req protocol.Message) outcome {
 	c := a.conn
 	if !a.kept {
 		n.mu.Lock()
@@ -260,10 +302,18 @@ func (n *network) try(ctx context.Context, i int, a attempt, req protocol.Messag
 		}
 		c = pooled{Conn: conn, address: a.address, round: round}
 	}
+	if err := c.belongs(ctx, cluster); err != nil {
+		_ = c.Close()
+		return outcome{i, nil, err}
+	}
 	res, err := c.RoundTrip(ctx, req)
 	if m, ok := res.(*metadata.Response); ok && err == nil {
-		if err = n.learn(m); err != nil {
-			err = fmt.Errorf("%s: %w", a.address, err)
+		if err = c.told(m); err == nil {
+			if err = n.learn(m); err != nil {
+				err = fmt.Errorf("%s: %w", a.address, err)
+			}
+		}
+		if err != nil {
 			_ = c.Close()
 			return outcome{i, nil, err}
 		}
@@ -272,11 +322,8 @@ func (n *network) try(ctx context.Context, i int, a attempt, req protocol.Messag
 	return outcome{i, res, err}
 }
 
-// learn takes the brokers' addresses over.
+// learn takes the brokers' addresses over from a credible answer.
 func (n *network) learn(m *metadata.Response) error {
-	if err := credible(m); err != nil {
-		return err
-	}
 	if len(m.Brokers) == 0 {
 		return errors.New("the broker knows of none yet, not even itself")
 	}

@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"errors"
 	"time"
 
 	"github.com/segmentio/kafka-go/protocol/produce"
@@ -35,7 +36,9 @@ func (w *worker) resolve(res *produce.Response, err error) {
 		e := &w.entries[i]
 		e.lane.busy = false
 		if err != nil {
-			e.batch.maybeWritten = true
+			if !errors.Is(err, ErrOtherCluster) { // then it was not sent
+				e.batch.maybeWritten = true
+			}
 			e.lane.inTroubleNow(lost)
 			e.lane.fails(w.b.silentSince)
 			s.failed(e, classOfError(err), 0, err.Error())

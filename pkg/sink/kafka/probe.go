@@ -150,7 +150,7 @@ func (p *probe) ask(ctx context.Context, address string) (*metadata.Response, er
 		return nil, err
 	}
 	defer cl.CloseIdleConnections()
-	return request[*metadata.Response](ctx, cl, AnyBroker, &metadata.Request{
+	return request[*metadata.Response](ctx, cl, Peer{Broker: AnyBroker}, &metadata.Request{
 		TopicNames: []string{cfg.Topic, cfg.DeadLetterTopic}, IncludeClusterAuthorizedOperations: true, IncludeTopicAuthorizedOperations: true,
 	})
 }
@@ -218,7 +218,7 @@ func topicOf(m *metadata.Response, name string) ProbedTopic {
 func (c *client) produceVersion(ctx context.Context) int16 {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	r, err := request[*apiversions.Response](ctx, c, AnyBroker, &apiversions.Request{})
+	r, err := request[*apiversions.Response](ctx, c, Peer{Broker: AnyBroker}, &apiversions.Request{})
 	if err != nil {
 		return -1
 	}
@@ -236,7 +236,7 @@ func (c *client) mayProduce(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	for {
-		_, _, err := c.newProducer(ctx)
+		_, _, err := c.newProducer(ctx, "")
 		var code kafkago.Error
 		if err == nil || !errors.As(err, &code) || !code.Temporary() {
 			return err
@@ -262,7 +262,7 @@ func (c *client) describe(ctx context.Context, m *metadata.Response, topics ...*
 	if len(req.Resources) == 0 {
 		return
 	}
-	r, err := request[*describeconfigs.Response](ctx, c, AnyBroker, &req)
+	r, err := request[*describeconfigs.Response](ctx, c, Peer{Broker: AnyBroker}, &req)
 	for _, t := range topics {
 		if t.Err != nil {
 			continue

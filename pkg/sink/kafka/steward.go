@@ -220,14 +220,10 @@ func (s *Sink) apply(t *topic, l leaders) {
 	}
 }
 
-// maxClusterID is how much of a cluster's id is compared: what a spool keeps of it.
-const maxClusterID = 127
-
 // setCluster compares the cluster's id with the one before. The stamps of another cluster mean nothing to this
 // one, or another producer's batches. s.mu is held.
 func (s *Sink) setCluster(id string) {
 	was := s.cluster
-	id = id[:min(len(id), maxClusterID)]
 	if id == "" || id == was {
 		return
 	}
@@ -348,9 +344,15 @@ const unansweredQuestions = 3
 // learnTimestamps asks whether the topic keeps the records' own timestamps. Where it may not be asked, the first
 // answer to an append tells.
 func (s *Sink) learnTimestamps(t *topic) {
-	kind, err := s.client.topicConfig(s.ctx, t.name, "message.timestamp.type")
+	s.mu.Lock()
+	cluster := s.cluster
+	s.mu.Unlock()
+	kind, err := s.client.topicConfig(s.ctx, cluster, t.name, "message.timestamp.type")
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if cluster != s.cluster {
+		return // the other cluster is asked too
+	}
 	t.createTime = t.createTime || kind == "CreateTime"
 	if kind == "" { // the next look at the cluster asks again
 		t.described = false

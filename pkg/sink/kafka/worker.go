@@ -20,6 +20,7 @@ type worker struct {
 	scratch recordbatch.Scratch
 	entries []entry
 	readers []*recordbatch.Reader // of requests that were answered: they are not read any more
+	cluster string                // that the stamps of the entries are for
 	bytes   int
 	loads   int      // entries read from the spool
 	buf     []byte   // a frame as it was read
@@ -89,6 +90,7 @@ func (w *worker) gather() bool {
 		}
 		at := b.collect(w, now)
 		if len(w.entries) > 0 {
+			w.cluster = s.cluster
 			s.mu.Unlock()
 			return true
 		}
@@ -230,7 +232,7 @@ func (w *worker) exchange() (*produce.Response, error) {
 	w.fill()
 	w.s.renewAfterThaw()
 	ctx, cancel := context.WithTimeout(w.s.ctx, w.s.cfg.RequestTimeout)
-	res, err := w.s.client.produce(ctx, w.b.id, w.req)
+	res, err := w.s.client.produce(ctx, Peer{w.b.id, w.cluster}, w.req)
 	cancel()
 	if err != nil {
 		// kafka-go may still be reading: from here on it must not, the buffers have other uses. What it

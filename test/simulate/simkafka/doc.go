@@ -6,7 +6,7 @@
 // So a batch that is in the log can be refused when it is sent again. Sources: Kafka's UnifiedLog.append,
 // LogValidator, ProducerAppendInfo and ProducerStateEntry.
 //
-// A [Transport] stands where kafka-go's does. It hands each request that would go to a broker to a [Gate], which
+// A [Transport] stands where the sink's connections do. It hands each request that would go to a broker to a [Gate], which
 // decides when it arrives, what becomes of it and whether its answer comes back. The model was written from Kafka's source
 // and has not been compared with a real broker by a test yet.
 package simkafka

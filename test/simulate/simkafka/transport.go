@@ -10,6 +10,8 @@ import (
 	"github.com/segmentio/kafka-go/protocol/metadata"
 	"github.com/segmentio/kafka-go/protocol/produce"
 	"github.com/segmentio/kafka-go/protocol/rawproduce"
+
+	"functiongraph-ingest/pkg/sink/kafka"
 )
 
 // Gate decides what becomes of requests.
@@ -37,41 +39,62 @@ type Sent struct {
 	Batch     Batch
 }
 
-// Transport stands where the connections to a cluster stand: its requests go to the cluster that gave the last
-// metadata, until it is told to connect anew.
+// Transport stands where the connections to a cluster stand: one to each broker, which leads to the cluster that the
+// addresses led to when it was made. It is made by the first request, and anew after one that failed.
 type Transport struct {
 	gate Gate
 
-	mu      sync.Mutex
-	cluster *Cluster // nil: the one that the addresses lead to
+	mu    sync.Mutex
+	conns map[int32]*Cluster // by broker
 }
 
 // NewTransport returns a transport without connections.
-func NewTransport(g Gate) *Transport { return &Transport{gate: g} }
+func NewTransport(g Gate) *Transport { return &Transport{gate: g, conns: map[int32]*Cluster{}} }
 
-// CloseIdleConnections makes the next request connect anew.
+// CloseIdleConnections makes the next requests connect anew.
 func (t *Transport) CloseIdleConnections() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.cluster = nil
+	clear(t.conns)
 }
 
 // RoundTrip implements kafka.Transport.
-func (t *Transport) RoundTrip(ctx context.Context, broker int32, req protocol.Message) (protocol.Message, error) {
-	t.mu.Lock()
-	cluster := t.cluster
-	if _, look := req.(*metadata.Request); look || cluster == nil {
-		cluster = t.gate.Cluster()
-		t.cluster = cluster
+func (t *Transport) RoundTrip(ctx context.Context, to kafka.Peer, req protocol.Message) (protocol.Message, error) {
+	call := &Call{Cluster: t.connect(to, req), Broker: to.Broker, Request: req}
+	if to.Cluster != "" && to.Cluster != call.Cluster.ID {
+		return nil, kafka.ErrOtherCluster
 	}
-	t.mu.Unlock()
-	call := &Call{Cluster: cluster, Broker: broker, Request: req}
 	if r, ok := req.(*rawproduce.Request); ok {
 		if err := call.copyBatches(r); err != nil {
 			return nil, err
 		}
 	}
-	return t.gate.Pass(ctx, call)
+	res, err := t.gate.Pass(ctx, call)
+	if err != nil {
+		t.broken(to.Broker, call.Cluster)
+	}
+	return res, err
+}
+
+// connect returns the cluster that the connection to a broker leads to. Metadata is asked for over a new one.
+func (t *Transport) connect(to kafka.Peer, req protocol.Message) *Cluster {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	c := t.conns[to.Broker]
+	_, look := req.(*metadata.Request)
+	if c == nil || look || to.Cluster != "" && to.Cluster != c.ID {
+		c = t.gate.Cluster()
+		t.conns[to.Broker] = c
+	}
+	return c
+}
+
+func (t *Transport) broken(broker int32, c *Cluster) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.conns[broker] == c {
+		delete(t.conns, broker)
+	}
 }
 
 // copyBatches reads the batches of a produce request.

@@ -1,0 +1,165 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"net"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/segmentio/kafka-go/protocol/apiversions"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"functiongraph-ingest/pkg/sink"
+)
+
+// signpost is a dialler whose addresses all lead to one of two clusters.
+type signpost struct {
+	clusters [2]*kfake.Cluster
+	now      atomic.Int32
+
+	mu    sync.Mutex
+	conns []net.Conn
+}
+
+// twoClusters are "old" and "new", both with a broker 0, a topic "t" and producer ids from 1 on.
+func twoClusters(t *testing.T) *signpost {
+	p := &signpost{clusters: [2]*kfake.Cluster{cluster(t, 1, kfake.ClusterID("old")), cluster(t, 1, kfake.ClusterID("new"))}}
+	for _, c := range p.clusters {
+		giveIDs(c, 1, 2)
+	}
+	return p
+}
+
+func (p *signpost) dial(ctx context.Context, network, _ string) (net.Conn, error) {
+	nc, err := (&net.Dialer{}).DialContext(ctx, network, p.clusters[p.now.Load()].ListenAddrs()[0])
+	if err == nil {
+		p.mu.Lock()
+		p.conns = append(p.conns, nc)
+		p.mu.Unlock()
+	}
+	return nc, err
+}
+
+// move lets the addresses lead to a cluster, and ends all connections.
+func (p *signpost) move(to int32) {
+	p.now.Store(to)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, nc := range p.conns {
+		nc.Close()
+	}
+	p.conns = nil
+}
+
+// TestAStampNeverMeetsAnotherCluster: the addresses lead to another cluster, and its connections work before the sink has
+// seen metadata of it. A batch whose answer was lost must not go there under its old stamp: another producer has the
+// same id, and the broker would take the batch for one of its batches.
+func TestAStampNeverMeetsAnotherCluster(t *testing.T) {
+	p := twoClusters(t)
+	var swallowed, looks, stamped atomic.Int32
+	var seen atomic.Bool // the new cluster answers the sink's looks
+	p.clusters[0].ControlKey(0, func(kmsg.Request) (kmsg.Response, error, bool) {
+		p.clusters[0].KeepControl()
+		swallowed.Add(1)
+		return nil, errors.New("cut"), true
+	})
+	other := start(t, p.clusters[1], func(cfg *Config, _ *Deps) { cfg.Linger = time.Hour })
+	other.Append(patient(t), []sink.Record{record("k", 0)}, nil) // the same time and size as the sink's
+	other.Flush()
+	closeSink(t, other)
+	p.clusters[1].ControlKey(int16(kmsg.Metadata), func(r kmsg.Request) (kmsg.Response, error, bool) {
+		p.clusters[1].KeepControl()
+		looks.Add(1)
+		if len(r.(*kmsg.MetadataRequest).Topics) == 0 || seen.Load() {
+			return nil, nil, false
+		}
+		return nil, errors.New("cut"), true
+	})
+	p.clusters[1].ControlKey(0, func(kmsg.Request) (kmsg.Response, error, bool) {
+		p.clusters[1].KeepControl()
+		if !seen.Load() {
+			stamped.Add(1)
+		}
+		return nil, nil, false
+	})
+	s := start(t, p.clusters[0], func(cfg *Config, d *Deps) {
+		cfg.Brokers, cfg.Linger, d.Dial = []string{"kafka:9092"}, time.Hour, p.dial
+	})
+	var ack ackCount
+	s.Append(patient(t), []sink.Record{record("k", 0)}, &ack)
+	s.Flush()
+	waitFor(t, func() bool { return swallowed.Load() > 0 })
+	p.move(1)
+	waitFor(t, func() bool { return stamped.Load() > 0 || looks.Load() > 4 })
+	seen.Store(true)
+	st := closeSink(t, s)
+	ack.check(t, 0)
+	if n := stamped.Load(); n > 0 {
+		t.Errorf("%d requests with stamps of the old cluster went to the new one", n)
+	}
+	if st.Delivered != 1 || st.PossibleDuplicates != 1 {
+		t.Errorf("stats %+v", st)
+	}
+	consume(t, p.clusters[1], "t", 2)
+}
+
+// TestRequestsStayInTheirCluster: connections are made, kept and used again while addresses move; a request that belongs
+// to a cluster reaches only that one, in all orders.
+func TestRequestsStayInTheirCluster(t *testing.T) {
+	p := twoClusters(t)
+	var got [2]atomic.Int32
+	for i, c := range p.clusters {
+		c.ControlKey(int16(kmsg.ApiVersions), func(r kmsg.Request) (kmsg.Response, error, bool) {
+			c.KeepControl()
+			if r.GetVersion() > 0 { // version 0 is asked once for each connection
+				got[i].Add(1)
+			}
+			return nil, nil, false
+		})
+	}
+	cfg := Config{Brokers: []string{"kafka:9092"}, Topic: "t", RequestTimeout: time.Minute}
+	cfg.setDefaults()
+	n, err := newNetwork(&cfg, &Deps{Dial: p.dial})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer n.CloseIdleConnections()
+	cl := &client{Transport: n, topics: []string{"t"}, timeout: time.Minute}
+	if _, err := cl.metadata(patient(t)); err != nil {
+		t.Fatal(err)
+	}
+	ids := []string{"old", "new"}
+	for i, step := range []struct {
+		broker int32
+		leads  int32 // where new connections lead
+		cut    bool  // the old ones end
+		want   string
+		err    error
+	}{
+		{0, 0, false, "old", nil}, {AnyBroker, 0, false, "old", nil}, {0, 0, false, "", nil},
+		{0, 1, false, "old", nil}, {AnyBroker, 1, false, "old", nil}, // connections stay with their cluster
+		{0, 1, true, "old", ErrOtherCluster}, {AnyBroker, 1, false, "old", ErrOtherCluster},
+		{0, 1, false, "new", nil}, {AnyBroker, 1, false, "new", nil}, {0, 1, false, "", nil},
+		{0, 0, false, "old", nil}, {AnyBroker, 0, false, "old", nil}, // no idle one of the other cluster is used
+		{0, 0, false, "new", ErrOtherCluster}, {AnyBroker, 0, false, "new", ErrOtherCluster},
+	} {
+		if p.now.Store(step.leads); step.cut {
+			p.move(step.leads)
+			n.CloseIdleConnections()
+		}
+		before := [2]int32{got[0].Load(), got[1].Load()}
+		_, err := n.RoundTrip(patient(t), Peer{step.broker, step.want}, &apiversions.Request{})
+		if !errors.Is(err, step.err) {
+			t.Fatalf("step %d, %+v: %v", i, step, err)
+		}
+		for c := range ids {
+			if sent := got[c].Load() > before[c]; sent && step.want != "" && step.want != ids[c] {
+				t.Errorf("step %d, %+v: the cluster %q got the request", i, step, ids[c])
+			}
+		}
+	}
+}
