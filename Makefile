@@ -22,7 +22,7 @@ UNIT_TESTS    := ./cmd/... ./internal/... ./pkg/... ./bench/... ./docs/... ./dep
 .DEFAULT_GOAL := help
 .PHONY: help build package release check fmt vet staticcheck test test-unit test-race test-builds test-process faults compat fuzz models demo fgsim \
 	simulate simulate-build simulate-short \
-	bench bench-quick bench-e2e bench-produce bench-crowd bench-micro bench-compare tune tune-short
+	bench bench-quick bench-e2e bench-produce rivals bench-crowd bench-micro bench-compare tune tune-short
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -148,6 +148,10 @@ bench-crowd: ## many clients with big bodies against a small memory limit
 
 bench-produce: ## CPU of the Kafka sink alone, beside kafka-go's Writer and franz-go
 	$(GO) run ./bench/produce -rounds $(ROUNDS)
+
+RIVAL ?=
+rivals: ## ingest beside hand-written programs under the same load and faults, about 8 minutes; writes the table of bench/rivals/README.md
+	$(GO) run ./bench/rivals $(if $(RIVAL),-rival '$(RIVAL)',-doc bench/rivals/README.md)
 
 bench-micro: ## the parts beside their rivals, and the pipeline beside one that does nothing; into bin/micro.txt
 	@mkdir -p bin
