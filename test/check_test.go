@@ -67,7 +67,7 @@ func TestCheckLooksAtARealCluster(t *testing.T) {
 		want       []string // in stdout or stderr
 	}{
 		{"all is well", "--topic=events " + good, 0, []string{"# ok: broker " + k.SASL() + ": answers", "# ok: topic events: 3 partitions, all with a leader; may be written",
-			"# ok: dead-letter topic events.dlq: 1 partitions", "# ok: idempotent producer: allowed", "# everything that was looked at is well"}},
+			"# ok: dead-letter topic events.dlq: 1 partitions", "# ok: idempotent producer: allowed", "# note: quotas: cannot be looked at", "# everything that was looked at is well"}},
 		{"without login", "--topic=events --brokers=" + k.Bootstrap(), 0, []string{"# ok: topic events: 3 partitions, all with a leader; may be written"}},
 		{"wrong port", "--topic=events --brokers=" + dead.Addr().String(), 1, []string{"ingest: broker " + dead.Addr().String() + ": nothing listens there", "--brokers"}},
 		{"one of two is wrong", "--topic=events " + good + "," + dead.Addr().String(), 0, []string{"ingest: warning: broker " + dead.Addr().String() + ": nothing listens there"}},
@@ -78,11 +78,11 @@ func TestCheckLooksAtARealCluster(t *testing.T) {
 		{"login where none is taken", "--topic=events --sasl=all:right --brokers=" + k.Bootstrap(), 1, []string{"ingest: broker " + k.Bootstrap() + ": "}},
 		{"no login where one is asked for", "--topic=events --brokers=" + k.SASL(), 1, []string{"ingest: broker " + k.SASL() + ": ", "--sasl"}},
 		{"TLS to a port without", "--tls --topic=events --brokers=" + k.Bootstrap(), 1, []string{"--tls"}},
-		{"missing topic", "--topic=missing " + good, 1, []string{"ingest: topic missing: does not exist: create it, or set --create-topic"}},
+		{"missing topic", "--topic=missing " + good, 1, []string{"ingest: topic missing: does not exist: create the topic, or set --create-topic"}},
 		{"missing topic that will be made", "--topic=missing --create-topic --brokers=" + k.Bootstrap(), 0, []string{"# note: topic missing: does not exist and is made at the start"}},
 		{"missing topic that may not be made", "--topic=missing --create-topic " + good, 0, []string{"warning: topic missing: does not exist, and --create-topic may not be allowed"}},
 		{"missing dead-letter topic", "--topic=events --dead-letter-topic=none --brokers=" + k.Bootstrap(), 0, []string{"# note: dead-letter topic none: does not exist and is made with the first dead letter"}},
-		{"topic that may not be written", "--topic=events " + login("reader", "right"), 1, []string{"ingest: topic events: may not be written: grant WRITE", "ingest: dead-letter topic events.dlq: may not be written", "ingest: idempotent producer: is denied: grant IDEMPOTENT_WRITE", "its configuration was not looked at"}},
+		{"topic that may not be written", "--topic=events " + login("reader", "right"), 1, []string{"ingest: topic events: may not be written: grant WRITE", "ingest: dead-letter topic events.dlq: may not be written", "ingest: idempotent producer: is denied: grant WRITE on the topic (brokers before 2.8: IDEMPOTENT_WRITE", "its configuration was not looked at"}},
 		{"topic that may not be seen", "--topic=events " + login("nobody", "right"), 1, []string{"ingest: topic events: access is denied: grant DESCRIBE and WRITE"}},
 		{"prefer", "--idempotence=prefer --topic=events " + login("reader", "right"), 1, []string{"warning: idempotent producer: is denied; with --idempotence=prefer events are sent without"}},
 		{"bounds of the topic", "--topic=tiny --spool-dir=" + filepath.Join(t.TempDir(), "new") + " " + good, 0, []string{

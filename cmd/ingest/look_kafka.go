@@ -36,6 +36,7 @@ func (l *findings) kafka(ctx context.Context, cfg *config.Config, budget config.
 	l.topic(cfg, budget, &p)
 	l.deadLetterTopic(cfg, &p)
 	l.producer(cfg, &p)
+	l.add(levelNote, "quotas", "", "cannot be looked at: brokers tell of them only in answers to events; the log and /status say if one slows this client down")
 	if cfg.Codec == "zstd" && p.ProduceVersion >= 0 && p.ProduceVersion < 7 {
 		l.add(levelFailed, "codec", "set --codec=snappy, or another that they take", "the brokers are older than 2.1 and do not take zstd")
 	}

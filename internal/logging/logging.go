@@ -36,6 +36,10 @@ func jsonAttr(groups []string, a slog.Attr) slog.Attr {
 	case time.Duration:
 		a.Value = slog.StringValue(v.String())
 	case error, time.Time, slog.Level: // the handler has forms for them
+	case []string:
+		if v == nil { // else it were "null"
+			a.Value = slog.AnyValue([]string{})
+		}
 	case fmt.Stringer:
 		a.Value = slog.StringValue(v.String())
 	}

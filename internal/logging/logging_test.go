@@ -47,12 +47,12 @@ func TestAttributes(t *testing.T) {
 		json bool
 		want string
 	}{
-		{false, "level=INFO msg=m for=1.5s limit=64MiB why=no list=\"[a b]\" n=0\n"},
-		{true, `"level":"INFO","msg":"m","for":"1.5s","limit":"64MiB","why":"no","list":["a","b"],"n":0}` + "\n"},
+		{false, "level=INFO msg=m for=1.5s limit=64MiB why=no list=\"[a b]\" empty=[] n=0\n"},
+		{true, `"level":"INFO","msg":"m","for":"1.5s","limit":"64MiB","why":"no","list":["a","b"],"empty":[],"n":0}` + "\n"},
 	} {
 		var out bytes.Buffer
 		New(&out, tt.json, NewLevel("info")).Info("m", "error", none, "reason", nil, "error", "", "for", 1500*time.Millisecond, "limit", size(1),
-			"why", errors.New("no"), "list", []string{"a", "b"}, "n", 0)
+			"why", errors.New("no"), "list", []string{"a", "b"}, "empty", []string(nil), "n", 0)
 		_, rest, _ := strings.Cut(out.String(), map[bool]string{false: " ", true: ","}[tt.json])
 		if rest != tt.want {
 			t.Errorf("%s", rest)

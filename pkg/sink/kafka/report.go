@@ -1,12 +1,8 @@
 package kafka
 
 import (
-	"errors"
-	"fmt"
 	"sync/atomic"
 	"time"
-
-	"functiongraph-ingest/pkg/sink"
 )
 
 // reporter is what the sink knows about its own delivery: findings of the metadata loop, of requests and of the
@@ -153,141 +149,6 @@ func (s *Sink) silentFrom(now time.Time) (at time.Time) {
 	return at
 }
 
-// unanswered is a request that waits for its answer.
-type unanswered struct {
-	since  time.Time // zero: there is none
-	broker int32
-}
-
-// oldestRequest is the request that waits for its answer for longest. s.mu is held.
-func (s *Sink) oldestRequest() (u unanswered) {
-	for id, b := range s.brokers {
-		for _, w := range b.workers {
-			if d := w.sentAt.Load(); d != 0 {
-				if at := s.clock.epoch.Add(time.Duration(d)); u.since.IsZero() || at.Before(u.since) {
-					u = unanswered{at, id}
-				}
-			}
-		}
-	}
-	return u
-}
-
-// factsLocked are the facts about events.
-func (s *Sink) factsLocked(now time.Time) facts {
-	r := &s.reporter
-	f := facts{
-		reached: r.reached, waiting: s.count.inFlight + s.count.spooled,
-		spooledEvents: s.count.spooled, overflow: s.spooler.overflowing > 0, stalled: r.stalled,
-	}
-	if f.overflow {
-		for l := range s.lanes() {
-			if l.disk.q != nil && l.disk.any {
-				f.spooledBytes += l.disk.q.Bytes()
-			}
-		}
-	}
-	switch lane, bad := worst(s.main.lanes); {
-	case r.found.kind != noTrouble:
-		f.trouble, f.since, f.next = r.found, r.foundAt, r.nextLook
-		f.partial = now.Sub(r.ackedAt) < warnAfter
-	case lane != nil:
-		f.trouble, f.since, f.next = lane.trouble, lane.troubleAt, lane.retryAt
-		f.partial = bad < len(s.main.lanes)
-	default:
-		f.trouble, f.since = s.silence(now)
-		f.quiet = f.trouble.kind != noTrouble
-		f.partial = now.Sub(r.ackedAt) < warnAfter
-	}
-	return f
-}
-
-// throttledSince is since when brokers let batches wait; zero: none does now. s.mu is held.
-func (s *Sink) throttledSince(now time.Time) (since time.Time) {
-	for _, b := range s.brokers {
-		if now.Before(b.pausedUntil) {
-			since = soonest(since, b.throttledSince)
-		}
-	}
-	return since
-}
-
-// silence is the trouble of batches that wait because a broker wants a pause, or of a request or a look that got no
-// answer, each for warnAfter. s.mu is held.
-func (s *Sink) silence(now time.Time) (t trouble, since time.Time) {
-	if at := s.throttledSince(now); !at.IsZero() && now.Sub(at) >= warnAfter {
-		return trouble{kind: throttled}, at
-	}
-	if u := s.oldestRequest(); !u.since.IsZero() && now.Sub(u.since) >= warnAfter {
-		return trouble{kind: silent, subject: fmt.Sprintf("broker %d", u.broker)}, u.since
-	}
-	if at := s.reporter.asking; !at.IsZero() && now.Sub(at) >= warnAfter {
-		return trouble{kind: unreachable, subject: fmt.Sprint(s.cfg.Brokers), detail: "no answer yet"}, at
-	}
-	return trouble{}, time.Time{}
-}
-
-// worst is the lane whose trouble is told: one that needs an operator before others, then the oldest. bad is how many
-// lanes have one.
-func worst(lanes []*lane) (w *lane, bad int) {
-	for _, l := range lanes {
-		if l.trouble.kind == noTrouble || l.failures == 0 || l.idle() {
-			continue
-		}
-		bad++
-		act := kinds[l.trouble.kind].act
-		if w == nil || act && !kinds[w.trouble.kind].act || act == kinds[w.trouble.kind].act && l.troubleAt.Before(w.troubleAt) {
-			w = l
-		}
-	}
-	return w, bad
-}
-
-// deadFactsLocked are the facts about dead letters.
-func (s *Sink) deadFactsLocked(now time.Time) (f facts) {
-	if !s.want.deadTopic {
-		return f
-	}
-	for _, l := range s.dead.lanes {
-		for _, b := range l.queue {
-			f.waiting += int64(b.events)
-		}
-	}
-	if lane, _ := worst(s.dead.lanes); lane != nil {
-		f.trouble, f.since, f.next = lane.trouble, lane.troubleAt, lane.retryAt
-		return f
-	}
-	var known *troubled
-	// While nothing can be asked of the cluster that is what is told.
-	if errors.As(s.dead.err, &known) && s.reporter.found.kind == noTrouble {
-		f.trouble, f.since, f.next = known.trouble, now, s.want.deadAgain
-		if s.dead.createErr != nil {
-			f.trouble.detail = printable(s.dead.createErr.Error())
-		}
-	}
-	return f
-}
-
-// diskFactsLocked are the facts about the spool.
-func (s *Sink) diskFactsLocked() (f facts) {
-	p := &s.spooler
-	if p.err == nil || s.deps.OpenSpool == nil {
-		return f
-	}
-	f.waiting = s.count.inFlight + s.count.spooled
-	f.trouble = trouble{kind: spoolWrites, detail: printable(p.err.Error())}
-	f.since, f.next = s.reporter.diskAt, p.retryAt
-	switch {
-	case isFull(p.err):
-		f.trouble.kind = spoolFull
-	case errors.Is(p.err, ErrSpoolBusy):
-		f.trouble.kind = spoolBusy
-	case p.sp == nil:
-		f.trouble.kind = spoolClosed
-	}
-	return f
-}
-
 // stirReporter has the reporter look now. s.mu is held.
 func (s *Sink) stirReporter() { wake(s.reporter.kick) }
 
@@ -344,74 +205,6 @@ func (l *lane) outOfTrouble() {
 		l.trouble = trouble{}
 		l.topic.sink.stirReporter()
 	}
-}
-
-// Delivery implements sink.Sink.
-func (s *Sink) Delivery() sink.Delivery {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.deliveryLocked(time.Now())
-}
-
-func (s *Sink) deliveryLocked(now time.Time) sink.Delivery {
-	r := &s.reporter
-	f, d, k := s.factsLocked(now), s.deadFactsLocked(now), s.diskFactsLocked()
-	state, since := r.stateOf(now, &f), r.machine.since
-	if state != r.state || since.IsZero() {
-		since = now
-	}
-	return sink.Delivery{
-		State: state, Since: since, Waiting: f.waiting, SpooledEvents: f.spooledEvents, SpooledBytes: f.spooledBytes,
-		Trouble: f.seen(), DeadLetters: d.seen(), Spool: k.seen(),
-	}
-}
-
-// Ready implements sink.Sink. What keeps events from Kafka counts where deliveries wait for Kafka; elsewhere there
-// must be room in memory or on disk.
-func (s *Sink) Ready() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	p := &s.spooler
-	disk := p.sp != nil && (p.err == nil || isFull(p.err))
-	switch {
-	case s.closed:
-		return sink.ErrClosed
-	case p.holding && p.sp == nil && p.err == nil:
-		return errors.New("the spool is being read")
-	case s.cfg.Settle == SettleOnKafka, !disk && s.cfg.Settle == SettleOnDisk, !disk && !s.reporter.reached:
-		return s.kafkaLocked()
-	case s.blockedLocked(time.Now()):
-		return fmt.Errorf("there is no room in memory%s: %w", map[bool]string{true: " and on disk"}[disk], sink.ErrNoRoom)
-	}
-	return nil
-}
-
-// kafkaLocked is nil while events reach Kafka, else the reason why not.
-func (s *Sink) kafkaLocked() error {
-	now := time.Now()
-	f := s.factsLocked(now)
-	switch {
-	case f.trouble.kind != noTrouble && (s.reporter.found.kind != noTrouble || now.Sub(f.since) >= warnAfter):
-		return f.trouble
-	case !f.reached:
-		return errors.New("no Kafka broker was reached yet")
-	}
-	return nil
-}
-
-// blockedLocked reports whether appends find no room for longer than a moment.
-func (s *Sink) blockedLocked(now time.Time) bool {
-	at := s.reporter.stalled
-	return !at.IsZero() && now.Sub(at) >= blockedAfter
-}
-
-// seen is the trouble in the facts, as others see it.
-func (f *facts) seen() sink.Trouble {
-	t := f.trouble.seen()
-	if f.trouble.kind != noTrouble {
-		t.Since, t.Next = f.since, f.next
-	}
-	return t
 }
 
 // lastWord tells why events are left when the sink ends, if that was not told yet: a process may live for less than
