@@ -69,6 +69,8 @@ type conn struct {
 	filled   bool           // the last read filled its buffer: the client sends, and does not only announce
 	slow     atomic.Bool    // the body was ended because it came too slowly
 	meter    meter
+	codings  encodings // of the body, set by admit
+	ndjson   bool      // as codings
 	head     head
 	one      [1]byte // to look whether a chunked body goes on
 

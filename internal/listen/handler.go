@@ -43,7 +43,11 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 	c := ctx.Conn().(*conn) //nolint:forcetypeassert // accept.go makes no others
 	unread := false
 	s.begin(ctx, ctx.Time())
-	switch t, r := s.judge(ctx); {
+	t, r := telemetry, reasons
+	if c.reserved == 0 { // else the ExpectHandler has judged it
+		t, r = s.judge(ctx)
+	}
+	switch {
 	case !c.framed(ctx):
 		s.refuse(ctx, c.readFailure())
 		ctx.SetConnectionClose()
@@ -105,6 +109,7 @@ func (s *Server) invocation(ctx *fasthttp.RequestCtx, c *conn) (unread bool) {
 	// Its bytes count as those of a body. It is never refused: without room it is acknowledged unread.
 	if s.deps.Room.Reserve(s.ctx, maxInvocation, 0) == nil {
 		b := s.deps.Room.Lend(maxInvocation)
+		s.slim(ctx, c)
 		c.enter(reading, s.limits.invocation)
 		c.meter.begin()
 		n, err = io.ReadFull(stream, b.Buffer()[:maxInvocation])

@@ -36,6 +36,7 @@ const (
 type head struct {
 	part   part
 	lines  headLines
+	size   int         // bytes of the header
 	behind int         // bytes that were behind the header when the body was to be read
 	left   int64       // of a body of known length
 	chunks chunkedBody // of a chunked one
@@ -88,7 +89,9 @@ func (h *head) frame(n int) error {
 func (h *head) follow(p []byte) (err error) {
 	if h.part == inHeader {
 		var ended bool
-		if p, ended, err = h.lines.follow(p, true); ended {
+		n := len(p)
+		p, ended, err = h.lines.follow(p, true)
+		if h.size += n - len(p); ended {
 			h.part = unframed
 		}
 	}

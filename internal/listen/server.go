@@ -4,8 +4,10 @@
 // read straight into a pooled buffer, the buffer becomes a [body.Body] and goes into the ring, and the
 // answer is sent, at once or when every event is settled ([Config.WaitForAck]). What cannot be taken
 // is refused before it is read; files: handler.go (the paths), telemetry.go (one delivery), read.go
-// (the body), slow.go (one that hardly comes), refuse.go (every refusal, its status and its words), expect.go (100-continue), ack.go
-// (the wait), conn.go, skip.go and linger.go (one connection), watch.go (all deadlines), accept.go, stats.go.
+// (the body), slow.go (one that hardly comes), refuse.go (every refusal, its status and its words),
+// expect.go (100-continue), ack.go (the wait), head.go and chunked.go (bounds of headers, ends of
+// requests), slim.go (memory of headers), conn.go, skip.go and linger.go (one connection), watch.go
+// (all deadlines), accept.go, stats.go.
 //
 // # What an answer means
 //

@@ -41,8 +41,8 @@ func (s *Server) delivery(ctx *fasthttp.RequestCtx, c *conn) (unread bool) {
 		}
 	}
 	b, r := s.read(ctx, c)
-	if e, _ := encodingsOf(&ctx.Request.Header); e.n > 0 && b != nil {
-		if b, r = s.inflate(b, e); r != reasons {
+	if c.codings.n > 0 && b != nil {
+		if b, r = s.inflate(b, c.codings); r != reasons {
 			s.admission.leave()
 			s.refuse(ctx, r)
 			return false // all of it was read
@@ -67,7 +67,8 @@ func (s *Server) delivery(ctx *fasthttp.RequestCtx, c *conn) (unread bool) {
 // admitted the caller holds a reservation of c.reserved bytes in the room and one of s.admission.
 func (s *Server) admit(ctx *fasthttp.RequestCtx, c *conn, n int) verdict {
 	r := reasons
-	_, known := encodingsOf(&ctx.Request.Header)
+	var known bool
+	c.codings, known = encodingsOf(&ctx.Request.Header)
 	switch {
 	case !known:
 		r = reasonEncoding
@@ -80,6 +81,8 @@ func (s *Server) admit(ctx *fasthttp.RequestCtx, c *conn, n int) verdict {
 	case !s.admission.enter():
 		r = reasonShutdown
 	default:
+		c.ndjson = ndjson(ctx.Request.Header.ContentType())
+		s.slim(ctx, c)
 		charge := s.deps.Room.First(int64(n), c.arrived(n))
 		err := s.reserve(c, charge)
 		if err == nil {
@@ -119,7 +122,7 @@ func roomReason(err error) reason {
 
 // push hands the body on to the decoder, and answers.
 func (s *Server) push(ctx *fasthttp.RequestCtx, c *conn, b *body.Body) {
-	b.NDJSON = ndjson(ctx.Request.Header.ContentType())
+	b.NDJSON = c.ndjson
 	if s.deps.Now != nil {
 		b.AdmittedAt = s.deps.Now().UnixMilli()
 	} else {
