@@ -1,6 +1,7 @@
 package kafkatest
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"os/exec"
@@ -42,4 +43,25 @@ func (c *Cluster) Dump(ctx context.Context, i int, topic string) ([]Batch, error
 		batches = append(batches, Batch{Idempotent: string(m[1]) != "-1", Codec: string(m[2]), Valid: string(m[3]) == "true"})
 	}
 	return batches, nil
+}
+
+// RunSource runs a Java source file with Kafka's libraries, of the pinned version, on its class path, and returns what
+// it prints to stdout.
+func RunSource(ctx context.Context, file string, args ...string) (string, error) {
+	java, err := java()
+	if err != nil {
+		return "", err
+	}
+	jars, err := jars(ctx, "")
+	if err != nil {
+		return "", err
+	}
+	var stderr bytes.Buffer
+	cmd := exec.CommandContext(ctx, java, append([]string{"-Xmx128m", "-cp", filepath.Join(jars, "*"), file}, args...)...)
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return "", fmt.Errorf("%s: %w: %s", file, err, tail(stderr.Bytes()))
+	}
+	return string(out), nil
 }
