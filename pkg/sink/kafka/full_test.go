@@ -45,7 +45,7 @@ func TestTroubleWithTheDiskEndsWithoutAWrite(t *testing.T) {
 					return disk, err
 				}
 			})
-			waitFor(t, func() bool { return s.Ready() == nil && s.caughtUp() })
+			waitFor(t, func() bool { return s.Ready() == nil && !s.held() })
 			disk.refuses.Store(true)
 			appended := 0
 			waitFor(t, func() bool { // a worker may be faster than the disk is asked

@@ -50,7 +50,7 @@ func deaf(t *testing.T, fast bool) (*Sink, *line, *deafSpool) {
 		}
 	})
 	t.Cleanup(d.release) // before the cleanup of the sink
-	waitFor(t, func() bool { return s.Ready() == nil && s.caughtUp() })
+	waitFor(t, func() bool { return s.Ready() == nil && !s.held() })
 	appendAll(t, s, 100, 37, nil)
 	waitFor(t, func() bool { return s.Stats().Delivered == 100 })
 	return s, n, d

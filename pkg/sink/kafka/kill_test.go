@@ -103,7 +103,7 @@ func (k *killings) run() {
 		if last {
 			appender.Wait()
 			cancel()
-			waitFor(k.T, s.caughtUp)
+			waitFor(k.T, func() bool { return !s.held() })
 			st := closeSink(k.T, s)
 			if st.Spooled != 0 {
 				k.Errorf("%d events left on disk", st.Spooled)
@@ -130,12 +130,11 @@ func (k *killings) run() {
 	k.judge(possible)
 }
 
-// caughtUp reports whether the spool is read and Kafka was reached: Close leaves to the spool what a Kafka that
-// was never reached would take.
-func (s *Sink) caughtUp() bool {
+// held reports whether the sink is still reading its spool.
+func (s *Sink) held() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return !s.spooler.holding && s.reporter.reached
+	return s.spooler.holding
 }
 
 // linger lets things happen for a moment; nothing depends on what happens in it.

@@ -157,7 +157,7 @@ func TestPlacedNotDurable(t *testing.T) {
 				return b, nil
 			}
 		})
-		waitFor(t, func() bool { return s.caughtUp() && s.Ready() == nil })
+		waitFor(t, func() bool { return !s.held() && s.Ready() == nil })
 		waitFor(t, func() bool {
 			st := s.Stats()
 			return st.Delivered >= events && (frail || st.Spooled == 0)

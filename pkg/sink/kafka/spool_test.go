@@ -350,7 +350,7 @@ func TestFramesOfVanishedPartitionsArePlacedAnew(t *testing.T) {
 	}
 	c := cluster(t, 3)
 	s2, _ := spooling(t, c, dir, nil)
-	waitFor(t, s2.caughtUp)
+	waitFor(t, func() bool { return !s2.held() })
 	st := closeSink(t, s2)
 	if st.Recovered != 3000 || st.Delivered != 3000 || st.Spooled != 0 {
 		t.Errorf("stats %+v", st)
