@@ -54,6 +54,24 @@ func askAll(ctx context.Context, cl *client) error {
 	return err
 }
 
+// askOnce is askAll with a client of its own, in bounded memory.
+func askOnce(t *testing.T, cfg *Config) error {
+	t.Helper()
+	cl, err := newClient(cfg, &Deps{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cl.CloseIdleConnections()
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	err = askAll(patient(t), cl)
+	runtime.ReadMemStats(&after)
+	if n := after.TotalAlloc - before.TotalAlloc; n > 40<<20 {
+		t.Errorf("%d bytes of memory", n)
+	}
+	return err
+}
+
 // Whatever sits at the address: an error that says what it looks like, and bounded memory.
 func TestNoBrokerAtTheAddress(t *testing.T) {
 	for _, m := range hostile.All("t") {
@@ -61,20 +79,21 @@ func TestNoBrokerAtTheAddress(t *testing.T) {
 			b := hostile.Listen(t, "127.0.0.1:0", "t", m)
 			cfg := hostileConfig(b, m)
 			cfg.setDefaults()
-			cl, err := newClient(&cfg, &Deps{})
-			if err != nil {
-				t.Fatal(err)
+			says := func(err error) bool {
+				if err == nil {
+					return m.Works || m.Says == ""
+				}
+				return strings.Contains(err.Error(), m.Says) && !(m.Works && m.Says != "")
 			}
-			defer cl.CloseIdleConnections()
-			var before, after runtime.MemStats
-			runtime.ReadMemStats(&before)
-			err = askAll(patient(t), cl)
-			runtime.ReadMemStats(&after)
-			if (err == nil) != m.Works && m.Says != "" || err != nil && !strings.Contains(err.Error(), m.Says) {
+			var err error
+			for range 3 { // a busy machine may take longer for an answer
+				if err = askOnce(t, &cfg); says(err) {
+					break
+				}
+				cfg.RequestTimeout *= 10
+			}
+			if !says(err) {
 				t.Errorf("%v, want %q", err, m.Says)
-			}
-			if n := after.TotalAlloc - before.TotalAlloc; n > 40<<20 {
-				t.Errorf("%d bytes of memory", n)
 			}
 			t.Log(err)
 		})
