@@ -42,8 +42,8 @@ func TestExpectRefused(t *testing.T) {
 		contains            string
 	}{
 		{"too large", "POST /", "Content-Length: 999999999\r\n", 413, "--max-body"},
-		{"full", "POST /", "Content-Length: 2\r\n", 503, "--memory-limit"},
-		{"full, chunked", "POST /", "Transfer-Encoding: chunked\r\n", 503, "--memory-limit"},
+		{"full", "POST /", "Content-Length: 2\r\n", 503, "--ring-items"},
+		{"full, chunked", "POST /", "Transfer-Encoding: chunked\r\n", 503, "--ring-items"},
 		{"no length", "POST /", "", 411, "Content-Length"},
 		{"gzip", "POST /", "Content-Length: 2\r\nContent-Encoding: br\r\n", 415, "encoding"},
 		{"path", "POST /nope", "Content-Length: 2\r\n", 404, "/v1/events"},

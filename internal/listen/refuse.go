@@ -77,6 +77,7 @@ func Reasons() []string {
 // refusing must be cheaper than serving.
 type texts struct {
 	byReason [reasons][]byte
+	places   []byte // reasonFull where bodies have taken all places, not all bytes
 	outcome  []byte // 504: the ack did not come in time
 	aborted  []byte // 504: shutdown
 }
@@ -87,8 +88,10 @@ func newTexts(cfg *Config, room *body.Room, besideFunction bool) texts {
 	set := func(r reason, format string, args ...any) {
 		t.byReason[r] = fmt.Appendf(nil, format+"\n", args...)
 	}
-	set(reasonFull, "full: bodies in flight hold all of the %d bytes or %d places there are for them, and none came free within %v, or longer in a crowd. "+
-		"Nothing of this body was taken. More memory: --memory-limit; more patience: --admit-wait", bytes, items, cfg.AdmitWait)
+	const full = "full: bodies that are still coming, or wait for Kafka or the disk, hold %s, and too few came free within %v, or longer in a crowd (--admit-wait). " +
+		"Nothing of this body was taken. /status of the admin address says whether events reach Kafka. More %s\n"
+	t.byReason[reasonFull] = fmt.Appendf(nil, full, fmt.Sprintf("too many of the %d bytes there are for bodies, of which long ones share three quarters", bytes), cfg.AdmitWait, "memory: --memory-limit")
+	t.places = fmt.Appendf(nil, full, fmt.Sprintf("all of the %d places", items), cfg.AdmitWait, "places: --ring-items")
 	set(reasonShutdown, "shutting down: nothing of this body was taken")
 	set(reasonTooLarge, "too large: a body has at most %d bytes, without compression (--max-body)", cfg.MaxBodyBytes)
 	set(reasonLengthRequired, "length required: send Content-Length, or Transfer-Encoding: chunked")
@@ -141,8 +144,11 @@ func (s *Server) tooManyConns() string {
 // refuse writes the answer to a refusal and counts it. It decides nothing about the connection.
 func (s *Server) refuse(ctx *fasthttp.RequestCtx, r reason) {
 	s.count.refuse(r)
-	status := reasonNames[r].status
-	answer(ctx, status, s.texts.byReason[r])
+	status, text := reasonNames[r].status, s.texts.byReason[r]
+	if r == reasonFull && s.noPlace() {
+		text = s.texts.places
+	}
+	answer(ctx, status, text)
 	switch status {
 	case fasthttp.StatusServiceUnavailable:
 		s.count.refusedBytes.Add(int64(max(0, ctx.Request.Header.ContentLength())))
@@ -154,6 +160,13 @@ func (s *Server) refuse(ctx *fasthttp.RequestCtx, r reason) {
 	case fasthttp.StatusMethodNotAllowed:
 		ctx.Response.Header.Set(fasthttp.HeaderAllow, fasthttp.MethodPost)
 	}
+}
+
+// noPlace reports whether there are as many bodies as places.
+func (s *Server) noPlace() bool {
+	used, _ := s.deps.Room.InUse()
+	places, _ := s.deps.Room.Limits()
+	return used >= places
 }
 
 // answer sets a plain text answer. text must not change until the answer is sent.
