@@ -1,3 +1,5 @@
+//go:build !386
+
 // Command franz is the program that one writes by hand with fasthttp and franz-go, with the client's defaults: acks by
 // all replicas, idempotent, as many retries as it takes.
 package main

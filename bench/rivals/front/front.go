@@ -1,3 +1,5 @@
+//go:build !386
+
 // Package front is the half of a hand-written HTTP-to-Kafka program that does not depend on its Kafka client: fasthttp
 // takes a body, sonic takes it apart, and the answer is 200 when the client says that Kafka has all events.
 package front

@@ -1,3 +1,5 @@
+//go:build !386
+
 // Command writer is the program that one writes by hand with fasthttp and kafka-go's Writer: acks by all replicas, a
 // batch waits 5 ms, everything else as the Writer has it.
 package main
