@@ -24,7 +24,7 @@ func (s *Sink) patience() (fires <-chan time.Time, stop func()) {
 	default: // it does not begin anew when the appender was woken and there was no room
 		d = patienceForKafka - min(now.Sub(p.fullSince), now.Sub(p.movedAt))
 	}
-	d = max(d, 0)
+	d = max(d, patienceOverflowing-now.Sub(p.vainAt), 0)
 	// Room in the buffers, or that a send was tried again, is nothing to who waits for room beside them.
 	for _, t := range []*topic{&s.main, &s.dead} {
 		if t.wanted != 0 {
@@ -73,16 +73,23 @@ func (s *Sink) spill() (again bool) {
 		s.mu.Unlock()
 		return false
 	}
+	before := s.enough()
 	for l := range s.lanes() {
 		l.shed()
 	}
+	p.madeWay = p.madeWay || !before && s.enough()
 	if p.overflowing > 0 {
 		p.spilledAt = time.Now()
 	}
 	l := s.spillFirst()
 	if s.enough() || l == nil {
 		p.pressed = false
-		s.pressedInVain()
+		if p.madeWay {
+			s.waitAnew()
+		} else {
+			s.pressedInVain()
+		}
+		p.madeWay = false
 		s.madeRoom()
 		s.mu.Unlock()
 		return false
@@ -100,6 +107,7 @@ func (s *Sink) spill() (again bool) {
 		p.pressed = false // it cannot be written just now; who waits presses again
 		s.pressedInVain()
 	}
+	p.madeWay = p.madeWay || err == nil && len(work) > 0
 	l.shed()
 	p.spilledAt = time.Now()
 	s.submit(g)
@@ -110,6 +118,12 @@ func (s *Sink) spill() (again bool) {
 // pressedInVain sees to it that who presses again does so after a pause: nothing could be written, or nothing need be.
 // s.mu is held.
 func (s *Sink) pressedInVain() {
+	s.spooler.vainAt = time.Now()
+	s.waitAnew()
+}
+
+// waitAnew lets the patience of who waits for room begin anew. s.mu is held.
+func (s *Sink) waitAnew() {
 	p, now := &s.spooler, time.Now()
 	s.main.wantedAt, s.dead.wantedAt = now, now
 	if !p.fullSince.IsZero() {

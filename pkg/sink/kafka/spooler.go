@@ -37,8 +37,10 @@ type spooler struct {
 	behindClose bool // Close has left it behind
 
 	pressed     bool      // an appender has waited for room for too long
+	madeWay     bool      // something was written or given up since
 	fullSince   time.Time // when the buffers ran full; zero: they are not
 	movedAt     time.Time // when a batch last ended. That one on disk was read and given back is no progress
+	vainAt      time.Time // when an appender pressed last and no room could be made
 	overflowing int       // lanes with frames that are on disk only
 	spilledAt   time.Time
 	state       SpoolState

@@ -1,0 +1,38 @@
+package kafka
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// TestPressingInVainIsFollowedByAPause: while no room can be made, appenders that press again and again would keep the
+// spooler awake, however long ago the last batch ended and the buffers ran full.
+func TestPressingInVainIsFollowedByAPause(t *testing.T) {
+	for _, settle := range []Settle{SettleOnKafka, SettleOnDisk, SettleAtOnce} {
+		for _, overflowing := range []int{0, 1} {
+			for _, wanted := range []int64{0, 1 << 20} {
+				synctest.Test(t, func(t *testing.T) {
+					s, _, _ := bench(t)
+					s.cfg.Settle, s.spooler.overflowing, s.main.wanted = settle, overflowing, wanted
+					s.spooler.sp = &nothingSpool{}
+					s.spooler.fullSince, s.spooler.movedAt = time.Now(), time.Now()
+					time.Sleep(time.Hour)
+					for range 3 {
+						s.pressedInVain()
+						before := time.Now()
+						fires, stop := s.patience()
+						<-fires
+						stop()
+						if d := time.Since(before); d < patienceOverflowing {
+							t.Errorf("settle %v, overflowing %d, wanted %d: pressed again after %v", settle, overflowing, wanted, d)
+						}
+					}
+				})
+			}
+		}
+	}
+}
+
+// nothingSpool is a spool that is not used.
+type nothingSpool struct{ Spool }
