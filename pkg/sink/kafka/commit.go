@@ -24,11 +24,21 @@ func (g *group) durable(out []settled) []settled {
 		if w.b.life != w.life {
 			continue
 		}
-		for _, a := range w.b.acks {
+		b := w.b
+		for b.toFrame > 0 { // the frame is of a part
+			if b.toFrame--; b.toFrame > 0 || b.parent == nil || b.parent.toFrame == 0 {
+				break
+			}
+			b = b.parent
+		}
+		if b.toFrame > 0 {
+			continue
+		}
+		for _, a := range b.acks {
 			out = append(out, settled{ack: a.ack})
 		}
-		clear(w.b.acks)
-		w.b.acks = w.b.acks[:0]
+		clear(b.acks)
+		b.acks = b.acks[:0]
 	}
 	return out
 }

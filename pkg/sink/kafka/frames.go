@@ -162,7 +162,10 @@ func (s *Sink) framed(b *batch, pos uint64, g *group) {
 			g.waits = p.lists[len(p.lists)-1]
 			p.lists = p.lists[:len(p.lists)-1]
 		}
-		if len(b.acks) > 0 {
+		switch p := b.parent; {
+		case p != nil && p.toFrame > 0: // its acks are there
+			g.waits = append(g.waits, waiting{p, p.life})
+		case len(b.acks) > 0:
 			g.waits = append(g.waits, waiting{b, b.life})
 		}
 	}

@@ -51,7 +51,9 @@ type batch struct {
 	// A batch that was taken apart lives on as the parent of its parts until all of them are settled.
 	parent *batch
 	parts  int // settlements it waits for
-	lost   int
+	// toFrame is how many of its parts are not durable yet, of a batch whose parts get frames of their own.
+	toFrame int
+	lost    int
 	// hopeless are those of lost for which a resend would end the same.
 	hopeless int
 }

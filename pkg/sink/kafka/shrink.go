@@ -195,7 +195,7 @@ func (s *Sink) placeMemory(l *lane, first bool) {
 				s.enqueue(g.lane, nb)
 			}
 		}
-		b.events = 0
+		b.events, b.toFrame = 0, len(groups)
 		s.unload(l.topic, b)
 		s.later(s.finish(b, 0, nil))
 	}
