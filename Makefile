@@ -150,7 +150,7 @@ bench-produce: ## CPU of the Kafka sink alone, beside kafka-go's Writer and fran
 	$(GO) run ./bench/produce -rounds $(ROUNDS)
 
 RIVAL ?=
-rivals: ## ingest beside hand-written programs under the same load and faults, about 8 minutes; writes the table of bench/rivals/README.md
+rivals: ## ingest beside hand-written programs under the same load and faults, about 10 minutes; writes the table of bench/rivals/README.md
 	$(GO) run ./bench/rivals $(if $(RIVAL),-rival '$(RIVAL)',-doc bench/rivals/README.md)
 
 bench-micro: ## the parts beside their rivals, and the pipeline beside one that does nothing; into bin/micro.txt

@@ -45,7 +45,7 @@ func past() time.Time { return time.Unix(1, 0) }
 
 // conn is one connection. fasthttp reads and writes through it.
 //
-// Ownership: the goroutine that serves the connection owns all fields but state. Others look at state
+// Ownership: the goroutine that serves the connection owns all fields but the atomic ones. Others look at state
 // and may fire it, always under the registry's mutex: the owner, when it finds that its old state was
 // fired, takes that mutex once and so knows that the watcher is done with it.
 type conn struct {

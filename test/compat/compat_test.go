@@ -155,13 +155,13 @@ func page(cells []cell) []byte {
 	var b bytes.Buffer
 	b.WriteString(`# Compatibility
 
-Written by ` + "`make compat`" + `, which runs the built binary against one real broker of each version (Kafka 1 and 2 with ZooKeeper,
-the others with KRaft), with ` + "`--ack=kafka`" + ` and producer ids.
+Written by ` + "`make compat`" + `, which runs the built binary against one real broker of each version (Kafka 1 and 2 with
+ZooKeeper, the others with KRaft), with ` + "`--ack=kafka`" + ` and producer ids.
 
-In each cell 300 events with and without keys and 4 dead letters were posted. kcat has read every one of them, byte for byte and
-once. Kafka's DumpLogSegments found every batch valid, with a producer id and the codec of the column. Topic and dead-letter topic were
-made by ingest on the way: in the last column the topic by the broker, which makes what is asked for
-(` + "`auto.create.topics.enable`" + `), elsewhere by ` + "`--create-topic`" + `.
+In each cell 300 events with and without keys and 4 dead letters were posted. kcat has read every one of them, byte for
+byte and once. Kafka's DumpLogSegments found every batch valid, with a producer id and the codec of the column. Topic
+and dead-letter topic were made by ingest on the way: in the last column the topic by the broker, which makes what is
+asked for (` + "`auto.create.topics.enable`" + `), elsewhere by ` + "`--create-topic`" + `.
 
 | Kafka | ` + strings.Join(codecs, " | ") + ` | topic made by the broker |
 |---|` + strings.Repeat("---|", len(codecs)+1) + "\n")
@@ -179,8 +179,9 @@ made by ingest on the way: in the last column the topic by the broker, which mak
 	}
 	b.WriteString(`
 - Brokers before 2.1 do not take zstd: batches go as snappy, with one warning.
-- Brokers before 2.4 have no default for partitions and replicas of a new topic: without ` + "`--topic-partitions` and\n`--topic-replication`" + ` it gets as many as there are brokers, at most three.
-- Brokers before 2.8 with ACLs want IDEMPOTENT_WRITE on the cluster beside WRITE on the topic, or ` + "`--idempotence=prefer`" + `.
+- Brokers before 2.4 have no default for partitions and replicas of a new topic: without ` + "`--topic-partitions` and\n  `--topic-replication`" + ` it gets as many as there are brokers, at most three.
+- Brokers before 2.8 with ACLs want IDEMPOTENT_WRITE on the cluster beside WRITE on the topic, or
+  ` + "`--idempotence=prefer`" + `.
 - Services without producer ids need ` + "`--idempotence=prefer`" + `: see [guarantees](guarantees.md).
 `)
 	return b.Bytes()
