@@ -3,6 +3,7 @@ package faults
 import (
 	"sync"
 	"sync/atomic"
+	"testing"
 	"time"
 
 	"functiongraph-ingest/test/proc"
@@ -13,7 +14,7 @@ const (
 	sampleInterval = 5 * time.Millisecond
 )
 
-// sampler asks a life for its ledger over and over: the terms must add up at every instant, not only when
+// sampler asks a process for its ledger over and over: the terms must add up at every instant, not only when
 // nothing moves.
 type sampler struct {
 	n    atomic.Int64
@@ -22,8 +23,8 @@ type sampler struct {
 	done chan struct{}
 }
 
-// sample begins to watch the ledger of a life.
-func (tr *trial) sample(p *proc.Process) *sampler {
+// sample begins to watch the ledger of a process.
+func sample(t *testing.T, p *proc.Process) *sampler {
 	s := &sampler{stop: make(chan struct{}), done: make(chan struct{})}
 	go func() {
 		defer close(s.done)
@@ -43,12 +44,12 @@ func (tr *trial) sample(p *proc.Process) *sampler {
 			}
 			s.n.Add(1)
 			if err := l.Balance(); err != nil {
-				tr.Errorf("sample %d: %v", s.n.Load(), err)
+				t.Errorf("sample %d: %v", s.n.Load(), err)
 				return
 			}
 		}
 	}()
-	tr.Cleanup(s.end)
+	t.Cleanup(s.end)
 	return s
 }
 

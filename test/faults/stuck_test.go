@@ -32,6 +32,7 @@ func TestOneOfThreeBrokersGone(t *testing.T) {
 	}
 	kafka := kafkatest.Start(t, kafkatest.WithBrokers(3))
 	bin := proc.Build(t)
+	t.Run("told", func(t *testing.T) { leaderAwayIsTold(t, kafka, bin) })
 	for _, c := range cases {
 		if c.short || *all {
 			t.Run(c.name, func(t *testing.T) { c.try(t, kafka, bin) })

@@ -176,7 +176,7 @@ func (tr *trial) startUnready() *life {
 }
 
 func (tr *trial) begin(p *proc.Process) *life {
-	l := &life{Process: p, books: tr.sample(p)}
+	l := &life{Process: p, books: sample(tr.T, p)}
 	tr.opts.Listen, tr.opts.Admin = l.Listen, l.Admin
 	tr.lives = append(tr.lives, l)
 	return l
