@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"functiongraph-ingest/test/kafkatest"
@@ -37,6 +38,7 @@ func TestCheckLooksAtARealCluster(t *testing.T) {
 	must(t, k.SetPassword("all", "right"))
 	must(t, k.SetPassword("reader", "right"))
 	must(t, k.SetPassword("nobody", "right"))
+	must(t, k.SetPassword("limited", "right"))
 	k.Topic(t, "events", 3, nil)
 	k.Topic(t, "events.dlq", 1, nil)
 	tiny := map[string]string{"max.message.bytes": "100000", "message.timestamp.before.max.ms": "2000"}
@@ -44,6 +46,7 @@ func TestCheckLooksAtARealCluster(t *testing.T) {
 	k.Topic(t, "compacted", 1, map[string]string{"cleanup.policy": "compact"})
 	for _, topic := range []string{"events", "events.dlq", "tiny", "compacted", "compacted.dlq"} {
 		must(t, k.Grant("all", topic, kmsg.ACLOperationWrite, kmsg.ACLOperationDescribe, kmsg.ACLOperationDescribeConfigs))
+		must(t, k.Grant("limited", topic, kmsg.ACLOperationWrite, kmsg.ACLOperationDescribe))
 		must(t, k.Grant("reader", topic, kmsg.ACLOperationRead, kmsg.ACLOperationDescribe))
 	}
 	must(t, k.Grant("all", "", kmsg.ACLOperationDescribe)) // so that it is told what it may not do
@@ -57,6 +60,14 @@ func TestCheckLooksAtARealCluster(t *testing.T) {
 	must(t, err)
 	defer silent.Close()
 
+	must(t, k.Grant("all", "", kmsg.ACLOperationDescribeConfigs)) // quotas
+	must(t, k.Grant("limited", "", kmsg.ACLOperationDescribeConfigs))
+	setQuota(t, k, "slow", 1_000)
+	setQuota(t, k, "quick", 50<<20)
+	limited := "limited"
+	alterQuotas(t, k, kadm.ClientQuotaEntityComponent{Type: "user", Name: &limited},
+		kadm.AlterClientQuotaOp{Key: "producer_byte_rate", Value: 2_000}, kadm.AlterClientQuotaOp{Key: "request_percentage", Value: 50})
+
 	login := func(user, password string) string {
 		return "--sasl=" + user + ":" + password + " --sasl-mechanism=SCRAM-SHA-256 --brokers=" + k.SASL()
 	}
@@ -67,7 +78,7 @@ func TestCheckLooksAtARealCluster(t *testing.T) {
 		want       []string // in stdout or stderr
 	}{
 		{"all is well", "--topic=events " + good, 0, []string{"# ok: broker " + k.SASL() + ": answers", "# ok: topic events: 3 partitions, all with a leader; may be written",
-			"# ok: dead-letter topic events.dlq: 1 partitions", "# ok: idempotent producer: allowed", "# note: quotas: cannot be looked at", "# everything that was looked at is well"}},
+			"# ok: dead-letter topic events.dlq: 1 partitions", "# ok: idempotent producer: allowed", "# ok: quotas: none slows this client down", "# everything that was looked at is well"}},
 		{"without login", "--topic=events --brokers=" + k.Bootstrap(), 0, []string{"# ok: topic events: 3 partitions, all with a leader; may be written"}},
 		{"wrong port", "--topic=events --brokers=" + dead.Addr().String(), 1, []string{"ingest: broker " + dead.Addr().String() + ": nothing listens there", "--brokers"}},
 		{"one of two is wrong", "--topic=events " + good + "," + dead.Addr().String(), 0, []string{"ingest: warning: broker " + dead.Addr().String() + ": nothing listens there"}},
@@ -88,6 +99,11 @@ func TestCheckLooksAtARealCluster(t *testing.T) {
 		{"bounds of the topic", "--topic=tiny --spool-dir=" + filepath.Join(t.TempDir(), "new") + " " + good, 0, []string{
 			"warning: topic tiny: takes batches of at most 97.7KiB, less than --batch-bytes=256KiB", "--batch-bytes=97KiB",
 			"warning: topic tiny: refuses the time of events that waited for longer than 2s", "does not exist and is made at the start"}},
+		{"low quota", "--topic=events --client-id=slow " + good, 0, []string{"ingest: warning: quotas: producer_byte_rate=1000 is in force", "set for client id slow", "raise it, or set another --client-id"}},
+		{"low quota without login", "--topic=events --client-id=slow --brokers=" + k.Bootstrap(), 0, []string{"ingest: warning: quotas: producer_byte_rate=1000 is in force"}},
+		{"high quota", "--topic=events --client-id=quick " + good, 0, []string{"# note: quotas: producer_byte_rate=52428800 is in force"}},
+		{"quota of the user", "--topic=events --client-id=slow " + login("limited", "right"), 0, []string{"producer_byte_rate=2000 is in force", "set for user limited:", "# note: quotas: request_percentage=50 is in force"}},
+		{"quotas that may not be seen", "--topic=events " + login("reader", "right"), 1, []string{"# note: quotas: could not be looked at: DESCRIBE_CONFIGS on the cluster is denied"}},
 		{"compacted", "--topic=compacted --dead-letter-topic=compacted.dlq " + good, 0, []string{"warning: topic compacted: is compacted"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -148,5 +164,25 @@ func TestCheckBesideARunningProcess(t *testing.T) {
 	}
 	if code, _ := p.MustStop(t); code != 0 {
 		t.Errorf("exit code %d", code)
+	}
+}
+
+// The limit of descriptors that check names is the one that serve would have.
+func TestCheckNamesTheLimitOfDescriptors(t *testing.T) {
+	for _, tt := range []struct {
+		limit, more string
+		want        string
+	}{
+		{"64", "", "ingest: file descriptors: 64 are allowed, and 66 are needed for brokers, spool, admin address and a client: raise the limit (ulimit -n, LimitNOFILE=)"},
+		{"200", "--max-conns=1000", "ingest: warning: --max-conns=1000 is lowered to 120: the process may have 200 files and sockets open (ulimit -n)"},
+		{"200", "", "# ok: file descriptors: 200 are allowed, up to 199 are needed (--max-conns=120)"},
+		{"200", "--max-conns=100", "# ok: file descriptors: 200 are allowed, up to 177 are needed (--max-conns=100)"},
+	} {
+		args := append([]string{"check", "--listen=127.0.0.1:0", "--admin=127.0.0.1:0", "--sink=ndjson"}, strings.Fields(tt.more)...)
+		cmd := exec.Command("/bin/sh", append([]string{"-c", "ulimit -n " + tt.limit + `; exec "$0" "$@"`, proc.Build(t)}, args...)...)
+		said, err := cmd.CombinedOutput()
+		if code := cmd.ProcessState.ExitCode(); code < 0 || (code == 0) == strings.HasPrefix(tt.want, "ingest: file") || !strings.Contains(string(said), tt.want) {
+			t.Errorf("%s %s: %v, exit code %d, want %q\n%s", tt.limit, tt.more, err, code, tt.want, said)
+		}
 	}
 }

@@ -300,13 +300,15 @@ func noise(n int) string {
 // setQuota bounds what a client may produce, in bytes a second; 0: nothing does.
 func setQuota(t *testing.T, k *kafkatest.Cluster, client string, rate float64) {
 	t.Helper()
+	alterQuotas(t, k, kadm.ClientQuotaEntityComponent{Type: "client-id", Name: &client}, kadm.AlterClientQuotaOp{Key: "producer_byte_rate", Value: rate, Remove: rate == 0})
+}
+
+func alterQuotas(t *testing.T, k *kafkatest.Cluster, entity kadm.ClientQuotaEntityComponent, ops ...kadm.AlterClientQuotaOp) {
+	t.Helper()
 	c, err := kgo.NewClient(kgo.SeedBrokers(strings.Split(k.Bootstrap(), ",")...))
 	must(t, err)
 	defer c.Close()
-	_, err = kadm.NewClient(c).AlterClientQuotas(context.Background(), []kadm.AlterClientQuotaEntry{{
-		Entity: kadm.ClientQuotaEntity{{Type: "client-id", Name: &client}},
-		Ops:    []kadm.AlterClientQuotaOp{{Key: "producer_byte_rate", Value: rate, Remove: rate == 0}},
-	}})
+	_, err = kadm.NewClient(c).AlterClientQuotas(context.Background(), []kadm.AlterClientQuotaEntry{{Entity: kadm.ClientQuotaEntity{entity}, Ops: ops}})
 	must(t, err)
 }
 

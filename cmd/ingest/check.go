@@ -156,7 +156,7 @@ func look(ctx context.Context, cfg *config.Config, budget config.Budget) finding
 		l.spool(cfg)
 	}
 	l.ports(cfg)
-	l.descriptors(cfg, budget)
+	l.descriptors(budget.Descriptors, budget.MaxConns)
 	l.memory(cfg, config.ReadHost())
 	l.times(cfg)
 	return l

@@ -65,22 +65,14 @@ func cannotListen(setting string, addresses []string, err error) error {
 	return fmt.Errorf("--%s: %s: %s (%w)", setting, text, remedy, err)
 }
 
-// besideConns is how many descriptors the process needs beside those of --max-conns: brokers, spool, admin, a few more.
-const besideConns = 96
-
-func (l *findings) descriptors(cfg *config.Config, budget config.Budget) {
-	limit, ok := descriptorLimit()
-	if !ok {
-		return
-	}
-	need := uint64(budget.MaxConns + besideConns)
-	switch {
-	case limit >= need:
-		l.add(levelOK, "file descriptors", "", "%d are allowed, up to %d are needed (--max-conns=%d)", limit, need, budget.MaxConns)
-	case limit < 2*besideConns || cfg.MaxConns > 0:
-		l.add(levelFailed, "file descriptors", "raise the limit (ulimit -n, LimitNOFILE=), or lower --max-conns", "%d are allowed, up to %d are needed (--max-conns=%d)", limit, need, budget.MaxConns)
+// descriptors compares with what the budget reckons with. That serve lowers --max-conns is one of the budget's warnings.
+func (l *findings) descriptors(d config.Descriptors, conns int) {
+	switch need := d.Reserved + d.Conns; {
+	case d.Limit == 0: // not known
+	case d.Limit < need:
+		l.add(levelFailed, "file descriptors", "raise the limit (ulimit -n, LimitNOFILE=)", "%d are allowed, and %d are needed for brokers, spool, admin address and a client", d.Limit, need)
 	default:
-		l.add(levelWarning, "file descriptors", "raise the limit (ulimit -n, LimitNOFILE=), or set --max-conns", "%d are allowed, up to %d are wanted (%d connections)", limit, need, budget.MaxConns)
+		l.add(levelOK, "file descriptors", "", "%d are allowed, up to %d are needed (--max-conns=%d)", d.Limit, need, conns)
 	}
 }
 

@@ -25,7 +25,7 @@ func (l *findings) kafka(ctx context.Context, cfg *config.Config, budget config.
 		l.add(levelFailed, "settings", "", "%v", err)
 		return
 	}
-	const mostSteps = 6 // one after another: addresses, leaders, versions, producer, configuration, and a bit
+	const mostSteps = 7 // one after another: addresses, leaders, versions, producer, configuration, quotas, and a bit
 	ctx, cancel := context.WithTimeout(ctx, mostSteps*cfg.RequestTimeout)
 	defer cancel()
 	p := kafka.Probe(ctx, k, deps)
@@ -36,7 +36,7 @@ func (l *findings) kafka(ctx context.Context, cfg *config.Config, budget config.
 	l.topic(cfg, budget, &p)
 	l.deadLetterTopic(cfg, &p)
 	l.producer(cfg, &p)
-	l.add(levelNote, "quotas", "", "cannot be looked at: brokers tell of them only in answers to events; the log and /status say if one slows this client down")
+	l.quotas(&p.Quotas)
 	if cfg.Codec == "zstd" && p.ProduceVersion >= 0 && p.ProduceVersion < 7 {
 		l.add(levelFailed, "codec", "set --codec=snappy, or another that they take", "the brokers are older than 2.1 and do not take zstd")
 	}
@@ -183,4 +183,39 @@ func (l *findings) producer(cfg *config.Config, p *kafka.Probed) {
 		return
 	}
 	l.add(levelFailed, "idempotent producer", remedy, "%s", text)
+}
+
+// leastByteRate is a quota in bytes a second below which bursts of a busy function are throttled: some 4,000 events.
+const leastByteRate = 1 << 20
+
+// quotas tells which limits slow this client down. They bind on each broker by itself.
+func (l *findings) quotas(q *kafka.ProbedQuotas) {
+	const subject = "quotas"
+	if q.Err != nil {
+		text, _ := kafka.Explain(q.Err)
+		if kafka.IsDenied(q.Err) {
+			text = "DESCRIBE_CONFIGS on the cluster is denied"
+		}
+		l.add(levelNote, subject, "", "could not be looked at: %s; the log and /status say if one slows this client down", text)
+		return
+	}
+	if rate := q.ByteRate; rate.Of != "" {
+		text := fmt.Sprintf("producer_byte_rate=%.0f is in force, bytes a second on each broker, set for %s", rate.Limit, rate.Of)
+		if rate.Limit < leastByteRate {
+			l.add(levelWarning, subject, "raise it, or set another --client-id or user", "%s: beyond it events wait in memory or in the spool", text)
+		} else {
+			l.add(levelNote, subject, "", "%s", text)
+		}
+	}
+	if share := q.RequestTime; share.Of != "" {
+		l.add(levelNote, subject, "", "request_percentage=%g is in force, of the time of one thread of each broker, set for %s", share.Limit, share.Of)
+	}
+	if q.ByteRate.Of != "" || q.RequestTime.Of != "" {
+		return
+	}
+	if q.UserUnknown {
+		l.add(levelNote, subject, "", "none for default users and client ids; which user the cluster takes this client for is not known here")
+		return
+	}
+	l.add(levelOK, subject, "", "none slows this client down")
 }

@@ -11,15 +11,6 @@ import (
 	"functiongraph-ingest/internal/printable"
 )
 
-// descriptorLimit is how many files this process may have open. Go has raised the soft limit to the hard one.
-func descriptorLimit() (uint64, bool) {
-	var r unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &r); err != nil {
-		return 0, false
-	}
-	return max(r.Cur, r.Max), true
-}
-
 // writable asks whether a file can be written, or something made in a directory, without doing so.
 func writable(path string) error {
 	mode := uint32(unix.W_OK)

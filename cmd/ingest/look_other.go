@@ -5,8 +5,6 @@ package main
 import "os"
 
 // Elsewhere than on Linux these questions have no answer before a start.
-func descriptorLimit() (uint64, bool) { return 0, false }
-
 func writable(path string) error {
 	_, err := os.Stat(path)
 	return err

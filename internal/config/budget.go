@@ -73,11 +73,20 @@ type Budget struct {
 	SpoolData Bytes
 
 	MaxBody    Bytes // --max-body, or less when three quarters of the gate cannot hold it
-	MaxConns   int   // --max-conns, or as many as Conns holds
+	MaxConns   int   // --max-conns, or as many as Conns holds, and no more than descriptors allow
 	GoMemLimit Bytes // for runtime/debug.SetMemoryLimit
 	Warnings   []string
 
-	wantedConns, descriptors int // connections without the bound of descriptors, if that is less; else 0
+	Descriptors Descriptors
+
+	wantedConns int // connections without the bound of descriptors, if that is less; else 0
+}
+
+// Descriptors is how many files and sockets the process may have open, and for what.
+type Descriptors struct {
+	Limit    int // RLIMIT_NOFILE; 0: not known
+	Reserved int // for all that is no connection of a client: brokers, spool, admin address
+	Conns    int // for MaxConns, and those that are being turned away beside them
 }
 
 // Budget splits --memory-limit. The result is an error when there is no room for bodies at all.
@@ -101,9 +110,9 @@ func (c *Config) Budget() (Budget, error) {
 		return Budget{}, fmt.Errorf("connections %s + runtime %s + buffers %s leave less than %s for bodies; at least %s is needed with these --max-conns, --buffer-bytes and --batch-bytes",
 			b.Conns, b.Runtime, b.Buffers, leastGate, Bytes(least)*MiB)
 	}
-	if b.descriptors != 0 {
+	if b.wantedConns != 0 {
 		b.Warnings = append(b.Warnings, fmt.Sprintf("--max-conns=%d is lowered to %d: the process may have %d files and sockets open (ulimit -n), and %d are kept for brokers, spool and admin address: raise that limit (LimitNOFILE=), or lower --max-conns",
-			b.wantedConns, b.MaxConns, b.descriptors, c.reservedDescriptors()))
+			b.wantedConns, b.MaxConns, b.Descriptors.Limit, b.Descriptors.Reserved))
 	}
 	if b.SpoolData > 0 {
 		b.Warnings = append(b.Warnings, fmt.Sprintf("--spool-dir=%s is in memory (%s): what is in it is lost with the machine, and its %s (--spool-max) count against --memory-limit=%s. Choose a directory on a disk to keep events through a restart of the machine",
@@ -137,13 +146,14 @@ func (c *Config) split(limit Bytes) Budget {
 		b.Conns = Bytes(c.MaxConns) * c.connBytes()
 	}
 	// As many as are served, and those that are being turned away, have to fit beside the others.
+	b.Descriptors = Descriptors{Limit: c.descriptors, Reserved: c.reservedDescriptors()}
 	if c.descriptors > 0 {
-		if most := max(1, (c.descriptors-c.reservedDescriptors())*turnedAwayShare/(turnedAwayShare+1)); b.MaxConns > most {
-			b.wantedConns, b.descriptors = b.MaxConns, c.descriptors
-			b.MaxConns = most
+		if most := max(1, (c.descriptors-b.Descriptors.Reserved)*turnedAwayShare/(turnedAwayShare+1)); b.MaxConns > most {
+			b.wantedConns, b.MaxConns = b.MaxConns, most
 			b.Conns = Bytes(most) * c.connBytes()
 		}
 	}
+	b.Descriptors.Conns = b.MaxConns + (b.MaxConns+turnedAwayShare-1)/turnedAwayShare
 	if c.Spools() {
 		b.Spool = limit / spoolShare
 	}

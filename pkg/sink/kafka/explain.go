@@ -69,3 +69,6 @@ func explainCode(code kafkago.Error) (text, remedy string) {
 
 // IsMissing reports whether an error says that a topic does not exist.
 func IsMissing(err error) bool { return errors.Is(err, kafkago.UnknownTopicOrPartition) }
+
+// IsDenied reports whether an error says that an operation on the cluster is not allowed.
+func IsDenied(err error) bool { return errors.Is(err, kafkago.ClusterAuthorizationFailed) }

@@ -39,7 +39,8 @@ type Probed struct {
 	ProduceVersion  int16 // newest version of a produce request that the broker takes; -1: not known. Zstandard needs 7
 	Topic           ProbedTopic
 	DeadLetterTopic ProbedTopic
-	ProducerErr     error      // nil: the cluster gave a producer id
+	ProducerErr     error // nil: the cluster gave a producer id
+	Quotas          ProbedQuotas
 	CreateTopics    Permission // CREATE on the cluster; topics can have it of their own, which it does not tell
 }
 
@@ -107,6 +108,7 @@ func Probe(ctx context.Context, cfg Config, deps Deps) Probed {
 	out.ProduceVersion = cl.produceVersion(ctx)
 	out.ProducerErr = cl.mayProduce(ctx)
 	cl.describe(ctx, good.meta, &out.Topic, &out.DeadLetterTopic)
+	out.Quotas = cl.quotas(ctx, quotaUser(&cfg, &deps), cfg.ClientID)
 	return out
 }
 

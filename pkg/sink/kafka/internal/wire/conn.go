@@ -15,6 +15,7 @@ import (
 	"github.com/segmentio/kafka-go/protocol"
 	"github.com/segmentio/kafka-go/protocol/apiversions"
 	"github.com/segmentio/kafka-go/protocol/createtopics"
+	"github.com/segmentio/kafka-go/protocol/describeclientquotas"
 	"github.com/segmentio/kafka-go/protocol/describeconfigs"
 	"github.com/segmentio/kafka-go/protocol/initproducerid"
 	"github.com/segmentio/kafka-go/protocol/metadata"
@@ -71,8 +72,18 @@ func responseType(k protocol.ApiKey) reflect.Type {
 		return reflect.TypeFor[createtopics.Response]()
 	case protocol.DescribeConfigs:
 		return reflect.TypeFor[describeconfigs.Response]()
+	case protocol.DescribeClientQuotas:
+		return reflect.TypeFor[describeclientquotas.Response]()
 	}
 	return nil
+}
+
+// newest is the highest version of a request that this program sends.
+func newest(k protocol.ApiKey) int16 {
+	if k == protocol.DescribeClientQuotas {
+		return 0 // kafka-go encodes the strings of version 1 without the compact lengths that it has
+	}
+	return k.MaxVersion()
 }
 
 // Usable reports whether the next request may go over the connection.
@@ -149,6 +160,9 @@ func (c *Conn) waitMuted(ctx context.Context) error {
 	}
 }
 
+// ErrUnknownRequest is returned for a request that was not sent because the broker does not offer its kind.
+var ErrUnknownRequest = errors.New("the broker does not know the request")
+
 // answerTo returns how the answer to a request looks, in the highest version that both sides know.
 func (c *Conn) answerTo(k protocol.ApiKey) (answer, error) {
 	if a, ok := c.answers[k]; ok {
@@ -162,11 +176,11 @@ func (c *Conn) answerTo(k protocol.ApiKey) (answer, error) {
 	if c.versions != nil {
 		v, ok := c.versions[k]
 		if !ok {
-			return answer{}, fmt.Errorf("the broker knows no %v requests", k)
+			return answer{}, fmt.Errorf("%w: no %v", ErrUnknownRequest, k)
 		}
-		a.version = min(k.MaxVersion(), v.max)
+		a.version = min(newest(k), v.max)
 		if a.version < max(k.MinVersion(), v.min) {
-			return answer{}, fmt.Errorf("the broker knows %v in versions %d to %d, this program in %d to %d", k, v.min, v.max, k.MinVersion(), k.MaxVersion())
+			return answer{}, fmt.Errorf("the broker knows %v in versions %d to %d, this program in %d to %d", k, v.min, v.max, k.MinVersion(), newest(k))
 		}
 	}
 	a.shape, a.flexible = shapeOf(t, a.version)
