@@ -12,14 +12,15 @@ import (
 // await waits until every event of the body is settled, the ack timeout is over, or Abort, and
 // answers. The wait is one receive: it is ended early through the delivery's GiveUp.
 func (s *Server) await(ctx *fasthttp.RequestCtx, c *conn, d *body.Delivery) {
+	began := s.conns.now.Load()
 	c.enter(waiting, s.limits.ack)
 	// Either Abort finds the connection waiting, or the connection sees that it is aborted.
 	if s.aborted.Load() {
 		d.GiveUp()
 	}
 	<-d.Done()
-	if now := time.Now(); now.Unix() != ctx.Time().Unix() {
-		s.begin(ctx, now)
+	if s.conns.now.Load() != began {
+		c.date = s.lineOf(time.Now())
 	}
 	// After this d cannot be given up any more: it may be used again.
 	c.enter(writing, s.limits.read)

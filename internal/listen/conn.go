@@ -72,7 +72,8 @@ type conn struct {
 	codings  encodings // of the body, set by admit
 	ndjson   bool      // as codings
 	head     head
-	one      [1]byte // to look whether a chunked body goes on
+	date     *dateLine // of an answer that is begun and not written; nil: none
+	one      [1]byte   // to look whether a chunked body goes on
 
 	prev, next *conn // in the registry, under its mutex
 }

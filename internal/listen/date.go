@@ -1,7 +1,6 @@
 package listen
 
 import (
-	"bufio"
 	"bytes"
 	"net/http"
 	"time"
@@ -9,40 +8,50 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// dateLine is the header of an answer of one second. It is made anew when a request comes in another second, so it
-// needs no timer: fasthttp's own Date wakes the process each second.
+// fasthttp's own Date wakes the process each second, and no other can be set. So the field is put behind the status
+// line when an answer is written.
+
+// dateLine is the Date of one second. It is made when an answer of another second is begun, so it needs no timer.
 type dateLine struct {
 	second int64
-	text   []byte                  // the value
-	header fasthttp.ResponseHeader // once parsed
-	parsed bool
+	text   []byte // the value
+	field  []byte // the whole line
 }
 
-// lineOf returns the dateLine of t. like is any header of this server's answers; nil: only the text is needed.
-func (s *Server) lineOf(t time.Time, like *fasthttp.ResponseHeader) *dateLine {
+// lineOf returns the dateLine of t.
+func (s *Server) lineOf(t time.Time) *dateLine {
+	second := t.Unix()
 	d := s.lastDate.Load()
-	if d != nil && d.second == t.Unix() && (like == nil || d.parsed) {
+	if d != nil && d.second == second {
 		return d
 	}
-	if s.deps.Refresh != nil && (d == nil || d.second != t.Unix()) {
+	if s.deps.Refresh != nil {
 		s.deps.Refresh()
 	}
-	d = &dateLine{second: t.Unix(), text: t.UTC().AppendFormat(nil, http.TimeFormat)}
-	if like != nil {
-		// fasthttp takes a Date only from a header that it parses. What NoDefaultDate said is copied, and outlives that.
-		like.CopyTo(&d.header)
-		text := append([]byte("HTTP/1.1 200 \r\nContent-Length: 0\r\nDate: "), d.text...)
-		if err := d.header.Read(bufio.NewReader(bytes.NewReader(append(text, "\r\n\r\n"...)))); err != nil {
-			panic("listen: the header of an answer cannot be read: " + err.Error())
-		}
-		d.parsed = true
-	}
+	text := t.UTC().AppendFormat(nil, http.TimeFormat)
+	d = &dateLine{second: second, text: text, field: append(append([]byte("Date: "), text...), "\r\n"...)}
 	s.lastDate.Store(d)
 	return d
 }
 
-// begin begins an answer at t with what every answer has. Whatever was in its header is gone.
-func (s *Server) begin(ctx *fasthttp.RequestCtx, t time.Time) {
-	s.lineOf(t, &ctx.Response.Header).header.CopyTo(&ctx.Response.Header)
+// begin begins an answer at t with what every answer has. The next write is its first.
+func (s *Server) begin(ctx *fasthttp.RequestCtx, c *conn, t time.Time) {
+	c.date = s.lineOf(t)
 	s.guard.cors(ctx)
+}
+
+// writeDated writes p, the beginning of an answer, with a Date behind its first line.
+func (c *conn) writeDated(p []byte, d *dateLine) (int, error) {
+	line := bytes.IndexByte(p, '\n') + 1
+	buf, _ := c.srv.dated.Get().(*[]byte)
+	if buf == nil {
+		buf = new([]byte)
+	}
+	*buf = append(append(append((*buf)[:0], p[:line]...), d.field...), p[line:]...)
+	_, err := c.send(*buf)
+	c.srv.dated.Put(buf)
+	if err != nil {
+		return 0, err
+	}
+	return len(p), nil
 }

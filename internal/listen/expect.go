@@ -15,7 +15,6 @@ import (
 // it with the status returned (v1.77, serveConnCounted); a test holds it to that.
 func (s *Server) expect(ctx *fasthttp.RequestCtx) int {
 	c := ctx.Conn().(*conn) //nolint:forcetypeassert // accept.go makes no others
-	s.begin(ctx, time.Now())
 	switch t, r := s.judge(ctx); {
 	case !c.framed(ctx):
 		s.refuse(ctx, c.readFailure())
@@ -29,6 +28,7 @@ func (s *Server) expect(ctx *fasthttp.RequestCtx) int {
 			return fasthttp.StatusContinue
 		}
 	}
+	s.begin(ctx, c, time.Now())
 	c.linger = true
 	c.enter(writing, s.limits.read)
 	return ctx.Response.StatusCode()

@@ -42,7 +42,7 @@ func (s *Server) target(path []byte) target {
 func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 	c := ctx.Conn().(*conn) //nolint:forcetypeassert // accept.go makes no others
 	unread := false
-	s.begin(ctx, ctx.Time())
+	s.begin(ctx, c, ctx.Time())
 	t, r := telemetry, reasons
 	if c.reserved == 0 { // else the ExpectHandler has judged it
 		t, r = s.judge(ctx)
@@ -91,7 +91,7 @@ func (s *Server) broken(ctx *fasthttp.RequestCtx, err error) {
 	if _, ok := err.(*fasthttp.ErrSmallBuffer); ok {
 		r = reasonHeaderTooLarge
 	}
-	s.begin(ctx, time.Now())
+	s.begin(ctx, c, time.Now())
 	s.refuse(ctx, r)
 	c.linger = true
 	c.enter(writing, s.limits.read)

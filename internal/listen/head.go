@@ -130,8 +130,20 @@ type headLines struct {
 // The empty line and the one before have to end with CR LF: servers disagree about where other headers end, and
 // fasthttp waits for more.
 func (l *headLines) follow(p []byte, header bool) (rest []byte, ended bool, err error) {
+	most := maxFields
+	if header {
+		most++ // the request's line
+	}
 	for len(p) > 0 {
 		n := bytes.IndexByte(p, '\n')
+		if n > 1 && p[n-1] == '\r' { // most lines
+			l.begun, l.only, l.cr, l.lf = false, false, false, false
+			if l.n++; l.n > most {
+				return nil, false, errFields
+			}
+			p = p[n+1:]
+			continue
+		}
 		line := p
 		if n >= 0 {
 			line = p[:n]
@@ -151,10 +163,6 @@ func (l *headLines) follow(p []byte, header bool) (rest []byte, ended bool, err 
 		switch {
 		case !empty:
 			l.lf = lf
-			most := maxFields
-			if header {
-				most++ // the request's line
-			}
 			if l.n++; l.n > most {
 				return nil, false, errFields
 			}

@@ -199,3 +199,60 @@ func TestRequestEndIsKnown(t *testing.T) {
 		}
 	}
 }
+
+// came.
+func TestHeaderEndsTheSameInEveryCut(t *testing.T) {
+	type verdict struct {
+		rest  int
+		ended bool
+		err   error
+	}
+	follow := func(parts ...string) (v verdict) {
+		var l headLines
+		for i, p := range parts {
+			var rest []byte
+			rest, v.ended, v.err = l.follow([]byte(p), true)
+			if v.rest = len(rest); v.ended || v.err != nil {
+				v.rest += len(strings.Join(parts[i+1:], ""))
+				return v
+			}
+		}
+		return v
+	}
+	for text, want := range map[string]verdict{
+		"POST / HTTP/1.1\r\nA: b\r\n\r\nbody":          {4, true, nil},
+		"\r\n\r\nPOST /\r\n\r\n":                       {0, true, nil},
+		"POST /\r\nA: b\n\r\nbody":                     {4, false, errFraming},
+		"POST /\r\nA: b\n\nbody":                       {4, false, errFraming},
+		"POST /\r\nA: b\r\n\nbody":                     {4, false, errFraming},
+		"POST /\r\nA: b\ryy\r\n\nbody":                 {4, false, errFraming},
+		"POST /\nA: b\r\nC: d\r\n\r\n":                 {0, true, nil},
+		"POST /\r\nA: b\r\rc\r\n\r\n":                  {0, true, nil},
+		"POST /\r\nA: b\r\n\rC: d\r\n\r\nx":            {1, true, nil},
+		"a\r\n" + strings.Repeat("b\r\n", 50) + "\r\n": {0, true, nil},
+		"a\r\n" + strings.Repeat("b\r\n", 51) + "\r\n": {2, false, errFields},
+	} {
+		got := follow(text)
+		if want.err != nil { // what is behind an error nobody reads
+			got.rest = want.rest
+		}
+		if got != want {
+			t.Errorf("%q: %+v, want %+v", text, got, want)
+		}
+		cuts := []func(i int) []string{
+			func(i int) []string { return []string{text[:i], text[i:]} },
+			func(i int) []string { return append(strings.Split(text[:i], ""), text[i:]) },
+		}
+		for i := range len(text) {
+			for n, cut := range cuts {
+				v := follow(cut(i)...)
+				if want.err != nil {
+					v.rest = want.rest
+				}
+				if v != want {
+					t.Fatalf("%q cut at %d (%d): %+v, want %+v", text, i, n, v, want)
+				}
+			}
+		}
+	}
+}

@@ -68,7 +68,7 @@ func (c *conn) turnAway() {
 		c.srv.count.refuse(reasonTooManyConns)
 		return
 	}
-	answer := fmt.Sprintf(acknowledged, c.srv.lineOf(time.Now(), nil).text)
+	answer := fmt.Sprintf(acknowledged, c.srv.lineOf(time.Now()).text)
 	if err != nil || c.srv.deps.OnInvoke == nil || string(start[:]) != invocationStart {
 		c.srv.count.refuse(reasonTooManyConns)
 		answer = c.srv.tooManyConns()

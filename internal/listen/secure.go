@@ -15,6 +15,15 @@ func (c *conn) receive(p []byte) (int, error) {
 
 // Write implements net.Conn.
 func (c *conn) Write(p []byte) (int, error) {
+	if d := c.date; d != nil {
+		c.date = nil
+		return c.writeDated(p, d)
+	}
+	return c.send(p)
+}
+
+// send writes to the socket, through TLS where there is one.
+func (c *conn) send(p []byte) (int, error) {
 	if c.tls != nil {
 		return c.tls.Write(p)
 	}

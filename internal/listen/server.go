@@ -35,6 +35,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"net"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -132,6 +133,7 @@ type Server struct {
 	lingerTime time.Duration
 
 	lastDate atomic.Pointer[dateLine]
+	dated    sync.Pool   // of *[]byte: an answer while it gets its Date
 	crowded  atomic.Bool // a delivery waits for memory, or was refused since the last tick
 	noPlaces atomic.Bool // connections were refused since the last tick
 	aborted  atomic.Bool // no wait for an ack any more
