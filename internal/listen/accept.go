@@ -66,8 +66,7 @@ func (s *Server) take(nc rawconn.Stream) {
 	c.enter(asleep, s.limits.asleep)
 	c.ages(s.cfg.MaxConnAge)
 	if !s.conns.add(c, s.cfg.MaxConns, max(leastTurnedAway, s.cfg.MaxConns/turnedAwayShare)) {
-		s.count.refuse(reasonTooManyConns)
-		_ = nc.Close()
+		c.refuseAtOnce()
 		return
 	}
 	go s.serve(c)

@@ -79,3 +79,18 @@ func (c *conn) turnAway() {
 		c.lingering()
 	}
 }
+
+// refuseAtOnce answers a connection for which there is not even a place to be turned away from. It never waits,
+// because it is the goroutine that accepts which calls it: a request that is on its way still finds a reset, but the
+// answer was there first.
+func (c *conn) refuseAtOnce() {
+	c.srv.count.refuse(reasonTooManyConns)
+	if c.tls == nil && !c.srv.stopping.Load() {
+		_, _ = io.WriteString(c.Conn, c.srv.tooManyConns()) // a new socket has room for it
+		_ = c.CloseWrite()
+		if n := c.Queued(); n > 0 {
+			_, _ = c.drop(int64(n)) // what is unread would make the close a reset
+		}
+	}
+	_ = c.Conn.Close()
+}

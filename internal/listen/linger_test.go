@@ -80,6 +80,30 @@ func TestLingerIsBounded(t *testing.T) {
 	until(t, "the connection is gone", func() bool { return r.srv.Stats().OpenConns == 0 })
 }
 
+// TestNoPlaceToBeTurnedAwayFrom: while others hold all places, those for the turned away too, a newcomer still gets its 503.
+func TestNoPlaceToBeTurnedAwayFrom(t *testing.T) {
+	r := start(t, withConfig(func(c *Config) { c.MaxConns, c.KeepUsed = 1, true }))
+	r.srv.lingerTime = time.Hour
+	served := r.dial()
+	served.send(post("/", "[]"))
+	served.reply()
+	for range leastTurnedAway {
+		r.dial() // and says nothing
+	}
+	until(t, "all places are taken", func() bool { return r.srv.Stats().TurnedAway == leastTurnedAway })
+	for range 100 {
+		c := r.dial()
+		c.send(post("/", "[]"))
+		if got := c.reply(); got.status != 503 || !got.close || !strings.Contains(got.body, "--max-conns") {
+			t.Fatalf("%+v", got)
+		}
+		_ = c.Close()
+	}
+	if st := r.srv.Stats(); st.Refused["too_many_connections"] != 100 {
+		t.Errorf("%+v", st)
+	}
+}
+
 // TestTooManyConnections: a connection beyond the limit gets its 503, after its request, or its 200 if it is an
 // invocation event; and one that comes when there is room is served.
 func TestTooManyConnections(t *testing.T) {
