@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -174,6 +175,7 @@ func (e *extension) listen(ctx context.Context, out sink.Sink, seen *view) (*pip
 	deps := pipeline.Deps{Sink: out, Logger: e.log, Invocations: invocation.New(), Stir: govern(ctx).Stir}
 	if seen != nil && e.cfg.Headers != config.HeadersNone {
 		deps.Invoked = seen.origin.urn
+		deps.Intervals = invocation.NewIntervals(functionTimeout(os.Getenv("RUNTIME_TIMEOUT")))
 	}
 	if !e.cfg.OwnLogs {
 		deps.OwnLog = e.own
@@ -191,6 +193,18 @@ func (e *extension) listen(ctx context.Context, out sink.Sink, seen *view) (*pip
 			return nil, err
 		}
 	}
+}
+
+// timeoutGrace is what an invocation may take beyond the function's timeout.
+const timeoutGrace = 10 * time.Second
+
+// functionTimeout is how long an invocation may take, by RUNTIME_TIMEOUT, which is in seconds; 0: not known.
+func functionTimeout(text string) time.Duration {
+	const platforms = 259_200
+	if n, err := strconv.Atoi(text); err == nil && n > 0 && n <= platforms {
+		return time.Duration(n)*time.Second + timeoutGrace
+	}
+	return 0
 }
 
 // join registers and subscribes, and returns what the platform says about the function. Without a platform the extension is a listener, and delivers what comes.

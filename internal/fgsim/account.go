@@ -28,6 +28,7 @@ type posted struct {
 	sum     uint64
 	size    int
 	key     string
+	of      string // the invocation that it is of; "" for none
 	broken  bool
 	printed bool
 	acked   int // posts answered 200
@@ -45,7 +46,8 @@ type Sighting struct {
 	Key        string // under which it was found; "" for none
 	Value      []byte
 	Partition  int32
-	DeadLetter bool // found where the receiver puts what is no event
+	Invocation string // of which the receiver says that it is; "" if it does not say
+	DeadLetter bool   // found where the receiver puts what is no event
 }
 
 // Verdict is a count of events.
@@ -54,11 +56,14 @@ type Verdict struct {
 
 	OwnLeftOut int // answered 200 and not found, but made of what the extension itself printed: no finding
 
+	Named int // found with the invocation that it is of, as the receiver says: no finding
+
 	Lost       int // answered 200 and not found
 	Doubled    int // found more often than posted
 	OutOfOrder int // found behind a later event of the same key in the same partition
 	Altered    int // found with other bytes
 	WrongKey   int // found under another key than its traceId
+	WrongOwner int // found with an invocation that it is not of
 	Misplaced  int // an event among the dead letters, or a broken one among the events
 	Foreign    int // found and never posted, or without an id
 
@@ -81,7 +86,7 @@ func (a *Account) Posted(d *simulator.Delivery, status int, _ time.Duration) {
 		p := a.events[e.ID]
 		if p == nil {
 			raw := d.Raw(e)
-			p = &posted{sum: maphash.Bytes(a.seed, raw), size: len(raw), key: e.Key, broken: e.Broken != simulator.Intact, printed: e.Printed}
+			p = &posted{sum: maphash.Bytes(a.seed, raw), size: len(raw), key: e.Key, of: e.Invocation, broken: e.Broken != simulator.Intact, printed: e.Printed}
 			a.events[e.ID] = p
 		}
 		if status == 200 {
@@ -114,6 +119,11 @@ func (a *Account) Saw(s Sighting) {
 	// A receiver may shorten what it cannot use.
 	if shortened := s.DeadLetter && len(s.Value) < p.size; !shortened && maphash.Bytes(a.seed, s.Value) != p.sum {
 		a.find(&v.Altered, "altered", s.Value)
+	}
+	if s.Invocation != "" {
+		if v.Named++; s.Invocation != p.of {
+			a.find(&v.WrongOwner, "of another invocation than "+s.Invocation, s.Value)
+		}
 	}
 	if s.DeadLetter {
 		return
@@ -182,9 +192,9 @@ func (a *Account) Verdict() Verdict {
 
 // Err is nil when nothing is wrong.
 func (v Verdict) Err() error {
-	if v.Lost+v.Doubled+v.OutOfOrder+v.Altered+v.WrongKey+v.Misplaced+v.Foreign == 0 {
+	if v.Lost+v.Doubled+v.OutOfOrder+v.Altered+v.WrongKey+v.WrongOwner+v.Misplaced+v.Foreign == 0 {
 		return nil
 	}
-	return fmt.Errorf("%d posted, %d acked, %d seen: %d lost, %d doubled, %d out of order, %d altered, %d with a wrong key, %d misplaced, %d foreign\n%s",
-		v.Posted, v.Acked, v.Seen, v.Lost, v.Doubled, v.OutOfOrder, v.Altered, v.WrongKey, v.Misplaced, v.Foreign, strings.Join(v.Details, "\n"))
+	return fmt.Errorf("%d posted, %d acked, %d seen: %d lost, %d doubled, %d out of order, %d altered, %d with a wrong key, %d of another invocation, %d misplaced, %d foreign\n%s",
+		v.Posted, v.Acked, v.Seen, v.Lost, v.Doubled, v.OutOfOrder, v.Altered, v.WrongKey, v.WrongOwner, v.Misplaced, v.Foreign, strings.Join(v.Details, "\n"))
 }

@@ -61,6 +61,8 @@ type Platform struct {
 	Size      Bytes         `yaml:"size"`      // of such a one; 8MiB
 
 	LogTraces  float64 `yaml:"logTraces"`  // share of the function's log lines that have a traceId
+	Late       float64 `yaml:"late"`       // share of the function's log lines that come after their invocation has ended
+	Cold       bool    `yaml:"cold"`       // the first invocation waits until the instance is initialised; false
 	MarkedOnly bool    `yaml:"markedOnly"` // collect only lines that begin with [Extension] of what the extension prints; false
 
 	NoEcho bool `yaml:"noEcho"` // do not send what the extension prints back to it as extension events; false
@@ -183,7 +185,7 @@ func (s *Scenario) complete() error {
 	check(t.Batch >= 1 && t.Logs >= 1, "traffic.batch and traffic.logs are at least 1, not %d and %d", t.Batch, t.Logs)
 	check(t.Rate >= 0 && t.Burst >= 1, "traffic.rate is at least 0 and traffic.burst at least 1, not %v and %v", t.Rate, t.Burst)
 	check(slices.Contains([]string{"invoke", "register", "both"}, p.Invoke), "platform.invoke is invoke, register or both, not %q", p.Invoke)
-	for name, share := range map[string]float64{"slips": p.Slips, "broken": p.Broken, "duplicate": p.Duplicate, "chunked": p.Chunked, "slow": p.Slow, "oversize": p.Oversize, "logTraces": p.LogTraces} {
+	for name, share := range map[string]float64{"slips": p.Slips, "broken": p.Broken, "duplicate": p.Duplicate, "chunked": p.Chunked, "slow": p.Slow, "oversize": p.Oversize, "logTraces": p.LogTraces, "late": p.Late} {
 		check(share >= 0 && share <= 1, "platform.%s is a share, 0 to 1, not %v", name, share)
 	}
 	check(p.Resend >= 0 && p.Resend <= 1000, "platform.resend is 0 to 1,000, not %d", p.Resend)

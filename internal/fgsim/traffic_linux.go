@@ -80,7 +80,8 @@ func newTraffic(s *Scenario, a *api, echo *lines, r Recorder, note func(code, te
 			traffic: t, rng: rand.New(rand.NewPCG(s.Seed, uint64(1+i))),
 			generator: simulator.New(simulator.Config{
 				Seed: s.Seed, Stream: uint16(i), Concurrency: concurrency, Steady: s.Traffic.Steady, MaxEvents: s.Traffic.Batch, Logs: s.Traffic.Logs, Types: wanted,
-				Slips: s.Platform.Slips, Broken: s.Platform.Broken, LogTraces: s.Platform.LogTraces, Start: time.Now(),
+				Slips: s.Platform.Slips, Broken: s.Platform.Broken, LogTraces: s.Platform.LogTraces, Late: s.Platform.Late,
+				Cold: s.Platform.Cold && i == 0, Start: time.Now(), Now: time.Now,
 			}),
 		})
 	}

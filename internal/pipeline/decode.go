@@ -28,11 +28,16 @@ type decoder struct {
 	ended              bool // it ended an invocation
 	rest               rest
 	logs               []byte
+
+	clock      clock
+	recall     recall
+	correlated [appendBatch]correlated // of recs
+	yes        [4]byte                 // the value of HeaderColdStart
 }
 
 // decode takes bodies out of the ring until it is closed and empty.
 func (p *Pipeline) decode() {
-	dec := &decoder{p: p}
+	dec := &decoder{p: p, yes: [...]byte{'t', 'r', 'u', 'e'}}
 	var bodies [popBatch]*body.Body
 	for {
 		n, err := p.ring.PopBatch(bodies[:])
@@ -71,7 +76,7 @@ func (dec *decoder) body(b *body.Body) {
 			dec.bad(b, ack)
 			continue
 		}
-		dec.recs[dec.n] = sink.Record{Key: key, Value: dec.e.Raw(), Timestamp: dec.timestamp(b.AdmittedAt), Type: dec.e.Kind.Name(), BodyID: b.ID, Offset: int64(dec.e.Offset())}
+		dec.recs[dec.n] = sink.Record{Key: key, Value: dec.e.Raw(), Timestamp: dec.timestamp(b.AdmittedAt), Type: dec.e.Kind.Name(), BodyID: b.ID, Offset: int64(dec.e.Offset()), Headers: dec.correlate(b.AdmittedAt)}
 		if dec.n++; dec.n == appendBatch {
 			dec.flush(ack)
 		}
@@ -111,20 +116,14 @@ const (
 	// times that are an hour ahead of their clock, and a wrong one keeps its segment for too long or too short a time.
 	maxAhead  = 10 * 60 * 1000
 	maxBehind = 24 * 60 * 60 * 1000
-	// minTime is the length of the shortest time in RFC 3339.
-	minTime = len("2006-01-02T15:04:05Z")
 )
 
 // timestamp is the record's, in milliseconds since the Unix epoch.
 func (dec *decoder) timestamp(admitted int64) int64 {
-	if !dec.p.cfg.EventTime || len(dec.e.StartTime()) < minTime {
+	if !dec.p.cfg.EventTime {
 		return admitted
 	}
-	start, err := dec.e.Start()
-	if err != nil {
-		return admitted
-	}
-	if ms := start.UnixMilli(); ms >= admitted-maxBehind && ms <= admitted+maxAhead {
+	if ms, ok := dec.clock.start(&dec.e); ok && ms >= admitted-maxBehind && ms <= admitted+maxAhead {
 		return ms
 	}
 	return admitted

@@ -68,7 +68,9 @@ type Deps struct {
 	// Invocations hears which invocations begin and end; when the last one has ended, the sink is
 	// flushed. nil: they are not counted, and linger rules.
 	Invocations *invocation.Tracker
-	// Invoked hears the invokedFunctionUrn of invocation events; nil: nobody does. Only with Invocations.
+	// Intervals knows which invocation wrote a line of the log: see HeaderTrace. nil: records do not say it.
+	Intervals *invocation.Intervals
+	// Invoked hears the invokedFunctionUrn of invocation events; nil: it is not wanted. Only with Invocations.
 	Invoked func(urn string)
 	// OwnLog recognises events that hold nothing but this process's own log lines. They are left out and
 	// counted. nil: there are none.
@@ -88,6 +90,7 @@ type Pipeline struct {
 	sink sink.Sink
 
 	invocations *invocation.Tracker
+	intervals   *invocation.Intervals
 	onURN       func(urn string)
 	ownLog      *ownlog.Log
 	stir        func()
@@ -122,7 +125,7 @@ func New(cfg Config, deps Deps) *Pipeline {
 	cfg.Decoders = max(1, cfg.Decoders)
 	p := &Pipeline{
 		cfg: cfg, log: deps.Logger, sink: deps.Sink, serving: make(chan error, 1),
-		invocations: deps.Invocations, onURN: deps.Invoked, ownLog: deps.OwnLog, stir: deps.Stir,
+		invocations: deps.Invocations, intervals: deps.Intervals, onURN: deps.Invoked, ownLog: deps.OwnLog, stir: deps.Stir,
 		answers: metrics.Seconds(time.Millisecond/8, 64*time.Second),
 	}
 	var onInvoke func([]byte)

@@ -16,6 +16,7 @@ const maxOwn = 64 << 10
 // come here. true: it is left out of the delivery.
 func (dec *decoder) special(at int64) (leaveOut bool) {
 	p := dec.p
+	dec.note(at)
 	switch dec.e.Kind {
 	case decode.Extension:
 		if p.ownLog != nil && dec.own() {
@@ -73,6 +74,10 @@ func (p *Pipeline) invoked(data []byte) {
 		if p.onURN != nil && json.Unmarshal(e.Raw(), &event) == nil && event.URN != "" {
 			p.onURN(strings.TrimSpace(event.URN))
 		}
-		p.invocations.Start(e.Key(nil), time.Now().UnixMilli())
+		id, now := e.Key(nil), time.Now().UnixMilli()
+		p.invocations.Start(id, now)
+		if p.intervals != nil {
+			p.intervals.Announce(id, now)
+		}
 	}
 }

@@ -13,11 +13,13 @@ type Delivery struct {
 
 // Event is one event of a delivery.
 type Event struct {
-	ID     ID
-	Kind   Kind   // of the event, or of what it would be were it not broken
-	Key    string // traceId; "" when the event has none, and of broken ones, which have no key
-	Slip   Slip
-	Broken Breakage // Intact for a good event
+	ID   ID
+	Kind Kind   // of the event, or of what it would be were it not broken
+	Key  string // traceId; "" when the event has none, and of broken ones, which have no key
+	// Invocation is the traceId of the invocation that it is of, whether or not the event says so; "" for none.
+	Invocation string
+	Slip       Slip
+	Broken     Breakage // Intact for a good event
 
 	Printed bool // made of a line that an extension really printed, see [Generator.Logs]
 

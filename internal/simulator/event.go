@@ -1,9 +1,6 @@
 package simulator
 
-import (
-	"fmt"
-	"time"
-)
+import "fmt"
 
 const timeLayout = "2006-01-02T15:04:05.000Z"
 
@@ -57,7 +54,7 @@ func (g *Generator) appendReport(dst []byte, e *Event, blank string) []byte {
 		memorySize = " memorySize "
 	}
 	ms := g.rng.ExpFloat64() * 80
-	dst = fmt.Appendf(dst, `,"endTime":"%s%s"`, g.now.Add(time.Duration(ms*float64(time.Millisecond))).Format(timeLayout), blank)
+	dst = fmt.Appendf(dst, `,"endTime":"%s%s"`, g.now.Format(timeLayout), blank)
 	dst = g.appendStatus(dst, e.Slip)
 	pod := `"` + g.pod + `"`
 	if e.Broken == UnquotedPodName {

@@ -14,12 +14,14 @@ const ExtensionMark = "[Extension]"
 // when none is left: then the instance may be frozen.
 func (g *Generator) Finish(d *Delivery) bool {
 	d.reset()
-	if len(g.open) == 0 {
+	g.keepUp()
+	left := len(g.open) + len(g.late)
+	if left == 0 {
 		return false
 	}
 	d.NDJSON = false
 	d.Body = append(d.Body, '[')
-	for n := 1 + g.rng.IntN(min(2*len(g.open), g.cfg.MaxEvents)); n > 0 && len(g.open) > 0; n-- {
+	for n := 1 + g.rng.IntN(min(2*left, g.cfg.MaxEvents)); n > 0 && len(g.open)+len(g.late) > 0; n-- {
 		g.good(d)
 	}
 	d.Body = append(d.Body, ']')

@@ -69,8 +69,8 @@ type invocation struct {
 	todo  []Kind // events still to come, in order
 }
 
-// One invocation in so many finds a new instance, and one in so many an instance that is restored from a
-// snapshot: both send events of their own first.
+// One invocation in so many finds a new instance, and the first of so many one that is restored from a snapshot: both
+// send events of their own first. A process is restored once.
 const coldEvery = 20
 
 // burst starts invocations, all at once: a few as a rule, sometimes as many as the instance takes; always
@@ -92,11 +92,13 @@ func (g *Generator) burst(d *Delivery) {
 
 func (g *Generator) invoke() *invocation {
 	v := &invocation{trace: g.trace()}
-	switch g.rng.IntN(coldEvery) {
-	case 0:
+	switch n := g.rng.IntN(coldEvery); {
+	case n == 0 || g.cfg.Cold && !g.cold:
 		v.todo = append(v.todo, InitStart, Extension, InitRuntimeDone, InitReport)
-	case 1:
+		g.cold = true
+	case n == 1 && !g.restored:
 		v.todo = append(v.todo, RestoreStart, RestoreRuntimeDone, RestoreReport)
+		g.restored = true
 	}
 	v.todo = append(v.todo, Start)
 	for range g.rng.IntN(g.cfg.Logs + 1) {

@@ -33,7 +33,11 @@ type Config struct {
 	Broken float64 // share of bodies with something that is no event, see Breakage
 	Lines  float64 // share of bodies sent as NDJSON; above 0 some single events are sent without an array
 
-	Start time.Time // of the first event; 2026-03-01T00:00:00Z
+	Cold bool    // the first invocation has to wait until the instance is initialised
+	Late float64 // share of the function's log lines that come after the end of their invocation
+
+	Start time.Time        // of the first event; 2026-03-01T00:00:00Z
+	Now   func() time.Time // no delivery begins earlier than it says; nil: time passes by the events only
 }
 
 const (
@@ -51,7 +55,10 @@ type Generator struct {
 	now  time.Time
 	seq  uint64 // of the next event
 	open []*invocation
+	late []lateLine // oldest first
 	pod  string
+
+	cold, restored bool // such events were sent
 
 	broke int // bodies that were broken so far
 }
@@ -78,6 +85,7 @@ func New(cfg Config) *Generator {
 // Next makes the next delivery into d, whose memory is used again: what d held before is gone.
 func (g *Generator) Next(d *Delivery) {
 	d.reset()
+	g.keepUp()
 	if g.cfg.Steady || len(g.open) == 0 || g.rng.IntN(burstEvery) == 0 {
 		g.burst(d)
 	}
@@ -119,9 +127,15 @@ func (g *Generator) Next(d *Delivery) {
 
 // good appends the next event of one of the invocations that run.
 func (g *Generator) good(d *Delivery) {
+	if g.lateLine(d) {
+		return
+	}
 	i := g.rng.IntN(len(g.open))
 	v := g.open[i]
-	e := Event{Kind: v.todo[0], Key: v.trace}
+	for len(v.todo) > 1 && v.todo[0] == Function && g.chance(g.cfg.Late) {
+		g.hold(v)
+	}
+	e := Event{Kind: v.todo[0], Key: v.trace, Invocation: v.trace}
 	if v.todo = v.todo[1:]; len(v.todo) == 0 {
 		last := len(g.open) - 1
 		g.open[i] = g.open[last]
@@ -144,6 +158,9 @@ func (g *Generator) event(dst []byte, e *Event) []byte {
 	e.ID = makeID(g.cfg.Stream, g.seq)
 	g.seq++
 	g.now = g.now.Add(time.Duration(g.rng.IntN(2000)) * time.Microsecond)
+	if e.Kind == Start {
+		g.now = g.now.Add(2 * time.Millisecond) // it begins after the one before has ended, in whole milliseconds
+	}
 	return g.appendEvent(dst, e)
 }
 
