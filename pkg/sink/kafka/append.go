@@ -65,7 +65,7 @@ func (s *Sink) awaitRoom(ctx context.Context) error {
 	s.waiting++
 	if s.reporter.stalled.IsZero() && len(s.main.lanes) > 0 { // else it is Kafka that is missing, not room
 		s.reporter.stalled = time.Now()
-		s.watch()
+		s.changes.watch()
 	}
 	patience, stop := s.patience()
 	s.mu.Unlock()
@@ -209,8 +209,8 @@ func (l *lane) cannotDrain() bool {
 	if l.disk.any {
 		return true
 	}
-	p := &l.topic.sink.spooler
-	return !l.idle() && (l.stuck() || p.holding || p.hangs || !l.busy && !l.mayStamp() || !l.broker.throttledSince.IsZero())
+	s := l.topic.sink
+	return !l.idle() && (l.stuck() || s.spooler.holding || s.spooler.hangs || !l.busy && !l.mayStamp() || !l.broker.throttledSince.IsZero())
 }
 
 // tryGrow takes the new partitions into use once nothing is unsettled any more.

@@ -5,15 +5,14 @@ import (
 	"time"
 )
 
-// broker is one broker that leads some of our lanes, with its workers.
+// broker is one broker that leads some of our lanes.
 type broker struct {
-	s       *Sink
-	id      int32
-	lanes   []*lane // that it leads; guarded by Sink.mu like all below
-	workers []*worker
-	next    int           // lane to start the next collection at, so that a full request is fair
-	wake    chan struct{} // "look again"
-	turn    slot          // held by the worker that collects or waits for something to collect
+	sink  *Sink
+	id    int32
+	lanes []*lane       // that it leads; guarded by Sink.mu like all below
+	next  int           // lane to start the next collection at, so that a full request is fair
+	wake  chan struct{} // "look again"
+	turn  slot          // held by the worker that collects or waits for something to collect
 
 	parked bool      // the worker whose turn it is sleeps
 	wakeAt time.Time // when it wakes by itself; zero: only when signalled
@@ -35,29 +34,25 @@ func (b *broker) throttle(d time.Duration, now time.Time) {
 		b.throttledSince = time.Time{}
 		return
 	}
-	b.s.throttled += d
+	b.sink.throttled += d
 	if until := now.Add(d); until.After(b.pausedUntil) {
 		b.pausedUntil = until
 	}
 	if b.throttledSince.IsZero() {
 		b.throttledSince = now
 	}
-	b.s.watch()
+	b.sink.changes.watch()
 }
 
 // broker returns the broker with that id and starts its workers when it is new. s.mu is held.
 func (s *Sink) broker(id int32) *broker {
 	b := s.brokers[id]
 	if b == nil {
-		b = &broker{s: s, id: id, wake: make(chan struct{}, 1), turn: newSlot()}
+		b = &broker{sink: s, id: id, wake: make(chan struct{}, 1), turn: newSlot()}
 		s.brokers[id] = b
-		for range requestsPerBroker {
-			w := newWorker(b)
-			b.workers = append(b.workers, w)
-			s.tasks.Go(w.run)
-		}
+		s.serve(b)
 		b.bound.now = maxRequestBytes
-		s.tasks.Go(b.learnLimits)
+		s.tasks.Go(func() { s.learnLimits(b) })
 	}
 	return b
 }
@@ -109,7 +104,7 @@ func (l *lane) begun() {
 	if b == nil || l.busy || !b.parked {
 		return
 	}
-	if b.wakeAt.IsZero() || b.wakeAt.After(l.open.opened.Add(b.s.cfg.Linger)) {
+	if b.wakeAt.IsZero() || b.wakeAt.After(l.open.opened.Add(b.sink.cfg.Linger)) {
 		b.signal()
 	}
 }
@@ -120,9 +115,9 @@ func (l *lane) mustGo() bool {
 }
 
 // sendable says whether the lane could send at now; if only a pause is in the way, when it is over.
-func (l *lane) sendable(now time.Time) (ok bool, at time.Time) {
+func (s *Sink) sendable(l *lane, now time.Time) (ok bool, at time.Time) {
 	l.checkDisk()
-	if l.busy || l.idle() || !l.mayStamp() || !l.mayPass() {
+	if l.busy || l.idle() || !l.mayStamp() || !s.mayPass(l) {
 		return false, time.Time{}
 	}
 	if now.Before(l.retryAt) {
@@ -142,8 +137,8 @@ func (l *lane) mayStamp() bool {
 }
 
 // mayPass says whether the spool lets the lane's next batch go; else the spooler signals when it does.
-func (l *lane) mayPass() bool {
-	s, b := l.topic.sink, l.next()
+func (s *Sink) mayPass(l *lane) bool {
+	b := l.next()
 	switch {
 	case s.spooler.holding || l.disk.closing:
 		return false
@@ -160,16 +155,17 @@ func (l *lane) mayPass() bool {
 
 // due says whether something of the lane must go now, and else when.
 func (b *broker) due(l *lane, now time.Time) (bool, time.Time) {
-	if l.mustGo() || b.s.closed {
+	if l.mustGo() || b.sink.closed {
 		return true, time.Time{}
 	}
-	at := l.open.opened.Add(b.s.cfg.Linger)
+	at := l.open.opened.Add(b.sink.cfg.Linger)
 	return !at.After(now), at
 }
 
-// collect fills w with one batch of every lane that can send, if one of them must: a request costs the
+// collect fills the request with one batch of every lane that can send, if one of them must: a request costs the
 // same for one partition as for all. Otherwise it returns when to look again. s.mu is held.
-func (b *broker) collect(w *worker, now time.Time) (wakeAt time.Time) {
+func (w *worker) collect(now time.Time) (wakeAt time.Time) {
+	b := w.b
 	earliest := func(t time.Time) {
 		if wakeAt.IsZero() || t.Before(wakeAt) {
 			wakeAt = t
@@ -177,7 +173,7 @@ func (b *broker) collect(w *worker, now time.Time) (wakeAt time.Time) {
 	}
 	anyDue := false
 	for _, l := range b.lanes {
-		ok, at := l.sendable(now)
+		ok, at := w.s.sendable(l, now)
 		if ok {
 			if ok, at = b.due(l, now); ok {
 				anyDue = true
@@ -197,7 +193,7 @@ func (b *broker) collect(w *worker, now time.Time) (wakeAt time.Time) {
 	n := len(b.lanes)
 	for i := range n {
 		l := b.lanes[(b.next+i)%n]
-		if ok, _ := l.sendable(now); !ok {
+		if ok, _ := w.s.sendable(l, now); !ok {
 			continue
 		}
 		if !w.add(l) {

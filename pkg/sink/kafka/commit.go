@@ -66,7 +66,7 @@ func (s *Sink) commit() (at time.Time) {
 	}
 	due := s.closed
 	for _, l := range p.dirty {
-		if t, ok := l.frameAt(); ok {
+		if t, ok := s.frameAt(l); ok {
 			due = due || !t.After(now)
 			at = soonest(at, t)
 		}
@@ -92,7 +92,7 @@ func (s *Sink) commit() (at time.Time) {
 	p.work = work
 	for _, l := range p.lanes {
 		if l.awaitsFrame() {
-			l.markDirty()
+			s.markDirty(l)
 		}
 	}
 	s.submit(g)
@@ -112,25 +112,24 @@ func (s *Sink) workersTime() time.Duration { return max(2*s.cfg.Linger, 10*time.
 
 // frameAt is when the spooler gives the lane's oldest batch without a frame one; false: there is none that can have one
 // now. s.mu is held.
-func (l *lane) frameAt() (at time.Time, ok bool) {
+func (s *Sink) frameAt(l *lane) (at time.Time, ok bool) {
 	b := l.unframed()
 	switch {
 	case b == nil && l.open == nil:
 		return at, false
 	case b == nil:
 		b = l.open
-	case b.attempts > 0 || l.stuck() || !l.topic.sink.workersCommit():
+	case b.attempts > 0 || l.stuck() || !s.workersCommit():
 		return at, true
 	}
-	return b.opened.Add(l.commitLinger()), true
+	return b.opened.Add(s.commitLinger(l)), true
 }
 
 // commitLinger is how long a batch may wait until the spooler gives it its frame. A lane sends one batch in each
 // request, and a request costs more than a frame: while one is under way the next batch had better grow, as
 // it does without a spool, and more so when there is a backlog or nothing can be sent.
-func (l *lane) commitLinger() time.Duration {
+func (s *Sink) commitLinger(l *lane) time.Duration {
 	const most = 20 * time.Millisecond
-	s := l.topic.sink
 	linger := s.cfg.Linger
 	if l.stuck() || l.disk.any {
 		return max(linger, most)
@@ -173,11 +172,11 @@ func (s *Sink) submit(g group) {
 	}
 }
 
-func (l *lane) markDirty() {
+// markDirty notes that the lane has a batch without a frame. s.mu is held.
+func (s *Sink) markDirty(l *lane) {
 	if !l.disk.dirty {
 		l.disk.dirty = true
-		p := &l.topic.sink.spooler
-		p.dirty = append(p.dirty, l)
+		s.spooler.dirty = append(s.spooler.dirty, l)
 	}
 }
 

@@ -15,7 +15,7 @@ func bench(t *testing.T) (*Sink, *lane, *worker) {
 	t.Helper()
 	s := &Sink{log: slog.New(slog.DiscardHandler), kick: make(chan struct{}, 1), cfg: Config{RequestTimeout: time.Second}, expiry: time.Hour, current: producer{id: 1, gen: 1}, count: account{dropped: map[string]int64{}}}
 	s.main = topic{sink: s, name: "t", knowable: true}
-	l := &lane{topic: &s.main, broker: &broker{s: s, bound: requestBound{asked: true}}}
+	l := &lane{topic: &s.main, broker: &broker{sink: s, bound: requestBound{asked: true}}}
 	s.main.lanes = []*lane{l}
 	return s, l, &worker{s: s, b: l.broker}
 }

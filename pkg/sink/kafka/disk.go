@@ -242,7 +242,11 @@ func (s *Sink) endFrames() {
 		s.mu.Lock()
 		for _, f := range ended {
 			f.lane.disk.behind = f.sent
-			f.lane.frameEnded()
+			f.lane.disk.closing = false
+			f.lane.freed()
+			if s.spooler.carried.lane == f.lane {
+				wake(s.spooler.kick) // for the next one
+			}
 		}
 		if s.spooler.behindSince.IsZero() {
 			s.spooler.behindSince = time.Now()
@@ -252,13 +256,5 @@ func (s *Sink) endFrames() {
 		s.roomOnDisk()
 		s.checkDrained()
 		s.mu.Unlock()
-	}
-}
-
-func (l *lane) frameEnded() {
-	l.disk.closing = false
-	l.freed()
-	if p := &l.topic.sink.spooler; p.carried.lane == l {
-		wake(p.kick) // for the next one
 	}
 }

@@ -71,7 +71,7 @@ func (s *Sink) dropExpired(l *lane, pos uint64) bool {
 		l.shed() // its copy in memory
 		idle, ok := l.idleFrame()
 		if mayDrop = ok && idle == pos; mayDrop {
-			l.dropFrame(DroppedExpired)
+			s.dropFrame(l, DroppedExpired)
 		}
 	}
 	s.mu.Unlock()

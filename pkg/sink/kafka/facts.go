@@ -18,12 +18,10 @@ type unanswered struct {
 
 // oldestRequest is the request that waits for its answer for longest. s.mu is held.
 func (s *Sink) oldestRequest() (u unanswered) {
-	for id, b := range s.brokers {
-		for _, w := range b.workers {
-			if d := w.sentAt.Load(); d != 0 {
-				if at := s.clock.epoch.Add(time.Duration(d)); u.since.IsZero() || at.Before(u.since) {
-					u = unanswered{at, id}
-				}
+	for _, w := range s.workers {
+		if d := w.sentAt.Load(); d != 0 && !w.b.gone {
+			if at := s.clock.epoch.Add(time.Duration(d)); u.since.IsZero() || at.Before(u.since) {
+				u = unanswered{at, w.b.id}
 			}
 		}
 	}

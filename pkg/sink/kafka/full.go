@@ -15,7 +15,7 @@ func isFull(err error) bool { return errors.Is(err, ErrSpoolFull) }
 func (s *Sink) diskFails(err error) {
 	p := &s.spooler
 	if (err == nil) != (p.err == nil) || isFull(err) != isFull(p.err) {
-		s.stirReporter()
+		s.changes.ring()
 		s.reporter.diskAt = time.Now()
 	}
 	p.err = err
@@ -115,7 +115,7 @@ func (s *Sink) dropOldest() bool {
 		s.mu.Unlock()
 		return false
 	}
-	oldest.dropFrame(DroppedSpoolFull)
+	s.dropFrame(oldest, DroppedSpoolFull)
 	s.mu.Unlock()
 	s.endFrames()
 	return true
@@ -135,8 +135,7 @@ func (l *lane) idleFrame() (pos uint64, ok bool) {
 }
 
 // dropFrame drops the lane's oldest frame, which is on disk only. s.mu is held.
-func (l *lane) dropFrame(reason string) {
-	s := l.topic.sink
+func (s *Sink) dropFrame(l *lane, reason string) {
 	_, size, _, _ := l.disk.q.Head()
 	b := l.doubt
 	if b == nil {

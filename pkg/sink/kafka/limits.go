@@ -40,23 +40,21 @@ type requestBound struct {
 // learnLimits asks a new broker for two settings: how large a request may be, and how long it remembers a producer. Not
 // knowing means Kafka's defaults: it may not be allowed to ask. Batches wait for the first attempt, which has a part of
 // RequestTimeout.
-func (b *broker) learnLimits() {
-	s := b.s
+func (s *Sink) learnLimits(b *broker) {
 	ctx, cancel := context.WithTimeout(s.ctx, s.cfg.RequestTimeout/questionPart)
 	settings, err := s.client.brokerSettings(ctx, b.id, settingRequestBytes, settingExpiry)
 	cancel()
 	for range moreQuestions {
-		if b.learnt(settings); err == nil || !s.pause(refreshEvery) {
+		if s.learnt(b, settings); err == nil || !s.pause(refreshEvery) {
 			return
 		}
 		settings, err = s.client.brokerSettings(s.ctx, b.id, settingRequestBytes, settingExpiry)
 	}
-	b.learnt(settings)
+	s.learnt(b, settings)
 }
 
 // learnt takes settings over, which may be missing.
-func (b *broker) learnt(settings map[string]string) {
-	s := b.s
+func (s *Sink) learnt(b *broker, settings map[string]string) {
 	bytes, _ := strconv.ParseInt(settings[settingRequestBytes], 10, 64)
 	expiry, _ := strconv.ParseInt(settings[settingExpiry], 10, 64)
 	s.mu.Lock()

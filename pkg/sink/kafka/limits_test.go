@@ -74,7 +74,16 @@ func TestWorkersOfBrokersThatLeftEnd(t *testing.T) {
 	}
 	s.mu.Lock()
 	gone := s.brokers[2]
+	var ended []chan struct{}
+	for _, w := range s.workers {
+		if w.b == gone {
+			ended = append(ended, w.ended)
+		}
+	}
 	s.mu.Unlock()
+	if len(ended) != requestsPerBroker {
+		t.Errorf("%d workers", len(ended))
+	}
 	for p := range int32(6) {
 		if c.LeaderFor("t", p) == 2 {
 			if err := c.MoveTopicPartition("t", p, int32(p)%2); err != nil {
@@ -86,8 +95,8 @@ func TestWorkersOfBrokersThatLeftEnd(t *testing.T) {
 		t.Fatal(err)
 	}
 	waitFor(t, func() bool { return brokers() == 2 })
-	for _, w := range gone.workers {
-		<-w.ended
+	for _, c := range ended {
+		<-c
 	}
 	appendAll(t, s, 300, 37, nil)
 	waitFor(t, func() bool { return s.Stats().Delivered == 600 })

@@ -29,8 +29,8 @@ func (w *worker) resolve(res *produce.Response, err error) {
 			w.b.silentSince = now
 		}
 	}
-	if s.reporter.quiet {
-		s.stirReporter()
+	if s.changes.quiet {
+		s.changes.ring()
 	}
 	for i := range w.entries {
 		e := &w.entries[i]

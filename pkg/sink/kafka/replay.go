@@ -170,7 +170,7 @@ func (w *worker) unread(e *entry) {
 	switch {
 	case expired:
 		l.retryAt = time.Time{}
-		l.dropFrame(DroppedExpired)
+		s.dropFrame(l, DroppedExpired)
 	case errors.Is(e.failed, errFrameLost):
 		l.doubt = nil
 		l.abandonStamp(b)

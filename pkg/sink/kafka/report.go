@@ -1,15 +1,11 @@
 package kafka
 
-import (
-	"sync/atomic"
-	"time"
-)
+import "time"
 
 // reporter is what the sink knows about its own delivery: findings of the metadata loop, of requests and of the
-// spool go in, the state and log lines come out. Sink.mu guards it, except kick, timer and armed.
+// spool go in, the state and log lines come out. Sink.mu guards it.
 //
-// One goroutine feeds the state machine. It sleeps while all is well and nothing is under way. A request arms its
-// timer; a finding that changes rings its bell.
+// One goroutine feeds the state machine. It sleeps while all is well and nothing is under way, and wakes by the bell.
 type reporter struct {
 	machine
 	dead, disk spell
@@ -20,38 +16,24 @@ type reporter struct {
 	asking   time.Time // since when the look that is under way lasts; zero: none is
 	nextLook time.Time
 	ackedAt  time.Time // the last batch that was acknowledged
-	quiet    bool      // the trouble is that there is no answer: the next one changes that
 	stalled  time.Time // since when appends find no room; zero: they do
 	diskAt   time.Time // since when the spool fails; zero: it does not
-
-	kick  chan struct{}
-	timer *time.Timer
-	armed atomic.Bool
-}
-
-// watch makes sure that the watcher looks whether a request that is sent now gets its answer. It costs one load while
-// requests follow each other.
-func (s *Sink) watch() {
-	if r := &s.reporter; !r.armed.Load() && r.armed.CompareAndSwap(false, true) {
-		r.timer.Reset(warnAfter)
-	}
 }
 
 // report runs the state machine until the sink ends.
 func (s *Sink) report() {
-	r := &s.reporter
-	defer r.timer.Stop()
+	defer s.changes.timer.Stop()
 	var due time.Time
 	for {
 		byTimer := false
 		select {
-		case <-r.kick:
-		case <-r.timer.C:
+		case <-s.changes.kick:
+		case <-s.changes.timer.C:
 			byTimer = true
 		case <-s.ctx.Done():
 			return
 		}
-		r.armed.Store(false)
+		s.changes.armed.Store(false)
 		now := time.Now()
 		if byTimer && !due.IsZero() && now.Sub(due) > frozen {
 			// The process stood still. What looks like a long silence is not: the next look tells.
@@ -61,8 +43,8 @@ func (s *Sink) report() {
 		}
 		due = soonest(due, s.silentFrom(now))
 		if !due.IsZero() {
-			r.armed.Store(true)
-			r.timer.Reset(time.Until(due))
+			s.changes.armed.Store(true)
+			s.changes.timer.Reset(time.Until(due))
 		}
 	}
 }
@@ -73,7 +55,7 @@ func (s *Sink) step(now time.Time) (again time.Time) {
 	defer s.mu.Unlock()
 	r := &s.reporter
 	f := s.factsLocked(now)
-	r.quiet = f.quiet
+	s.changes.quiet = f.quiet
 	n, again := r.machine.step(now, &f)
 	s.tell(n, "events do not reach Kafka", "events reach Kafka", s.effect())
 	d := s.deadFactsLocked(now)
@@ -149,43 +131,44 @@ func (s *Sink) silentFrom(now time.Time) (at time.Time) {
 	return at
 }
 
-// stirReporter has the reporter look now. s.mu is held.
-func (s *Sink) stirReporter() { wake(s.reporter.kick) }
-
 // looking notes that a look at the cluster begins.
 func (s *Sink) looking() {
 	s.mu.Lock()
 	s.reporter.asking = time.Now()
 	s.mu.Unlock()
-	s.watch()
+	s.changes.watch()
 }
 
 // looked notes what a look at the cluster has found; nil: all that is needed.
 func (s *Sink) looked(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	r := &s.reporter
 	if s.ctx.Err() != nil {
 		return // the look was cut short by the end
 	}
-	now, asked := time.Now(), r.asking
-	r.asking = time.Time{}
-	was := r.found
-	r.found = s.lookTrouble(err)
+	now, asked := time.Now(), s.reporter.asking
+	s.reporter.asking = time.Time{}
+	was, found := s.reporter.found, s.lookTrouble(err)
+	s.reporter.found = found
 	s.log.Debug("looked at the cluster", "error", err, "took", now.Sub(asked))
-	if r.found.kind == noTrouble && !r.reached {
-		r.reached = true
-		if !r.told { // else the line about its end says it
-			s.log.Info("events reach Kafka", "topic", s.main.name, "partitions", len(s.main.lanes), "idempotent", !s.unsafe)
-		}
+	if found.kind == noTrouble && !s.reporter.reached {
+		s.reporter.reached = true
+		s.firstReached()
 	}
-	if was.same(r.found) && !r.quiet {
+	if was.same(found) && !s.changes.quiet {
 		return
 	}
 	if was.kind == noTrouble {
-		r.foundAt = asked
+		s.reporter.foundAt = asked
 	}
-	s.stirReporter()
+	s.changes.ring()
+}
+
+// tellReached logs that the topic can be used for the first time. s.mu is held.
+func (s *Sink) tellReached() {
+	if !s.reporter.told { // else the line about the end of the trouble says it
+		s.log.Info("events reach Kafka", "topic", s.main.name, "partitions", len(s.main.lanes), "idempotent", !s.unsafe)
+	}
 }
 
 // inTroubleNow notes what keeps the lane's batch from Kafka. s.mu is held.
@@ -194,7 +177,7 @@ func (l *lane) inTroubleNow(t trouble) {
 		l.troubleAt = time.Now()
 	}
 	if !l.trouble.same(t) {
-		l.topic.sink.stirReporter()
+		l.topic.sink.changes.ring()
 	}
 	l.trouble = t
 }
@@ -203,7 +186,7 @@ func (l *lane) inTroubleNow(t trouble) {
 func (l *lane) outOfTrouble() {
 	if l.trouble.kind != noTrouble {
 		l.trouble = trouble{}
-		l.topic.sink.stirReporter()
+		l.topic.sink.changes.ring()
 	}
 }
 

@@ -79,6 +79,13 @@ type Sink struct {
 	reporter      reporter
 	replay        replay
 	started       time.Time
+	changes       bell
+	workers       []*worker
+
+	serve        func(*broker)
+	wantsFrame   func(*lane)
+	firstReached func()
+	kafkaTrouble func() error
 
 	codec      atomic.Uint32 // of new batches: Config.Codec, or what the brokers take in its place
 	unfinished atomic.Bool   // endFrames has something to do
@@ -129,7 +136,8 @@ func New(cfg Config, deps Deps) (*Sink, error) {
 		closing: newSlot(),
 		expiry:  24 * time.Hour, started: time.Now(), able: all,
 	}
-	s.reporter.kick, s.reporter.timer = make(chan struct{}, 1), time.NewTimer(time.Hour)
+	s.changes = newBell()
+	s.serve, s.firstReached, s.kafkaTrouble = s.startWorkers, s.tellReached, s.kafkaLocked
 	s.codec.Store(uint32(cfg.Codec))
 	if cfg.Codec == recordbatch.None {
 		s.pool.SumEarly()
@@ -137,6 +145,9 @@ func New(cfg Config, deps Deps) (*Sink, error) {
 	if deps.OpenSpool != nil {
 		s.replay.pool = recordbatch.NewPool(cfg.ReplayBytes)
 		s.spooler.holding, s.spooler.writing = true, newSlot()
+		if cfg.Settle == SettleOnDisk {
+			s.wantsFrame = s.frameWanted
+		}
 		s.spooler.kick, s.spooler.syncKick = make(chan struct{}, 1), make(chan struct{}, 1)
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())

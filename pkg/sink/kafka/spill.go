@@ -211,7 +211,7 @@ func (s *Sink) noteState() (at time.Time) {
 	if state == p.state {
 		return at
 	}
-	args := []any{"was", p.state.String(), "spooled", s.count.spooled, "kafka", reason(s.kafkaLocked())}
+	args := []any{"was", p.state.String(), "spooled", s.count.spooled, "kafka", reason(s.kafkaTrouble())}
 	p.state = state
 	switch state {
 	case SpoolIdle:

@@ -122,18 +122,21 @@ func (s *Sink) framesFirst() bool {
 	return s.cfg.Settle == SettleOnDisk && s.spooler.sp != nil && s.spooler.err == nil && !s.spooler.hangs
 }
 
-// wantFrame marks a lane that has a batch without a frame. s.mu is held.
+// wantFrame tells the spooler, if batches get frames before they are sent, that the lane has one without. s.mu is held.
 func (l *lane) wantFrame() {
-	s := l.topic.sink
-	p := &s.spooler
-	if s.cfg.Settle != SettleOnDisk || p.kick == nil {
-		return
+	if want := l.topic.sink.wantsFrame; want != nil {
+		want(l)
 	}
-	l.markDirty()
+}
+
+// frameWanted marks a lane that has a batch without a frame. s.mu is held.
+func (s *Sink) frameWanted(l *lane) {
+	p := &s.spooler
+	s.markDirty(l)
 	if p.syncing {
 		return // the goroutine that waits for the disk wakes the spooler
 	}
-	if at, ok := l.frameAt(); p.asleep && ok && !p.wakeAt.IsZero() && !at.Before(p.wakeAt) {
+	if at, ok := s.frameAt(l); p.asleep && ok && !p.wakeAt.IsZero() && !at.Before(p.wakeAt) {
 		return // it wakes in time by itself
 	}
 	wake(p.kick)

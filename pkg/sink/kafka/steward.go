@@ -382,7 +382,7 @@ func (s *Sink) makeDeadTopic() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.dead.createErr = err
-	s.stirReporter()
+	s.changes.ring()
 	var code kafkago.Error
 	switch {
 	case err == nil:

@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"context"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -49,10 +50,19 @@ type entry struct {
 	named   []produce.ResponseError // records that the broker says are why
 }
 
-func newWorker(b *broker) *worker {
+// startWorkers starts the workers of a broker that is new. s.mu is held.
+func (s *Sink) startWorkers(b *broker) {
+	for range requestsPerBroker {
+		w := s.newWorker(b)
+		s.workers = append(s.workers, w)
+		s.tasks.Go(w.run)
+	}
+}
+
+func (s *Sink) newWorker(b *broker) *worker {
 	t := time.NewTimer(time.Hour)
 	t.Stop()
-	return &worker{b: b, s: b.s, timer: t, req: &rawproduce.Request{}, ended: make(chan struct{})}
+	return &worker{b: b, s: s, timer: t, req: &rawproduce.Request{}, ended: make(chan struct{})}
 }
 
 // run sends until the sink ends, or the cluster has the broker no more.
@@ -65,7 +75,7 @@ func (w *worker) run() {
 		}
 		start := time.Now()
 		w.sentAt.Store(int64(start.Sub(w.s.clock.epoch)))
-		w.s.watch()
+		w.s.changes.watch()
 		res, err := w.exchange()
 		w.sentAt.Store(0)
 		if o := w.s.deps.Observer; o != nil {
@@ -85,10 +95,11 @@ func (w *worker) gather() bool {
 		now := time.Now()
 		s.mu.Lock()
 		if b.gone {
+			s.workers = slices.DeleteFunc(s.workers, func(o *worker) bool { return o == w })
 			s.mu.Unlock()
 			return false
 		}
-		at := b.collect(w, now)
+		at := w.collect(now)
 		if len(w.entries) > 0 {
 			w.cluster = s.cluster
 			s.mu.Unlock()
