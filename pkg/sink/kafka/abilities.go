@@ -67,7 +67,7 @@ func (c *client) createByAsking(ctx context.Context, name string) {
 }
 
 // learnAbilities asks once for each cluster what it can do, before anything is sent to it.
-func (s *Sink) learnAbilities() {
+func (s *kafkaCluster) learnAbilities() {
 	s.mu.Lock()
 	known := s.asked
 	s.mu.Unlock()
@@ -94,9 +94,9 @@ func (s *Sink) learnAbilities() {
 var errNoProducerIDs = errors.New("the brokers have no producer ids at all")
 
 // askProducer gets a producer id, if the brokers have any.
-func (s *Sink) askProducer() (id int64, epoch int16, err error) {
+func (s *kafkaCluster) askProducer() (id int64, epoch int16, err error) {
 	s.mu.Lock()
-	able, cluster := s.able, s.cluster
+	able, cluster := s.able, s.clusterID
 	s.mu.Unlock()
 	if !able.producerIDs {
 		return 0, 0, errNoProducerIDs
@@ -105,7 +105,7 @@ func (s *Sink) askProducer() (id int64, epoch int16, err error) {
 }
 
 // makeTopic creates the main topic, where that is wanted or the brokers do it by themselves.
-func (s *Sink) makeTopic() error {
+func (s *kafkaCluster) makeTopic() error {
 	if !s.cfg.CreateTopic {
 		s.client.createByAsking(s.ctx, s.main.name)
 		return nil
@@ -115,12 +115,12 @@ func (s *Sink) makeTopic() error {
 }
 
 // topicNumbers are the partitions and replicas of a topic that is created; -1 is the brokers' default.
-func (s *Sink) topicNumbers() (partitions, replicas int) {
+func (s *kafkaCluster) topicNumbers() (partitions, replicas int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	partitions, replicas = s.cfg.TopicPartitions, s.cfg.TopicReplication
 	if s.able.createTopics < createTopicDefaults {
-		most := max(1, min(s.clusterSize, maxDefault))
+		most := max(1, min(s.size, maxDefault))
 		if partitions < 0 {
 			partitions = most
 		}

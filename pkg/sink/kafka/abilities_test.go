@@ -101,9 +101,11 @@ func TestTopicNumbers(t *testing.T) {
 		{"old, no layout yet", 3, 0, -1, -1, 1, 1},
 		{"old, set", 3, 9, 12, 2, 12, 2},
 	} {
-		s := &Sink{able: abilities{createTopics: tt.version}, clusterSize: tt.brokers}
+		s := &Sink{}
+		s.join()
+		s.cluster.able, s.cluster.size = abilities{createTopics: tt.version}, tt.brokers
 		s.cfg.TopicPartitions, s.cfg.TopicReplication = tt.partitions, tt.replicas
-		if p, r := s.topicNumbers(); p != tt.wantPartitions || r != tt.wantReplicas {
+		if p, r := s.cluster.topicNumbers(); p != tt.wantPartitions || r != tt.wantReplicas {
 			t.Errorf("%s: %d partitions, %d replicas", tt.name, p, r)
 		}
 	}

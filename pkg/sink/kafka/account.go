@@ -6,7 +6,7 @@ import (
 	"functiongraph-ingest/pkg/sink"
 )
 
-// account is the sink's part of the ledger. Sink.mu guards it, and each event moves from one term to another
+// account is the sink's part of the ledger. core.mu guards it, and each event moves from one term to another
 // within one hold of that lock. So at every instant
 //
 //	admitted + recovered = delivered + deadLettered + setAside + spooled + inFlight + sum(dropped)
@@ -30,7 +30,7 @@ func (c *account) toDisk(n int) {
 }
 
 // drop counts n events that are in flight as lost. s.mu is held.
-func (s *Sink) drop(reason string, n int) {
+func (s *core) drop(reason string, n int) {
 	if n > 0 {
 		s.count.dropped[reason] += int64(n)
 		s.count.inFlight -= int64(n)
@@ -46,7 +46,7 @@ func (s *Sink) Stats() sink.Stats {
 	}
 	c.dropped = maps.Clone(c.dropped)
 	idempotent := !s.unsafe
-	sp := s.spooler.sp
+	sp := s.disk.sp
 	s.mu.Unlock()
 	if sp != nil {
 		// The spool finds these events damaged, and counts them itself: here they are still spooled.

@@ -15,14 +15,14 @@ import (
 func (s *Sink) Append(ctx context.Context, recs []sink.Record, ack sink.Ack) (int, error) {
 	s.mu.Lock()
 	defer func() {
-		dropped := s.standstill.dropped
-		s.standstill.dropped = false
+		dropped := s.room.standstill.dropped
+		s.room.standstill.dropped = false
 		s.mu.Unlock()
 		if dropped {
-			s.endFrames() // tells the acks
+			s.spooler.writer.endFrames() // tells the acks
 		}
 	}()
-	s.stir()
+	s.want.stir()
 	s.originChanged()
 	waited := false
 	// The lane of the record before. Events of one invocation come together: an equal key needs no hash. It
@@ -34,7 +34,7 @@ func (s *Sink) Append(ctx context.Context, recs []sink.Record, ack sink.Ack) (in
 			l = nil
 		}
 		for l = s.place(l, r, ack); l == nil; l = s.place(nil, r, ack) {
-			if s.mustDropNewest() {
+			if s.spooler.spiller.mustDropNewest() {
 				s.dropNewest(len(r.Value), ack)
 				break
 			}
@@ -48,7 +48,7 @@ func (s *Sink) Append(ctx context.Context, recs []sink.Record, ack sink.Ack) (in
 		}
 		s.count.admit(1)
 		if waited {
-			s.reporter.stalled, waited = time.Time{}, false
+			s.stalled, waited = time.Time{}, false
 		}
 	}
 	s.markSoon()
@@ -61,13 +61,13 @@ func (s *Sink) awaitRoom(ctx context.Context) error {
 		return sink.ErrClosed
 	}
 	s.relieve()
-	room := s.room
+	room := s.roomMade
 	s.waiting++
-	if s.reporter.stalled.IsZero() && len(s.main.lanes) > 0 { // else it is Kafka that is missing, not room
-		s.reporter.stalled = time.Now()
+	if s.stalled.IsZero() && len(s.main.lanes) > 0 { // else it is Kafka that is missing, not room
+		s.stalled = time.Now()
 		s.changes.watch()
 	}
-	patience, stop := s.patience()
+	patience, stop := s.spooler.spiller.patience()
 	s.mu.Unlock()
 	look := time.NewTimer(s.deps.stuckAfter / 20) // no signal tells that a partition is stuck
 	defer look.Stop()
@@ -75,7 +75,7 @@ func (s *Sink) awaitRoom(ctx context.Context) error {
 	select {
 	case <-room:
 	case <-patience:
-		s.press() // the caller comes again
+		s.spooler.spiller.press() // the caller comes again
 	case <-look.C:
 	case <-ctx.Done():
 		err = ctx.Err()
@@ -83,7 +83,7 @@ func (s *Sink) awaitRoom(ctx context.Context) error {
 	stop()
 	s.mu.Lock()
 	if s.waiting--; s.waiting == 0 && err != nil {
-		s.reporter.stalled = time.Time{}
+		s.stalled = time.Time{}
 	}
 	if s.closed {
 		err = sink.ErrClosed
@@ -92,17 +92,17 @@ func (s *Sink) awaitRoom(ctx context.Context) error {
 }
 
 // madeRoom wakes the appenders that wait. s.mu is held.
-func (s *Sink) madeRoom() {
+func (s *core) madeRoom() {
 	s.notFull()
 	if s.waiting > 0 {
-		close(s.room)
-		s.room = make(chan struct{})
+		close(s.roomMade)
+		s.roomMade = make(chan struct{})
 	}
 }
 
 // relieve makes room when the buffers run short: the fullest open batch that can be sent is sealed, so
 // that it does not wait for its linger. When the topic grows, all of them are. s.mu is held.
-func (s *Sink) relieve() {
+func (s *core) relieve() {
 	var fullest *lane
 	for l := range s.lanes() {
 		if l.open == nil {
@@ -146,10 +146,10 @@ func (s *Sink) place(l *lane, r *sink.Record, ack sink.Ack) *lane {
 			l.sealAndSend()
 		}
 	}
-	if s.put(l, r, first, size, ack, 1) {
+	if s.room.put(l, r, first, size, ack, 1) {
 		return l
 	}
-	if s.cannotMove(l) && !s.spoolHasRoom() {
+	if s.room.cannotMove(l) && !s.room.spoolHasRoom() {
 		return s.elsewhere(l, r, first, size, ack)
 	}
 	return nil
@@ -180,7 +180,7 @@ func (s *Sink) laneFor(key []byte) *lane {
 func (t *topic) inLobby() *lane {
 	if t.lobby == nil {
 		t.lobby = &lane{topic: t, partition: lobbyPartition}
-		t.lobby.attach(t.sink.spooler.sp)
+		t.lobby.attach(t.core.disk.sp)
 	}
 	return t.lobby
 }
@@ -209,8 +209,8 @@ func (l *lane) cannotDrain() bool {
 	if l.disk.any {
 		return true
 	}
-	s := l.topic.sink
-	return !l.idle() && (l.stuck() || s.spooler.holding || s.spooler.hangs || !l.busy && !l.mayStamp() || !l.broker.throttledSince.IsZero())
+	s := l.topic.core
+	return !l.idle() && (l.stuck() || s.disk.holding || s.disk.hangs || !l.busy && !l.mayStamp() || !l.broker.throttledSince.IsZero())
 }
 
 // tryGrow takes the new partitions into use once nothing is unsettled any more.
@@ -218,13 +218,13 @@ func (s *Sink) tryGrow(t *topic) bool {
 	if t.batches != 0 {
 		return false
 	}
-	s.grow(t)
+	s.cluster.grow(t)
 	return true
 }
 
 // put appends one record to lane l, whose open batch is not full. The headers of first stand in front of its own; size
 // is the bytes of all, events what the ledger counts for it. s.mu is held.
-func (s *Sink) put(l *lane, r *sink.Record, first recordbatch.Encoded, size int, ack sink.Ack, events int) bool {
+func (s *room) put(l *lane, r *sink.Record, first recordbatch.Encoded, size int, ack sink.Ack, events int) bool {
 	if size > s.cfg.BatchBytes-recordbatch.Overhead {
 		return s.putOversize(l, r, first, size, ack, events)
 	}
@@ -252,7 +252,7 @@ func (s *Sink) put(l *lane, r *sink.Record, first recordbatch.Encoded, size int,
 }
 
 // openBatch begins l's open batch with a record of size bytes. s.mu is held.
-func (s *Sink) openBatch(l *lane, r *sink.Record, first recordbatch.Encoded, size int) bool {
+func (s *room) openBatch(l *lane, r *sink.Record, first recordbatch.Encoded, size int) bool {
 	b := s.newBatch(l)
 	b.rb = s.pool.NewBatch(0)
 	if !b.rb.TryAppendEncoded(r.Timestamp, r.Key, r.Value, first, r.Headers) {
@@ -292,7 +292,7 @@ func (b *batch) await(ack sink.Ack, events int) {
 }
 
 // putOversize gives a record that is larger than a batch a buffer of its own. s.mu is held.
-func (s *Sink) putOversize(l *lane, r *sink.Record, first recordbatch.Encoded, size int, ack sink.Ack, events int) bool {
+func (s *room) putOversize(l *lane, r *sink.Record, first recordbatch.Encoded, size int, ack sink.Ack, events int) bool {
 	// Each topic has its own bound: dead letters that no broker takes must not keep good events out.
 	if !s.oversizeFits(l.topic, int64(size)) && !s.besideStuck(l, int64(size)) {
 		if l.topic.wanted == 0 {
@@ -317,13 +317,13 @@ func (s *Sink) putOversize(l *lane, r *sink.Record, first recordbatch.Encoded, s
 }
 
 // oversizeFits reports whether there is room for a batch of its own for a record. s.mu is held.
-func (s *Sink) oversizeFits(t *topic, size int64) bool {
+func (s *room) oversizeFits(t *topic, size int64) bool {
 	n := t.private - t.halves
 	return n == 0 || n+size <= s.cfg.OversizeBytes
 }
 
 // privateBatch is a batch of one record outside of the pool.
-func (s *Sink) privateBatch(l *lane, r *sink.Record, first recordbatch.Encoded, size int) *batch {
+func (s *core) privateBatch(l *lane, r *sink.Record, first recordbatch.Encoded, size int) *batch {
 	b := s.newBatch(l)
 	b.rb, b.opened = recordbatch.NewPrivateBatch(size), time.Now()
 	if !b.rb.TryAppendEncoded(r.Timestamp, r.Key, r.Value, first, r.Headers) {
@@ -333,7 +333,7 @@ func (s *Sink) privateBatch(l *lane, r *sink.Record, first recordbatch.Encoded, 
 }
 
 // enqueue puts a sealed private batch at the end of a lane. s.mu is held.
-func (s *Sink) enqueue(l *lane, b *batch) {
+func (s *core) enqueue(l *lane, b *batch) {
 	l.topic.adoptWhole(b)
 	l.queue = append(l.queue, b)
 	l.wantFrame()

@@ -7,9 +7,9 @@ import (
 
 // broker is one broker that leads some of our lanes.
 type broker struct {
-	sink  *Sink
+	core  *core
 	id    int32
-	lanes []*lane       // that it leads; guarded by Sink.mu like all below
+	lanes []*lane       // that it leads; guarded by core.mu like all below
 	next  int           // lane to start the next collection at, so that a full request is fair
 	wake  chan struct{} // "look again"
 	turn  slot          // held by the worker that collects or waits for something to collect
@@ -34,21 +34,21 @@ func (b *broker) throttle(d time.Duration, now time.Time) {
 		b.throttledSince = time.Time{}
 		return
 	}
-	b.sink.throttled += d
+	b.core.throttled += d
 	if until := now.Add(d); until.After(b.pausedUntil) {
 		b.pausedUntil = until
 	}
 	if b.throttledSince.IsZero() {
 		b.throttledSince = now
 	}
-	b.sink.changes.watch()
+	b.core.changes.watch()
 }
 
 // broker returns the broker with that id and starts its workers when it is new. s.mu is held.
-func (s *Sink) broker(id int32) *broker {
+func (s *kafkaCluster) broker(id int32) *broker {
 	b := s.brokers[id]
 	if b == nil {
-		b = &broker{sink: s, id: id, wake: make(chan struct{}, 1), turn: newSlot()}
+		b = &broker{core: s.core, id: id, wake: make(chan struct{}, 1), turn: newSlot()}
 		s.brokers[id] = b
 		s.serve(b)
 		b.bound.now = maxRequestBytes
@@ -58,7 +58,7 @@ func (s *Sink) broker(id int32) *broker {
 }
 
 // endBrokers ends the workers of brokers that lead nothing of ours and that the cluster has no more. s.mu is held.
-func (s *Sink) endBrokers(known map[int32]string) {
+func (s *kafkaCluster) endBrokers(known map[int32]string) {
 	for id, b := range s.brokers {
 		if _, ok := known[id]; !ok && len(b.lanes) == 0 {
 			delete(s.brokers, id)
@@ -104,7 +104,7 @@ func (l *lane) begun() {
 	if b == nil || l.busy || !b.parked {
 		return
 	}
-	if b.wakeAt.IsZero() || b.wakeAt.After(l.open.opened.Add(b.sink.cfg.Linger)) {
+	if b.wakeAt.IsZero() || b.wakeAt.After(l.open.opened.Add(b.core.cfg.Linger)) {
 		b.signal()
 	}
 }
@@ -115,7 +115,7 @@ func (l *lane) mustGo() bool {
 }
 
 // sendable says whether the lane could send at now; if only a pause is in the way, when it is over.
-func (s *Sink) sendable(l *lane, now time.Time) (ok bool, at time.Time) {
+func (s *sender) sendable(l *lane, now time.Time) (ok bool, at time.Time) {
 	l.checkDisk()
 	if l.busy || l.idle() || !l.mayStamp() || !s.mayPass(l) {
 		return false, time.Time{}
@@ -129,7 +129,7 @@ func (s *Sink) sendable(l *lane, now time.Time) (ok bool, at time.Time) {
 // mayStamp reports whether what is asked of the cluster first is known (the topic's timestamp type, the broker's limit),
 // and a stamp for the lane's next batch is there. Whoever asks signals when that changes. s.mu is held.
 func (l *lane) mayStamp() bool {
-	s := l.topic.sink
+	s := l.topic.core
 	if !l.topic.knowable || l.broker != nil && !l.broker.bound.asked {
 		return false
 	}
@@ -137,28 +137,28 @@ func (l *lane) mayStamp() bool {
 }
 
 // mayPass says whether the spool lets the lane's next batch go; else the spooler signals when it does.
-func (s *Sink) mayPass(l *lane) bool {
+func (s *sender) mayPass(l *lane) bool {
 	b := l.next()
 	switch {
-	case s.spooler.holding || l.disk.closing:
+	case s.disk.holding || l.disk.closing:
 		return false
 	case b == nil:
 		return l.disk.apart == nil
 	case b.writing, l.disk.apart != nil && b.root != l.disk.apart:
 		return false
-	case b.pos == 0 && b.root == nil && s.framesFirst():
+	case b.pos == 0 && b.root == nil && s.writer.framesFirst():
 		// One that was sent before its frame could be written goes on.
-		return b.attempts > 0 || s.workersCommit() && !l.disk.any
+		return b.attempts > 0 || s.writer.workersCommit() && !l.disk.any
 	}
 	return true
 }
 
 // due says whether something of the lane must go now, and else when.
 func (b *broker) due(l *lane, now time.Time) (bool, time.Time) {
-	if l.mustGo() || b.sink.closed {
+	if l.mustGo() || b.core.closed {
 		return true, time.Time{}
 	}
-	at := l.open.opened.Add(b.sink.cfg.Linger)
+	at := l.open.opened.Add(b.core.cfg.Linger)
 	return !at.After(now), at
 }
 
@@ -206,7 +206,7 @@ func (w *worker) collect(now time.Time) (wakeAt time.Time) {
 
 // backoff is the pause after the n-th failure in a row: doubling, with jitter so that lanes and
 // instances that failed together do not return together.
-func (s *Sink) backoff(n int) time.Duration {
+func (s *sender) backoff(n int) time.Duration {
 	d := s.cfg.RetryMin << min(n-1, 10)
 	d = min(d, s.cfg.RetryMax)
 	return d/2 + rand.N(d/2+1)

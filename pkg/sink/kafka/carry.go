@@ -24,15 +24,14 @@ func (c *carried) under() bool {
 
 // carry takes the oldest frame of a queue into memory, or the rest of the one that was placed in part, and lets the lanes
 // go. An error: it cannot be read.
-func (s *Sink) carry(t *topic, q SpoolQueue) error {
-	p := &s.spooler
-	_, frail := p.frail[strayOf(q)]
-	f, err := q.PeekAfter(p.frail[strayOf(q)], nil)
+func (s *placer) carry(t *topic, q SpoolQueue) error {
+	_, frail := s.frail[strayOf(q)]
+	f, err := q.PeekAfter(s.frail[strayOf(q)], nil)
 	if errors.Is(err, io.EOF) {
-		wake(s.spooler.kick) // it was damaged, and is counted
+		wake(s.disk.kick) // it was damaged, and is counted
 		return nil
 	}
-	if err == nil && p.placing.pos != f.Pos {
+	if err == nil && s.placing.pos != f.Pos {
 		err = s.beginPlacing(t, q.Partition(), &f)
 	}
 	if err != nil {
@@ -47,7 +46,7 @@ func (s *Sink) carry(t *topic, q SpoolQueue) error {
 	if l == nil {
 		l = &lane{topic: t, partition: q.Partition(), disk: diskPart{q: q}}
 	}
-	b := p.placing.parent
+	b := s.placing.parent
 	if b == nil {
 		b = s.newBatch(l)
 	}
@@ -56,10 +55,10 @@ func (s *Sink) carry(t *topic, q SpoolQueue) error {
 	} else {
 		b.pos, l.disk.apart = f.Pos, b
 	}
-	rest := f.Events - p.placing.placed
+	rest := f.Events - s.placing.placed
 	s.count.toDisk(-rest)
 	s.possibleDuplicates.Add(int64(f.Events))
-	for _, lot := range p.placing.lots {
+	for _, lot := range s.placing.lots {
 		nb := s.newBatch(lot.lane)
 		nb.rb, nb.ready, nb.parent, nb.root = lot.rb, lot.ready, b, b
 		nb.events = min(rest, lot.rb.Count())
@@ -67,9 +66,9 @@ func (s *Sink) carry(t *topic, q SpoolQueue) error {
 		b.parts++
 		s.enqueue(lot.lane, nb)
 	}
-	p.placing, p.carries = placing{}, true
-	p.carried = carried{b, b.life, l}
+	s.placing, s.carries = placing{}, true
+	s.disk.carried = carried{b, b.life, l}
 	s.later(s.finish(b, 0, nil)) // its own part: the others remain
-	s.letGo()
+	s.writer.letGo()
 	return nil
 }

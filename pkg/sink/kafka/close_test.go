@@ -120,7 +120,7 @@ func TestCloseDoesNotWaitForAKafkaThatWasNeverReached(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	waitFor(t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return s.reporter.found.kind == unreachable })
+	waitFor(t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return s.cluster.view.found.kind == unreachable })
 	if s.hopeless() {
 		t.Error("without a disk the end does not wait")
 	}
@@ -151,8 +151,9 @@ func TestHopeless(t *testing.T) {
 			t.Fatal(err)
 		}
 		s := &Sink{}
-		s.reporter.found.kind, s.reporter.foundAt, s.reporter.reached = tt.found, time.Now().Add(-tt.since), tt.reached
-		s.spooler.sp, s.spooler.err = sp, tt.err
+		s.join()
+		s.cluster.view.found.kind, s.cluster.view.foundAt, s.cluster.view.reached = tt.found, time.Now().Add(-tt.since), tt.reached
+		s.disk.sp, s.disk.err = sp, tt.err
 		if got := s.hopeless(); got != tt.want {
 			t.Errorf("%s: %v", tt.name, got)
 		}

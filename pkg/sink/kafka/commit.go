@@ -5,6 +5,19 @@ import (
 	"time"
 )
 
+// committer owns the frames of batches that get one before they are sent (SettleOnDisk). Guarded by core.mu.
+type committer struct {
+	*core
+	writer *frameWriter
+
+	dirty   []*lane // have batches without a frame
+	claimed []*lane // the spooler's own
+
+	asleep bool // the spooler, until wakeAt or a kick
+	wakeAt time.Time
+	rounds int // how often it went to sleep
+}
+
 // group is batches that were written together, and who waits for them to be durable.
 type group struct {
 	first, last uint64
@@ -52,52 +65,51 @@ func (g *group) add(pos uint64) {
 
 // commit gives frames to what waits for them, when the oldest of it has waited for Linger, and not while
 // the disk still works on the group before: then the next one grows. It returns when to look again.
-func (s *Sink) commit() (at time.Time) {
-	p := &s.spooler
+func (s *committer) commit() (at time.Time) {
 	s.mu.Lock()
-	if len(p.dirty) == 0 || p.syncing {
+	if len(s.dirty) == 0 || s.writer.syncing {
 		s.mu.Unlock()
 		return time.Time{}
 	}
 	now := time.Now()
-	if p.err != nil && now.Before(p.retryAt) {
+	if s.disk.err != nil && now.Before(s.writer.retryAt) {
 		s.mu.Unlock()
-		return p.retryAt
+		return s.writer.retryAt
 	}
 	due := s.closed
-	for _, l := range p.dirty {
+	for _, l := range s.dirty {
 		if t, ok := s.frameAt(l); ok {
 			due = due || !t.After(now)
 			at = soonest(at, t)
 		}
 	}
 	if !due {
-		if at.IsZero() && s.workersCommit() && p.forgetClean() { // they took it; there will be more
+		if at.IsZero() && s.writer.workersCommit() && s.forgetClean() { // they took it; there will be more
 			at = now.Add(s.workersTime())
 		}
 		s.mu.Unlock()
 		return at
 	}
-	p.lanes, p.dirty = p.dirty, p.lanes[:0]
-	work := p.work[:0]
-	for _, l := range p.lanes {
+	s.claimed, s.dirty = s.dirty, s.claimed[:0]
+	work := s.writer.work[:0]
+	for _, l := range s.claimed {
 		l.disk.dirty = false
 		l.seal()
 		work = l.claim(work)
 	}
 	s.mu.Unlock()
-	g, err := s.write(work)
+	g, err := s.writer.write(work)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	p.work = work
-	for _, l := range p.lanes {
+	s.writer.work = work
+	for _, l := range s.claimed {
 		if l.awaitsFrame() {
 			s.markDirty(l)
 		}
 	}
-	s.submit(g)
+	s.writer.submit(g)
 	if err != nil {
-		return p.retryAt
+		return s.writer.retryAt
 	}
 	return time.Time{}
 }
@@ -105,21 +117,21 @@ func (s *Sink) commit() (at time.Time) {
 // workersCommit says that workers give the batches that they take their frames: the disk answers at once, so this
 // costs neither another goroutine's wake-up nor batches that are smaller than without a spool. The spooler then
 // only sees to what no worker takes in time. s.mu is held.
-func (s *Sink) workersCommit() bool { return s.spooler.fastDisk && s.framesFirst() }
+func (s *frameWriter) workersCommit() bool { return s.fastDisk && s.framesFirst() }
 
 // workersTime is how long the spooler leaves a batch to the workers, with workersCommit.
-func (s *Sink) workersTime() time.Duration { return max(2*s.cfg.Linger, 10*time.Millisecond) }
+func (s *committer) workersTime() time.Duration { return max(2*s.cfg.Linger, 10*time.Millisecond) }
 
 // frameAt is when the spooler gives the lane's oldest batch without a frame one; false: there is none that can have one
 // now. s.mu is held.
-func (s *Sink) frameAt(l *lane) (at time.Time, ok bool) {
+func (s *committer) frameAt(l *lane) (at time.Time, ok bool) {
 	b := l.unframed()
 	switch {
 	case b == nil && l.open == nil:
 		return at, false
 	case b == nil:
 		b = l.open
-	case b.attempts > 0 || l.stuck() || !s.workersCommit():
+	case b.attempts > 0 || l.stuck() || !s.writer.workersCommit():
 		return at, true
 	}
 	return b.opened.Add(s.commitLinger(l)), true
@@ -128,7 +140,7 @@ func (s *Sink) frameAt(l *lane) (at time.Time, ok bool) {
 // commitLinger is how long a batch may wait until the spooler gives it its frame. A lane sends one batch in each
 // request, and a request costs more than a frame: while one is under way the next batch had better grow, as
 // it does without a spool, and more so when there is a backlog or nothing can be sent.
-func (s *Sink) commitLinger(l *lane) time.Duration {
+func (s *committer) commitLinger(l *lane) time.Duration {
 	const most = 20 * time.Millisecond
 	linger := s.cfg.Linger
 	if l.stuck() || l.disk.any {
@@ -139,7 +151,7 @@ func (s *Sink) commitLinger(l *lane) time.Duration {
 		n++
 	}
 	grown := max(linger, min(linger*time.Duration(n*n), most))
-	if s.workersCommit() {
+	if s.writer.workersCommit() {
 		return max(grown, s.workersTime())
 	}
 	return grown
@@ -147,13 +159,13 @@ func (s *Sink) commitLinger(l *lane) time.Duration {
 
 // forgetClean takes the lanes out of dirty that have nothing without a frame any more; false: there were none.
 // s.mu is held.
-func (p *spooler) forgetClean() bool {
-	n := len(p.dirty)
-	p.dirty = slices.DeleteFunc(p.dirty, func(l *lane) bool {
+func (s *committer) forgetClean() bool {
+	n := len(s.dirty)
+	s.dirty = slices.DeleteFunc(s.dirty, func(l *lane) bool {
 		l.disk.dirty = l.awaitsFrame()
 		return !l.disk.dirty
 	})
-	return len(p.dirty) < n
+	return len(s.dirty) < n
 }
 
 // awaitsFrame says that the lane has something without a frame, or will have when it is sealed.
@@ -162,54 +174,52 @@ func (l *lane) awaitsFrame() bool {
 }
 
 // submit hands a group to the one who waits for the disk. s.mu is held.
-func (s *Sink) submit(g group) {
-	if p := &s.spooler; g.last != 0 && s.cfg.Settle == SettleOnDisk {
-		p.groups = append(p.groups, g)
-		p.syncing = true
-		if !p.noSync {
-			wake(p.syncKick)
+func (s *frameWriter) submit(g group) {
+	if g.last != 0 && s.cfg.Settle == SettleOnDisk {
+		s.groups = append(s.groups, g)
+		s.syncing = true
+		if !s.noSync {
+			wake(s.syncKick)
 		}
 	}
 }
 
 // markDirty notes that the lane has a batch without a frame. s.mu is held.
-func (s *Sink) markDirty(l *lane) {
+func (s *committer) markDirty(l *lane) {
 	if !l.disk.dirty {
 		l.disk.dirty = true
-		s.spooler.dirty = append(s.spooler.dirty, l)
+		s.dirty = append(s.dirty, l)
 	}
 }
 
 // runSyncer makes what was committed durable, and tells who waits for it.
-func (s *Sink) runSyncer() {
-	p := &s.spooler
+func (s *frameWriter) runSyncer() {
 	for {
 		select {
-		case <-p.syncKick:
+		case <-s.syncKick:
 		case <-s.ctx.Done():
 			return // Close makes the rest durable
 		}
 		if s.sync() {
-			wake(p.kick)
+			wake(s.disk.kick)
 		}
 	}
 }
 
 // syncHere is the syncer's work done by the spooler, where there is no disk that could hang. It is true when there was
 // something.
-func (s *Sink) syncHere() bool {
+func (s *frameWriter) syncHere() bool {
 	s.mu.Lock()
-	here := s.spooler.noSync
+	here := s.noSync
 	s.mu.Unlock()
 	return here && s.sync()
 }
 
 // sync makes the groups that were written durable and tells who waits for them. False: there was none.
-func (s *Sink) sync() bool {
-	p := &s.spooler
+func (s *frameWriter) sync() bool {
 	s.mu.Lock()
-	groups := p.groups
-	p.groups = nil
+	groups := s.groups
+	s.groups = nil
 	s.mu.Unlock()
 	if len(groups) == 0 {
 		return false
@@ -219,17 +229,16 @@ func (s *Sink) sync() bool {
 		took += s.confirm(&groups[i])
 	}
 	s.mu.Lock()
-	p.syncing, p.fastDisk = false, took < s.deps.fastSync
+	s.syncing, s.fastDisk = false, took < s.deps.fastSync
 	s.mu.Unlock()
 	return true
 }
 
 // confirm makes a group durable, which took so long, and tells who waits for it. When the disk does not confirm they
 // hear from Kafka. The lock is free.
-func (s *Sink) confirm(g *group) (took time.Duration) {
-	p := &s.spooler
+func (s *frameWriter) confirm(g *group) (took time.Duration) {
 	start := time.Now()
-	err := s.onDisk(func() error { return p.sp.Sync(g.first, g.last) })
+	err := s.onDisk(func() error { return s.disk.sp.Sync(g.first, g.last) })
 	took = time.Since(start)
 	s.syncs.Add(1)
 	if o := s.deps.Observer; o != nil {
@@ -244,8 +253,8 @@ func (s *Sink) confirm(g *group) (took time.Duration) {
 		s.alarm("sync", "the disk did not confirm what was written; its clients hear when Kafka has it", "error", err)
 	}
 	clear(g.waits)
-	if len(p.lists) < 4 && cap(g.waits) <= 1024 {
-		p.lists = append(p.lists, g.waits[:0])
+	if len(s.lists) < 4 && cap(g.waits) <= 1024 {
+		s.lists = append(s.lists, g.waits[:0])
 	}
 	s.mu.Unlock()
 	tell(out)
@@ -258,7 +267,7 @@ func (w *worker) commit() {
 	s := w.s
 	work := w.work[:0]
 	s.mu.Lock()
-	if s.workersCommit() {
+	if s.writer.workersCommit() {
 		for i := range w.entries {
 			e := &w.entries[i]
 			// Not one that was sent before: the spooler sees to those.
@@ -272,14 +281,14 @@ func (w *worker) commit() {
 	if w.work = work; len(work) == 0 {
 		return
 	}
-	g, _ := s.write(work)
+	g, _ := s.writer.write(work)
 	s.mu.Lock()
-	here := s.spooler.noSync
+	here := s.writer.noSync
 	if !here {
-		s.submit(g) // a disk may hang, which is not to keep the batches from Kafka
+		s.writer.submit(g) // a disk may hang, which is not to keep the batches from Kafka
 	}
 	s.mu.Unlock()
 	if here && g.last != 0 {
-		s.confirm(&g)
+		s.writer.confirm(&g)
 	}
 }

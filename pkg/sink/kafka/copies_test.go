@@ -13,11 +13,14 @@ import (
 // bench is a sink without goroutines, with one partition, for tests of single steps.
 func bench(t *testing.T) (*Sink, *lane, *worker) {
 	t.Helper()
-	s := &Sink{log: slog.New(slog.DiscardHandler), kick: make(chan struct{}, 1), cfg: Config{RequestTimeout: time.Second}, expiry: time.Hour, current: producer{id: 1, gen: 1}, count: account{dropped: map[string]int64{}}}
-	s.main = topic{sink: s, name: "t", knowable: true}
-	l := &lane{topic: &s.main, broker: &broker{sink: s, bound: requestBound{asked: true}}}
+	s := &Sink{}
+	s.log, s.want.kick, s.cfg, s.expiry, s.current = slog.New(slog.DiscardHandler), make(chan struct{}, 1), Config{RequestTimeout: time.Second}, time.Hour, producer{id: 1, gen: 1}
+	s.count.dropped = map[string]int64{}
+	s.join()
+	s.main = topic{core: &s.core, name: "t", knowable: true}
+	l := &lane{topic: &s.main, broker: &broker{core: &s.core, bound: requestBound{asked: true}}}
 	s.main.lanes = []*lane{l}
-	return s, l, &worker{s: s, b: l.broker}
+	return s, l, &worker{s: &s.sender, b: l.broker}
 }
 
 // holds puts a batch of n events at the end of the lane.
@@ -65,12 +68,12 @@ func TestEachCopyIsCounted(t *testing.T) {
 // answers takes the stamp for that of a batch of its own.
 func TestAnAnswerOfAnotherClusterIsNoSuccess(t *testing.T) {
 	s, l, w := bench(t)
-	s.setCluster("one")
+	s.cluster.setCluster("one")
 	b := holds(t, l, 3)
 	if !w.add(l) {
 		t.Fatal("the request is full")
 	}
-	s.setCluster("another")
+	s.cluster.setCluster("another")
 	res := &produce.Response{Topics: []produce.ResponseTopic{{Topic: "t", Partitions: []produce.ResponsePartition{{LogAppendTime: 5}}}}}
 	w.resolve(res, nil)
 	if st := s.Stats(); st.Delivered != 0 || l.doubt != b {
@@ -128,8 +131,8 @@ func TestGrowthDoesNotWaitForWhatCannotBeSent(t *testing.T) {
 		"timestamp type not known":     {func(s *Sink, _ *lane) { s.main.knowable = false }, true},
 		"no leader":                    {func(_ *Sink, l *lane) { l.broker = nil }, true},
 		"it fails":                     {func(_ *Sink, l *lane) { l.failures = 1 }, true},
-		"the spool is not open":        {func(s *Sink, _ *lane) { s.spooler.holding = true }, true},
-		"the disk hangs":               {func(s *Sink, _ *lane) { s.spooler.hangs = true }, true},
+		"the spool is not open":        {func(s *Sink, _ *lane) { s.disk.holding = true }, true},
+		"the disk hangs":               {func(s *Sink, _ *lane) { s.disk.hangs = true }, true},
 		"frames on disk":               {func(_ *Sink, l *lane) { l.disk.any = true }, true},
 		"no id, and nothing to send":   {func(s *Sink, l *lane) { s.current = producer{}; l.queue = nil }, false},
 		"under way under its stamp":    {func(s *Sink, l *lane) { l.busy, s.current = true, producer{} }, false},

@@ -33,12 +33,12 @@ const (
 // DeadLetter implements sink.Sink.
 func (s *Sink) DeadLetter(ctx context.Context, d *sink.DeadLetter, ack sink.Ack) error {
 	r := sink.Record{Key: d.Key, Value: d.Raw, Timestamp: d.Timestamp}
-	r.Headers = s.deadHeaders(fromBody(nil, d.Offset, d.ErrorOffset, d.BodyID), d.Reason, len(d.Raw))
+	r.Headers = s.letters.deadHeaders(fromBody(nil, d.Offset, d.ErrorOffset, d.BodyID), d.Reason, len(d.Raw))
 	events := 1
 	var kept error
 	truncated := len(d.Raw) > maxDeadLetterBytes
 	if truncated {
-		r.Value, r.Headers, kept = s.truncate(d.Raw, r.Headers)
+		r.Value, r.Headers, kept = s.letters.truncate(d.Raw, r.Headers)
 		events = 0
 	}
 	s.mu.Lock()
@@ -46,18 +46,18 @@ func (s *Sink) DeadLetter(ctx context.Context, d *sink.DeadLetter, ack sink.Ack)
 		s.mu.Unlock()
 		return sink.ErrClosed
 	}
-	s.stir()
+	s.want.stir()
 	lost := 0
 	if truncated {
 		r.Headers = s.numbered(r.Headers, s.number())
 		s.count.admit(1)
-		lost = s.settleWhole(kept)
+		lost = s.letters.settleWhole(kept)
 	}
 	hopeless := lost
 	n, err := s.takeDead(ctx, &r, ack, events)
 	lost += n
 	if err == nil || truncated {
-		s.noteDead(sink.DeadNote{Reason: d.Reason, Partition: -1, Body: d.BodyID, Offset: d.Offset, ErrorOffset: d.ErrorOffset}, d.Raw)
+		s.letters.noteDead(sink.DeadNote{Reason: d.Reason, Partition: -1, Body: d.BodyID, Offset: d.Offset, ErrorOffset: d.ErrorOffset}, d.Raw)
 	}
 	if truncated {
 		err = nil // the event itself is settled; at worst the notice of it is missing
@@ -72,7 +72,7 @@ func (s *Sink) DeadLetter(ctx context.Context, d *sink.DeadLetter, ack sink.Ack)
 }
 
 // deadHeaders adds the headers of every dead letter to those that it has.
-func (s *Sink) deadHeaders(h []sink.Header, reason string, size int) []sink.Header {
+func (s *deadLetters) deadHeaders(h []sink.Header, reason string, size int) []sink.Header {
 	h = append(h, sink.Header{Key: HeaderReason, Value: []byte(reason)},
 		sink.Header{Key: headerSize, Value: strconv.AppendInt(nil, int64(size), 10)},
 		sink.Header{Key: HeaderTopic, Value: []byte(s.main.name)})
@@ -99,7 +99,7 @@ func fromBody(h []sink.Header, offset, errorOffset int64, body uint64) []sink.He
 // takeDead puts a dead letter into its lane, or drops it when nothing can take it, and returns how many
 // events were lost by that. Either way they are admitted; with an error they are not. s.mu is held, but not while it waits for room.
 func (s *Sink) takeDead(ctx context.Context, r *sink.Record, ack sink.Ack, events int) (lost int, err error) {
-	s.wantDeadTopic()
+	s.want.deadTopicSoon()
 	own := len(r.Headers)
 	for pressed := false; ; {
 		if events > 0 { // the lock was free since the last number was looked at
@@ -107,33 +107,33 @@ func (s *Sink) takeDead(ctx context.Context, r *sink.Record, ack sink.Ack, event
 		}
 		size := recordbatch.RecordSize(r.Key, r.Value, r.Headers)
 		switch {
-		case !s.deadFull():
+		case !s.room.deadFull():
 			if s.placeDead(r, size, ack, events) {
 				s.count.admit(events)
-				s.reporter.stalled = time.Time{}
+				s.stalled = time.Time{}
 				return 0, nil
 			}
-			if s.deadGone() && s.stuckHaveHalf() && !s.spoolHasRoom() { // there will be no room
+			if s.room.deadGone() && s.room.stuckHaveHalf() && !s.room.spoolHasRoom() { // there will be no room
 				s.count.admit(events)
-				s.dropDead(events)
+				s.letters.dropDead(events)
 				return events, nil
 			}
-		case s.deadMaySpill():
+		case s.letters.deadMaySpill():
 			// They wait on disk. Once is enough: a press that finds nothing to write wakes this caller, and awaitRoom
 			// presses again after a pause.
 			if !pressed {
-				pressed, s.spooler.pressed = true, true
-				wake(s.spooler.kick)
+				pressed, s.spooler.spiller.pressed = true, true
+				wake(s.disk.kick)
 			}
-		case s.deadGone():
+		case s.room.deadGone():
 			s.count.admit(events)
-			s.dropDead(events)
+			s.letters.dropDead(events)
 			return events, nil
 		}
-		if s.mustDropNewest() {
+		if s.spooler.spiller.mustDropNewest() {
 			s.count.admit(events)
 			s.drop(DroppedSpoolFull, events)
-			s.spooler.loss.add(events, size)
+			s.losses.full.add(events, size)
 			return events, nil
 		}
 		if err := s.awaitRoom(ctx); err != nil {
@@ -143,18 +143,18 @@ func (s *Sink) takeDead(ctx context.Context, r *sink.Record, ack sink.Ack, event
 }
 
 // deadFull says that dead letters hold their share of the buffers. s.mu is held.
-func (s *Sink) deadFull() bool {
+func (s *room) deadFull() bool {
 	share := s.cfg.BufferBytes / deadLetterShare
 	return s.dead.held > share && s.dead.held-s.dead.stuckHeld() > share
 }
 
 // deadMaySpill reports whether dead letters may wait on disk: those that wait for an operator have a
 // share of it. s.mu is held.
-func (s *Sink) deadMaySpill() bool {
-	if s.spooler.sp == nil || s.spooler.err != nil {
+func (s *deadLetters) deadMaySpill() bool {
+	if s.disk.sp == nil || s.disk.err != nil {
 		return false
 	}
-	if !s.deadGone() {
+	if !s.room.deadGone() {
 		return true
 	}
 	var bytes int64
@@ -169,7 +169,7 @@ func (s *Sink) deadMaySpill() bool {
 func (t *topic) hopeless() bool { return t.unusable || t.refusals >= maxRefusals }
 
 // dropDead drops a dead letter that nothing can take. s.mu is held.
-func (s *Sink) dropDead(events int) {
+func (s *deadLetters) dropDead(events int) {
 	s.alarm("dead letters", "dead letters are dropped: their topic cannot be used", "topic", s.dead.name, "error", s.dead.err)
 	s.drop(droppedDeadUnavailable, events)
 }
@@ -180,7 +180,7 @@ func (s *Sink) placeDead(r *sink.Record, size int, ack sink.Ack, events int) boo
 		return false
 	}
 	if s.dead.grow != 0 {
-		s.grow(&s.dead) // dead letters have no order to keep
+		s.cluster.grow(&s.dead) // dead letters have no order to keep
 	}
 	l := s.dead.stickyLane()
 	if l.full(size) {
@@ -189,12 +189,12 @@ func (s *Sink) placeDead(r *sink.Record, size int, ack sink.Ack, events int) boo
 			l.sealAndSend()
 		}
 	}
-	return s.put(l, r, recordbatch.Encoded{}, size, ack, events)
+	return s.room.put(l, r, recordbatch.Encoded{}, size, ack, events)
 }
 
 // truncate makes a notice of an event that no topic can take: its beginning, and how to find the whole.
 // The whole is set aside; kept is nil when that worked.
-func (s *Sink) truncate(raw []byte, headers []sink.Header) (value []byte, h []sink.Header, kept error) {
+func (s *deadLetters) truncate(raw []byte, headers []sink.Header) (value []byte, h []sink.Header, kept error) {
 	sum := sha256.Sum256(raw)
 	kept = errNoSetAside
 	if keep := s.setAsideFunc(); keep != nil {
@@ -205,20 +205,20 @@ func (s *Sink) truncate(raw []byte, headers []sink.Header) (value []byte, h []si
 		sink.Header{Key: headerSHA256, Value: []byte(hex.EncodeToString(sum[:]))}), kept
 }
 
-func (s *Sink) setAsideFunc() func(raw []byte, sha256 [32]byte) error {
+func (s *deadLetters) setAsideFunc() func(raw []byte, sha256 [32]byte) error {
 	if s.deps.SetAside != nil {
 		return s.deps.SetAside
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.spooler.sp == nil {
+	if s.disk.sp == nil {
 		return nil
 	}
-	return s.spooler.sp.SetAside
+	return s.disk.sp.SetAside
 }
 
 // settleWhole counts an event in flight whose whole was set aside, or could not be. s.mu is held.
-func (s *Sink) settleWhole(kept error) (lost int) {
+func (s *deadLetters) settleWhole(kept error) (lost int) {
 	if kept == nil {
 		s.count.setAside++
 		s.count.inFlight--

@@ -31,7 +31,7 @@ func TestRefusedDeadLettersDoNotStopGoodEvents(t *testing.T) {
 			c := cluster(t, 1, kfake.SeedTopics(1, "t.dlq"))
 			c.Fault(f)
 			s := start(t, c, smallBuffers)
-			deadLetters(t, s, 100, nil)
+			queuedDeadLetters(t, s, 100, nil)
 			want := appendAll(t, s, 100, 10, nil)
 			waitFor(t, func() bool { return s.Stats().Delivered == 100 })
 			if st := s.Stats(); st.Dropped["dead_letter_unavailable"] == 0 || st.Dropped["dead_letter_unavailable"]+st.InFlight != 100 {
@@ -46,13 +46,13 @@ func TestRefusedDeadLettersDoNotStopGoodEvents(t *testing.T) {
 func TestDeletedDeadLetterTopicDoesNotStopGoodEvents(t *testing.T) {
 	c := cluster(t, 1, kfake.SeedTopics(1, "t.dlq"))
 	s := start(t, c, func(cfg *Config, _ *Deps) { cfg.MetadataTTL = 50 * time.Millisecond })
-	deadLetters(t, s, 1, nil)
+	queuedDeadLetters(t, s, 1, nil)
 	waitFor(t, func() bool { return s.Stats().DeadLettered == 1 })
 	forbidTopics(c)
 	if err := c.DeleteTopic("t.dlq"); err != nil {
 		t.Fatal(err)
 	}
-	deadLetters(t, s, 1, nil)
+	queuedDeadLetters(t, s, 1, nil)
 	waitFor(t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return s.dead.lanes[0].broker == nil })
 	appendAll(t, s, 100, 10, nil)
 	waitFor(t, func() bool { return s.Stats().Delivered == 100 })
@@ -66,7 +66,7 @@ func TestDeadLetterTopicMadeByAnotherIsFound(t *testing.T) {
 	if err := c.CreateTopic("t.dlq", 1, nil); err != nil {
 		t.Fatal(err)
 	}
-	deadLetters(t, s, 1, nil)
+	queuedDeadLetters(t, s, 1, nil)
 	waitFor(t, func() bool { return s.Stats().DeadLettered == 1 })
 }
 
@@ -76,7 +76,7 @@ func TestTransientFailureToCreateTheDeadLetterTopicDropsNothing(t *testing.T) {
 	c.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.CreateTopics}, Err: kerr.NotController, Count: 2})
 	s := start(t, c, smallBuffers)
 	var ack ackCount
-	deadLetters(t, s, 100, &ack)
+	queuedDeadLetters(t, s, 100, &ack)
 	if st := closeSink(t, s); st.DeadLettered != 100 {
 		t.Errorf("stats %+v", st)
 	}
@@ -122,7 +122,7 @@ func TestRefusedRecordsAreBoundedWhileTheyCannotBeBuried(t *testing.T) {
 // The memory of a split is counted as it is: whole chunks.
 func TestPrivateMemoryIsCountedInChunks(t *testing.T) {
 	s := &Sink{}
-	s.main.sink = s
+	s.main.core = &s.core
 	l := &lane{topic: &s.main}
 	r := record("k", 1)
 	b := s.privateBatch(l, &r, recordbatch.Encoded{}, recordbatch.RecordSize(r.Key, r.Value, r.Headers))
@@ -164,7 +164,7 @@ func TestSettleIsNotCalledUnderTheLock(t *testing.T) {
 	c := cluster(t, 1)
 	forbidTopics(c)
 	s := start(t, c, smallBuffers)
-	deadLetters(t, s, 100, asking{s})
+	queuedDeadLetters(t, s, 100, asking{s})
 	if s.Stats().Dropped["dead_letter_unavailable"] == 0 {
 		t.Error("nothing was dropped")
 	}

@@ -19,7 +19,19 @@ const (
 	contentBytes = 160 // of each, if their content is shown at all
 )
 
-// deadCount counts the dead letters of one reason. Sink.mu guards it.
+// deadLetters owns what becomes of events that the topic does not take: their headers, what is told of them, and the
+// reports of losses. It knows the partitions and nothing above.
+type deadLetters struct {
+	*core
+	room *room
+	// Guarded by core.mu.
+	counts map[string]deadCount    // by reason
+	toldAt time.Time               // when the counts were told last
+	last   [lastDead]sink.DeadNote // a ring: the newest is before next
+	next   int
+}
+
+// deadCount counts the dead letters of one reason. core.mu guards it.
 type deadCount struct{ taken, told int64 }
 
 // Reasons of dead letters that are good events. Those of bad regions are pkg/decode's.
@@ -44,24 +56,24 @@ func DropReasons() []string {
 }
 
 // noteDead counts a dead letter, keeps the note of it and tells of it. raw is what was sent. s.mu is held.
-func (s *Sink) noteDead(n sink.DeadNote, raw []byte) {
+func (s *deadLetters) noteDead(n sink.DeadNote, raw []byte) {
 	n.Time, n.Bytes = time.Now(), int64(len(raw))
 	if s.cfg.ShowContent {
 		n.Content = printable(string(raw[:min(len(raw), contentBytes)]))
 	}
-	c := s.deadCounts[n.Reason]
+	c := s.counts[n.Reason]
 	c.taken++
 	if c.taken <= firstDead {
 		c.told = c.taken
 		s.log.Warn("an event is a dead letter", append([]any{"reason", n.Reason, "topic", s.dead.name}, whereOf(&n)...)...)
 	}
-	s.deadCounts[n.Reason] = c
-	s.lastDead[s.nextDead%lastDead] = n
-	s.nextDead++
-	if s.deadToldAt.IsZero() {
-		s.deadToldAt = n.Time
-	} else if n.Time.Sub(s.deadToldAt) >= time.Minute {
-		s.deadToldAt = n.Time
+	s.counts[n.Reason] = c
+	s.last[s.next%lastDead] = n
+	s.next++
+	if s.toldAt.IsZero() {
+		s.toldAt = n.Time
+	} else if n.Time.Sub(s.toldAt) >= time.Minute {
+		s.toldAt = n.Time
 		s.tellDead()
 	}
 }
@@ -79,13 +91,13 @@ func whereOf(n *sink.DeadNote) []any {
 }
 
 // tellDead tells how many dead letters there were since the last time. s.mu is held.
-func (s *Sink) tellDead() {
+func (s *deadLetters) tellDead() {
 	var args []any
-	for _, reason := range slices.Sorted(maps.Keys(s.deadCounts)) {
-		if c := s.deadCounts[reason]; c.taken > c.told {
+	for _, reason := range slices.Sorted(maps.Keys(s.counts)) {
+		if c := s.counts[reason]; c.taken > c.told {
 			args = append(args, reason, c.taken-c.told)
 			c.told = c.taken
-			s.deadCounts[reason] = c
+			s.counts[reason] = c
 		}
 	}
 	if args != nil {

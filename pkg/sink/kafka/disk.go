@@ -2,7 +2,7 @@ package kafka
 
 import "time"
 
-// diskPart is what a lane has in the spool. All of it is guarded by Sink.mu.
+// diskPart is what a lane has in the spool. All of it is guarded by core.mu.
 type diskPart struct {
 	q   SpoolQueue // nil: there is no spool, or it is not open yet
 	any bool       // frames up to end are on disk only; they go before queue
@@ -50,7 +50,7 @@ func (l *lane) extendDisk(end uint64) {
 	l.disk.end = end
 	if !l.disk.any {
 		l.disk.any = true
-		l.topic.sink.spooler.overflowing++
+		l.topic.core.disk.overflowing++
 	}
 }
 
@@ -64,17 +64,17 @@ func (l *lane) checkDisk() {
 	pos, _, _, ok := d.q.Head()
 	ok = ok && pos <= d.end
 	for len(d.spilled) > 0 && (!ok || d.spilled[0].pos < pos) {
-		l.topic.sink.lostFrame(pop(&d.spilled))
+		l.topic.core.lostFrame(pop(&d.spilled))
 	}
 	if !ok {
 		d.any = false
-		l.topic.sink.spooler.overflowing--
-		l.topic.sink.checkDrained()
+		l.topic.core.disk.overflowing--
+		l.topic.core.checkDrained()
 	}
 }
 
 // lostFrame settles a batch whose frame the spool found damaged, and has counted. s.mu is held.
-func (s *Sink) lostFrame(b *batch) {
+func (s *core) lostFrame(b *batch) {
 	lost := b.events
 	b.pos = 0 // it is out of the queue already
 	s.later(s.finish(b, lost, nil))
@@ -88,7 +88,7 @@ func (l *lane) frameBytes() int {
 
 // takeFrame makes a batch of the oldest frame, still without its memory. s.mu is held.
 func (l *lane) takeFrame() *batch {
-	s, d := l.topic.sink, &l.disk
+	s, d := l.topic.core, &l.disk
 	pos, _, events, _ := d.q.Head()
 	var b *batch
 	if len(d.spilled) > 0 && d.spilled[0].pos == pos {
@@ -104,7 +104,7 @@ func (l *lane) takeFrame() *batch {
 		st := d.oldStamp
 		b.attempts, b.maybeWritten, b.sent = 1, true, time.UnixMilli(st.FirstSent)
 		b.known = b.sent
-		if st.Cluster == "" || s.cluster == "" || st.Cluster == s.cluster {
+		if st.Cluster == "" || s.clusterID == "" || st.Cluster == s.clusterID {
 			b.stamp = stamp{producer{st.ProducerID, st.Epoch, inherited, st.Cluster}, st.BaseSequence}
 			b.stamped, b.sends = true, 1
 		}
@@ -114,14 +114,14 @@ func (l *lane) takeFrame() *batch {
 }
 
 // dropMemory leaves a batch that has a frame to the disk. s.mu is held.
-func (s *Sink) dropMemory(b *batch) {
+func (s *core) dropMemory(b *batch) {
 	s.unload(b.lane.topic, b)
 	b.loaded = false
 	s.count.toDisk(b.events)
 }
 
 // keepMemory is its opposite: b has memory again. s.mu is held.
-func (s *Sink) keepMemory(b *batch) {
+func (s *core) keepMemory(b *batch) {
 	b.loaded = true
 	b.lane.topic.batches++
 	s.count.toDisk(-b.events)
@@ -129,7 +129,7 @@ func (s *Sink) keepMemory(b *batch) {
 
 // shed leaves to the disk what the lane has a frame of and does not need in memory now. s.mu is held.
 func (l *lane) shed() {
-	s := l.topic.sink
+	s := l.topic.core
 	// Not a half: its memory has a bound of its own, and would have to be asked for again to split it.
 	if b := l.doubt; b != nil && !l.busy && b.pos != 0 && b.rb != nil && !b.writing && !b.half {
 		s.dropMemory(b)
@@ -141,7 +141,7 @@ func (l *lane) shed() {
 
 // shedQueue is shed for the queue. s.mu is held.
 func (l *lane) shedQueue() {
-	s, d := l.topic.sink, &l.disk
+	s, d := l.topic.core, &l.disk
 	for d.framed > 0 && !l.queue[0].writing && l.queue[0].pos != 0 { // 0: another batch's frame stands for it
 		b := pop(&l.queue)
 		d.framed--
@@ -165,7 +165,7 @@ func (l *lane) rememberSpilled(b *batch) {
 			if b.awaited() {
 				kept = append(kept, b)
 			} else {
-				l.topic.sink.freeBatch(b)
+				l.topic.core.freeBatch(b)
 			}
 		}
 		clear(d.spilled[len(kept):])
@@ -195,20 +195,20 @@ type frame struct {
 }
 
 // frameEnds notes that b, which has a frame, is settled. Its lane waits for endFrames. s.mu is held.
-func (s *Sink) frameEnds(b *batch) {
+func (s *core) frameEnds(b *batch) {
 	d := &b.lane.disk
 	d.closing = true
 	if d.apart == b {
 		d.apart = nil
 	}
-	s.spooler.ended = append(s.spooler.ended, frame{b.lane, b.pos, b.attempts > 0 && !b.dropped})
+	s.disk.ended = append(s.disk.ended, frame{b.lane, b.pos, b.attempts > 0 && !b.dropped})
 	s.unfinished.Store(true)
 }
 
 // later has the acks told by the next endFrames. s.mu is held.
-func (s *Sink) later(out []settled) {
+func (s *core) later(out []settled) {
 	if len(out) > 0 {
-		s.spooler.out = append(s.spooler.out, out...)
+		s.disk.out = append(s.disk.out, out...)
 		s.unfinished.Store(true)
 	}
 }
@@ -216,13 +216,13 @@ func (s *Sink) later(out []settled) {
 // endFrames tells the spool that frames are done, before anything else of their lanes is sent: after a kill
 // the next process knows the one batch in doubt by its stamp, and all before it must be known as done, which
 // is written down together with that stamp. The caller of finish calls it when the lock is free.
-func (s *Sink) endFrames() {
+func (s *frameWriter) endFrames() {
 	var endedBuf [16]frame
 	for s.unfinished.Load() {
 		s.mu.Lock()
 		s.unfinished.Store(false)
-		ended, out := append(endedBuf[:0], s.spooler.ended...), s.spooler.out
-		s.spooler.ended, s.spooler.out = s.spooler.ended[:0], nil
+		ended, out := append(endedBuf[:0], s.disk.ended...), s.disk.out
+		s.disk.ended, s.disk.out = s.disk.ended[:0], nil
 		s.mu.Unlock()
 		tell(out)
 		if len(ended) == 0 {
@@ -244,15 +244,15 @@ func (s *Sink) endFrames() {
 			f.lane.disk.behind = f.sent
 			f.lane.disk.closing = false
 			f.lane.freed()
-			if s.spooler.carried.lane == f.lane {
-				wake(s.spooler.kick) // for the next one
+			if s.disk.carried.lane == f.lane {
+				wake(s.disk.kick) // for the next one
 			}
 		}
-		if s.spooler.behindSince.IsZero() {
-			s.spooler.behindSince = time.Now()
-			wake(s.spooler.kick)
+		if s.behindSince.IsZero() {
+			s.behindSince = time.Now()
+			wake(s.disk.kick)
 		}
-		s.spooler.ends++
+		s.ends++
 		s.roomOnDisk()
 		s.checkDrained()
 		s.mu.Unlock()

@@ -8,21 +8,28 @@ import (
 // errFrameExpired: the frame is older than Config.SpoolMaxAge.
 var errFrameExpired = errors.New("the frame has expired")
 
+// expirer owns the end of frames that are too old.
+type expirer struct {
+	*core
+	writer   *frameWriter
+	placer   *placer
+	expireAt time.Time // when ages are looked at next
+}
+
 // expired reports whether a frame that was written then, ms since the Unix epoch, is too old. A clock that was set back
 // makes frames younger; 0 is no time.
-func (s *Sink) expired(written int64) bool {
-	return s.cfg.SpoolMaxAge > 0 && written > 0 && time.Since(time.UnixMilli(written)) > s.cfg.SpoolMaxAge
+func (c *Config) expired(written int64) bool {
+	return c.SpoolMaxAge > 0 && written > 0 && time.Since(time.UnixMilli(written)) > c.SpoolMaxAge
 }
 
 // expire drops frames that are too old and not being sent, while Kafka may be away, and returns when to look again. The
 // worker that loads a frame looks as well (worker.load), so none is sent that was only on disk.
-func (s *Sink) expire() (at time.Time) {
+func (s *expirer) expire() (at time.Time) {
 	if s.cfg.SpoolMaxAge <= 0 {
 		return at
 	}
-	p := &s.spooler
-	if now := time.Now(); now.Before(p.expireAt) {
-		return p.expireAt
+	if now := time.Now(); now.Before(s.expireAt) {
+		return s.expireAt
 	}
 	s.mu.Lock()
 	var lanes []*lane
@@ -35,13 +42,13 @@ func (s *Sink) expire() (at time.Time) {
 	for _, l := range lanes {
 		s.expireQueue(l.disk.q, func(pos uint64) bool { return s.dropExpired(l, pos) })
 	}
-	for _, q := range p.sp.Queues() {
+	for _, q := range s.disk.sp.Queues() {
 		if q.Topic() == s.main.name || q.Topic() == s.dead.name {
 			s.expireQueue(q, func(pos uint64) bool { return s.dropUnplaced(q, pos) })
 		}
 	}
-	p.expireAt = time.Now().Add(min(max(s.cfg.SpoolMaxAge/10, minExpirePause), maxExpirePause))
-	return p.expireAt
+	s.expireAt = time.Now().Add(min(max(s.cfg.SpoolMaxAge/10, minExpirePause), maxExpirePause))
+	return s.expireAt
 }
 
 // How often ages are looked at: a tenth of the maximum age, within these bounds.
@@ -52,10 +59,10 @@ const (
 
 // expireQueue drops frames of q that are too old, by drop, which gets their positions and reports whether it could. A frame
 // without events is a report of losses: it stays, and what is behind it waits for it.
-func (s *Sink) expireQueue(q SpoolQueue, drop func(pos uint64) bool) {
+func (s *expirer) expireQueue(q SpoolQueue, drop func(pos uint64) bool) {
 	for s.ctx.Err() == nil {
 		pos, written := q.HeadWritten()
-		if _, _, events, ok := q.Head(); !ok || events == 0 || !s.expired(written) || !drop(pos) {
+		if _, _, events, ok := q.Head(); !ok || events == 0 || !s.cfg.expired(written) || !drop(pos) {
 			return
 		}
 	}
@@ -63,29 +70,27 @@ func (s *Sink) expireQueue(q SpoolQueue, drop func(pos uint64) bool) {
 
 // dropExpired drops the lane's oldest frame if it is the one at pos; false: it is not, it is being sent, or it is being
 // placed. The lock is free.
-func (s *Sink) dropExpired(l *lane, pos uint64) bool {
-	p := &s.spooler
+func (s *expirer) dropExpired(l *lane, pos uint64) bool {
 	s.mu.Lock()
-	mayDrop := !p.holding || l.partition == lobbyPartition && p.placing.pos == 0
+	mayDrop := !s.disk.holding || l.partition == lobbyPartition && s.placer.placing.pos == 0
 	if mayDrop {
 		l.shed() // its copy in memory
 		idle, ok := l.idleFrame()
 		if mayDrop = ok && idle == pos; mayDrop {
-			s.dropFrame(l, DroppedExpired)
+			s.writer.dropFrame(l, DroppedExpired)
 		}
 	}
 	s.mu.Unlock()
-	s.endFrames()
+	s.writer.endFrames()
 	return mayDrop
 }
 
 // dropUnplaced drops the oldest frame of a queue that no lane has taken over, because Kafka was not reached yet. Nothing
 // is sent or placed meanwhile: that begins in this goroutine. The lock is free.
-func (s *Sink) dropUnplaced(q SpoolQueue, pos uint64) bool {
-	p := &s.spooler
+func (s *expirer) dropUnplaced(q SpoolQueue, pos uint64) bool {
 	head, bytes, events, ok := q.Head()
 	s.mu.Lock()
-	free := ok && head == pos && p.holding && p.placing.pos == 0
+	free := ok && head == pos && s.disk.holding && s.placer.placing.pos == 0
 	for l := range s.lanes() {
 		free = free && (l.topic.name != q.Topic() || l.partition != q.Partition())
 	}
@@ -100,15 +105,15 @@ func (s *Sink) dropUnplaced(q SpoolQueue, pos uint64) bool {
 		s.alarm("done", "progress in the spool cannot be written; a kill now would repeat batches", "error", err)
 	}
 	s.count.toDisk(-events)
-	s.noteExpired(q.Topic(), q.Partition(), events, bytes)
-	s.roomOnDisk()
+	s.writer.noteExpired(q.Topic(), q.Partition(), events, bytes)
+	s.writer.roomOnDisk()
 	s.checkDrained()
 	return true
 }
 
 // noteExpired counts events that are dropped for their age. s.mu is held.
-func (s *Sink) noteExpired(topic string, partition int32, events int, bytes int64) {
+func (s *frameWriter) noteExpired(topic string, partition int32, events int, bytes int64) {
 	s.drop(DroppedExpired, events)
-	s.spooler.expired.add(events, int(bytes))
+	s.losses.expired.add(events, int(bytes))
 	s.alarm("expired", "events are dropped that were in the spool for longer than --spool-max-age", "topic", topic, "partition", partition, "events", events)
 }

@@ -59,7 +59,7 @@ func TestOldFramesExpireWhileKafkaIsAway(t *testing.T) {
 				taken += int64(k)
 				s.mu.Lock()
 				defer s.mu.Unlock()
-				return err == nil && s.spooler.expired.Events == 0
+				return err == nil && s.losses.expired.Events == 0
 			})
 			reported := time.Now()
 			waitFor(t, func() bool { return time.Since(reported) > 2*age })
@@ -81,7 +81,7 @@ func TestOldFramesExpireWhileKafkaIsAway(t *testing.T) {
 // reach waits until the sink has reached Kafka; Ready does not tell that where there is room on disk.
 func reach(t *testing.T, s *Sink) {
 	t.Helper()
-	waitFor(t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return s.reporter.reached })
+	waitFor(t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return s.cluster.view.reached })
 }
 
 // TestOldFramesOfAnEarlierProcess: they are dropped whether Kafka is there or is never reached; younger ones are

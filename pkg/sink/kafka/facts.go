@@ -17,10 +17,10 @@ type unanswered struct {
 }
 
 // oldestRequest is the request that waits for its answer for longest. s.mu is held.
-func (s *Sink) oldestRequest() (u unanswered) {
+func (s *sender) oldestRequest() (u unanswered) {
 	for _, w := range s.workers {
 		if d := w.sentAt.Load(); d != 0 && !w.b.gone {
-			if at := s.clock.epoch.Add(time.Duration(d)); u.since.IsZero() || at.Before(u.since) {
+			if at := s.cluster.clock.epoch.Add(time.Duration(d)); u.since.IsZero() || at.Before(u.since) {
 				u = unanswered{at, w.b.id}
 			}
 		}
@@ -29,11 +29,10 @@ func (s *Sink) oldestRequest() (u unanswered) {
 }
 
 // factsLocked are the facts about events.
-func (s *Sink) factsLocked(now time.Time) facts {
-	r := &s.reporter
+func (s *reporter) factsLocked(now time.Time) facts {
 	f := facts{
-		reached: r.reached, waiting: s.count.inFlight + s.count.spooled,
-		spooledEvents: s.count.spooled, overflow: s.spooler.overflowing > 0, stalled: r.stalled,
+		reached: s.cluster.view.reached, waiting: s.count.inFlight + s.count.spooled,
+		spooledEvents: s.count.spooled, overflow: s.disk.overflowing > 0, stalled: s.stalled,
 	}
 	if f.overflow {
 		for l := range s.lanes() {
@@ -43,22 +42,22 @@ func (s *Sink) factsLocked(now time.Time) facts {
 		}
 	}
 	switch lane, bad := worst(s.main.lanes); {
-	case r.found.kind != noTrouble:
-		f.trouble, f.since, f.next = r.found, r.foundAt, r.nextLook
-		f.partial = now.Sub(r.ackedAt) < warnAfter
+	case s.cluster.view.found.kind != noTrouble:
+		f.trouble, f.since, f.next = s.cluster.view.found, s.cluster.view.foundAt, s.cluster.view.nextLook
+		f.partial = now.Sub(s.ackedAt) < warnAfter
 	case lane != nil:
 		f.trouble, f.since, f.next = lane.trouble, lane.troubleAt, lane.retryAt
 		f.partial = bad < len(s.main.lanes)
 	default:
 		f.trouble, f.since = s.silence(now)
 		f.quiet = f.trouble.kind != noTrouble
-		f.partial = now.Sub(r.ackedAt) < warnAfter
+		f.partial = now.Sub(s.ackedAt) < warnAfter
 	}
 	return f
 }
 
 // throttledSince is since when brokers let batches wait; zero: none does now. s.mu is held.
-func (s *Sink) throttledSince(now time.Time) (since time.Time) {
+func (s *reporter) throttledSince(now time.Time) (since time.Time) {
 	for _, b := range s.brokers {
 		if now.Before(b.pausedUntil) {
 			since = soonest(since, b.throttledSince)
@@ -69,14 +68,14 @@ func (s *Sink) throttledSince(now time.Time) (since time.Time) {
 
 // silence is the trouble of batches that wait because a broker wants a pause, or of a request or a look that got no
 // answer, each for warnAfter. s.mu is held.
-func (s *Sink) silence(now time.Time) (t trouble, since time.Time) {
+func (s *reporter) silence(now time.Time) (t trouble, since time.Time) {
 	if at := s.throttledSince(now); !at.IsZero() && now.Sub(at) >= warnAfter {
 		return trouble{kind: throttled}, at
 	}
-	if u := s.oldestRequest(); !u.since.IsZero() && now.Sub(u.since) >= warnAfter {
+	if u := s.sender.oldestRequest(); !u.since.IsZero() && now.Sub(u.since) >= warnAfter {
 		return trouble{kind: silent, subject: fmt.Sprintf("broker %d", u.broker)}, u.since
 	}
-	if at := s.reporter.asking; !at.IsZero() && now.Sub(at) >= warnAfter {
+	if at := s.cluster.view.asking; !at.IsZero() && now.Sub(at) >= warnAfter {
 		return trouble{kind: unreachable, subject: fmt.Sprint(s.cfg.Brokers), detail: "no answer yet"}, at
 	}
 	return trouble{}, time.Time{}
@@ -99,7 +98,7 @@ func worst(lanes []*lane) (w *lane, bad int) {
 }
 
 // deadFactsLocked are the facts about dead letters.
-func (s *Sink) deadFactsLocked(now time.Time) (f facts) {
+func (s *reporter) deadFactsLocked(now time.Time) (f facts) {
 	if !s.want.deadTopic {
 		return f
 	}
@@ -114,7 +113,7 @@ func (s *Sink) deadFactsLocked(now time.Time) (f facts) {
 	}
 	var known *troubled
 	// While nothing can be asked of the cluster that is what is told.
-	if errors.As(s.dead.err, &known) && s.reporter.found.kind == noTrouble {
+	if errors.As(s.dead.err, &known) && s.cluster.view.found.kind == noTrouble {
 		f.trouble, f.since, f.next = known.trouble, now, s.want.deadAgain
 		if s.dead.createErr != nil {
 			f.trouble.detail = printable(s.dead.createErr.Error())
@@ -124,20 +123,19 @@ func (s *Sink) deadFactsLocked(now time.Time) (f facts) {
 }
 
 // diskFactsLocked are the facts about the spool.
-func (s *Sink) diskFactsLocked() (f facts) {
-	p := &s.spooler
-	if p.err == nil || s.deps.OpenSpool == nil {
+func (s *reporter) diskFactsLocked() (f facts) {
+	if s.disk.err == nil || s.deps.OpenSpool == nil {
 		return f
 	}
 	f.waiting = s.count.inFlight + s.count.spooled
-	f.trouble = trouble{kind: spoolWrites, detail: printable(p.err.Error())}
-	f.since, f.next = s.reporter.diskAt, p.retryAt
+	f.trouble = trouble{kind: spoolWrites, detail: printable(s.disk.err.Error())}
+	f.since, f.next = s.disk.failedAt, s.spooler.writer.retryAt
 	switch {
-	case isFull(p.err):
+	case isFull(s.disk.err):
 		f.trouble.kind = spoolFull
-	case errors.Is(p.err, ErrSpoolBusy):
+	case errors.Is(s.disk.err, ErrSpoolBusy):
 		f.trouble.kind = spoolBusy
-	case p.sp == nil:
+	case s.disk.sp == nil:
 		f.trouble.kind = spoolClosed
 	}
 	return f
@@ -156,14 +154,13 @@ func (f *facts) seen() sink.Trouble {
 func (s *Sink) Delivery() sink.Delivery {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.deliveryLocked(time.Now())
+	return s.reporter.deliveryLocked(time.Now())
 }
 
-func (s *Sink) deliveryLocked(now time.Time) sink.Delivery {
-	r := &s.reporter
+func (s *reporter) deliveryLocked(now time.Time) sink.Delivery {
 	f, d, k := s.factsLocked(now), s.deadFactsLocked(now), s.diskFactsLocked()
-	state, since := r.stateOf(now, &f), r.machine.since
-	if state != r.state || since.IsZero() {
+	state, since := s.stateOf(now, &f), s.machine.since
+	if state != s.state || since.IsZero() {
 		since = now
 	}
 	return sink.Delivery{
@@ -177,27 +174,26 @@ func (s *Sink) deliveryLocked(now time.Time) sink.Delivery {
 func (s *Sink) Ready() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	p := &s.spooler
-	disk := p.sp != nil && (p.err == nil || isFull(p.err))
+	disk := s.disk.sp != nil && (s.disk.err == nil || isFull(s.disk.err))
 	switch {
 	case s.closed:
 		return sink.ErrClosed
-	case p.holding && p.sp == nil && p.err == nil:
+	case s.disk.holding && s.disk.sp == nil && s.disk.err == nil:
 		return errors.New("the spool is being read")
-	case s.cfg.Settle == SettleOnKafka, !disk && s.cfg.Settle == SettleOnDisk, !disk && !s.reporter.reached:
-		return s.kafkaLocked()
-	case s.blockedLocked(time.Now()):
+	case s.cfg.Settle == SettleOnKafka, !disk && s.cfg.Settle == SettleOnDisk, !disk && !s.cluster.view.reached:
+		return s.reporter.kafkaLocked()
+	case s.reporter.blockedLocked(time.Now()):
 		return fmt.Errorf("there is no room in memory%s: %w", map[bool]string{true: " and on disk"}[disk], sink.ErrNoRoom)
 	}
 	return nil
 }
 
 // kafkaLocked is nil while events reach Kafka, else the reason why not.
-func (s *Sink) kafkaLocked() error {
+func (s *reporter) kafkaLocked() error {
 	now := time.Now()
 	f := s.factsLocked(now)
 	switch {
-	case f.trouble.kind != noTrouble && (s.reporter.found.kind != noTrouble || now.Sub(f.since) >= warnAfter):
+	case f.trouble.kind != noTrouble && (s.cluster.view.found.kind != noTrouble || now.Sub(f.since) >= warnAfter):
 		return f.trouble
 	case !f.reached:
 		return errors.New("no Kafka broker was reached yet")
@@ -206,7 +202,7 @@ func (s *Sink) kafkaLocked() error {
 }
 
 // blockedLocked reports whether appends find no room for longer than a moment.
-func (s *Sink) blockedLocked(now time.Time) bool {
-	at := s.reporter.stalled
+func (s *reporter) blockedLocked(now time.Time) bool {
+	at := s.stalled
 	return !at.IsZero() && now.Sub(at) >= blockedAfter
 }

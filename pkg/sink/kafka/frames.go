@@ -2,8 +2,44 @@ package kafka
 
 import (
 	"errors"
+	"sync/atomic"
 	"time"
+
+	"functiongraph-ingest/pkg/sink/kafka/recordbatch"
 )
+
+// frameWriter owns the frames in the spool: it writes them, makes them durable, tells who waits for that, and ends those
+// whose batches are settled. Its fields are guarded by core.mu, except the last ones.
+type frameWriter struct {
+	*core
+
+	triedAt time.Time // when the write or the look that set disk.err ended
+	refused int64     // bytes of the batch that found no room
+	retryAt time.Time // when the next one may be; later than spoolRetry after triedAt where there was nothing to write
+	fullAt  time.Time // when it was last found full, and frames ended since
+	ends    int       // how often frames ended
+
+	groups  []group // written, not yet durable
+	syncing bool
+	// fastDisk: the last fdatasync took less than fastSync. Workers then commit what they send by themselves.
+	fastDisk bool
+	lists    [][]waiting // to be used by the next groups
+	noSync   bool        // what is written is as durable as it gets: Sync neither waits nor fails
+
+	behindSince time.Time // DoneSoon has left something to be written down; zero: nothing
+
+	syncs    atomic.Int64
+	syncKick chan struct{} // wakes the one who waits for the disk
+	watchdog watchdog
+
+	// writing is held by who writes frames, and guards what follows.
+	writing slot
+	scratch recordbatch.Scratch
+	frames  []SpoolWrite
+	wire    [][]byte // of the frames
+
+	work []*batch // the spooler's own
+}
 
 // unframed is the lane's first batch without a frame, nil when all have one or it cannot have one now.
 // s.mu is held.
@@ -62,21 +98,21 @@ func (l *lane) claim(dst []*batch) []*batch {
 
 // write gives the claimed batches frames, in order, up to the first error; what is left is not claimed any
 // more. With SettleOnDisk those who wait for a batch hear when Kafka has it or when the group is durable. The lock is free.
-func (s *Sink) write(work []*batch) (g group, err error) {
-	s.spooler.writing.Lock()
-	defer s.spooler.writing.Unlock()
+func (s *frameWriter) write(work []*batch) (g group, err error) {
+	s.writing.Lock()
+	defer s.writing.Unlock()
 	s.mu.Lock()
-	ends := s.spooler.ends
+	ends := s.ends
 	s.mu.Unlock()
 	var refused int64
 	for i := 0; i < len(work); {
 		k, n := len(work)-i, 0
 		if err == nil {
 			k = s.prepareFrames(work[i:])
-			err = s.onDisk(func() (err error) { n, err = s.spooler.sp.Append(s.spooler.frames); return err })
-			if err != nil && n < len(s.spooler.frames) {
+			err = s.onDisk(func() (err error) { n, err = s.disk.sp.Append(s.frames); return err })
+			if err != nil && n < len(s.frames) {
 				refused = 0
-				for _, piece := range s.spooler.frames[n].Wire {
+				for _, piece := range s.frames[n].Wire {
 					refused += int64(len(piece))
 				}
 			}
@@ -88,7 +124,7 @@ func (s *Sink) write(work []*batch) (g group, err error) {
 		for j, b := range work[i : i+k] {
 			b.writing = false
 			if j < n {
-				s.framed(b, s.spooler.frames[j].Pos, &g)
+				s.framed(b, s.frames[j].Pos, &g)
 			}
 			l := b.lane
 			if b.answered {
@@ -98,16 +134,16 @@ func (s *Sink) write(work []*batch) (g group, err error) {
 		}
 		s.mu.Unlock()
 		clear(work[i : i+k])
-		clear(s.spooler.frames)
-		clear(s.spooler.wire)
+		clear(s.frames)
+		clear(s.wire)
 		i += k
 	}
 	s.mu.Lock()
-	if isFull(err) && ends != s.spooler.ends {
-		wake(s.spooler.kick) // frames have ended meanwhile: that it was full means nothing any more
+	if isFull(err) && ends != s.ends {
+		wake(s.disk.kick) // frames have ended meanwhile: that it was full means nothing any more
 	} else {
 		s.wrote(err)
-		s.spooler.refused = refused
+		s.refused = refused
 	}
 	s.mu.Unlock()
 	return g, err
@@ -118,38 +154,37 @@ const maxFramesBytes = 1 << 20
 
 // prepareFrames makes the frames of the first of work, and returns of how many. They are ours while they are
 // claimed.
-func (s *Sink) prepareFrames(work []*batch) (n int) {
-	p := &s.spooler
-	p.frames, p.wire = p.frames[:0], p.wire[:0]
+func (s *frameWriter) prepareFrames(work []*batch) (n int) {
+	s.frames, s.wire = s.frames[:0], s.wire[:0]
 	bytes := 0
 	for _, b := range work {
 		if bytes += b.rb.Size(); n > 0 && bytes > maxFramesBytes {
 			break
 		}
-		s.compress(b, &p.scratch)
+		s.compress(b, &s.scratch)
 		if !b.final {
 			b.rb.SealUnstamped()
 		}
-		at := len(p.wire)
-		p.wire = b.rb.Parts(p.wire)
+		at := len(s.wire)
+		s.wire = b.rb.Parts(s.wire)
 		w := SpoolWrite{
 			Queue:     b.lane.disk.q,
 			SpoolMeta: SpoolMeta{Events: b.events, Records: b.rb.Count(), FirstTimestamp: b.rb.FirstTimestamp()},
-			Wire:      p.wire[at:],
+			Wire:      s.wire[at:],
 			Checksum:  b.rb.WireChecksum(),
 		}
 		if b.final {
 			w.InDoubt = true
 			w.Stamp = b.spoolStamp()
 		}
-		p.frames = append(p.frames, w)
+		s.frames = append(s.frames, w)
 		n++
 	}
 	return n
 }
 
 // framed notes that b has a frame. s.mu is held.
-func (s *Sink) framed(b *batch, pos uint64, g *group) {
+func (s *frameWriter) framed(b *batch, pos uint64, g *group) {
 	b.pos = pos
 	s.spilledFrames.Add(1)
 	l := b.lane
@@ -158,9 +193,9 @@ func (s *Sink) framed(b *batch, pos uint64, g *group) {
 	}
 	g.add(pos)
 	if s.cfg.Settle == SettleOnDisk {
-		if p := &s.spooler; g.waits == nil && len(p.lists) > 0 {
-			g.waits = p.lists[len(p.lists)-1]
-			p.lists = p.lists[:len(p.lists)-1]
+		if g.waits == nil && len(s.lists) > 0 {
+			g.waits = s.lists[len(s.lists)-1]
+			s.lists = s.lists[:len(s.lists)-1]
 		}
 		switch p := b.parent; {
 		case p != nil && p.toFrame > 0: // its acks are there
@@ -172,10 +207,9 @@ func (s *Sink) framed(b *batch, pos uint64, g *group) {
 }
 
 // wrote notes how the last write ended. s.mu is held.
-func (s *Sink) wrote(err error) {
-	p := &s.spooler
-	was := p.err
-	if err == nil && p.hangs {
+func (s *frameWriter) wrote(err error) {
+	was := s.disk.err
+	if err == nil && s.disk.hangs {
 		return // another call of the disk does not come back
 	}
 	if s.diskFails(err); err == nil {
@@ -184,8 +218,8 @@ func (s *Sink) wrote(err error) {
 		}
 		return
 	}
-	p.triedAt = time.Now()
-	p.retryAt = p.triedAt.Add(spoolRetry)
+	s.triedAt = time.Now()
+	s.retryAt = s.triedAt.Add(spoolRetry)
 	if s.cfg.Settle == SettleOnDisk {
 		for _, b := range s.brokers { // batches go without frames now
 			b.signal()
@@ -195,7 +229,7 @@ func (s *Sink) wrote(err error) {
 }
 
 // settleAnswered ends a batch whose answer came while it was written. s.mu is held.
-func (s *Sink) settleAnswered(b *batch) {
+func (s *frameWriter) settleAnswered(b *batch) {
 	l := b.lane
 	l.disk.closing = false
 	s.unload(l.topic, b)

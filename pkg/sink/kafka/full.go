@@ -12,40 +12,38 @@ import (
 func isFull(err error) bool { return errors.Is(err, ErrSpoolFull) }
 
 // diskFails notes why the spool takes nothing; nil: it does. s.mu is held.
-func (s *Sink) diskFails(err error) {
-	p := &s.spooler
-	if (err == nil) != (p.err == nil) || isFull(err) != isFull(p.err) {
+func (s *frameWriter) diskFails(err error) {
+	if (err == nil) != (s.disk.err == nil) || isFull(err) != isFull(s.disk.err) {
 		s.changes.ring()
-		s.reporter.diskAt = time.Now()
+		s.disk.failedAt = time.Now()
 	}
-	p.err = err
+	s.disk.err = err
 }
 
 // lookAtDisk asks a disk that took nothing whether it does now. Writes tell as well, but perhaps there is nothing more to
 // write, or Kafka takes it first: the trouble would stay for ever. It returns when to look again.
-func (s *Sink) lookAtDisk() (at time.Time) {
-	p := &s.spooler
+func (s *frameWriter) lookAtDisk() (at time.Time) {
 	s.mu.Lock()
-	if p.err == nil || p.hangs || s.closed {
+	if s.disk.err == nil || s.disk.hangs || s.closed {
 		s.mu.Unlock()
 		return time.Time{}
 	}
-	if at = p.triedAt.Add(diskLook); time.Now().Before(at) {
+	if at = s.triedAt.Add(diskLook); time.Now().Before(at) {
 		s.mu.Unlock()
 		return at
 	}
-	bytes := p.refused
+	bytes := s.refused
 	s.mu.Unlock()
-	p.writing.Lock()
-	defer p.writing.Unlock()
-	err := s.onDisk(func() error { return p.sp.Room(bytes) })
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	err := s.onDisk(func() error { return s.disk.sp.Room(bytes) })
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.wrote(err); err == nil {
-		wake(p.kick) // batches may wait for their frames
+		wake(s.disk.kick) // batches may wait for their frames
 		return time.Time{}
 	}
-	return p.triedAt.Add(diskLook)
+	return s.triedAt.Add(diskLook)
 }
 
 func (f SpoolFull) String() string { return [...]string{"block", "drop-oldest", "drop-newest"}[f] }
@@ -73,17 +71,16 @@ func (l *loss) add(events, bytes int) {
 // mustDropNewest reports whether there is no room in memory or on disk, so that what comes is to be dropped. What is
 // known of the disk has an age: after spoolRetry the spooler tries it again before anything more is dropped.
 // s.mu is held.
-func (s *Sink) mustDropNewest() bool {
-	p := &s.spooler
-	if s.cfg.SpoolFull != SpoolFullDropNewest || !isFull(p.err) || s.closed {
+func (s *spiller) mustDropNewest() bool {
+	if s.cfg.SpoolFull != SpoolFullDropNewest || !isFull(s.disk.err) || s.closed {
 		return false
 	}
-	if time.Since(p.triedAt) < spoolRetry {
+	if time.Since(s.writer.triedAt) < spoolRetry {
 		return true
 	}
-	if !p.pressed {
-		p.pressed = true
-		wake(p.kick)
+	if !s.pressed {
+		s.pressed = true
+		wake(s.disk.kick)
 	}
 	return false
 }
@@ -92,17 +89,17 @@ func (s *Sink) mustDropNewest() bool {
 func (s *Sink) dropNewest(bytes int, ack sink.Ack) {
 	s.count.admit(1)
 	s.drop(DroppedSpoolFull, 1)
-	s.spooler.loss.add(1, bytes)
+	s.losses.full.add(1, bytes)
 	if ack != nil {
 		ack.Hold()
 		s.later([]settled{{ack: ack, lost: 1}})
-		wake(s.spooler.kick)
+		wake(s.disk.kick)
 	}
 }
 
 // dropOldest drops the oldest frame of all that is on disk only and not being sent; false: there is none.
 // The lock is free.
-func (s *Sink) dropOldest() bool {
+func (s *frameWriter) dropOldest() bool {
 	s.mu.Lock()
 	var oldest *lane
 	var at uint64
@@ -135,7 +132,7 @@ func (l *lane) idleFrame() (pos uint64, ok bool) {
 }
 
 // dropFrame drops the lane's oldest frame, which is on disk only. s.mu is held.
-func (s *Sink) dropFrame(l *lane, reason string) {
+func (s *frameWriter) dropFrame(l *lane, reason string) {
 	_, size, _, _ := l.disk.q.Head()
 	b := l.doubt
 	if b == nil {
@@ -149,7 +146,7 @@ func (s *Sink) dropFrame(l *lane, reason string) {
 		s.noteExpired(l.topic.name, l.partition, b.events, size)
 	} else {
 		s.drop(reason, b.events)
-		s.spooler.loss.add(b.events, int(size))
+		s.losses.full.add(b.events, int(size))
 	}
 	s.later(s.finish(b, b.events, nil))
 }
@@ -157,13 +154,13 @@ func (s *Sink) dropFrame(l *lane, reason string) {
 // reportLosses sends what was dropped for want of room, and for its age, to the dead letters, one record each, now that
 // Kafka takes batches again and a second has passed without another loss, or at the last moment. They are no events: the
 // ledger does not count them. s.mu is held.
-func (s *Sink) reportLosses(last bool) {
-	s.reportLoss(&s.spooler.loss, DroppedSpoolFull, s.cfg.SpoolFull.String(), last)
-	s.reportLoss(&s.spooler.expired, DroppedExpired, "max-age", last)
+func (s *deadLetters) reportLosses(last bool) {
+	s.reportLoss(&s.losses.full, DroppedSpoolFull, s.cfg.SpoolFull.String(), last)
+	s.reportLoss(&s.losses.expired, DroppedExpired, "max-age", last)
 }
 
-func (s *Sink) reportLoss(ls *loss, reason, policy string, last bool) {
-	if ls.Events == 0 || !last && time.Since(time.UnixMilli(ls.Last)) < time.Second || s.deadFull() {
+func (s *deadLetters) reportLoss(ls *loss, reason, policy string, last bool) {
+	if ls.Events == 0 || !last && time.Since(time.UnixMilli(ls.Last)) < time.Second || s.room.deadFull() {
 		return
 	}
 	value, err := json.Marshal(struct {
@@ -178,7 +175,7 @@ func (s *Sink) reportLoss(ls *loss, reason, policy string, last bool) {
 	to := s.dead.stickyLane()
 	b := s.privateBatch(to, &r, recordbatch.Encoded{}, recordbatch.RecordSize(r.Key, r.Value, r.Headers))
 	to.seal()
-	s.wantDeadTopic()
+	s.want.deadTopicSoon()
 	s.enqueue(to, b)
 	*ls = loss{}
 }

@@ -24,8 +24,8 @@ type watchdog struct {
 }
 
 // onDisk makes a call that writes to the disk or waits for it.
-func (s *Sink) onDisk(call func() error) error {
-	w := &s.spooler.watchdog
+func (s *frameWriter) onDisk(call func() error) error {
+	w := &s.watchdog
 	w.mu.Lock()
 	if w.calls++; w.calls == 1 {
 		if w.timer == nil {
@@ -52,8 +52,8 @@ func (s *Sink) onDisk(call func() error) error {
 }
 
 // diskHangs lets batches go without their frames, so that a healthy Kafka gets them and their clients hear of it.
-func (s *Sink) diskHangs() {
-	w := &s.spooler.watchdog
+func (s *frameWriter) diskHangs() {
+	w := &s.watchdog
 	s.mu.Lock() // before w.mu, so that diskAnswers comes after this
 	defer s.mu.Unlock()
 	w.mu.Lock()
@@ -63,8 +63,8 @@ func (s *Sink) diskHangs() {
 	if !hangs {
 		return
 	}
-	s.spooler.hangs = true
-	if s.spooler.err == nil {
+	s.disk.hangs = true
+	if s.disk.err == nil {
 		s.diskFails(errDiskHangs)
 	}
 	for _, b := range s.brokers {
@@ -72,15 +72,15 @@ func (s *Sink) diskHangs() {
 	}
 }
 
-func (s *Sink) diskAnswers() {
+func (s *frameWriter) diskAnswers() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.spooler.hangs = false
-	if errors.Is(s.spooler.err, errDiskHangs) {
+	s.disk.hangs = false
+	if errors.Is(s.disk.err, errDiskHangs) {
 		s.diskFails(nil)
 	}
 	s.madeRoom()
-	wake(s.spooler.kick)
+	wake(s.disk.kick)
 }
 
 // leastAtTheEnd is what the disk has for the end if Close has no deadline.
@@ -91,10 +91,10 @@ var errLeftBehind = errors.New("the disk does not answer: what is in memory and 
 
 // leaveBehind accounts for what is in memory while a call of the disk hangs: what has a frame is on disk, perhaps not
 // durable; what has none is lost with the process. Nothing is released, since that call may still read it.
-func (s *Sink) leaveBehind() {
+func (s *spooler) leaveBehind() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.spooler.behindClose = true
+	s.behindClose = true
 	count := func(b *batch) {
 		switch {
 		case b == nil || b.rb == nil && !b.loaded: // what is loaded without a buffer is being read

@@ -6,11 +6,11 @@ import "functiongraph-ingest/pkg/sink"
 func (s *Sink) Inside(partitions int) sink.Inside {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.insideLocked(partitions)
+	return s.reporter.insideLocked(partitions)
 }
 
-func (s *Sink) insideLocked(partitions int) sink.Inside {
-	in := sink.Inside{Partitions: []sink.Partition{}, DeadLetters: s.deadNotesLocked()}
+func (s *reporter) insideLocked(partitions int) sink.Inside {
+	in := sink.Inside{Partitions: []sink.Partition{}, DeadLetters: s.letters.deadNotesLocked()}
 	// Three passes instead of a sort: a topic may have thousands of partitions, and this holds the lock.
 	for pass := range 3 {
 		for l := range s.lanes() {
@@ -66,10 +66,10 @@ func (l *lane) seen() sink.Partition {
 }
 
 // deadNotesLocked are the notes of the last dead letters, the newest first.
-func (s *Sink) deadNotesLocked() []sink.DeadNote {
+func (s *deadLetters) deadNotesLocked() []sink.DeadNote {
 	notes := []sink.DeadNote{}
-	for i := range min(s.nextDead, lastDead) {
-		notes = append(notes, s.lastDead[(s.nextDead-1-i)%lastDead])
+	for i := range min(s.next, lastDead) {
+		notes = append(notes, s.last[(s.next-1-i)%lastDead])
 	}
 	return notes
 }

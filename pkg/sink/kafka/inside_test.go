@@ -52,7 +52,7 @@ func TestInsideShowsTroubleFirst(t *testing.T) {
 	bad, busy := s.main.lanes[33], s.main.lanes[31]
 	bad.failures, bad.trouble = 1, trouble{kind: silent, subject: "broker 7"}
 	busy.open = &batch{lane: busy, events: 5, parts: 1}
-	in := s.insideLocked(3)
+	in := s.reporter.insideLocked(3)
 	bad.failures, bad.trouble, busy.open = 0, trouble{}, nil
 	s.mu.Unlock()
 	if in.AllPartitions != 41 || len(in.Partitions) != 3 {

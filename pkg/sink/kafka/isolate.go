@@ -122,12 +122,12 @@ func (w *worker) bury(e *entry) {
 	r, err := single(b.rb)
 	hopeless := l.topic.dead && (b.events == 0 || len(r.Value) <= truncatedBytes)
 	if !l.topic.dead {
-		r.Headers = append(s.deadHeaders(r.Headers, e.reason(), len(r.Value)), e.why(0))
+		r.Headers = append(s.letters.deadHeaders(r.Headers, e.reason(), len(r.Value)), e.why(0))
 	}
 	truncated := err == nil && !hopeless && (l.topic.dead || len(r.Value) > maxDeadLetterBytes)
 	var kept error
 	if truncated {
-		r.Value, r.Headers, kept = s.truncate(r.Value, r.Headers)
+		r.Value, r.Headers, kept = s.letters.truncate(r.Value, r.Headers)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -145,18 +145,18 @@ func (w *worker) bury(e *entry) {
 		w.remove(e, events)
 		return
 	case truncated:
-		lost = s.settleWhole(kept)
+		lost = s.letters.settleWhole(kept)
 		b.hopeless += lost
 		events = 0
 	}
 	if !l.topic.dead {
-		s.noteDead(sink.DeadNote{Reason: e.reason(), Partition: l.partition, Error: codeText(e.code, e.message)}, r.Value)
+		s.letters.noteDead(sink.DeadNote{Reason: e.reason(), Partition: l.partition, Error: codeText(e.code, e.message)}, r.Value)
 	}
 	to := s.dead.stickyLane()
 	d := s.privateBatch(to, &r, recordbatch.Encoded{}, recordbatch.RecordSize(r.Key, r.Value, r.Headers))
 	d.events, d.parent, d.root = events, b, b.takeApart()
 	b.parts++ // the dead letter's
-	s.wantDeadTopic()
+	s.want.deadTopicSoon()
 	s.enqueue(to, d)
 	w.remove(e, lost)
 }
@@ -168,10 +168,10 @@ func (w *worker) mayBury(e *entry) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
-	case !s.deadFull():
+	case !s.room.deadFull():
 		return true
 	case s.dead.hopeless():
-		s.dropDead(e.batch.events)
+		s.letters.dropDead(e.batch.events)
 		w.remove(e, e.batch.events)
 	default:
 		s.putBack(e)
@@ -200,13 +200,13 @@ func (e *entry) reason() string {
 }
 
 // unreadable keeps a batch whose records cannot be read back. s.mu is held.
-func (s *Sink) unreadable(e *entry, err error) {
+func (s *sender) unreadable(e *entry, err error) {
 	s.alarm("isolate", "a batch that the broker refused cannot be read back; sending it again", "error", err)
 	s.putBack(e)
 }
 
 // putBack leaves the batch in doubt; it will be sent, refused and taken apart again later. s.mu is held.
-func (s *Sink) putBack(e *entry) {
+func (s *sender) putBack(e *entry) {
 	s.failed(e, classRetry, e.code, e.message)
 	e.lane.freed()
 }

@@ -131,7 +131,7 @@ func closeSink(t *testing.T, s *Sink) sink.Stats {
 		st := s.Stats()
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		return s.reporter.reached || s.deps.OpenSpool == nil || st.InFlight+st.Spooled == 0
+		return s.cluster.view.reached || s.deps.OpenSpool == nil || st.InFlight+st.Spooled == 0
 	})
 	if err := s.Close(patient(t)); err != nil {
 		t.Fatalf("close: %v", err)

@@ -134,7 +134,7 @@ func (k *killings) run() {
 func (s *Sink) held() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.spooler.holding
+	return s.disk.holding
 }
 
 // linger lets things happen for a moment; nothing depends on what happens in it.

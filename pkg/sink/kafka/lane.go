@@ -7,7 +7,7 @@ import (
 	"functiongraph-ingest/pkg/sink/kafka/recordbatch"
 )
 
-// batch is one record batch on its way, with those who wait for it. All fields are guarded by Sink.mu,
+// batch is one record batch on its way, with those who wait for it. All fields are guarded by core.mu,
 // but rb belongs to the worker that carries the batch while its lane is busy. The goroutine that writes its
 // frame, the spooler or that worker, reads rb while writing is set: then it does not change and is not released.
 type batch struct {
@@ -94,7 +94,7 @@ type lane struct {
 
 // topic is one topic's lanes.
 type topic struct {
-	sink  *Sink
+	core  *core
 	name  string
 	dead  bool // it takes the dead letters
 	lanes []*lane
@@ -230,7 +230,7 @@ func (l *lane) take() *batch {
 
 // wantStamp asks for a newer producer id if the lane needs one for its next stamp. s.mu is held.
 func (l *lane) wantStamp() {
-	if s := l.topic.sink; !l.stamps.ready(s.current) {
+	if s := l.topic.core; !l.stamps.ready(s.current) {
 		s.wantProducer()
 	}
 }
@@ -279,7 +279,7 @@ type settled struct {
 
 // finish settles one part of b, its parent's when that was the last, and so on up. The acks to tell are
 // appended to out.
-func (s *Sink) finish(b *batch, lost int, out []settled) []settled {
+func (s *core) finish(b *batch, lost int, out []settled) []settled {
 	hopeless := 0
 	for b != nil {
 		b.lost += lost
@@ -295,18 +295,18 @@ func (s *Sink) finish(b *batch, lost int, out []settled) []settled {
 		parent := b.parent
 		if b.pos != 0 {
 			s.frameEnds(b)
-		} else if s.spooler.carried.batch == b {
-			wake(s.spooler.kick) // for the next frame
+		} else if s.disk.carried.batch == b {
+			wake(s.disk.kick) // for the next frame
 		}
 		s.freeBatch(b)
-		s.spooler.movedAt = time.Now()
+		s.disk.movedAt = time.Now()
 		b = parent
 	}
 	return out
 }
 
 // newBatch takes a batch struct from the free list. Its record batch is set by the caller.
-func (s *Sink) newBatch(l *lane) *batch {
+func (s *core) newBatch(l *lane) *batch {
 	if n := len(s.free); n > 0 {
 		b := s.free[n-1]
 		s.free = s.free[:n-1]
@@ -316,7 +316,7 @@ func (s *Sink) newBatch(l *lane) *batch {
 	return &batch{parts: 1, lane: l}
 }
 
-func (s *Sink) freeBatch(b *batch) {
+func (s *core) freeBatch(b *batch) {
 	clear(b.acks)
 	*b = batch{acks: b.acks[:0], life: b.life + 1}
 	if len(s.free) < 256 {
@@ -346,7 +346,7 @@ func (t *topic) adoptWhole(b *batch) {
 }
 
 // unload gives the memory of b's records back and takes b out of its topic's count.
-func (s *Sink) unload(t *topic, b *batch) {
+func (s *core) unload(t *topic, b *batch) {
 	t.batches--
 	t.held -= b.held
 	t.private -= b.private

@@ -28,7 +28,7 @@ const (
 	moreQuestions = 3 // when the first one is not answered
 )
 
-// requestBound is how much a broker takes in one request, and how that became known. Guarded by Sink.mu.
+// requestBound is how much a broker takes in one request, and how that became known. Guarded by core.mu.
 type requestBound struct {
 	asked  bool // the broker has answered the question, or did not; nothing is sent before
 	told   int  // for all batches of a request, by the broker's setting; 0: it did not tell
@@ -40,7 +40,7 @@ type requestBound struct {
 // learnLimits asks a new broker for two settings: how large a request may be, and how long it remembers a producer. Not
 // knowing means Kafka's defaults: it may not be allowed to ask. Batches wait for the first attempt, which has a part of
 // RequestTimeout.
-func (s *Sink) learnLimits(b *broker) {
+func (s *kafkaCluster) learnLimits(b *broker) {
 	ctx, cancel := context.WithTimeout(s.ctx, s.cfg.RequestTimeout/questionPart)
 	settings, err := s.client.brokerSettings(ctx, b.id, settingRequestBytes, settingExpiry)
 	cancel()
@@ -54,7 +54,7 @@ func (s *Sink) learnLimits(b *broker) {
 }
 
 // learnt takes settings over, which may be missing.
-func (s *Sink) learnt(b *broker, settings map[string]string) {
+func (s *kafkaCluster) learnt(b *broker, settings map[string]string) {
 	bytes, _ := strconv.ParseInt(settings[settingRequestBytes], 10, 64)
 	expiry, _ := strconv.ParseInt(settings[settingExpiry], 10, 64)
 	s.mu.Lock()

@@ -75,7 +75,7 @@ func TestWorkersOfBrokersThatLeftEnd(t *testing.T) {
 	s.mu.Lock()
 	gone := s.brokers[2]
 	var ended []chan struct{}
-	for _, w := range s.workers {
+	for _, w := range s.sender.workers {
 		if w.b == gone {
 			ended = append(ended, w.ended)
 		}

@@ -36,7 +36,7 @@ type Mark struct {
 	Open     int64            `json:"open"` // events in memory and on disk, of an earlier process's too
 }
 
-// marks is when marks are made. Sink.mu guards it.
+// marks is when marks are made. core.mu guards it.
 type marks struct {
 	at       time.Time // when the last one was made
 	numbers  int64     // what it said
@@ -58,13 +58,13 @@ func (s *Sink) markSoon() {
 	if now.Sub(m.at) < s.cfg.MarkInterval || s.number() == m.numbers {
 		return
 	}
-	if l := s.laneFor(nil); l != nil && s.oversizeFits(l.topic, recordbatch.ChunkSize) {
+	if l := s.laneFor(nil); l != nil && s.room.oversizeFits(l.topic, recordbatch.ChunkSize) {
 		s.mark(l, false)
 	}
 }
 
 // lastMark makes the final mark, unless there was one, or nothing is to be said. It reports whether it did. s.mu is held.
-func (s *Sink) lastMark(l *lane) bool {
+func (s *core) lastMark(l *lane) bool {
 	m := &s.marks
 	if s.cfg.MarkInterval <= 0 || s.numbers.headers == HeadersNone || m.final || s.number() == 0 {
 		return false
@@ -75,7 +75,7 @@ func (s *Sink) lastMark(l *lane) bool {
 }
 
 // mark puts a mark into l. s.mu is held.
-func (s *Sink) mark(l *lane, final bool) {
+func (s *core) mark(l *lane, final bool) {
 	m, now := &s.marks, time.Now()
 	lost, dropped := s.lostSoFar()
 	value, err := json.Marshal(Mark{
@@ -101,9 +101,9 @@ func (s *Sink) mark(l *lane, final bool) {
 }
 
 // lostSoFar is all that was dropped. s.mu is held.
-func (s *Sink) lostSoFar() (sum int64, dropped map[string]int64) {
+func (s *core) lostSoFar() (sum int64, dropped map[string]int64) {
 	dropped = maps.Clone(s.count.dropped)
-	if sp := s.spooler.sp; sp != nil {
+	if sp := s.disk.sp; sp != nil {
 		if n := sp.Stats().Lost; n > 0 {
 			dropped[DroppedDamaged] += n
 		}
@@ -115,7 +115,7 @@ func (s *Sink) lostSoFar() (sum int64, dropped map[string]int64) {
 }
 
 // safe is Mark.Safe: the lowest number of what is in memory only. s.mu is held.
-func (s *Sink) safe() int64 {
+func (s *core) safe() int64 {
 	low := s.count.admitted
 	look := func(b *batch) {
 		if b == nil || b.pos != 0 || b.root != nil {

@@ -44,7 +44,7 @@ const (
 // startIDLength is enough that no two of a billion starts are alike: 13 letters of base 32.
 const startIDLength = 13
 
-// numbers makes the headers of each record. Sink.mu guards it.
+// numbers makes the headers of each record. core.mu guards it.
 type numbers struct {
 	headers Headers
 	start   string // the random id; "": none, and nothing is numbered
@@ -68,7 +68,7 @@ func (n *numbers) begin(admitted int64) {
 }
 
 // originChanged takes over what Origin returns, if it has changed. s.mu is held.
-func (s *Sink) originChanged() {
+func (s *core) originChanged() {
 	n := &s.numbers
 	if n.headers == HeadersNone || s.deps.Origin == nil {
 		return
@@ -80,10 +80,10 @@ func (s *Sink) originChanged() {
 }
 
 // number is what the next event that is admitted gets. s.mu is held.
-func (s *Sink) number() int64 { return s.count.admitted - s.numbers.base }
+func (s *core) number() int64 { return s.count.admitted - s.numbers.base }
 
 // encoded returns the headers for the next event that is admitted. They are valid until the next call. s.mu is held.
-func (s *Sink) encoded(typ string) recordbatch.Encoded {
+func (s *core) encoded(typ string) recordbatch.Encoded {
 	n := &s.numbers
 	if n.headers == HeadersNone {
 		return recordbatch.Encoded{}
@@ -179,7 +179,7 @@ func source(origin []sink.Header) string {
 }
 
 // numbered adds the number no to the headers of a dead letter. s.mu is held.
-func (s *Sink) numbered(h []sink.Header, no int64) []sink.Header {
+func (s *core) numbered(h []sink.Header, no int64) []sink.Header {
 	if s.numbers.headers == HeadersNone {
 		return h
 	}

@@ -16,7 +16,7 @@ func (w *worker) resolve(res *produce.Response, err error) {
 	now := time.Now()
 	var lost trouble // in place of the answer
 	if err != nil {
-		lost = s.sendTrouble(err, w.b.id)
+		lost = s.cfg.sendTrouble(err, w.b.id)
 	}
 	s.mu.Lock()
 	w.b.bound.adapt(w.bytes, err, now)
@@ -65,7 +65,7 @@ func (w *worker) resolve(res *produce.Response, err error) {
 		}
 		if c == classOK {
 			if !e.lane.topic.dead {
-				s.reporter.ackedAt = now
+				s.ackedAt = now
 				s.observe(e.batch, now)
 			}
 			e.lane.outOfTrouble()
@@ -76,7 +76,7 @@ func (w *worker) resolve(res *produce.Response, err error) {
 			e.batch.maybeWritten = true
 		}
 		if c != classSplit && c != classDeadLetter {
-			e.lane.inTroubleNow(s.codeTrouble(e.lane.topic, p.ErrorCode, p.ErrorMessage))
+			e.lane.inTroubleNow(s.cfg.codeTrouble(e.lane.topic, p.ErrorCode, p.ErrorMessage))
 		}
 		e.named = p.RecordErrors
 		s.failed(e, c, p.ErrorCode, p.ErrorMessage)
@@ -95,11 +95,11 @@ func (w *worker) resolve(res *produce.Response, err error) {
 	w.entries, w.bytes, w.loads = w.entries[:0], 0, 0
 	tell(w.out)
 	w.out = w.out[:0]
-	s.endFrames()
+	s.writer.endFrames()
 }
 
 // observe tells of a batch that is acknowledged now.
-func (s *Sink) observe(b *batch, now time.Time) {
+func (s *sender) observe(b *batch, now time.Time) {
 	o := s.deps.Observer
 	if o == nil {
 		return
@@ -129,7 +129,7 @@ func findPartition(res *produce.Response, topic string, partition int32) *produc
 }
 
 // succeeded settles a batch that is in the log. s.mu is held.
-func (s *Sink) succeeded(e *entry, p *produce.ResponsePartition, out []settled) []settled {
+func (s *sender) succeeded(e *entry, p *produce.ResponsePartition, out []settled) []settled {
 	l, b := e.lane, e.batch
 	if p.ErrorCode == errDuplicate || l.topic.createTime && p.LogAppendTime >= 0 { // the broker had it
 		if !b.collided && b.collides(p) {
@@ -156,8 +156,8 @@ func (s *Sink) succeeded(e *entry, p *produce.ResponsePartition, out []settled) 
 	if b.loaded {
 		s.replayedFrames.Add(1)
 	}
-	if s.spooler.loss.Events > 0 || s.spooler.expired.Events > 0 {
-		s.reportLosses(false)
+	if s.losses.full.Events > 0 || s.losses.expired.Events > 0 {
+		s.letters.reportLosses(false)
 	}
 	if b.writing { // the spooler reads it, and settles it when it is done
 		b.answered, l.disk.closing = true, true
@@ -169,7 +169,7 @@ func (s *Sink) succeeded(e *entry, p *produce.ResponsePartition, out []settled) 
 
 // failed decides what becomes of a batch that is not in the log, or of which that is not known. Split and
 // dead-letter leave the lane busy: isolate goes on with them. s.mu is held.
-func (s *Sink) failed(e *entry, c class, code int16, msg string) {
+func (s *sender) failed(e *entry, c class, code int16, msg string) {
 	l, b := e.lane, e.batch
 	l.failures++
 	l.fails(b.sent)
@@ -203,7 +203,7 @@ func (s *Sink) failed(e *entry, c class, code int16, msg string) {
 			s.madeRoom() // dead letters that wait can be dropped now
 		}
 	case classRefresh:
-		s.wantRefresh()
+		s.want.refreshSoon()
 	}
 	l.busy = false
 	if pause > 0 {
@@ -215,7 +215,7 @@ func (s *Sink) failed(e *entry, c class, code int16, msg string) {
 }
 
 // alarm logs at most once a minute for each key, so that a fault cannot become a stream. s.mu is held.
-func (s *Sink) alarm(key, msg string, args ...any) {
+func (s *core) alarm(key, msg string, args ...any) {
 	const every = time.Minute
 	if now := time.Now(); now.Sub(s.alarms[key]) >= every {
 		s.alarms[key] = now
@@ -238,7 +238,7 @@ func (b *batch) collides(p *produce.ResponsePartition) bool {
 // collision takes back the success of a batch that the broker has confused with another producer's: a clone of
 // this process, or a producer of another cluster that took this one's place. The batch is sent once more, under
 // an id of its own; the other producer keeps the old one. s.mu is held.
-func (s *Sink) collision(e *entry) {
+func (s *sender) collision(e *entry) {
 	l, b := e.lane, e.batch
 	s.collisions.Add(1)
 	b.collided = true

@@ -14,14 +14,14 @@ func TestPressingInVainIsFollowedByAPause(t *testing.T) {
 			for _, wanted := range []int64{0, 1 << 20} {
 				synctest.Test(t, func(t *testing.T) {
 					s, _, _ := bench(t)
-					s.cfg.Settle, s.spooler.overflowing, s.main.wanted = settle, overflowing, wanted
-					s.spooler.sp = &nothingSpool{}
-					s.spooler.fullSince, s.spooler.movedAt = time.Now(), time.Now()
+					s.cfg.Settle, s.disk.overflowing, s.main.wanted = settle, overflowing, wanted
+					s.disk.sp = &nothingSpool{}
+					s.disk.fullSince, s.disk.movedAt = time.Now(), time.Now()
 					time.Sleep(time.Hour)
 					for range 3 {
-						s.pressedInVain()
+						s.spooler.spiller.pressedInVain()
 						before := time.Now()
-						fires, stop := s.patience()
+						fires, stop := s.spooler.spiller.patience()
 						<-fires
 						stop()
 						if d := time.Since(before); d < patienceOverflowing {

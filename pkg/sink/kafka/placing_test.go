@@ -51,7 +51,7 @@ func lobbyOf(t *testing.T, settle Settle, events int) (dir string) {
 	waitFor(t, func() bool { // what ends before its spool is open has nowhere to put them
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		return s.spooler.sp != nil
+		return s.disk.sp != nil
 	})
 	_ = s.Close(ended())
 	if st := s.Stats(); st.Spooled != int64(events) {
@@ -188,15 +188,15 @@ func TestSpoolThatOpensLate(t *testing.T) {
 			return open()
 		}
 	})
-	waitFor(t, s.resting.Load)
+	waitFor(t, s.want.resting.Load)
 	close(release)
 	waitFor(t, func() bool {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		if s.spooler.sp == nil {
+		if s.disk.sp == nil {
 			return false
 		}
-		if s.resting.Load() {
+		if s.want.resting.Load() {
 			t.Error("it rests though there is something to deliver")
 		}
 		return true

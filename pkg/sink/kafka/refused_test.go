@@ -329,7 +329,7 @@ func TestAClusterThatIsReplacedUnderARunningSink(t *testing.T) {
 		nc.Close()
 	}
 	mu.Unlock()
-	waitFor(t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return s.cluster == "new" })
+	waitFor(t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return s.clusterID == "new" })
 	for n := 3; n < 6; n++ {
 		send(s, "k", n)
 	}

@@ -57,7 +57,7 @@ func (w *worker) load(e *entry) error {
 	if f.Pos != b.pos {
 		return errFrameLost
 	}
-	if b.events > 0 && w.s.expired(f.WrittenAt) { // 0: a report of losses, which may be late
+	if b.events > 0 && w.s.cfg.expired(f.WrittenAt) { // 0: a report of losses, which may be late
 		return errFrameExpired
 	}
 	rb, err := w.s.replay.batch(f.Wire)
@@ -89,7 +89,7 @@ func (w *worker) noteSending() {
 		}
 	}
 	if len(w.notes) > 0 {
-		err = errors.Join(err, w.s.spooler.sp.Sending(w.notes))
+		err = errors.Join(err, w.s.disk.sp.Sending(w.notes))
 	}
 	if err != nil {
 		w.s.mu.Lock()
@@ -133,11 +133,9 @@ func (w *worker) prepared() {
 	if len(kept) == 0 {
 		w.bytes, w.loads = 0, 0
 	}
-	if p := &s.spooler; p.pressed || unframed && len(p.dirty) > 0 {
-		wake(p.kick) // it may have waited for final bytes
-	}
+	s.spooler.bytesAreFinal(unframed)
 	s.mu.Unlock()
-	s.endFrames()
+	s.writer.endFrames()
 }
 
 // unsend undoes what add has noted of a batch that leaves the request before it is sent. s.mu is held.
@@ -170,7 +168,7 @@ func (w *worker) unread(e *entry) {
 	switch {
 	case expired:
 		l.retryAt = time.Time{}
-		s.dropFrame(l, DroppedExpired)
+		s.writer.dropFrame(l, DroppedExpired)
 	case errors.Is(e.failed, errFrameLost):
 		l.doubt = nil
 		l.abandonStamp(b)

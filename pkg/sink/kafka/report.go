@@ -2,26 +2,23 @@ package kafka
 
 import "time"
 
-// reporter is what the sink knows about its own delivery: findings of the metadata loop, of requests and of the
-// spool go in, the state and log lines come out. Sink.mu guards it.
+// reporter owns what is told of the sink's delivery: findings of the other owners go in, the state and log lines come
+// out. It asks all of them, and none of them asks it.
 //
 // One goroutine feeds the state machine. It sleeps while all is well and nothing is under way, and wakes by the bell.
 type reporter struct {
-	machine
-	dead, disk spell
+	*core
+	cluster *kafkaCluster
+	spooler *spooler
+	letters *deadLetters
+	sender  *sender
 
-	reached  bool      // the topic could be used once
-	found    trouble   // by the last look at the cluster
-	foundAt  time.Time // when the looks began to fail
-	asking   time.Time // since when the look that is under way lasts; zero: none is
-	nextLook time.Time
-	ackedAt  time.Time // the last batch that was acknowledged
-	stalled  time.Time // since when appends find no room; zero: they do
-	diskAt   time.Time // since when the spool fails; zero: it does not
+	machine              // guarded by core.mu, as the two below
+	deadSpell, diskSpell spell
 }
 
 // report runs the state machine until the sink ends.
-func (s *Sink) report() {
+func (s *reporter) report() {
 	defer s.changes.timer.Stop()
 	var due time.Time
 	for {
@@ -50,28 +47,27 @@ func (s *Sink) report() {
 }
 
 // step feeds the machines and logs what they say. It returns when to look again; zero: when something changes.
-func (s *Sink) step(now time.Time) (again time.Time) {
+func (s *reporter) step(now time.Time) (again time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	r := &s.reporter
 	f := s.factsLocked(now)
 	s.changes.quiet = f.quiet
-	n, again := r.machine.step(now, &f)
+	n, again := s.machine.step(now, &f)
 	s.tell(n, "events do not reach Kafka", "events reach Kafka", s.effect())
 	d := s.deadFactsLocked(now)
-	n, at := r.dead.step(now, &d)
+	n, at := s.deadSpell.step(now, &d)
 	again = soonest(again, at)
 	s.tell(n, "dead letters do not reach their topic", "dead letters reach their topic",
 		"good events go on; dead letters wait, and are dropped when their share of memory and disk is full")
 	k := s.diskFactsLocked()
-	n, at = r.disk.step(now, &k)
+	n, at = s.diskSpell.step(now, &k)
 	again = soonest(again, at)
 	s.tell(n, "the spool cannot be used", "the spool can be used", s.effectWithoutDisk(k.trouble.kind))
 	return again
 }
 
 // tell logs a note; nil: nothing.
-func (s *Sink) tell(n *note, bad, good, effect string) {
+func (s *reporter) tell(n *note, bad, good, effect string) {
 	if n == nil {
 		return
 	}
@@ -95,8 +91,8 @@ func (s *Sink) tell(n *note, bad, good, effect string) {
 func round(d time.Duration) time.Duration { return d.Round(100 * time.Millisecond) }
 
 // effect is what it means that events do not reach Kafka.
-func (s *Sink) effect() string {
-	spool := s.deps.OpenSpool != nil && s.spooler.err == nil
+func (s *reporter) effect() string {
+	spool := s.deps.OpenSpool != nil && s.disk.err == nil
 	switch {
 	case s.cfg.Settle == SettleOnKafka && spool:
 		return "they wait in memory and in the spool; their deliveries are answered 504 after --ack-timeout"
@@ -109,7 +105,7 @@ func (s *Sink) effect() string {
 }
 
 // effectWithoutDisk is what trouble of that kind with the spool means.
-func (s *Sink) effectWithoutDisk(k kind) string {
+func (s *reporter) effectWithoutDisk(k kind) string {
 	switch {
 	case k == spoolFull && s.cfg.SpoolFull != SpoolFullBlock:
 		return "events are dropped and counted as spool_full (--spool-full=" + s.cfg.SpoolFull.String() + ")"
@@ -120,10 +116,10 @@ func (s *Sink) effectWithoutDisk(k kind) string {
 }
 
 // silentFrom is when what is under way now becomes a silence, or appends that wait a block; zero: nothing can.
-func (s *Sink) silentFrom(now time.Time) (at time.Time) {
+func (s *reporter) silentFrom(now time.Time) (at time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, since := range []time.Time{s.throttledSince(now), s.oldestRequest().since, s.reporter.asking} {
+	for _, since := range []time.Time{s.throttledSince(now), s.sender.oldestRequest().since, s.cluster.view.asking} {
 		if !since.IsZero() && now.Sub(since) < warnAfter {
 			at = soonest(at, since.Add(warnAfter))
 		}
@@ -132,41 +128,41 @@ func (s *Sink) silentFrom(now time.Time) (at time.Time) {
 }
 
 // looking notes that a look at the cluster begins.
-func (s *Sink) looking() {
+func (s *kafkaCluster) looking() {
 	s.mu.Lock()
-	s.reporter.asking = time.Now()
+	s.view.asking = time.Now()
 	s.mu.Unlock()
 	s.changes.watch()
 }
 
 // looked notes what a look at the cluster has found; nil: all that is needed.
-func (s *Sink) looked(err error) {
+func (s *kafkaCluster) looked(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.ctx.Err() != nil {
 		return // the look was cut short by the end
 	}
-	now, asked := time.Now(), s.reporter.asking
-	s.reporter.asking = time.Time{}
-	was, found := s.reporter.found, s.lookTrouble(err)
-	s.reporter.found = found
+	now, asked := time.Now(), s.view.asking
+	s.view.asking = time.Time{}
+	was, found := s.view.found, s.cfg.lookTrouble(err)
+	s.view.found = found
 	s.log.Debug("looked at the cluster", "error", err, "took", now.Sub(asked))
-	if found.kind == noTrouble && !s.reporter.reached {
-		s.reporter.reached = true
+	if found.kind == noTrouble && !s.view.reached {
+		s.view.reached = true
 		s.firstReached()
 	}
 	if was.same(found) && !s.changes.quiet {
 		return
 	}
 	if was.kind == noTrouble {
-		s.reporter.foundAt = asked
+		s.view.foundAt = asked
 	}
 	s.changes.ring()
 }
 
 // tellReached logs that the topic can be used for the first time. s.mu is held.
-func (s *Sink) tellReached() {
-	if !s.reporter.told { // else the line about the end of the trouble says it
+func (s *reporter) tellReached() {
+	if !s.told { // else the line about the end of the trouble says it
 		s.log.Info("events reach Kafka", "topic", s.main.name, "partitions", len(s.main.lanes), "idempotent", !s.unsafe)
 	}
 }
@@ -177,7 +173,7 @@ func (l *lane) inTroubleNow(t trouble) {
 		l.troubleAt = time.Now()
 	}
 	if !l.trouble.same(t) {
-		l.topic.sink.changes.ring()
+		l.topic.core.changes.ring()
 	}
 	l.trouble = t
 }
@@ -186,17 +182,17 @@ func (l *lane) inTroubleNow(t trouble) {
 func (l *lane) outOfTrouble() {
 	if l.trouble.kind != noTrouble {
 		l.trouble = trouble{}
-		l.topic.sink.changes.ring()
+		l.topic.core.changes.ring()
 	}
 }
 
 // lastWord tells why events are left when the sink ends, if that was not told yet: a process may live for less than
 // warnAfter.
-func (s *Sink) lastWord() {
+func (s *reporter) lastWord() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
-	if f := s.factsLocked(now); f.trouble.kind != noTrouble && f.waiting > 0 && !s.reporter.told {
+	if f := s.factsLocked(now); f.trouble.kind != noTrouble && f.waiting > 0 && !s.told {
 		s.tell(&note{trouble: f.trouble, took: now.Sub(f.since), waiting: f.waiting}, "events did not reach Kafka", "", "they are left at the end of the process")
 	}
 }

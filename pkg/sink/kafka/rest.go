@@ -17,12 +17,12 @@ const (
 )
 
 // failedPause is how long to sleep after the n-th look in a row that failed with err, and whether that is a rest.
-func (s *Sink) failedPause(n int, err error) (d time.Duration, rest bool) {
+func (s *kafkaCluster) failedPause(n int, err error) (d time.Duration, rest bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
 	case !s.owes():
-		s.resting.Store(true)
+		s.want.resting.Store(true)
 		// With jitter, so that a thousand instances do not come together when their cluster is back.
 		d = min(restShortest<<min(n-1, 10), restLongest)
 		return d/2 + rand.N(d/2+1), true
@@ -33,24 +33,24 @@ func (s *Sink) failedPause(n int, err error) (d time.Duration, rest bool) {
 }
 
 // owes says whether anybody waits for the cluster. s.mu is held.
-func (s *Sink) owes() bool {
+func (s *core) owes() bool {
 	return s.closed || s.waiting > 0 || s.main.batches > 0 || s.dead.batches > 0 || s.count.spooled > 0
 }
 
 // rest sleeps for d without a pool; true: it was stirred.
-func (s *Sink) rest(d time.Duration) (stirred bool) {
+func (s *kafkaCluster) rest(d time.Duration) (stirred bool) {
 	s.client.CloseIdleConnections()
 	s.sleepOrKick(d)
-	return !s.resting.Swap(false)
+	return !s.want.resting.Swap(false)
 }
 
 // stir ends a rest. Who has something to send holds s.mu, so that it comes either before the steward asks
 // whether anybody waits, or when it rests.
-func (s *Sink) stir() {
+func (s *wants) stir() {
 	if s.resting.Load() && s.resting.CompareAndSwap(true, false) {
 		s.nudge()
 	}
 }
 
 // Wake implements sink.Waker.
-func (s *Sink) Wake() { s.stir() }
+func (s *Sink) Wake() { s.want.stir() }

@@ -21,7 +21,7 @@ type fewer struct {
 
 // noteFewer counts looks at the cluster in which the topic has n partitions, which is less than there are lanes, and
 // acts when there were enough. s.mu is held.
-func (s *Sink) noteFewer(t *topic, n int) {
+func (s *kafkaCluster) noteFewer(t *topic, n int) {
 	if t.fewer.partitions != n {
 		t.fewer = fewer{partitions: n}
 	}
@@ -36,7 +36,7 @@ func (s *Sink) noteFewer(t *topic, n int) {
 }
 
 // shrink removes all lanes but the first n and places their batches; false: not now, or the spooler does it. s.mu is held.
-func (s *Sink) shrink(t *topic, n int) bool {
+func (s *core) shrink(t *topic, n int) bool {
 	gone := slices.Clone(t.lanes[n:])
 	frames := false
 	for _, l := range gone {
@@ -46,8 +46,8 @@ func (s *Sink) shrink(t *topic, n int) bool {
 		frames = frames || l.hasFrames()
 	}
 	if frames {
-		t.fewer.onDisk, s.spooler.holding = true, true
-		wake(s.spooler.kick)
+		t.fewer.onDisk, s.disk.holding = true, true
+		wake(s.disk.kick)
 		return false
 	}
 	for _, l := range gone {
@@ -64,7 +64,7 @@ func (s *Sink) shrink(t *topic, n int) bool {
 
 // shrinkOnDisk leaves what partitions that are no more have frames of to the disk, and makes placeStrays find it.
 // Nothing is sent meanwhile. false: a request or a write must end first. The spooler calls it. s.mu is held.
-func (s *Sink) shrinkOnDisk(t *topic) bool {
+func (s *core) shrinkOnDisk(t *topic) bool {
 	if !t.fewer.onDisk {
 		return true
 	}
@@ -93,7 +93,7 @@ func (s *Sink) shrinkOnDisk(t *topic) bool {
 // shedHead leaves the lane's batch in doubt to the disk, if it has a frame; else it is placed before the frames. The
 // lane is none of the topic's any more. s.mu is held.
 func (l *lane) shedHead() {
-	s, b := l.topic.sink, l.doubt
+	s, b := l.topic.core, l.doubt
 	if b == nil && len(l.parts) == 0 {
 		return
 	}
@@ -116,13 +116,13 @@ func (l *lane) shedHead() {
 }
 
 // tellFewer logs that a topic that had more partitions has fewer now. s.mu is held.
-func (s *Sink) tellFewer(t *topic, had int) {
+func (s *core) tellFewer(t *topic, had int) {
 	s.log.Warn("a topic was made anew with fewer partitions; what waited for the others is placed by the new count",
 		"topic", t.name, "was", had, "is", len(t.lanes))
 }
 
 // removeLanes takes all lanes but the first n out of the topic. s.mu is held.
-func (s *Sink) removeLanes(t *topic, n int) {
+func (s *core) removeLanes(t *topic, n int) {
 	for _, l := range t.lanes[n:] {
 		s.lead(l, nil)
 	}
@@ -167,7 +167,7 @@ func (l *lane) batches(f func(*batch)) {
 
 // placeMemory moves what a lane has in memory to the lanes where it belongs now. The lane is none of the topic's
 // any more. Where first is true it goes before the frames of those lanes. s.mu is held.
-func (s *Sink) placeMemory(l *lane, first bool) {
+func (s *core) placeMemory(l *lane, first bool) {
 	l.seal()
 	var list []*batch
 	l.batches(func(b *batch) { list = append(list, b) })

@@ -20,83 +20,46 @@ import (
 	"errors"
 	"log/slog"
 	"maps"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"functiongraph-ingest/pkg/sink"
 	"functiongraph-ingest/pkg/sink/kafka/recordbatch"
 )
 
-// Sink publishes records to one topic and dead letters to another. It implements sink.Sink.
+// Sink publishes records to one topic and dead letters to another. It implements sink.Sink. It is the face of the owners
+// below: records, bodies' dead letters and questions come in here, and it starts and ends the others.
 type Sink struct {
-	cfg    Config
-	deps   Deps
-	log    *slog.Logger
-	client *client
-	pool   *recordbatch.Pool
-	ctx    context.Context // ends when Close gives up or is done
-	cancel context.CancelFunc
-	tasks  sync.WaitGroup
-	kick   chan struct{} // wakes the steward
-	clock  thawClock
-	sight  sight
+	core
+	room     room
+	cluster  kafkaCluster
+	spooler  spooler
+	letters  deadLetters
+	sender   sender
+	reporter reporter
 
 	closing slot // held by Close; guards ended
 	ended   bool
+}
 
-	mu            sync.Mutex
-	count         account
-	atEnd         account // what Close left behind had when it returned
-	numbers       numbers
-	marks         marks
-	closed        bool
-	main          topic
-	dead          topic
-	brokers       map[int32]*broker
-	current       producer
-	standstill    standstill
-	cluster       string // its id; "": not known yet, or the brokers have none
-	want          wants
-	room          chan struct{} // closed and replaced when an appender may try again
-	waiting       int           // appenders that wait on room
-	drained       chan struct{} // closed when closed and nothing is unsettled
-	free          []*batch
-	alarms        map[string]time.Time
-	expiry        time.Duration        // how long brokers remember a producer
-	unsafe        bool                 // no producer ids (PreferIdempotence and refused)
-	able          abilities            // of the brokers; all until they have told
-	asked         bool                 // they have
-	clusterSize   int                  // brokers of the last metadata answer
-	instance      int                  // hash of Config.Instance for KeylessInstance
-	deadCounts    map[string]deadCount // by reason
-	deadToldAt    time.Time
-	lastDead      [lastDead]sink.DeadNote // a ring: the newest is before nextDead
-	nextDead      int
-	throttled     time.Duration
-	requestErrors map[int32]int64 // requests without an answer, by broker
-	spooler       spooler
-	reporter      reporter
-	replay        replay
-	started       time.Time
-	changes       bell
-	workers       []*worker
-
-	serve        func(*broker)
-	wantsFrame   func(*lane)
-	firstReached func()
-	kafkaTrouble func() error
-
-	codec      atomic.Uint32 // of new batches: Config.Codec, or what the brokers take in its place
-	unfinished atomic.Bool   // endFrames has something to do
-	resting    atomic.Bool   // the steward sleeps long because nothing waits: stir ends it
-
-	spilledFrames, replayedFrames, syncs            atomic.Int64
-	possibleDuplicates, duplicatesSuppressed        atomic.Int64
-	requests, batches, wireBytes, rawBytes, retries atomic.Int64
-	splits, renewals, refreshes                     atomic.Int64
-	collisions                                      atomic.Int64
-	thaws                                           atomic.Int64
+// join gives each owner the ones that stand below it.
+func (s *Sink) join() {
+	c := &s.core
+	s.room.core = c
+	s.cluster.core = c
+	s.spooler.join(c, &s.room)
+	s.letters.core, s.letters.room, s.letters.counts = c, &s.room, map[string]deadCount{}
+	s.sender = sender{
+		core: c, room: &s.room, cluster: &s.cluster, spooler: &s.spooler, writer: &s.spooler.writer, letters: &s.letters,
+		requestErrors: map[int32]int64{},
+	}
+	r := &s.reporter
+	r.core, r.cluster, r.spooler, r.letters, r.sender = c, &s.cluster, &s.spooler, &s.letters, &s.sender
+	// What has to be heard above goes up by these.
+	s.cluster.serve, s.cluster.firstReached = s.sender.startWorkers, r.tellReached
+	s.spooler.kafkaTrouble = r.kafkaLocked
+	if s.deps.OpenSpool != nil && s.cfg.Settle == SettleOnDisk {
+		s.wantsFrame = s.spooler.committer.frameWanted
+	}
 }
 
 var (
@@ -126,45 +89,18 @@ func New(cfg Config, deps Deps) (*Sink, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Sink{
-		cfg: cfg, deps: deps, log: deps.Logger, client: cl,
-		pool:    recordbatch.NewPool(cfg.BufferBytes),
-		brokers: map[int32]*broker{},
-		kick:    make(chan struct{}, 1), room: make(chan struct{}), drained: make(chan struct{}),
-		count: account{dropped: map[string]int64{}}, deadCounts: map[string]deadCount{}, requestErrors: map[int32]int64{}, alarms: map[string]time.Time{},
-		clock:   thawClock{epoch: time.Now()},
-		closing: newSlot(),
-		expiry:  24 * time.Hour, started: time.Now(), able: all,
-	}
-	s.changes = newBell()
-	s.serve, s.firstReached, s.kafkaTrouble = s.startWorkers, s.tellReached, s.kafkaLocked
-	s.codec.Store(uint32(cfg.Codec))
-	if cfg.Codec == recordbatch.None {
-		s.pool.SumEarly()
-	}
+	s := &Sink{closing: newSlot()}
+	s.core.begin(cfg, deps)
+	s.join()
+	s.cluster.begin(cl)
 	if deps.OpenSpool != nil {
-		s.replay.pool = recordbatch.NewPool(cfg.ReplayBytes)
-		s.spooler.holding, s.spooler.writing = true, newSlot()
-		if cfg.Settle == SettleOnDisk {
-			s.wantsFrame = s.frameWanted
-		}
-		s.spooler.kick, s.spooler.syncKick = make(chan struct{}, 1), make(chan struct{}, 1)
+		s.spooler.begin()
+		s.sender.replay.pool = recordbatch.NewPool(cfg.ReplayBytes)
 	}
-	s.ctx, s.cancel = context.WithCancel(context.Background())
-	s.main = topic{sink: s, name: cfg.Topic, limit: cfg.BatchBytes}
-	s.dead = topic{sink: s, name: cfg.DeadLetterTopic, limit: cfg.BatchBytes, dead: true}
-	// Every topic has a partition 0, so dead letters have a lane before their topic is known or made.
-	s.dead.addLanes(1)
-	if cfg.Keyless == KeylessInstance {
-		s.instance = int(recordbatch.Murmur2([]byte(cfg.Instance)) & 0x7fffffff)
-	}
-	s.numbers.headers = cfg.Headers
-	s.numbers.begin(0)
-	s.want.producer = true
-	s.tasks.Go(s.steward)
-	s.tasks.Go(s.report)
+	s.tasks.Go(s.cluster.steward)
+	s.tasks.Go(s.reporter.report)
 	if deps.OpenSpool != nil {
-		s.tasks.Go(s.runSpooler)
+		s.tasks.Go(s.spooler.runSpooler)
 	}
 	return s, nil
 }
@@ -173,7 +109,7 @@ func (t *topic) addLanes(n int) {
 	for len(t.lanes) < n {
 		l := &lane{topic: t, partition: int32(len(t.lanes))}
 		t.lanes = append(t.lanes, l)
-		l.attach(t.sink.spooler.sp)
+		l.attach(t.core.disk.sp)
 	}
 }
 
@@ -208,10 +144,10 @@ func (s *Sink) close(ctx context.Context) error {
 	defer cancel()
 	s.mu.Lock()
 	if !s.closed {
-		s.reportLosses(true)
+		s.letters.reportLosses(true)
 		s.closed = true
-		if s.spooler.kick != nil {
-			wake(s.spooler.kick)
+		if s.disk.kick != nil {
+			wake(s.disk.kick)
 		}
 		s.madeRoom()
 		for _, b := range s.brokers {
@@ -233,7 +169,7 @@ func (s *Sink) close(ctx context.Context) error {
 	case e := <-ended:
 		return errors.Join(err, e)
 	case <-disk.C:
-		s.leaveBehind()
+		s.spooler.leaveBehind()
 		s.log.Error("the disk does not answer, and the end does not wait for it: what is in memory and not on disk is lost")
 		return errors.Join(err, errLeftBehind)
 	}
@@ -272,11 +208,10 @@ const lookForHope = 50 * time.Millisecond
 func (s *Sink) hopeless() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	r, p := &s.reporter, &s.spooler
-	if r.reached || r.found.kind == noTrouble || p.sp == nil || p.err != nil {
+	if s.cluster.view.reached || s.cluster.view.found.kind == noTrouble || s.disk.sp == nil || s.disk.err != nil {
 		return false
 	}
-	return r.found.kind == unreachable || r.found.kind == unresolved || time.Since(r.foundAt) >= warnAfter
+	return s.cluster.view.found.kind == unreachable || s.cluster.view.found.kind == unresolved || time.Since(s.cluster.view.foundAt) >= warnAfter
 }
 
 // disksTime is how long the end waits for the disk.
@@ -291,11 +226,11 @@ func (s *Sink) disksTime(ctx context.Context) time.Duration {
 // end waits for the goroutines and leaves what is left to the spool.
 func (s *Sink) end() error {
 	s.tasks.Wait()
-	s.lastWord()
+	s.reporter.lastWord()
 	s.mu.Lock()
-	s.tellDead()
+	s.letters.tellDead()
 	s.mu.Unlock()
-	s.client.CloseIdleConnections()
+	s.cluster.client.CloseIdleConnections()
 	return s.leave()
 }
 
@@ -319,10 +254,10 @@ func (s *Sink) leave() error {
 		return nil // the account is closed
 	}
 	s.lastMarkToDisk()
-	s.stow()
+	s.spooler.stow()
 	s.abandon()
-	s.endFrames()
-	sp := s.spooler.sp
+	s.spooler.writer.endFrames()
+	sp := s.disk.sp
 	if sp == nil {
 		return nil
 	}
@@ -330,13 +265,13 @@ func (s *Sink) leave() error {
 	if err == nil {
 		var out []settled
 		s.mu.Lock()
-		for _, g := range s.spooler.groups {
+		for _, g := range s.spooler.writer.groups {
 			out = g.durable(out)
 		}
 		s.mu.Unlock()
 		tell(out)
 	}
-	s.spooler.groups = nil
+	s.spooler.writer.groups = nil
 	return err
 }
 
@@ -345,7 +280,7 @@ func (s *Sink) lastMarkToDisk() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
-	case s.spooler.sp == nil:
+	case s.disk.sp == nil:
 	case len(s.main.lanes) > 0 && s.main.lobby == nil:
 		s.lastMark(s.main.stickyLane())
 	default:
@@ -394,8 +329,8 @@ func (o *settled) tell() {
 }
 
 // checkDrained tells Close that nothing is left. s.mu is held.
-func (s *Sink) checkDrained() {
-	if s.closed && s.main.batches == 0 && s.dead.batches == 0 && s.spooler.overflowing == 0 && !s.holdsFrames() {
+func (s *core) checkDrained() {
+	if s.closed && s.main.batches == 0 && s.dead.batches == 0 && s.disk.overflowing == 0 && !s.holdsFrames() {
 		if len(s.main.lanes) > 0 && s.ctx.Err() == nil {
 			if l := s.main.stickyLane(); !l.stuck() && s.lastMark(l) {
 				return // it has to be delivered first
@@ -410,8 +345,8 @@ func (s *Sink) checkDrained() {
 }
 
 // holdsFrames says whether the spool holds back what is in it, or may hold. s.mu is held.
-func (s *Sink) holdsFrames() bool {
-	return s.spooler.holding && (s.spooler.sp == nil || s.count.spooled > 0)
+func (s *core) holdsFrames() bool {
+	return s.disk.holding && (s.disk.sp == nil || s.count.spooled > 0)
 }
 
 // Metrics are the sink's own figures, all since the start but for the gauges at the end.
@@ -441,19 +376,19 @@ type Metrics struct {
 func (s *Sink) Metrics() Metrics {
 	s.mu.Lock()
 	private := s.main.private + s.dead.private
-	state, spoolErr := s.spooler.state, s.spooler.err
-	errs, dead, throttled := maps.Clone(s.requestErrors), map[string]int64{}, s.throttled
-	for reason, c := range s.deadCounts {
+	state, spoolErr := s.spooler.state, s.disk.err
+	errs, dead, throttled := maps.Clone(s.sender.requestErrors), map[string]int64{}, s.throttled
+	for reason, c := range s.letters.counts {
 		dead[reason] = c.taken
 	}
 	s.mu.Unlock()
 	return Metrics{
 		Requests: s.requests.Load(), Batches: s.batches.Load(), WireBytes: s.wireBytes.Load(), RawBytes: s.rawBytes.Load(),
-		Retries: s.retries.Load(), Splits: s.splits.Load(), Renewals: s.renewals.Load(), Collisions: s.collisions.Load(), Refreshes: s.refreshes.Load(), Thaws: s.thaws.Load(),
+		Retries: s.retries.Load(), Splits: s.splits.Load(), Renewals: s.renewals.Load(), Collisions: s.collisions.Load(), Refreshes: s.cluster.refreshes.Load(), Thaws: s.cluster.thaws.Load(),
 		Throttled: throttled, RequestErrors: errs, DeadReasons: dead,
 		BufferBytes: int64(s.pool.InUse()) * recordbatch.ChunkSize, BufferLimit: int64(s.pool.Total()) * recordbatch.ChunkSize,
 		PrivateBytes:  private,
 		SpilledFrames: s.spilledFrames.Load(), ReplayedFrames: s.replayedFrames.Load(),
-		Syncs: s.syncs.Load(), SpoolState: state, SpoolError: spoolErr,
+		Syncs: s.spooler.writer.syncs.Load(), SpoolState: state, SpoolError: spoolErr,
 	}
 }

@@ -2,74 +2,85 @@ package kafka
 
 import "time"
 
+// spiller owns the way out of memory that runs short: how long appenders wait, and which batches go to disk. Guarded by
+// core.mu.
+type spiller struct {
+	*core
+	writer *frameWriter
+	room   *room
+
+	pressed   bool      // an appender has waited for room for too long
+	madeWay   bool      // something was written or given up since
+	vainAt    time.Time // when an appender pressed last and no room could be made
+	spilledAt time.Time
+}
+
 // patience is a channel that fires when an appender has waited for room for long enough, and nil when
 // pressing would not help. stop ends it. s.mu is held.
-func (s *Sink) patience() (fires <-chan time.Time, stop func()) {
-	p := &s.spooler
-	if p.sp == nil || p.pressed {
+func (s *spiller) patience() (fires <-chan time.Time, stop func()) {
+	if s.disk.sp == nil || s.pressed {
 		return nil, func() {}
 	}
 	now := time.Now()
-	if p.fullSince.IsZero() {
-		p.fullSince = now
+	if s.disk.fullSince.IsZero() {
+		s.disk.fullSince = now
 	}
 	var d time.Duration
 	switch {
-	case s.cfg.Settle != SettleOnKafka && p.overflowing > 0: // only what Kafka takes makes room, or the disk
-		d = patienceNobodyWaits - max(now.Sub(p.fullSince), now.Sub(p.movedAt))
+	case s.cfg.Settle != SettleOnKafka && s.disk.overflowing > 0: // only what Kafka takes makes room, or the disk
+		d = patienceNobodyWaits - max(now.Sub(s.disk.fullSince), now.Sub(s.disk.movedAt))
 	case s.cfg.Settle != SettleOnKafka:
-		d = patienceNobodyWaits - now.Sub(p.fullSince)
-	case p.overflowing > 0:
-		d = patienceOverflowing - now.Sub(p.movedAt)
+		d = patienceNobodyWaits - now.Sub(s.disk.fullSince)
+	case s.disk.overflowing > 0:
+		d = patienceOverflowing - now.Sub(s.disk.movedAt)
 	default: // it does not begin anew when the appender was woken and there was no room
-		d = patienceForKafka - min(now.Sub(p.fullSince), now.Sub(p.movedAt))
+		d = patienceForKafka - min(now.Sub(s.disk.fullSince), now.Sub(s.disk.movedAt))
 	}
-	d = max(d, patienceOverflowing-now.Sub(p.vainAt), 0)
+	d = max(d, patienceOverflowing-now.Sub(s.vainAt), 0)
 	// Room in the buffers, or that a send was tried again, is nothing to who waits for room beside them.
 	for _, t := range []*topic{&s.main, &s.dead} {
 		if t.wanted != 0 {
 			d = min(d, max(d-now.Sub(t.wantedAt), 0))
 		}
 	}
-	if p.err != nil { // what is known of the disk is good until then
-		d = max(d, p.retryAt.Sub(now))
+	if s.disk.err != nil { // what is known of the disk is good until then
+		d = max(d, s.writer.retryAt.Sub(now))
 	}
 	t := time.NewTimer(d)
 	return t.C, func() { t.Stop() }
 }
 
 // press asks for room to be made on disk.
-func (s *Sink) press() {
+func (s *spiller) press() {
 	s.mu.Lock()
-	s.spooler.pressed = true
+	s.pressed = true
 	s.mu.Unlock()
-	wake(s.spooler.kick)
+	wake(s.disk.kick)
 }
 
 // enough reports whether there is no need to hurry: what appenders wait for fits, and half of the buffers is free,
 // so that it takes a while until they are full again. s.mu is held.
-func (s *Sink) enough() bool {
+func (s *spiller) enough() bool {
 	for _, t := range []*topic{&s.main, &s.dead} {
-		if t.wanted != 0 && !s.oversizeFits(t, t.wanted) {
+		if t.wanted != 0 && !s.room.oversizeFits(t, t.wanted) {
 			return false
 		}
 	}
-	return s.pool.InUse() <= s.pool.Total()/2 && !s.deadFull()
+	return s.pool.InUse() <= s.pool.Total()/2 && !s.room.deadFull()
 }
 
 // notFull forgets since when the buffers are full, if they are not. s.mu is held.
-func (s *Sink) notFull() {
-	if !s.spooler.fullSince.IsZero() && s.pool.InUse() < s.pool.Total()*3/4 {
-		s.spooler.fullSince = time.Time{}
+func (s *core) notFull() {
+	if !s.disk.fullSince.IsZero() && s.pool.InUse() < s.pool.Total()*3/4 {
+		s.disk.fullSince = time.Time{}
 	}
 }
 
 // spill makes room in memory: first by giving up copies of what has a frame, then by writing the batches of
 // one lane. It is called again while it is true.
-func (s *Sink) spill() (again bool) {
-	p := &s.spooler
+func (s *spiller) spill() (again bool) {
 	s.mu.Lock()
-	if !p.pressed || p.sp == nil || p.err != nil && time.Now().Before(p.retryAt) {
+	if !s.pressed || s.disk.sp == nil || s.disk.err != nil && time.Now().Before(s.writer.retryAt) {
 		s.mu.Unlock()
 		return false
 	}
@@ -77,19 +88,19 @@ func (s *Sink) spill() (again bool) {
 	for l := range s.lanes() {
 		l.shed()
 	}
-	p.madeWay = p.madeWay || !before && s.enough()
-	if p.overflowing > 0 {
-		p.spilledAt = time.Now()
+	s.madeWay = s.madeWay || !before && s.enough()
+	if s.disk.overflowing > 0 {
+		s.spilledAt = time.Now()
 	}
 	l := s.spillFirst()
 	if s.enough() || l == nil {
-		p.pressed = false
-		if p.madeWay {
+		s.pressed = false
+		if s.madeWay {
 			s.waitAnew()
 		} else {
 			s.pressedInVain()
 		}
-		p.madeWay = false
+		s.madeWay = false
 		s.madeRoom()
 		s.mu.Unlock()
 		return false
@@ -97,46 +108,46 @@ func (s *Sink) spill() (again bool) {
 	if l.unframed() == nil {
 		l.seal()
 	}
-	work := l.claim(p.work[:0])
+	work := l.claim(s.writer.work[:0])
 	s.mu.Unlock()
-	g, err := s.write(work)
+	g, err := s.writer.write(work)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	p.work = work
+	s.writer.work = work
 	if len(work) == 0 {
-		p.pressed = false // it cannot be written just now; who waits presses again
+		s.pressed = false // it cannot be written just now; who waits presses again
 		s.pressedInVain()
 	}
-	p.madeWay = p.madeWay || err == nil && len(work) > 0
+	s.madeWay = s.madeWay || err == nil && len(work) > 0
 	l.shed()
-	p.spilledAt = time.Now()
-	s.submit(g)
+	s.spilledAt = time.Now()
+	s.writer.submit(g)
 	s.madeRoom()
 	return err == nil && len(work) > 0
 }
 
 // pressedInVain sees to it that who presses again does so after a pause: nothing could be written, or nothing need be.
 // s.mu is held.
-func (s *Sink) pressedInVain() {
-	s.spooler.vainAt = time.Now()
+func (s *spiller) pressedInVain() {
+	s.vainAt = time.Now()
 	s.waitAnew()
 }
 
 // waitAnew lets the patience of who waits for room begin anew. s.mu is held.
-func (s *Sink) waitAnew() {
-	p, now := &s.spooler, time.Now()
+func (s *spiller) waitAnew() {
+	now := time.Now()
 	s.main.wantedAt, s.dead.wantedAt = now, now
-	if !p.fullSince.IsZero() {
-		p.fullSince = now
+	if !s.disk.fullSince.IsZero() {
+		s.disk.fullSince = now
 	}
-	if p.err != nil && !now.Before(p.retryAt) {
-		p.retryAt = now.Add(spoolRetry)
+	if s.disk.err != nil && !now.Before(s.writer.retryAt) {
+		s.writer.retryAt = now.Add(spoolRetry)
 	}
 }
 
 // spillFirst is the lane whose memory is needed the least: of those that cannot send what they have the one
 // with the most, else of all. nil: there is none. s.mu is held.
-func (s *Sink) spillFirst() *lane {
+func (s *spiller) spillFirst() *lane {
 	var best *lane
 	var most int
 	bestStuck := false
@@ -145,7 +156,7 @@ func (s *Sink) spillFirst() *lane {
 		if n == 0 {
 			continue
 		}
-		stuck := l.stuck() || l.disk.any || l.topic.dead && s.deadFull()
+		stuck := l.stuck() || l.disk.any || l.topic.dead && s.room.deadFull()
 		if best == nil || stuck && !bestStuck || stuck == bestStuck && n > most {
 			best, most, bestStuck = l, n, stuck
 		}
@@ -176,48 +187,46 @@ func (l *lane) spillable() (bytes int) {
 }
 
 // roomOnDisk: frames have ended, so there may be room on disk again. s.mu is held.
-func (s *Sink) roomOnDisk() {
-	p := &s.spooler
-	if !isFull(p.err) {
+func (s *frameWriter) roomOnDisk() {
+	if !isFull(s.disk.err) {
 		return
 	}
 	s.diskFails(nil)
-	p.fullAt = time.Now() // the next write tells; without a try nothing would
+	s.fullAt = time.Now() // the next write tells; without a try nothing would
 	s.madeRoom()
-	wake(p.kick)
+	wake(s.disk.kick)
 }
 
 // noteState logs when the spool begins or ceases to take what memory cannot hold, and returns when to look
 // again. One line each time; an overflow ends only after a while, so that it cannot flap.
-func (s *Sink) noteState() (at time.Time) {
-	p := &s.spooler
+func (s *spooler) noteState() (at time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
 	state := SpoolIdle
 	switch {
-	case isFull(p.err), p.state == SpoolIsFull && p.overflowing > 0 && now.Sub(p.fullAt) < calmAfter:
+	case isFull(s.disk.err), s.state == SpoolIsFull && s.disk.overflowing > 0 && now.Sub(s.writer.fullAt) < calmAfter:
 		state = SpoolIsFull
-	case p.err != nil:
+	case s.disk.err != nil:
 		state = SpoolFailed
-	case p.overflowing > 0:
+	case s.disk.overflowing > 0:
 		state = SpoolOverflow
-	case p.state != SpoolIdle && now.Sub(p.spilledAt) < calmAfter:
-		return p.spilledAt.Add(calmAfter)
+	case s.state != SpoolIdle && now.Sub(s.spiller.spilledAt) < calmAfter:
+		return s.spiller.spilledAt.Add(calmAfter)
 	}
-	if p.err != nil && (p.pressed || len(p.dirty) > 0) && now.Before(p.retryAt) {
-		at = p.retryAt // an appender that waits presses by itself
+	if s.disk.err != nil && (s.spiller.pressed || len(s.committer.dirty) > 0) && now.Before(s.writer.retryAt) {
+		at = s.writer.retryAt // an appender that waits presses by itself
 	}
-	if state == p.state {
+	if state == s.state {
 		return at
 	}
-	args := []any{"was", p.state.String(), "spooled", s.count.spooled, "kafka", reason(s.kafkaTrouble())}
-	p.state = state
+	args := []any{"was", s.state.String(), "spooled", s.count.spooled, "kafka", reason(s.kafkaTrouble())}
+	s.state = state
 	switch state {
 	case SpoolIdle:
 		s.log.Info("the spool is empty: everything fits into memory again", args...)
 	case SpoolOverflow:
-		if p.spilledAt.IsZero() && s.count.recovered > 0 {
+		if s.spiller.spilledAt.IsZero() && s.count.recovered > 0 {
 			s.log.Info("what an earlier process left in the spool is sent first", args...)
 			break
 		}

@@ -3,79 +3,63 @@ package kafka
 import (
 	"errors"
 	"time"
-
-	"functiongraph-ingest/pkg/sink/kafka/recordbatch"
 )
 
-// spooler is the sink's side of the spool: one goroutine that writes frames, and one that waits for the
-// disk to have them. All fields but the last ones are guarded by Sink.mu.
+// spooler owns the sink's side of the spool: one goroutine that opens it and has its parts do what is due, and one that
+// waits for the disk to have what was written. They know the partitions and nothing above. What the partitions know of
+// the disk stands in core.disk.
 //
-// It has two reasons to write. Commit (SettleOnDisk): every batch gets a frame before it is sent, and those
+// There are two reasons to write. Commit (SettleOnDisk): every batch gets a frame before it is sent, and those
 // who wait for it are told when the frame is durable; on a fast disk workers do that for what they send. Spill: an appender has found no room for longer than
 // its patience; batches get frames and their memory goes, from the lanes that cannot send first.
 type spooler struct {
+	*core
+	writer    frameWriter // writes frames, makes them durable, and ends them; the others stand on it
+	committer committer   // which batches get frames before they are sent
+	spiller   spiller     // which ones when memory is short
+	placer    placer      // where frames go whose partition is no more
+	expirer   expirer     // which frames are too old
+
+	kafkaTrouble func() error // why events do not reach Kafka; nil: they do
+
+	state       SpoolState // guarded by core.mu, as the next
+	behindClose bool       // Close has left it behind
+}
+
+// join gives each part what it stands on.
+func (s *spooler) join(c *core, r *room) {
+	s.core = c
+	s.writer.core = c
+	s.committer.core, s.committer.writer = c, &s.writer
+	s.spiller.core, s.spiller.writer, s.spiller.room = c, &s.writer, r
+	s.placer.core, s.placer.writer = c, &s.writer
+	s.expirer.core, s.expirer.writer, s.expirer.placer = c, &s.writer, &s.placer
+}
+
+// diskState is what the partitions know of the spool. The spooler keeps it, except kick; guarded by core.mu.
+type diskState struct {
 	sp      Spool // nil: none, or not open yet
 	holding bool  // nothing is sent: the spool is not open yet, or has frames that must be placed first
+	hangs   bool  // a call of the disk has not come back: nothing waits for it
 
-	err     error     // why the last frame could not be written; nil: it can be
-	triedAt time.Time // when the write or the look that set err ended
-	refused int64     // bytes of the batch that found no room
-	retryAt time.Time // when the next one may be; later than spoolRetry after triedAt where there was nothing to write
-	fullAt  time.Time // when it was last found full, and frames ended since
-	ends    int       // how often frames ended
+	err      error     // why the last frame could not be written; nil: it can be
+	failedAt time.Time // since when that is so
 
-	dirty   []*lane // SettleOnDisk: have batches without a frame
-	groups  []group // written, not yet durable
-	syncing bool
-	// fastDisk: the last fdatasync took less than fastSync. Workers then commit what they send by themselves.
-	fastDisk bool
-	lists    [][]waiting // to be used by the next groups
-	noSync   bool        // what is written is as durable as it gets: Sync neither waits nor fails
-
-	watchdog    watchdog
-	hangs       bool // a call of the disk has not come back: nothing waits for it
-	behindClose bool // Close has left it behind
-
-	pressed     bool      // an appender has waited for room for too long
-	madeWay     bool      // something was written or given up since
+	overflowing int       // lanes with frames that are on disk only
 	fullSince   time.Time // when the buffers ran full; zero: they are not
 	movedAt     time.Time // when a batch last ended. That one on disk was read and given back is no progress
-	vainAt      time.Time // when an appender pressed last and no room could be made
-	overflowing int       // lanes with frames that are on disk only
-	spilledAt   time.Time
-	state       SpoolState
+	carried     carried
 
-	behindSince time.Time // DoneSoon has left something to be written down; zero: nothing
+	ended []frame   // to be written down by endFrames
+	out   []settled // to be told by it
 
-	ended []frame // to be written down by endFrames
-	out   []settled
-	loss  loss
+	kick chan struct{} // wakes the spooler; nil: there is no spool
+}
 
-	expired  loss
-	expireAt time.Time // when ages are looked at next
-
-	asleep bool // the spooler, until wakeAt or a kick
-	rounds int  // how often it went to sleep
-	wakeAt time.Time
-
-	kick     chan struct{} // wakes the spooler
-	syncKick chan struct{} // wakes the one who waits for the disk
-
-	// writing is held by who writes frames, and guards what follows.
-	writing slot
-	scratch recordbatch.Scratch
-	frames  []SpoolWrite
-	wire    [][]byte // of the frames
-
-	// The spooler's own.
-	work  []*batch
-	lanes []*lane
-
-	placing      placing
-	placingFails time.Time        // since when placing has failed
-	carries      bool             // frames are placed from memory: the lobby stays, though nothing is held; guarded by Sink.mu
-	carried      carried          // guarded by Sink.mu
-	frail        map[stray]uint64 // frames up to there were placed, but the disk did not confirm it
+// begin makes the sink wait for its spool. No other goroutine runs yet.
+func (s *spooler) begin() {
+	s.disk.holding, s.writer.writing = true, newSlot()
+	s.disk.kick, s.writer.syncKick = make(chan struct{}, 1), make(chan struct{}, 1)
 }
 
 // SpoolState says what the spool is doing.
@@ -118,87 +102,94 @@ func wake(c chan struct{}) {
 }
 
 // framesFirst says that a batch must have a frame before it is sent. s.mu is held.
-func (s *Sink) framesFirst() bool {
-	return s.cfg.Settle == SettleOnDisk && s.spooler.sp != nil && s.spooler.err == nil && !s.spooler.hangs
+func (s *frameWriter) framesFirst() bool {
+	return s.cfg.Settle == SettleOnDisk && s.disk.sp != nil && s.disk.err == nil && !s.disk.hangs
 }
 
 // wantFrame tells the spooler, if batches get frames before they are sent, that the lane has one without. s.mu is held.
 func (l *lane) wantFrame() {
-	if want := l.topic.sink.wantsFrame; want != nil {
+	if want := l.topic.core.wantsFrame; want != nil {
 		want(l)
 	}
 }
 
 // frameWanted marks a lane that has a batch without a frame. s.mu is held.
-func (s *Sink) frameWanted(l *lane) {
-	p := &s.spooler
+func (s *committer) frameWanted(l *lane) {
 	s.markDirty(l)
-	if p.syncing {
+	if s.writer.syncing {
 		return // the goroutine that waits for the disk wakes the spooler
 	}
-	if at, ok := s.frameAt(l); p.asleep && ok && !p.wakeAt.IsZero() && !at.Before(p.wakeAt) {
+	if at, ok := s.frameAt(l); s.asleep && ok && !s.wakeAt.IsZero() && !at.Before(s.wakeAt) {
 		return // it wakes in time by itself
 	}
-	wake(p.kick)
+	wake(s.disk.kick)
+}
+
+// bytesAreFinal wakes the spooler if it may have waited for the bytes of batches that are about to be sent; unframed: one
+// of them has no frame. s.mu is held.
+func (s *spooler) bytesAreFinal(unframed bool) {
+	if s.spiller.pressed || unframed && len(s.committer.dirty) > 0 {
+		wake(s.disk.kick)
+	}
 }
 
 // runSpooler writes frames until the sink ends.
-func (s *Sink) runSpooler() {
+func (s *spooler) runSpooler() {
 	if !s.awaitHold() || !s.openSpool() {
 		return
 	}
-	s.tasks.Go(s.runSyncer)
+	s.tasks.Go(s.writer.runSyncer)
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for s.ctx.Err() == nil {
-		at := s.placeStrays()
-		at = soonest(at, s.commit())
-		if s.spill() {
-			s.endFrames()
+		at := s.placer.placeStrays()
+		at = soonest(at, s.committer.commit())
+		if s.spiller.spill() {
+			s.writer.endFrames()
 			continue
 		}
-		if s.syncHere() {
+		if s.writer.syncHere() {
 			continue // others have waited for that
 		}
-		s.endFrames()
+		s.writer.endFrames()
 		at = soonest(at, s.noteState())
-		at = soonest(at, s.writeCursors())
-		at = soonest(at, s.expire())
-		at = soonest(at, s.lookAtDisk())
+		at = soonest(at, s.writer.writeCursors())
+		at = soonest(at, s.expirer.expire())
+		at = soonest(at, s.writer.lookAtDisk())
 		var expired <-chan time.Time
 		if !at.IsZero() {
 			timer.Reset(time.Until(at))
 			expired = timer.C
 		}
-		s.sleeps(true, at)
+		s.committer.sleeps(true, at)
 		select {
-		case <-s.spooler.kick:
+		case <-s.disk.kick:
 		case <-expired:
 		case <-s.ctx.Done():
 		}
-		s.sleeps(false, at)
+		s.committer.sleeps(false, at)
 		timer.Stop()
 	}
 }
 
 // sleeps notes that the spooler sleeps, and when it wakes by itself.
-func (s *Sink) sleeps(asleep bool, wakeAt time.Time) {
+func (s *committer) sleeps(asleep bool, wakeAt time.Time) {
 	s.mu.Lock()
-	s.spooler.asleep, s.spooler.wakeAt = asleep, wakeAt
+	s.asleep, s.wakeAt = asleep, wakeAt
 	if asleep {
-		s.spooler.rounds++
+		s.rounds++
 	}
 	s.mu.Unlock()
 }
 
 // writeCursors writes down what has ended, cursorDelay after the first of it: in a stream of batches nearly all
 // of it is written with the next batch. It returns when to look again.
-func (s *Sink) writeCursors() (at time.Time) {
+func (s *frameWriter) writeCursors() (at time.Time) {
 	s.mu.Lock()
-	since := s.spooler.behindSince
+	since := s.behindSince
 	due := !since.IsZero() && time.Since(since) >= cursorDelay
 	if due {
-		s.spooler.behindSince = time.Time{}
+		s.behindSince = time.Time{}
 	}
 	s.mu.Unlock()
 	if since.IsZero() {
@@ -207,7 +198,7 @@ func (s *Sink) writeCursors() (at time.Time) {
 	if !due {
 		return since.Add(cursorDelay)
 	}
-	if err := s.spooler.sp.WriteCursors(); err != nil {
+	if err := s.disk.sp.WriteCursors(); err != nil {
 		s.mu.Lock()
 		s.alarm("done", "progress in the spool cannot be written; a kill now would repeat batches", "error", err)
 		s.mu.Unlock()
@@ -224,7 +215,7 @@ func soonest(a, b time.Time) time.Time {
 
 // openSpool opens the spool and gives every lane its part; false: the sink ends. Until then lanes hold back;
 // when it cannot be opened they go on without, and it is tried again.
-func (s *Sink) openSpool() bool {
+func (s *spooler) openSpool() bool {
 	for s.ctx.Err() == nil {
 		sp, err := s.deps.OpenSpool()
 		s.mu.Lock()
@@ -233,14 +224,14 @@ func (s *Sink) openSpool() bool {
 			s.mu.Unlock()
 			return true
 		}
-		s.diskFails(err)
-		s.spooler.state = SpoolFailed
-		s.spooler.retryAt = time.Now().Add(spoolRetry)
+		s.writer.diskFails(err)
+		s.state = SpoolFailed
+		s.writer.retryAt = time.Now().Add(spoolRetry)
 		goOn := !errors.Is(err, ErrSpoolBusy) || time.Since(s.started) > busyPatience
 		s.mu.Unlock()
 		// A process that has it may be about to end. When it stays, it may keep the spool.
 		if goOn {
-			s.placeStrays()
+			s.placer.placeStrays()
 		}
 		s.pause(spoolRetry)
 	}
@@ -248,12 +239,11 @@ func (s *Sink) openSpool() bool {
 }
 
 // takeOver gives an open spool to the lanes. s.mu is held.
-func (s *Sink) takeOver(sp Spool) {
-	p := &s.spooler
-	p.sp = sp
-	s.diskFails(nil)
+func (s *spooler) takeOver(sp Spool) {
+	s.disk.sp = sp
+	s.writer.diskFails(nil)
 	st := sp.Stats()
-	p.noSync = st.NoSync
+	s.writer.noSync = st.NoSync
 	s.count.recovered = st.Recovered
 	s.count.spooled += st.Recovered - st.Quarantined
 	if st.Quarantined > 0 {
@@ -264,27 +254,27 @@ func (s *Sink) takeOver(sp Spool) {
 	}
 	for _, q := range sp.Queues() {
 		if q.Topic() == s.dead.name {
-			s.wantDeadTopic() // also for partitions that are not known yet
+			s.want.deadTopicSoon() // also for partitions that are not known yet
 		}
 	}
-	p.holding = true // until placeStrays has looked
+	s.disk.holding = true // until placeStrays has looked
 	if s.owes() {
-		s.stir() // the steward may rest: it did not know of what is in there
+		s.want.stir() // the steward may rest: it did not know of what is in there
 	}
 	s.madeRoom()
 	s.checkDrained() // for a Close meanwhile
 }
 
 // letGo lets lanes send. s.mu is held.
-func (s *Sink) letGo() {
-	s.spooler.holding = false
+func (s *frameWriter) letGo() {
+	s.disk.holding = false
 	for _, b := range s.brokers {
 		b.signal()
 	}
 }
 
 // lanes are all lanes; first those whose frames are placed anew, then the lobby.
-func (s *Sink) lanes() func(yield func(*lane) bool) {
+func (s *core) lanes() func(yield func(*lane) bool) {
 	return func(yield func(*lane) bool) {
 		for _, t := range []*topic{&s.main, &s.dead} {
 			for _, l := range t.gone {

@@ -238,8 +238,8 @@ func TestShrunkenTopicForgetsThatItGrew(t *testing.T) {
 	waitFor(t, func() bool { return s.Ready() == nil })
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.apply(&s.main, leaders{brokers: []int32{0, 0, 0, 0}})
-	s.apply(&s.main, leaders{brokers: []int32{0, 0}})
+	s.cluster.apply(&s.main, leaders{brokers: []int32{0, 0, 0, 0}})
+	s.cluster.apply(&s.main, leaders{brokers: []int32{0, 0}})
 	if s.main.grow != 0 {
 		t.Errorf("two partitions again, and lanes for %d are still to come", s.main.grow)
 	}
@@ -248,7 +248,7 @@ func TestShrunkenTopicForgetsThatItGrew(t *testing.T) {
 var errDisk = errors.New("disk full")
 
 // deadLetters gives n dead letters of about 1 KB to the sink.
-func deadLetters(t *testing.T, s *Sink, n int, ack sink.Ack) {
+func queuedDeadLetters(t *testing.T, s *Sink, n int, ack sink.Ack) {
 	t.Helper()
 	raw := slices.Repeat([]byte("b"), 1000)
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)

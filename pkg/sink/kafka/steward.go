@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"sync/atomic"
 	"time"
 
 	kafkago "github.com/segmentio/kafka-go"
@@ -11,8 +12,11 @@ import (
 
 var errNoSetAside = errors.New("no spool directory")
 
-// wants is what the rest of the sink asks of the steward.
+// wants is what the rest of the sink asks of the steward. Guarded by core.mu, except kick and resting.
 type wants struct {
+	kick    chan struct{} // wakes the steward
+	resting atomic.Bool   // the steward sleeps long because nothing waits: stir ends it
+
 	refresh   bool // the cached leaders are wrong
 	producer  bool // a new producer id
 	deadTopic bool // there is a first dead letter
@@ -25,34 +29,34 @@ const (
 	deadTopicEvery = time.Minute // between attempts to create the dead-letter topic
 )
 
-func (s *Sink) nudge() {
+func (s *wants) nudge() {
 	select {
 	case s.kick <- struct{}{}:
 	default:
 	}
 }
 
-func (s *Sink) wantRefresh() { s.want.refresh = true; s.nudge() }
+func (s *wants) refreshSoon() { s.refresh = true; s.nudge() }
 
 // wantProducer asks for a newer producer id. s.mu is held.
-func (s *Sink) wantProducer() {
+func (s *core) wantProducer() {
 	if !s.unsafe {
 		s.want.producer = true
-		s.nudge()
+		s.want.nudge()
 	}
 }
 
 // wantDeadTopic makes the steward look after the dead-letter topic from the first dead letter on.
-func (s *Sink) wantDeadTopic() {
-	if !s.want.deadTopic {
-		s.want.deadTopic = true
+func (s *wants) deadTopicSoon() {
+	if !s.deadTopic {
+		s.deadTopic = true
 		s.nudge()
 	}
 }
 
 // steward keeps leaders, topics and the producer id up to date. It is the only one who asks the cluster
 // about them. It sleeps for MetadataTTL when all is well, and rests when nothing is and nothing waits.
-func (s *Sink) steward() {
+func (s *kafkaCluster) steward() {
 	if !s.awaitHold() {
 		return
 	}
@@ -71,7 +75,7 @@ func (s *Sink) steward() {
 		failed++
 		wait, rest := s.failedPause(failed, err)
 		s.mu.Lock()
-		s.reporter.nextLook = time.Now().Add(wait)
+		s.view.nextLook = time.Now().Add(wait)
 		s.mu.Unlock()
 		if !rest {
 			s.sleepOrKick(wait)
@@ -79,6 +83,41 @@ func (s *Sink) steward() {
 			failed = 0
 		}
 	}
+}
+
+// kafkaCluster owns what the sink knows of the Kafka cluster: its brokers, leaders, abilities and settings, and the producer id.
+// One goroutine, the steward, asks for them. It knows the partitions and nothing above.
+type kafkaCluster struct {
+	*core
+	client *client
+	sight  sight
+	clock  thawClock
+
+	// Guarded by core.mu.
+	view  findings
+	able  abilities // of the brokers; all until they have told
+	asked bool      // they have
+	size  int       // brokers of the last metadata answer
+
+	serve        func(*broker) // starts to send to a broker that is new
+	firstReached func()        // hears that the topic can be used for the first time
+
+	refreshes, thaws atomic.Int64
+}
+
+// findings are what the looks at the cluster have found.
+type findings struct {
+	reached  bool      // the topic could be used once
+	found    trouble   // by the last look
+	foundAt  time.Time // when the looks began to fail
+	asking   time.Time // since when the look that is under way lasts; zero: none is
+	nextLook time.Time
+}
+
+// begin makes the cluster one of which nothing is known yet.
+func (s *kafkaCluster) begin(cl *client) {
+	s.client, s.able = cl, all
+	s.clock.epoch = time.Now()
 }
 
 // sight is what the steward saw of the cluster. No other goroutine uses it.
@@ -90,7 +129,7 @@ type sight struct {
 }
 
 // look asks for the layout when it is old or suspect, at most every refreshEvery; false: the sink ends.
-func (s *Sink) look() bool {
+func (s *kafkaCluster) look() bool {
 	v := &s.sight
 	s.mu.Lock()
 	suspect := s.want.refresh
@@ -122,21 +161,21 @@ func (s *Sink) look() bool {
 }
 
 // tend does one round; an error says that something is still missing.
-func (s *Sink) tend() error {
+func (s *kafkaCluster) tend() error {
 	if err := s.sight.err; err != nil {
 		s.looked(err)
 		s.mu.Lock()
-		if s.standstill.unreachedSince.IsZero() {
-			s.standstill.unreachedSince = time.Now()
+		if s.unreachedSince.IsZero() {
+			s.unreachedSince = time.Now()
 		}
 		s.mu.Unlock()
 		return err
 	}
 	now := s.sight.layout
 	s.mu.Lock()
-	s.standstill.unreachedSince = time.Time{}
+	s.unreachedSince = time.Time{}
 	s.setCluster(now.clusterID)
-	s.clusterSize = len(now.brokers)
+	s.size = len(now.brokers)
 	s.endBrokers(now.brokers)
 	s.apply(&s.main, now.topics[s.main.name])
 	if l := now.topics[s.dead.name]; l.err == nil || s.want.deadTopic {
@@ -176,13 +215,13 @@ func (s *Sink) tend() error {
 var errUnsettled = errors.New("something is missing still")
 
 // apply takes a topic's leaders over. s.mu is held.
-func (s *Sink) apply(t *topic, l leaders) {
+func (s *kafkaCluster) apply(t *topic, l leaders) {
 	t.err, t.grow = nil, 0
 	if l.err != nil || len(l.brokers) == 0 {
 		if l.err == nil {
 			l.err = kafkago.UnknownTopicOrPartition
 		}
-		t.err = s.topicError(t, l.err)
+		t.err = s.cfg.topicError(t, l.err)
 		if classOfError(l.err) == classConfig {
 			t.unusable = true
 			s.madeRoom() // dead letters that wait can be dropped now
@@ -198,10 +237,10 @@ func (s *Sink) apply(t *topic, l leaders) {
 	switch n := len(l.brokers); {
 	case len(t.lanes) == 0:
 		t.addLanes(n)
-		if s.spooler.kick != nil {
+		if s.disk.kick != nil {
 			// What was appended before goes first: placeStrays sees to it.
-			s.spooler.holding = s.spooler.holding || t.lobby != nil
-			wake(s.spooler.kick)
+			s.disk.holding = s.disk.holding || t.lobby != nil
+			wake(s.disk.kick)
 		}
 	case n > len(t.lanes):
 		t.fewer = fewer{}
@@ -222,13 +261,13 @@ func (s *Sink) apply(t *topic, l leaders) {
 
 // setCluster compares the cluster's id with the one before. The stamps of another cluster mean nothing to this
 // one, or another producer's batches. s.mu is held.
-func (s *Sink) setCluster(id string) {
-	was := s.cluster
+func (s *kafkaCluster) setCluster(id string) {
+	was := s.clusterID
 	if id == "" || id == was {
 		return
 	}
 	s.asked = false
-	if s.cluster = id; was == "" {
+	if s.clusterID = id; was == "" {
 		s.current.cluster = id
 		return
 	}
@@ -247,14 +286,14 @@ func (s *Sink) setCluster(id string) {
 }
 
 // missing asks for a look at the cluster soon, if anybody waits for what topic t has not. s.mu is held.
-func (s *Sink) missing(t *topic) {
+func (s *kafkaCluster) missing(t *topic) {
 	if !t.dead || t.batches > 0 && !t.unusable {
 		s.want.refresh = true
 	}
 }
 
 // assign gives every lane to its leader. s.mu is held.
-func (s *Sink) assign(t *topic) {
+func (s *kafkaCluster) assign(t *topic) {
 	missing := 0
 	for _, ln := range t.lanes {
 		var b *broker
@@ -275,14 +314,14 @@ func (s *Sink) assign(t *topic) {
 }
 
 // grow takes new partitions into use. s.mu is held.
-func (s *Sink) grow(t *topic) {
+func (s *kafkaCluster) grow(t *topic) {
 	t.addLanes(t.grow)
 	t.grow = 0
 	s.assign(t)
 }
 
 // lead moves a lane to the broker that leads it now. s.mu is held.
-func (s *Sink) lead(l *lane, b *broker) {
+func (s *core) lead(l *lane, b *broker) {
 	if b == nil {
 		l.fails(time.Now())
 	} else if l.failures == 0 {
@@ -308,7 +347,7 @@ func (s *Sink) lead(l *lane, b *broker) {
 }
 
 // newProducer gets a producer id for the lanes that have none or lost theirs.
-func (s *Sink) newProducer() error {
+func (s *kafkaCluster) newProducer() error {
 	id, epoch, err := s.askProducer()
 	var code kafkago.Error
 	none := errors.Is(err, errNoProducerIDs)
@@ -319,7 +358,7 @@ func (s *Sink) newProducer() error {
 		} else if refused {
 			err = inTrouble(producerDenied, "", err)
 		} else {
-			err = s.producerError(err)
+			err = s.cfg.producerError(err)
 		}
 		return err
 	}
@@ -330,7 +369,7 @@ func (s *Sink) newProducer() error {
 		s.unsafe = true
 		s.alarm("unsafe", "the cluster refuses producer ids; going on without: events may arrive twice", "error", err)
 	} else {
-		s.current = producer{id: id, epoch: epoch, gen: s.current.gen + 1, cluster: s.cluster}
+		s.current = producer{id: id, epoch: epoch, gen: s.current.gen + 1, cluster: s.clusterID}
 	}
 	for _, b := range s.brokers {
 		b.signal()
@@ -343,14 +382,14 @@ const unansweredQuestions = 3
 
 // learnTimestamps asks whether the topic keeps the records' own timestamps. Where it may not be asked, the first
 // answer to an append tells.
-func (s *Sink) learnTimestamps(t *topic) {
+func (s *kafkaCluster) learnTimestamps(t *topic) {
 	s.mu.Lock()
-	cluster := s.cluster
+	cluster := s.clusterID
 	s.mu.Unlock()
 	kind, err := s.client.topicConfig(s.ctx, cluster, t.name, "message.timestamp.type")
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if cluster != s.cluster {
+	if cluster != s.clusterID {
 		return // the other cluster is asked too
 	}
 	t.createTime = t.createTime || kind == "CreateTime"
@@ -362,7 +401,7 @@ func (s *Sink) learnTimestamps(t *topic) {
 	}
 	if err != nil {
 		if t.unanswered++; t.unanswered < unansweredQuestions {
-			s.wantRefresh()
+			s.want.refreshSoon()
 			return
 		}
 	}
@@ -373,7 +412,7 @@ func (s *Sink) learnTimestamps(t *topic) {
 }
 
 // makeDeadTopic creates the dead-letter topic. A refusal is a warning, never a reason not to be ready.
-func (s *Sink) makeDeadTopic() {
+func (s *kafkaCluster) makeDeadTopic() {
 	partitions, replicas := s.topicNumbers()
 	err := s.client.createTopic(s.ctx, s.dead.name, partitions, replicas)
 	if err != nil {
@@ -397,7 +436,7 @@ func (s *Sink) makeDeadTopic() {
 }
 
 // pause sleeps for d; false: the sink ends.
-func (s *Sink) pause(d time.Duration) bool {
+func (s *core) pause(d time.Duration) bool {
 	if d <= 0 {
 		return s.ctx.Err() == nil
 	}
@@ -411,13 +450,13 @@ func (s *Sink) pause(d time.Duration) bool {
 	}
 }
 
-func (s *Sink) sleepOrKick(d time.Duration) {
+func (s *kafkaCluster) sleepOrKick(d time.Duration) {
 	ctx, cancel := context.WithTimeout(s.ctx, d)
 	defer cancel()
 	s.clock.sleeping(d)
 	defer s.clock.awake()
 	select {
-	case <-s.kick:
+	case <-s.want.kick:
 	case <-ctx.Done():
 	}
 }

@@ -14,16 +14,27 @@ import (
 // lobbyPartition is where frames lie whose partition is not known yet: the topic's partitions are not.
 const lobbyPartition = -1
 
+// placer owns the frames whose partition is not known yet, or no more: it places them by the count of partitions of now.
+// All fields are the spooler's own, except carries, which core.mu guards.
+type placer struct {
+	*core
+	writer *frameWriter
+
+	placing      placing
+	placingFails time.Time        // since when placing has failed
+	frail        map[stray]uint64 // frames up to there were placed, but the disk did not confirm it
+	carries      bool             // frames are placed from memory: the lobby stays, though nothing is held
+}
+
 // A stray is a queue of frames for a partition that the topic does not have: the lobby's, or of a topic that
 // was made anew with fewer. Their records are placed by key, in new frames, before anything of the
 // topic is sent.
 
 // placeStrays places what must be placed, once the topics' partitions are known, and lets the lanes go. It returns
 // when to try again. It is also called while the spool cannot be opened, so that events go on without it.
-func (s *Sink) placeStrays() (at time.Time) {
-	p := &s.spooler
+func (s *placer) placeStrays() (at time.Time) {
 	s.mu.Lock()
-	idle := !p.holding && !p.carries || p.carried.under()
+	idle := !s.disk.holding && !s.carries || s.disk.carried.under()
 	// Without partitions there is nothing to let go either; apply wakes us.
 	if idle || len(s.main.lanes) == 0 {
 		s.mu.Unlock()
@@ -43,33 +54,33 @@ func (s *Sink) placeStrays() (at time.Time) {
 		if err == nil {
 			continue
 		}
-		if p.placingFails.IsZero() {
-			p.placingFails = time.Now()
+		if s.placingFails.IsZero() {
+			s.placingFails = time.Now()
 		}
 		s.mu.Lock()
 		s.alarm("stray", "frames of partitions that are no more cannot be placed on disk now", "topic", t.name, "partition", q.Partition(), "error", err)
 		s.mu.Unlock()
-		if time.Since(p.placingFails) < s.deps.placingPatience {
+		if time.Since(s.placingFails) < s.deps.placingPatience {
 			return time.Now().Add(spoolRetry) // nothing is sent until then, so nothing else would wake us
 		}
 		if err = s.carry(t, q); err == nil {
 			return at // it wakes us when it has arrived
 		}
-		s.possibleDuplicates.Add(int64(p.placing.placed)) // it cannot be read: the rest waits for the next start
+		s.possibleDuplicates.Add(int64(s.placing.placed)) // it cannot be read: the rest waits for the next start
 	}
 	s.mu.Lock()
-	p.placing, p.placingFails, p.carries = placing{}, time.Time{}, false
+	s.placing, s.placingFails, s.carries = placing{}, time.Time{}, false
 	s.endPlacing()
-	s.letGo()
+	s.writer.letGo()
 	s.madeRoom()
 	s.checkDrained()
 	s.mu.Unlock()
-	s.endFrames()
+	s.writer.endFrames()
 	return at
 }
 
 // endPlacing places what has no frame. s.mu is held.
-func (s *Sink) endPlacing() {
+func (s *placer) endPlacing() {
 	waited := slices.Concat(s.main.gone, s.dead.gone)
 	if s.main.lobby != nil {
 		waited = append(waited, s.main.lobby)
@@ -77,7 +88,7 @@ func (s *Sink) endPlacing() {
 	for _, l := range waited {
 		if l.checkDisk(); l.disk.any { // what is left waits for the next start, and the end does not for it
 			l.disk.any = false
-			s.spooler.overflowing--
+			s.disk.overflowing--
 		}
 		s.placeMemory(l, false)
 	}
@@ -85,11 +96,11 @@ func (s *Sink) endPlacing() {
 }
 
 // strays are the queues whose frames must be placed, the lobby's at last: what is in it came later.
-func (s *Sink) strays() (queues []SpoolQueue) {
-	if s.spooler.sp == nil {
+func (s *placer) strays() (queues []SpoolQueue) {
+	if s.disk.sp == nil {
 		return nil // what waits in the lobby is in memory
 	}
-	for _, q := range s.spooler.sp.Queues() {
+	for _, q := range s.disk.sp.Queues() {
 		t := s.topicOf(q)
 		if t == nil {
 			s.foreign(q)
@@ -99,7 +110,7 @@ func (s *Sink) strays() (queues []SpoolQueue) {
 		known := t.leaders != nil
 		stray := q.Partition() < 0 || int(q.Partition()) >= len(t.lanes)
 		s.mu.Unlock()
-		if q.Tail() <= s.spooler.frail[strayOf(q)] {
+		if q.Tail() <= s.frail[strayOf(q)] {
 			continue
 		}
 		// The dead letters' partitions become known with the first one; a restart places those frames.
@@ -112,7 +123,7 @@ func (s *Sink) strays() (queues []SpoolQueue) {
 }
 
 // topicOf is the topic of a queue; nil: this sink does not write to it.
-func (s *Sink) topicOf(q SpoolQueue) *topic {
+func (s *placer) topicOf(q SpoolQueue) *topic {
 	switch q.Topic() {
 	case s.dead.name:
 		return &s.dead
@@ -137,7 +148,7 @@ const quietPoll = 20 * time.Millisecond
 const placingPatience = 10 * time.Second
 
 // foreign tells about frames of a topic that this sink does not write to.
-func (s *Sink) foreign(q SpoolQueue) {
+func (s *placer) foreign(q SpoolQueue) {
 	_, _, events, _ := q.Head()
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -150,11 +161,11 @@ const placeBytes = 256 << 10
 
 // placeQueue places all frames of a stray queue. A frame is done when what replaces it is as durable as it was: a
 // kill before that makes what replaces it void, and it is placed again.
-func (s *Sink) placeQueue(t *topic, q SpoolQueue) error {
+func (s *placer) placeQueue(t *topic, q SpoolQueue) error {
 	doubt, _, _ := q.Doubt()
 	suspect, _ := q.Suspect()
 	var buf []byte
-	unconfirmed, frail := s.spooler.frail[strayOf(q)]
+	unconfirmed, frail := s.frail[strayOf(q)]
 	last := unconfirmed // placed
 	done := last        // and noted
 	var g group         // what was written since done
@@ -167,7 +178,7 @@ func (s *Sink) placeQueue(t *topic, q SpoolQueue) error {
 		// Later events of the same keys follow what replaces the frames, so the frames must not come back after a loss
 		// of power, however little else is promised then.
 		if g.last != 0 {
-			err := s.spooler.sp.Sync(g.first, g.last)
+			err := s.disk.sp.Sync(g.first, g.last)
 			frail = frail || err != nil && s.cfg.Settle == SettleOnDisk
 		}
 		done = last
@@ -181,7 +192,7 @@ func (s *Sink) placeQueue(t *topic, q SpoolQueue) error {
 		if err := q.Done(last); err != nil {
 			return err
 		}
-		return s.spooler.sp.SyncCursors()
+		return s.disk.sp.SyncCursors()
 	}
 	for {
 		f, err := q.PeekAfter(last, buf)
@@ -213,12 +224,11 @@ func (s *Sink) placeQueue(t *topic, q SpoolQueue) error {
 
 // leaveFrail notes that the frames of a queue up to pos are placed, and that the disk did not confirm it. They stay until the
 // next start, for the case that the machine goes down; what replaces them is sent, and comes twice then.
-func (s *Sink) leaveFrail(q SpoolQueue, pos uint64, events int) {
-	p := &s.spooler
-	if p.frail == nil {
-		p.frail = map[stray]uint64{}
+func (s *placer) leaveFrail(q SpoolQueue, pos uint64, events int) {
+	if s.frail == nil {
+		s.frail = map[stray]uint64{}
 	}
-	p.frail[strayOf(q)] = pos
+	s.frail[strayOf(q)] = pos
 	s.possibleDuplicates.Add(int64(events))
 }
 
@@ -232,8 +242,8 @@ type placing struct {
 
 // placeFrame writes the records of a frame to the queues of the partitions where they belong. Those who wait
 // for it wait for the new frames, which become part of g. After an error the next call goes on where it was.
-func (s *Sink) placeFrame(t *topic, partition int32, f *SpoolFrame, g *group) error {
-	p := &s.spooler.placing
+func (s *placer) placeFrame(t *topic, partition int32, f *SpoolFrame, g *group) error {
+	p := &s.placing
 	if p.pos != f.Pos {
 		if err := s.beginPlacing(t, partition, f); err != nil {
 			return err
@@ -249,9 +259,9 @@ func (s *Sink) placeFrame(t *topic, partition int32, f *SpoolFrame, g *group) er
 		}
 		m := SpoolMeta{Events: min(f.Events-p.placed, lot.rb.Count()), Records: lot.rb.Count(), FirstTimestamp: lot.rb.FirstTimestamp(), WrittenAt: f.WrittenAt, Replaces: f.Pos}
 		frame := [1]SpoolWrite{{Queue: lot.lane.disk.q, SpoolMeta: m, Wire: lot.rb.Parts(nil), Checksum: lot.rb.WireChecksum()}}
-		s.spooler.writing.Lock()
-		_, err := s.spooler.sp.Append(frame[:])
-		s.spooler.writing.Unlock()
+		s.writer.writing.Lock()
+		_, err := s.disk.sp.Append(frame[:])
+		s.writer.writing.Unlock()
 		if err != nil {
 			return err
 		}
@@ -294,7 +304,7 @@ func (t *topic) unplaced(partition int32) *lane {
 }
 
 // beginPlacing reads a frame and sorts its records.
-func (s *Sink) beginPlacing(t *topic, partition int32, f *SpoolFrame) error {
+func (s *placer) beginPlacing(t *topic, partition int32, f *SpoolFrame) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	lots, err := s.regroup(t, func(yield func(int64, []byte, []byte, []sink.Header) bool) error {
@@ -303,7 +313,7 @@ func (s *Sink) beginPlacing(t *topic, partition int32, f *SpoolFrame) error {
 	if err != nil {
 		return err
 	}
-	p := &s.spooler.placing
+	p := &s.placing
 	*p = placing{pos: f.Pos, lots: lots}
 	if l := t.unplaced(partition); l != nil && len(l.disk.spilled) > 0 && l.disk.spilled[0].pos == f.Pos {
 		p.parent = pop(&l.disk.spilled)
@@ -321,7 +331,7 @@ type lot struct {
 }
 
 // regroup sorts the records of a batch by the lanes of t where they belong, in order. s.mu is held.
-func (s *Sink) regroup(t *topic, records func(func(int64, []byte, []byte, []sink.Header) bool) error) ([]*lot, error) {
+func (s *core) regroup(t *topic, records func(func(int64, []byte, []byte, []sink.Header) bool) error) ([]*lot, error) {
 	keyless := t.lanes[t.sticky]
 	if s.cfg.Keyless == KeylessInstance && !t.dead {
 		keyless = t.lanes[s.instance%len(t.lanes)]
@@ -356,9 +366,8 @@ func (s *Sink) regroup(t *topic, records func(func(int64, []byte, []byte, []sink
 }
 
 // stow writes to the spool what is left in memory, after everybody else has gone.
-func (s *Sink) stow() {
-	p := &s.spooler
-	if p.sp == nil {
+func (s *spooler) stow() {
+	if s.disk.sp == nil {
 		return
 	}
 	for l := range s.lanes() {
@@ -372,12 +381,12 @@ func (s *Sink) stow() {
 		work := l.claim(nil)
 		s.mu.Unlock()
 		if l.disk.q != nil && len(work) > 0 {
-			g, err := s.write(work)
+			g, err := s.writer.write(work)
 			if err != nil {
 				s.log.Error("not everything fits into the spool", "topic", l.topic.name, "partition", l.partition, "error", err)
 			}
 			s.mu.Lock()
-			s.submit(g)
+			s.writer.submit(g)
 			s.mu.Unlock()
 		}
 		s.mu.Lock()
@@ -387,7 +396,7 @@ func (s *Sink) stow() {
 }
 
 // leaveToDisk takes out of memory what a frame stands for. s.mu is held.
-func (s *Sink) leaveToDisk(l *lane) {
+func (s *core) leaveToDisk(l *lane) {
 	left := func(b *batch) bool {
 		covered := b.pos != 0 || b.root != nil
 		if covered && b.rb != nil {

@@ -33,12 +33,18 @@ const (
 	judgeEvery = 20 * time.Millisecond
 )
 
-// standstill is what the sink knows of partitions that cannot move, beside what each lane knows. Guarded by Sink.mu.
+// room owns the decision where a record finds memory: in the buffers, in memory of its own, or nowhere now, and what it
+// means for the others that a partition cannot move. All of it needs core.mu.
+type room struct {
+	*core
+	standstill standstill
+}
+
+// standstill is what the sink knows of partitions that cannot move, beside what each lane knows.
 type standstill struct {
-	unreachedSince time.Time // since when no question for the cluster's state was answered; zero: the last one was
-	judged         time.Time // when crowded was found out
-	crowded        bool      // lanes that fail have half of the buffers or more
-	dropped        bool      // Append has dropped an event, whose ack is told when the lock is free
+	judged  time.Time // when crowded was found out
+	crowded bool      // lanes that fail have half of the buffers or more
+	dropped bool      // Append has dropped an event, whose ack is told when the lock is free
 }
 
 // fails notes that the lane could not send: since then, or since the batch was first sent that got no answer.
@@ -53,7 +59,7 @@ func (l *lane) fails(since time.Time) {
 // connection that ended, an answer that was lost. s.mu is held.
 func (l *lane) moves() {
 	l.acked = time.Now()
-	long := l.topic.sink.deps.stuckAfter / 4
+	long := l.topic.core.deps.stuckAfter / 4
 	if l.movingSince.IsZero() || !l.stuckSince.IsZero() && l.acked.Sub(l.stuckSince) > long {
 		l.movingSince = l.acked
 	}
@@ -63,12 +69,12 @@ func (l *lane) moves() {
 // isStuck reports whether the lane has failed for longer than a leader takes to move, while another partition was
 // moving for as long: the cluster works, and this partition does not. After a total outage all partitions
 // have that time to come back. s.mu is held.
-func (s *Sink) isStuck(l *lane, now time.Time) bool {
+func (s *room) isStuck(l *lane, now time.Time) bool {
 	grace := s.deps.stuckAfter
 	if l.stuckSince.IsZero() || now.Sub(l.stuckSince) < grace {
 		return false
 	}
-	if !s.standstill.unreachedSince.IsZero() && now.Sub(s.standstill.unreachedSince) > grace/2 {
+	if !s.unreachedSince.IsZero() && now.Sub(s.unreachedSince) > grace/2 {
 		return false
 	}
 	for _, o := range s.main.lanes {
@@ -80,7 +86,7 @@ func (s *Sink) isStuck(l *lane, now time.Time) bool {
 }
 
 // cannotMove is isStuck for the path of every event. s.mu is held.
-func (s *Sink) cannotMove(l *lane) bool {
+func (s *room) cannotMove(l *lane) bool {
 	if l.stuckSince.IsZero() {
 		return false
 	}
@@ -92,12 +98,12 @@ func (s *Sink) cannotMove(l *lane) bool {
 
 // crowdedOut reports whether l, which can move, has no memory because partitions that fail have taken it. Its batches
 // then get memory of their own, within the bound for large records. s.mu is held.
-func (s *Sink) crowdedOut(l *lane) bool {
+func (s *room) crowdedOut(l *lane) bool {
 	return l.stuckSince.IsZero() && !s.spoolHasRoom() && s.stuckHaveHalf()
 }
 
 // stuckHaveHalf reports whether partitions that fail have half of the buffers or more. s.mu is held.
-func (s *Sink) stuckHaveHalf() bool {
+func (s *room) stuckHaveHalf() bool {
 	if now := time.Now(); now.Sub(s.standstill.judged) >= judgeEvery {
 		s.standstill.judged, s.standstill.crowded = now, s.stuckChunks() >= s.pool.Total()/2
 	}
@@ -106,7 +112,7 @@ func (s *Sink) stuckHaveHalf() bool {
 
 // besideStuck reports whether a large record of l has memory although the bound is reached: all that is in use is with
 // partitions that fail, and l can move. s.mu is held.
-func (s *Sink) besideStuck(l *lane, size int64) bool {
+func (s *room) besideStuck(l *lane, size int64) bool {
 	t := l.topic
 	n := t.private - t.halves - t.stuckPrivate()
 	return l.stuckSince.IsZero() && t.stuckPrivate() > 0 && (n == 0 || n+size <= s.cfg.OversizeBytes)
@@ -114,7 +120,7 @@ func (s *Sink) besideStuck(l *lane, size int64) bool {
 
 // ownMemory is a batch for l outside of the buffers, with room for a record of size bytes at least; nil: the bound is
 // reached. s.mu is held.
-func (s *Sink) ownMemory(l *lane, size int) *batch {
+func (s *room) ownMemory(l *lane, size int) *batch {
 	t := l.topic
 	bytes := max(size, min(s.cfg.BatchBytes, int(s.cfg.OversizeBytes/4)))
 	if n := t.private - t.halves - t.stuckPrivate(); n != 0 && n+int64(bytes) > s.cfg.OversizeBytes {
@@ -127,10 +133,10 @@ func (s *Sink) ownMemory(l *lane, size int) *batch {
 }
 
 // spoolHasRoom reports whether what waits can go to disk. s.mu is held.
-func (s *Sink) spoolHasRoom() bool { return s.spooler.sp != nil && s.spooler.err == nil }
+func (s *room) spoolHasRoom() bool { return s.disk.sp != nil && s.disk.err == nil }
 
 // stuckChunks is how much of the buffers belongs to lanes that fail. s.mu is held.
-func (s *Sink) stuckChunks() (n int) {
+func (s *room) stuckChunks() (n int) {
 	add := func(b *batch) {
 		if b != nil && b.rb != nil && b.private == 0 {
 			n += b.rb.Chunks()
@@ -181,7 +187,7 @@ func (t *topic) stuckHeld() (n int64) {
 func (s *Sink) elsewhere(l *lane, r *sink.Record, first recordbatch.Encoded, size int, ack sink.Ack) *lane {
 	if r.Key == nil {
 		to := s.otherLane(l)
-		if to == nil || !s.put(to, r, first, size, ack, 1) {
+		if to == nil || !s.room.put(to, r, first, size, ack, 1) {
 			return nil
 		}
 		return to
@@ -190,16 +196,16 @@ func (s *Sink) elsewhere(l *lane, r *sink.Record, first recordbatch.Encoded, siz
 		return nil
 	}
 	d := *r
-	d.Headers = s.deadHeaders(slices.Clone(r.Headers), DroppedUnavailable, len(r.Value))
+	d.Headers = s.letters.deadHeaders(slices.Clone(r.Headers), DroppedUnavailable, len(r.Value))
 	d.Headers = s.numbered(append(d.Headers, sink.Header{Key: headerPartition, Value: strconv.AppendInt(nil, int64(l.partition), 10)}), s.number())
-	s.wantDeadTopic()
+	s.want.deadTopicSoon()
 	switch {
-	case !s.deadFull() && s.placeDead(&d, recordbatch.RecordSize(d.Key, d.Value, d.Headers), ack, 1):
-		s.noteDead(sink.DeadNote{Reason: DroppedUnavailable, Partition: l.partition}, r.Value)
+	case !s.room.deadFull() && s.placeDead(&d, recordbatch.RecordSize(d.Key, d.Value, d.Headers), ack, 1):
+		s.letters.noteDead(sink.DeadNote{Reason: DroppedUnavailable, Partition: l.partition}, r.Value)
 		s.alarm("unavailable", "a partition cannot move and others can; its events go to the dead-letter topic (--stuck-partition)",
 			"topic", l.topic.name, "partition", l.partition, "since", l.stuckSince.Format(time.RFC3339))
 		return l
-	case !s.deadGone():
+	case !s.room.deadGone():
 		return nil
 	}
 	s.alarm("unavailable/dropped", "events are dropped: their partition and the dead-letter topic cannot move (--stuck-partition)",
@@ -208,7 +214,7 @@ func (s *Sink) elsewhere(l *lane, r *sink.Record, first recordbatch.Encoded, siz
 	if ack != nil {
 		ack.Hold()
 		s.later([]settled{{ack: ack, lost: 1}})
-		s.standstill.dropped = true
+		s.room.standstill.dropped = true
 	}
 	return l
 }
@@ -236,7 +242,7 @@ func (s *Sink) otherLane(l *lane) *lane {
 
 // deadGone reports whether the dead-letter topic takes nothing while the main topic moves, or takes nothing until
 // an operator acts. To wait for it would stop the good events as well. s.mu is held.
-func (s *Sink) deadGone() bool {
+func (s *room) deadGone() bool {
 	if s.dead.hopeless() {
 		return true
 	}
@@ -252,8 +258,8 @@ func (s *Sink) deadGone() bool {
 // aloneStuck is isStuck for a dead-letter partition while no good event is under way: the sources may all wait for room
 // for dead letters. The cluster answers, and nothing but dead letters has failed since good events were last
 // acknowledged. s.mu is held.
-func (s *Sink) aloneStuck(l *lane, now time.Time) bool {
-	if l.stuckSince.IsZero() || now.Sub(l.stuckSince) < s.deps.stuckAfter || !s.standstill.unreachedSince.IsZero() {
+func (s *room) aloneStuck(l *lane, now time.Time) bool {
+	if l.stuckSince.IsZero() || now.Sub(l.stuckSince) < s.deps.stuckAfter || !s.unreachedSince.IsZero() {
 		return false
 	}
 	acked := false

@@ -26,12 +26,12 @@ func (w *worker) takeOut(e *entry) bool {
 		if len(r.Value) > maxDeadLetterBytes {
 			return false // alone it is cut
 		}
-		r.Headers = append(s.deadHeaders(r.Headers, e.reason(), len(r.Value)), e.why(r.Offset))
+		r.Headers = append(s.letters.deadHeaders(r.Headers, e.reason(), len(r.Value)), e.why(r.Offset))
 	}
 	dead := together(letters, s.cfg.BatchBytes)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.deadFull() {
+	if s.room.deadFull() {
 		return false // one at a time: each waits for room, or is dropped
 	}
 	s.splits.Add(1)
@@ -48,7 +48,7 @@ func (w *worker) takeOut(e *entry) bool {
 		l.parts = append([]*batch{p}, l.parts...)
 	}
 	for i := range letters {
-		s.noteDead(sink.DeadNote{Reason: e.reason(), Partition: l.partition, Error: codeText(e.code, e.message)}, letters[i].Value)
+		s.letters.noteDead(sink.DeadNote{Reason: e.reason(), Partition: l.partition, Error: codeText(e.code, e.message)}, letters[i].Value)
 	}
 	for _, rb := range dead {
 		to := s.dead.stickyLane()
@@ -56,14 +56,14 @@ func (w *worker) takeOut(e *entry) bool {
 		d.rb, d.opened, d.events, d.parent, d.root = rb, time.Now(), rb.Count(), b, root
 		s.enqueue(to, d)
 	}
-	s.wantDeadTopic()
+	s.want.deadTopicSoon()
 	s.unload(l.topic, b)
 	l.freed()
 	return true
 }
 
 // mayReplace reports whether there is room for what a batch from the pool leaves: see replace.
-func (s *Sink) mayReplace(t *topic) bool {
+func (s *sender) mayReplace(t *topic) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return t.halves == 0 || t.halves+int64(s.cfg.BatchBytes) <= s.cfg.OversizeBytes

@@ -69,7 +69,7 @@ func (c *thawClock) thawed(now time.Time) bool {
 }
 
 // renewAfterThaw drops the idle connections before the first request after a freeze.
-func (s *Sink) renewAfterThaw() {
+func (s *kafkaCluster) renewAfterThaw() {
 	if s.clock.thawed(time.Now()) {
 		s.thaws.Add(1)
 		s.client.CloseIdleConnections()
@@ -78,7 +78,7 @@ func (s *Sink) renewAfterThaw() {
 }
 
 // awaitHold waits until the sink may look at the cluster; false: it ended before.
-func (s *Sink) awaitHold() bool {
+func (s *core) awaitHold() bool {
 	if s.deps.Hold == nil {
 		return true
 	}

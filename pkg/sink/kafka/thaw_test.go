@@ -91,7 +91,7 @@ func TestFirstSendAfterAThawUsesNewConnections(t *testing.T) {
 	if n := dials.Load(); n != before {
 		t.Fatalf("%d connections without a freeze, %d before", n, before)
 	}
-	s.clock.stop.Store(true)
+	s.cluster.clock.stop.Store(true)
 	send()
 	if n := dials.Load(); n == before {
 		t.Error("the batch after the freeze went over an old connection")

@@ -207,7 +207,7 @@ func inTrouble(k kind, subject string, err error) error {
 }
 
 // lookTrouble is the trouble behind an error of the steward's look at the cluster.
-func (s *Sink) lookTrouble(err error) trouble {
+func (c *Config) lookTrouble(err error) trouble {
 	var known *troubled
 	switch {
 	case err == nil:
@@ -215,13 +215,13 @@ func (s *Sink) lookTrouble(err error) trouble {
 	case errors.As(err, &known):
 		return known.trouble
 	}
-	return s.connTrouble(err, unreachable, unresolved, fmt.Sprint(s.cfg.Brokers))
+	return c.connTrouble(err, unreachable, unresolved, fmt.Sprint(c.Brokers))
 }
 
 // sendTrouble is the trouble behind an error in place of an answer to a produce request.
-func (s *Sink) sendTrouble(err error, broker int32) trouble {
+func (c *Config) sendTrouble(err error, broker int32) trouble {
 	name := fmt.Sprintf("broker %d", broker)
-	t := s.connTrouble(err, brokerAway, addressUnknown, name)
+	t := c.connTrouble(err, brokerAway, addressUnknown, name)
 	if t.kind == brokerAway && errors.Is(err, context.DeadlineExceeded) || t.kind == closes {
 		// A connection that has worked is closed by a broker that ends, too.
 		t.kind, t.subject = brokerAway, name
@@ -234,7 +234,7 @@ func (s *Sink) sendTrouble(err error, broker int32) trouble {
 
 // connTrouble sorts an error of a connection. away and unknown are what it means that the address does not answer, or
 // cannot be resolved.
-func (s *Sink) connTrouble(err error, away, unknown kind, subject string) trouble {
+func (c *Config) connTrouble(err error, away, unknown kind, subject string) trouble {
 	if own, ok := explained(err); ok {
 		return trouble{kind: insecure, detail: printable(own.Error), own: own}
 	}
@@ -285,7 +285,7 @@ func loginKind(code kafkago.Error) kind {
 }
 
 // codeTrouble is the trouble behind a code of the broker for one topic.
-func (s *Sink) codeTrouble(t *topic, code int16, msg string) trouble {
+func (c *Config) codeTrouble(t *topic, code int16, msg string) trouble {
 	k := brokerError
 	switch code {
 	case 3:
@@ -317,7 +317,7 @@ func (s *Sink) codeTrouble(t *topic, code int16, msg string) trouble {
 	case 89:
 		k = throttled
 	case -1:
-		if s.cfg.Codec == recordbatch.Zstd { // a broker before 2.1 cannot name it
+		if c.Codec == recordbatch.Zstd { // a broker before 2.1 cannot name it
 			k = codecRefused
 		}
 	}
@@ -325,16 +325,16 @@ func (s *Sink) codeTrouble(t *topic, code int16, msg string) trouble {
 }
 
 // topicError is the error of a topic that metadata cannot describe.
-func (s *Sink) topicError(t *topic, err error) error {
+func (c *Config) topicError(t *topic, err error) error {
 	var code kafkago.Error
 	if !errors.As(err, &code) {
 		return inTrouble(otherTrouble, t.name, err)
 	}
-	return &troubled{s.codeTrouble(t, int16(code), ""), err}
+	return &troubled{c.codeTrouble(t, int16(code), ""), err}
 }
 
 // producerError is why there is no producer id now.
-func (s *Sink) producerError(err error) error {
+func (c *Config) producerError(err error) error {
 	var code kafkago.Error
 	if !errors.As(err, &code) {
 		return fmt.Errorf("no producer id yet: %w", err)

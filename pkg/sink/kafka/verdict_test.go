@@ -88,16 +88,16 @@ func TestSecondOutageUsesTheSpool(t *testing.T) {
 						done <- taken
 					}()
 					waitFor(t, func() bool { return b.tries.Load() > 0 })
-					waitFor(t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return s.spooler.err != nil })
+					waitFor(t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return s.disk.err != nil })
 					cancel()
 					taken := <-done
 					n.mend()
 					waitFor(t, func() bool { return s.Stats().InFlight == 0 && s.Stats().Spooled == 0 })
 					b.fail(nil)
-					waitFor(t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return !time.Now().Before(s.spooler.retryAt) })
+					waitFor(t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return !time.Now().Before(s.spooler.writer.retryAt) })
 					// A round that finds nothing to write says nothing new of the disk.
-					s.press()
-					waitFor(t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return !s.spooler.pressed })
+					s.spooler.spiller.press()
+					waitFor(t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return !s.spooler.spiller.pressed })
 					first := s.Stats().Dropped[DroppedSpoolFull]
 					frames := s.Metrics().SpilledFrames
 					n.cut()
@@ -123,7 +123,7 @@ func TestNoRoundsWithoutNeed(t *testing.T) {
 		cfg.OversizeBytes = 64 << 10
 		switched(b)(cfg, d)
 	})
-	waitFor(t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return s.spooler.sp != nil && !s.spooler.holding })
+	waitFor(t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return s.disk.sp != nil && !s.disk.holding })
 	n.cut()
 	b.fail(errDisk)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -135,7 +135,7 @@ func TestNoRoundsWithoutNeed(t *testing.T) {
 		}
 	}()
 	waitFor(t, func() bool { return b.tries.Load() >= 2 })
-	count := func() int { s.mu.Lock(); defer s.mu.Unlock(); return s.spooler.rounds }
+	count := func() int { s.mu.Lock(); defer s.mu.Unlock(); return s.spooler.committer.rounds }
 	rounds := count()
 	tries := b.tries.Load()
 	waitFor(t, func() bool { return b.tries.Load() >= tries+2 }) // two seconds by the program's own clock

@@ -13,10 +13,27 @@ import (
 	"functiongraph-ingest/pkg/sink/kafka/recordbatch"
 )
 
+// sender owns the delivery: workers that send, what an answer means for a batch, how a refused one is taken apart, and
+// frames that are read back. It knows the partitions, the cluster, the spool and the dead letters.
+type sender struct {
+	*core
+	cluster *kafkaCluster
+	room    *room
+	spooler *spooler
+	writer  *frameWriter // the spooler's
+	letters *deadLetters
+
+	replay replay
+
+	// Guarded by core.mu.
+	workers       []*worker
+	requestErrors map[int32]int64 // requests without an answer, by broker
+}
+
 // worker carries one request at a time to its broker.
 type worker struct {
 	b       *broker
-	s       *Sink
+	s       *sender
 	timer   *time.Timer
 	scratch recordbatch.Scratch
 	entries []entry
@@ -30,7 +47,7 @@ type worker struct {
 	req     *rawproduce.Request
 	out     []settled
 	ended   chan struct{} // closed when run returns
-	sentAt  atomic.Int64  // when the request that waits for its answer was sent, since Sink.clock.epoch; 0: none waits
+	sentAt  atomic.Int64  // when the request that waits for its answer was sent, since cluster.clock.epoch; 0: none waits
 }
 
 // entry is one lane's batch in the request.
@@ -51,7 +68,7 @@ type entry struct {
 }
 
 // startWorkers starts the workers of a broker that is new. s.mu is held.
-func (s *Sink) startWorkers(b *broker) {
+func (s *sender) startWorkers(b *broker) {
 	for range requestsPerBroker {
 		w := s.newWorker(b)
 		s.workers = append(s.workers, w)
@@ -59,7 +76,7 @@ func (s *Sink) startWorkers(b *broker) {
 	}
 }
 
-func (s *Sink) newWorker(b *broker) *worker {
+func (s *sender) newWorker(b *broker) *worker {
 	t := time.NewTimer(time.Hour)
 	t.Stop()
 	return &worker{b: b, s: s, timer: t, req: &rawproduce.Request{}, ended: make(chan struct{})}
@@ -74,7 +91,7 @@ func (w *worker) run() {
 			continue // nothing could be read back
 		}
 		start := time.Now()
-		w.sentAt.Store(int64(start.Sub(w.s.clock.epoch)))
+		w.sentAt.Store(int64(start.Sub(w.s.cluster.clock.epoch)))
 		w.s.changes.watch()
 		res, err := w.exchange()
 		w.sentAt.Store(0)
@@ -101,7 +118,7 @@ func (w *worker) gather() bool {
 		}
 		at := w.collect(now)
 		if len(w.entries) > 0 {
-			w.cluster = s.cluster
+			w.cluster = s.clusterID
 			s.mu.Unlock()
 			return true
 		}
@@ -181,7 +198,7 @@ func (w *worker) add(l *lane) bool {
 }
 
 // suspect counts one more copy of a batch that may come to be in the log. s.mu is held.
-func (s *Sink) suspect(b *batch) {
+func (s *core) suspect(b *batch) {
 	b.maybeWritten = false // that copy is counted; the next one is another
 	s.possibleDuplicates.Add(int64(b.events))
 }
@@ -222,7 +239,7 @@ func (w *worker) prepare() {
 }
 
 // compress compresses a batch once.
-func (s *Sink) compress(b *batch, scratch *recordbatch.Scratch) {
+func (s *core) compress(b *batch, scratch *recordbatch.Scratch) {
 	if b.ready {
 		return
 	}
@@ -241,9 +258,9 @@ func (s *Sink) compress(b *batch, scratch *recordbatch.Scratch) {
 // exchange sends the request and waits for the answer, RequestTimeout at most.
 func (w *worker) exchange() (*produce.Response, error) {
 	w.fill()
-	w.s.renewAfterThaw()
+	w.s.cluster.renewAfterThaw()
 	ctx, cancel := context.WithTimeout(w.s.ctx, w.s.cfg.RequestTimeout)
-	res, err := w.s.client.produce(ctx, Peer{w.b.id, w.cluster}, w.req)
+	res, err := w.s.cluster.client.produce(ctx, Peer{w.b.id, w.cluster}, w.req)
 	cancel()
 	if err != nil {
 		// kafka-go may still be reading: from here on it must not, the buffers have other uses. What it
