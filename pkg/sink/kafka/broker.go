@@ -1,9 +1,6 @@
 package kafka
 
-import (
-	"math/rand/v2"
-	"time"
-)
+import "time"
 
 // broker is one broker that leads some of our lanes.
 type broker struct {
@@ -202,12 +199,4 @@ func (w *worker) collect(now time.Time) (wakeAt time.Time) {
 		}
 	}
 	return time.Time{}
-}
-
-// backoff is the pause after the n-th failure in a row: doubling, with jitter so that lanes and
-// instances that failed together do not return together.
-func (s *sender) backoff(n int) time.Duration {
-	d := s.cfg.RetryMin << min(n-1, 10)
-	d = min(d, s.cfg.RetryMax)
-	return d/2 + rand.N(d/2+1)
 }

@@ -51,12 +51,6 @@ func (s *expirer) expire() (at time.Time) {
 	return s.expireAt
 }
 
-// How often ages are looked at: a tenth of the maximum age, within these bounds.
-const (
-	minExpirePause = 100 * time.Millisecond
-	maxExpirePause = 10 * time.Second
-)
-
 // expireQueue drops frames of q that are too old, by drop, which gets their positions and reports whether it could. A frame
 // without events is a report of losses: it stays, and what is behind it waits for it.
 func (s *expirer) expireQueue(q SpoolQueue, drop func(pos uint64) bool) {

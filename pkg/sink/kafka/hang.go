@@ -9,9 +9,6 @@ import (
 	"functiongraph-ingest/pkg/sink"
 )
 
-// hangsAfter is how long a call of the disk may take until batches are sent without waiting for it.
-const hangsAfter = time.Second
-
 // errDiskHangs: a call of the disk has not come back for hangsAfter.
 var errDiskHangs = errors.New("the disk does not answer")
 
@@ -82,9 +79,6 @@ func (s *frameWriter) diskAnswers() {
 	s.madeRoom()
 	wake(s.disk.kick)
 }
-
-// leastAtTheEnd is what the disk has for the end if Close has no deadline.
-const leastAtTheEnd = 10 * time.Second
 
 // errLeftBehind: Close returned while a call of the disk had not.
 var errLeftBehind = errors.New("the disk does not answer: what is in memory and not on disk is dropped")

@@ -22,10 +22,6 @@ const (
 	// much, down to leastRequest, and after growAfter with answers twice as much again.
 	cutsToShrink = 2
 	leastRequest = 64 << 10
-	growAfter    = time.Minute
-
-	questionPart  = 4 // of RequestTimeout
-	moreQuestions = 3 // when the first one is not answered
 )
 
 // requestBound is how much a broker takes in one request, and how that became known. Guarded by core.mu.

@@ -173,7 +173,7 @@ func (s *sender) failed(e *entry, c class, code int16, msg string) {
 	l, b := e.lane, e.batch
 	l.failures++
 	l.fails(b.sent)
-	pause := s.backoff(l.failures)
+	pause := doubling(l.failures, s.cfg.RetryMin, s.cfg.RetryMax)
 	if !b.final {
 		b.final = true
 	}

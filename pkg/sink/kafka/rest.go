@@ -1,20 +1,11 @@
 package kafka
 
-import (
-	"math/rand/v2"
-	"time"
-)
+import "time"
 
 // While the cluster cannot be used the steward looks again and again, and each look costs a connection and
 // some 20 wake-ups. As long as anybody waits for the outcome that is cheap. But a process beside a
 // function that has nothing to send rests: its looks become rare, and kafka-go's pool, which polls by itself,
 // is closed between them. The first event or [Sink.Wake] ends the rest at once.
-const (
-	unreadyPoll   = 250 * time.Millisecond // while something is missing
-	hurriedRounds = 40                     // of unreadyPoll, then refreshEvery
-	restShortest  = time.Second            // doubles with every look that fails
-	restLongest   = 30 * time.Second
-)
 
 // failedPause is how long to sleep after the n-th look in a row that failed with err, and whether that is a rest.
 func (s *kafkaCluster) failedPause(n int, err error) (d time.Duration, rest bool) {
@@ -23,9 +14,7 @@ func (s *kafkaCluster) failedPause(n int, err error) (d time.Duration, rest bool
 	switch {
 	case !s.owes():
 		s.want.resting.Store(true)
-		// With jitter, so that a thousand instances do not come together when their cluster is back.
-		d = min(restShortest<<min(n-1, 10), restLongest)
-		return d/2 + rand.N(d/2+1), true
+		return doubling(n, restShortest, restLongest), true
 	case n > hurriedRounds || classOfError(err) == classConfig:
 		return refreshEvery, false // an operator must act, or it lasts: no hurry
 	}

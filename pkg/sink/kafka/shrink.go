@@ -6,11 +6,8 @@ import (
 )
 
 // A topic that is deleted and made anew may have fewer partitions than before. What waits for those that are no more is
-// placed by the new count: batches in memory by shrink, frames on disk by placeStrays.
-//
-// A broker that is behind may tell of fewer partitions as well, right after a topic has grown. So the new count is
-// believed when it was seen in shrinkLooks looks in a row, which are refreshEvery apart.
-const shrinkLooks = 3
+// placed by the new count: batches in memory by shrink, frames on disk by placeStrays. A broker that is behind may tell of
+// fewer partitions as well, right after a topic has grown: see shrinkLooks.
 
 // fewer is a count of partitions below that of the lanes, as the cluster tells it.
 type fewer struct {

@@ -200,9 +200,6 @@ func (s *Sink) awaitDrained(kafka context.Context) error {
 // errNeverReached: Close did not wait for Kafka.
 var errNeverReached = errors.New("no broker was ever reached: what is left is in the spool")
 
-// lookForHope is how often the end asks whether Kafka can still come.
-const lookForHope = 50 * time.Millisecond
-
 // hopeless reports whether waiting for Kafka is in vain: it was never reached, a look at it has failed, and everything
 // fits on the disk. A broker that does answer, and refuses, has warnAfter to change its mind: clusters that start say many things.
 func (s *Sink) hopeless() bool {

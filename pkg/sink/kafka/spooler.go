@@ -76,23 +76,6 @@ func (st SpoolState) String() string {
 	return [...]string{"idle", "overflow", "full", "failed"}[st]
 }
 
-const (
-	busyPatience = 10 * time.Second // with a spool that another process has
-	cursorDelay  = time.Second
-	spoolRetry   = time.Second     // between attempts to open the spool, or to write to it after an error
-	diskLook     = 2 * time.Second // after such an attempt, if none has followed, the disk itself is looked at
-	// How long the buffers may be full until room is made on disk. Where clients wait for Kafka nothing must
-	// have moved for the whole time: a disk that is written to at full load costs more than it helps.
-	patienceNobodyWaits = 20 * time.Millisecond
-	patienceForKafka    = 250 * time.Millisecond
-	patienceOverflowing = 10 * time.Millisecond // with SettleOnKafka: once it has begun
-	// fastSync: a disk that answers sooner is not worth another goroutine's wake-up.
-	fastSync = 100 * time.Microsecond
-	// calmAfter is how long nothing has gone to disk, and nothing is left there, until the overflow is said to
-	// be over.
-	calmAfter = 5 * time.Second
-)
-
 // wake wakes the receiver of a channel with room for one.
 func wake(c chan struct{}) {
 	select {

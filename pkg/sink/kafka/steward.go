@@ -3,7 +3,6 @@ package kafka
 import (
 	"context"
 	"errors"
-	"math/rand/v2"
 	"sync/atomic"
 	"time"
 
@@ -23,11 +22,6 @@ type wants struct {
 
 	deadAgain time.Time // when to try again to create its topic
 }
-
-const (
-	refreshEvery   = time.Second // at most: thousands of instances may see the same leader move
-	deadTopicEvery = time.Minute // between attempts to create the dead-letter topic
-)
 
 func (s *wants) nudge() {
 	select {
@@ -68,8 +62,7 @@ func (s *kafkaCluster) steward() {
 		err := s.tend()
 		if err == nil {
 			failed = 0
-			// With jitter, so that a thousand instances do not come together after their cluster was away.
-			s.sleepOrKick(s.cfg.MetadataTTL/2 + rand.N(s.cfg.MetadataTTL/2+1))
+			s.sleepOrKick(jittered(s.cfg.MetadataTTL))
 			continue
 		}
 		failed++
@@ -376,9 +369,6 @@ func (s *kafkaCluster) newProducer() error {
 	}
 	return nil
 }
-
-// unansweredQuestions is how often a topic's timestamp type is asked for in vain until batches go without it.
-const unansweredQuestions = 3
 
 // learnTimestamps asks whether the topic keeps the records' own timestamps. Where it may not be asked, the first
 // answer to an append tells.

@@ -141,12 +141,6 @@ type stray struct {
 
 func strayOf(q SpoolQueue) stray { return stray{q.Topic(), q.Partition()} }
 
-// quietPoll is how often it is looked whether all requests have ended.
-const quietPoll = 20 * time.Millisecond
-
-// placingPatience is how long a disk that fails or is full holds everything up while frames must be placed.
-const placingPatience = 10 * time.Second
-
 // foreign tells about frames of a topic that this sink does not write to.
 func (s *placer) foreign(q SpoolQueue) {
 	_, _, events, _ := q.Head()

@@ -25,14 +25,6 @@ const (
 // DroppedUnavailable is the reason of events whose partition could not move, and the dead-letter topic neither.
 const DroppedUnavailable = "partition_unavailable"
 
-const (
-	// stuckAfter is how long a partition fails until it counts as one that cannot move. A leader whose broker
-	// died moves within broker.session.timeout.ms, 9 s by default; waiting for that costs nothing but memory.
-	stuckAfter = 10 * time.Second
-	// judgeEvery bounds how often a partition is judged while events come for it.
-	judgeEvery = 20 * time.Millisecond
-)
-
 // room owns the decision where a record finds memory: in the buffers, in memory of its own, or nowhere now, and what it
 // means for the others that a partition cannot move. All of it needs core.mu.
 type room struct {
