@@ -108,7 +108,7 @@ bin/wazero: $(wildcard test/simulate/wazero/*)
 	$(GO) build -o bin/wazero ./test/simulate/wazero
 
 simulate-build: bin/wazero
-	GOOS=wasip1 GOARCH=wasm $(GO) test -c -o bin/simulate.wasm ./test/simulate
+	GOOS=wasip1 GOARCH=wasm $(GO) test $(if $(TAGS),-tags $(TAGS)) -c -o bin/simulate.wasm ./test/simulate
 
 simulate: simulate-build ## the delivery core in a simulated world, 20,000 schedules; SEED=n replays one and prints its trace
 	@$(RUN_SIM) $(if $(SEED),-replay $(SEED) $(if $(BLOCK),-seed $(BLOCK)),$(SIMULATE))

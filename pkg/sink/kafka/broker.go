@@ -143,7 +143,7 @@ func (s *sender) mayPass(l *lane) bool {
 		return l.disk.apart == nil
 	case b.writing, l.disk.apart != nil && b.root != l.disk.apart:
 		return false
-	case b.pos == 0 && b.root == nil && s.writer.framesFirst():
+	case b.unframed() && s.writer.framesFirst():
 		// One that was sent before its frame could be written goes on.
 		return b.attempts > 0 || s.writer.workersCommit() && !l.disk.any
 	}

@@ -170,7 +170,7 @@ func (s *committer) forgetClean() bool {
 
 // awaitsFrame says that the lane has something without a frame, or will have when it is sealed.
 func (l *lane) awaitsFrame() bool {
-	return l.open != nil || l.unframed() != nil || l.doubt != nil && l.doubt.pos == 0 && l.doubt.root == nil
+	return l.open != nil || l.unframed() != nil || l.doubt != nil && l.doubt.unframed()
 }
 
 // submit hands a group to the one who waits for the disk. s.mu is held.
@@ -271,7 +271,7 @@ func (w *worker) commit() {
 		for i := range w.entries {
 			e := &w.entries[i]
 			// Not one that was sent before: the spooler sees to those.
-			if b := e.batch; e.failed == nil && b.attempts == 1 && b.pos == 0 && b.root == nil && !e.lane.disk.any {
+			if b := e.batch; e.failed == nil && b.attempts == 1 && b.unframed() && !e.lane.disk.any {
 				b.writing = true
 				work = append(work, b)
 			}

@@ -25,7 +25,7 @@ type core struct {
 	changes    bell        // rung when the reporter has to look
 	wantsFrame func(*lane) // hears of lanes that have a batch without a frame; nil: nothing needs one
 
-	mu        sync.Mutex
+	mu        lock
 	count     account
 	atEnd     account // what Close left behind had when it returned
 	losses    losses
@@ -88,4 +88,5 @@ func (s *core) begin(cfg Config, deps Deps) {
 	s.dead = topic{core: s, name: cfg.DeadLetterTopic, limit: cfg.BatchBytes, dead: true}
 	// Every topic has a partition 0, so dead letters have a lane before their topic is known or made.
 	s.dead.addLanes(1)
+	s.watchState()
 }

@@ -45,18 +45,18 @@ type frameWriter struct {
 // s.mu is held.
 func (l *lane) unframed() *batch {
 	d := &l.disk
-	if b := l.doubt; b != nil && b.pos == 0 && b.root == nil {
+	if b := l.doubt; b != nil && b.unframed() {
 		if b.writing || l.busy && !b.final || d.any {
 			return nil // its bytes are not final yet; or frames that go after it are there already
 		}
 		return b
 	}
 	for _, b := range l.parts {
-		if b.pos == 0 && b.root == nil {
+		if b.unframed() {
 			return notWriting(b)
 		}
 	}
-	for d.framed < len(l.queue) && (l.queue[d.framed].root != nil || l.queue[d.framed].pos != 0) {
+	for d.framed < len(l.queue) && !l.queue[d.framed].unframed() {
 		d.framed++ // root: another batch's frame stands for it
 	}
 	if d.framed < len(l.queue) {
@@ -79,7 +79,7 @@ func (l *lane) claim(dst []*batch) []*batch {
 		return dst
 	}
 	add := func(b *batch) {
-		if b.pos == 0 && b.root == nil {
+		if b.unframed() {
 			b.writing = true
 			dst = append(dst, b)
 		}

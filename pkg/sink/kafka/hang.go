@@ -92,7 +92,7 @@ func (s *spooler) leaveBehind() {
 	count := func(b *batch) {
 		switch {
 		case b == nil || b.rb == nil && !b.loaded: // what is loaded without a buffer is being read
-		case b.pos != 0 || b.root != nil:
+		case !b.unframed():
 			s.count.toDisk(b.events)
 		default:
 			s.drop(sink.DroppedShutdown, b.events)

@@ -11,8 +11,9 @@ import (
 // but rb belongs to the worker that carries the batch while its lane is busy. The goroutine that writes its
 // frame, the spooler or that worker, reads rb while writing is set: then it does not change and is not released.
 type batch struct {
-	lane   *lane
-	life   uint32             // how often the struct was used before
+	lane *lane
+	life uint32 // how often the struct was used before
+	observed
 	rb     *recordbatch.Batch // nil: it is on disk only
 	acks   []share
 	events int   // what the ledger counts for it; 0 for a notice about an event that is counted elsewhere
@@ -318,7 +319,7 @@ func (s *core) newBatch(l *lane) *batch {
 
 func (s *core) freeBatch(b *batch) {
 	clear(b.acks)
-	*b = batch{acks: b.acks[:0], life: b.life + 1}
+	*b = batch{acks: b.acks[:0], life: b.life + 1, observed: observed{}} // it begins anew
 	if len(s.free) < 256 {
 		s.free = append(s.free, b)
 	}

@@ -118,7 +118,7 @@ func (s *core) lostSoFar() (sum int64, dropped map[string]int64) {
 func (s *core) safe() int64 {
 	low := s.count.admitted
 	look := func(b *batch) {
-		if b == nil || b.pos != 0 || b.root != nil {
+		if b == nil || !b.unframed() {
 			return
 		}
 		for ; b != nil; b = b.parent { // parts do not know their numbers

@@ -125,7 +125,7 @@ func (w *worker) prepared() {
 			e.batch.suspected = true
 			s.possibleDuplicates.Add(int64(e.batch.events))
 		}
-		unframed = unframed || e.batch.pos == 0 && e.batch.root == nil
+		unframed = unframed || e.batch.unframed()
 		kept = append(kept, *e)
 	}
 	clear(w.entries[len(kept):])

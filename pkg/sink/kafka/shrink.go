@@ -142,7 +142,7 @@ func (l *lane) quiet() bool {
 func (l *lane) hasFrames() bool {
 	l.checkDisk()
 	frames := l.disk.any || l.disk.apart != nil
-	l.batches(func(b *batch) { frames = frames || b.pos != 0 || b.root != nil })
+	l.batches(func(b *batch) { frames = frames || !b.unframed() })
 	return frames
 }
 

@@ -10,9 +10,13 @@
 //
 // With a spool (Deps.OpenSpool) batches outlive an outage and the process: see spooler.
 //
-// Goroutines: two workers per broker, one steward (leaders, producer id, topics), and with a spool one that
-// writes to it and one that waits for the disk; Close ends and waits for all of them. One mutex guards lanes and queues; it is held for one call of Append (at most
-// a few dozen records) or one collection of a request, never over I/O, compression or checksums.
+// The work is divided among owners, each of which knows only what stands below it; docs/design.md draws them. From the
+// top: Sink, sender, then spooler, kafkaCluster and deadLetters, then room and core; reporter asks them all.
+//
+// Goroutines: two workers per broker, a steward (leaders, producer id, topics), a reporter, and with a spool one that
+// writes to it and one that waits for the disk; Close ends and waits for all of them. One mutex, core.mu, guards lanes and
+// queues; it is held for one call of Append (a few dozen records) or one collection of a request, never over I/O,
+// compression or checksums.
 package kafka
 
 import (

@@ -170,7 +170,7 @@ func (l *lane) spillable() (bytes int) {
 		return 0
 	}
 	if b := l.unframed(); b == nil {
-		if l.open == nil || l.disk.framed < len(l.queue) || l.doubt != nil && l.doubt.pos == 0 && l.doubt.root == nil {
+		if l.open == nil || l.disk.framed < len(l.queue) || l.doubt != nil && l.doubt.unframed() {
 			return 0
 		}
 		return l.open.rb.Size()

@@ -392,7 +392,7 @@ func (s *spooler) stow() {
 // leaveToDisk takes out of memory what a frame stands for. s.mu is held.
 func (s *core) leaveToDisk(l *lane) {
 	left := func(b *batch) bool {
-		covered := b.pos != 0 || b.root != nil
+		covered := !b.unframed()
 		if covered && b.rb != nil {
 			s.dropMemory(b)
 		}
