@@ -36,7 +36,7 @@ type letter struct {
 func letters(inv *config.Invocation, stdout, stderr io.Writer) int {
 	var read *reading
 	var err error
-	if inv.Letters.Input == "" { // else no topic is read
+	if inv.Letters.Input == "" || inv.Letters.To == toTopic { // else Kafka is not needed
 		if read, err = newReading(inv.Config); err != nil {
 			return complain(stderr, err)
 		}

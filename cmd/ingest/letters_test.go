@@ -21,8 +21,8 @@ import (
 )
 
 // deadLetters fills t.dlq: two refused events of f, one that is no JSON of g, one that is no text, a notice and a loss.
-func deadLetters(t *testing.T) (brokers string) {
-	c := cluster(t, "t.dlq")
+func deadLetters(t *testing.T, more ...string) (brokers string) {
+	c := cluster(t, append(more, "t.dlq")...)
 	cl, err := kgo.NewClient(kgo.SeedBrokers(c.ListenAddrs()...), kgo.DefaultProduceTopic("t.dlq"), kgo.RecordPartitioner(kgo.ManualPartitioner()))
 	if err != nil {
 		t.Fatal(err)
@@ -110,6 +110,47 @@ func TestDeadLetterTools(t *testing.T) {
 	}
 	if _, errs := dlq(1, "resend", "--to=nowhere"); !strings.Contains(errs, "--to: must be the URL of a listener") {
 		t.Error(errs)
+	}
+}
+
+// Past any listener, with the key and the headers that say where the event came from, and none that say that it was a
+// dead letter.
+func TestResendToTheTopic(t *testing.T) {
+	brokers := deadLetters(t, "t")
+	args := []string{"dlq", "resend", "--to=topic", "--brokers=" + brokers, "--topic=t"}
+	if code, out, errs := call(t, append(args, "--reason=refused", "--dry-run")...); code != 0 || !strings.Contains(out, `"taken":2`) {
+		t.Errorf("--dry-run: exit %d, %s%s", code, out, errs)
+	}
+	code, out, errs := call(t, args...)
+	if code != 1 || out != `{"taken":2,"deadLetteredAgain":0,"notJSON":2,"notices":2,"refused":0}`+"\n" {
+		t.Errorf("exit %d, %s%s", code, out, errs)
+	}
+	file := filepath.Join(t.TempDir(), "mended")
+	_, shown, _ := call(t, "dlq", "show", "--brokers="+brokers, "--topic=t", "--reason=bad_structure")
+	if err := os.WriteFile(file, []byte(strings.Replace(shown, ",}", "}", 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if code, out, errs := call(t, append(args, "--input="+file)...); code != 0 || !strings.Contains(out, `"taken":1`) {
+		t.Errorf("--input: exit %d, %s%s", code, out, errs)
+	}
+	cl, err := kgo.NewClient(kgo.SeedBrokers(brokers), kgo.ConsumeTopics("t"), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cl.Close()
+	var got []string
+	for len(got) < 3 {
+		for _, r := range cl.PollFetches(t.Context()).Records() {
+			line := string(r.Key) + " " + string(r.Value)
+			for _, h := range r.Headers {
+				line += " " + h.Key + "=" + string(h.Value)
+			}
+			got = append(got, line)
+		}
+	}
+	want := []string{`k {"n":1} ingest-function=f`, `k {"n":2} ingest-function=f`, `k {"n":3} ingest-function=g`}
+	if slices.Sort(got); !slices.Equal(got, want) {
+		t.Errorf("%q", got)
 	}
 }
 

@@ -34,13 +34,34 @@ type resent struct {
 	Refused int `json:"refused"`
 }
 
-// resend posts dead letters to a listener, one a body, and prints what became of them.
-func (r *reading) resend(ctx context.Context, inv *config.Invocation, w, stderr io.Writer) error {
-	o := inv.Letters
+// sendTo returns what sends one dead letter where --to says.
+func (r *reading) sendTo(o *config.LetterOptions) (send func(context.Context, *letter) (again bool, err error), end func(), err error) {
+	end = func() {}
+	if o.To == toTopic {
+		if o.DryRun {
+			return nil, end, nil
+		}
+		t, err := r.openTopic()
+		if err != nil {
+			return nil, end, err
+		}
+		return t.send, t.close, nil
+	}
 	to, err := url.Parse(o.To)
 	if err != nil || to.Scheme != "http" && to.Scheme != "https" || to.Host == "" {
-		return errors.New("--to: must be the URL of a listener, for example http://127.0.0.1:8080/")
+		return nil, end, errors.New("--to: must be the URL of a listener, for example http://127.0.0.1:8080/, or topic for the topic itself")
 	}
+	return func(ctx context.Context, l *letter) (bool, error) { return postLetter(ctx, o.To, l.bytes()) }, end, nil
+}
+
+// resend sends dead letters to a listener, one a body, or to the topic, and prints what became of them.
+func (r *reading) resend(ctx context.Context, inv *config.Invocation, w, stderr io.Writer) error {
+	o := inv.Letters
+	send, end, err := r.sendTo(o)
+	if err != nil {
+		return err
+	}
+	defer end()
 	var n resent
 	one := func(l *letter) error {
 		value := l.bytes()
@@ -56,13 +77,16 @@ func (r *reading) resend(ctx context.Context, inv *config.Invocation, w, stderr 
 			n.Taken++
 			return nil
 		}
-		again, err := postLetter(ctx, o.To, value)
+		again, err := send(ctx, l)
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case err != nil:
 			n.Refused++
 			fmt.Fprintf(stderr, "ingest: partition %d, offset %d: %v\n", l.Partition, l.Offset, err)
+			if errors.Is(err, errOpen) {
+				return err
+			}
 		case again:
 			n.Again++
 		default:

@@ -171,7 +171,7 @@ func (o *options) addTo(flags *pflag.FlagSet, cmd string) {
 		flags.IntVar(&o.letters.Limit, "limit", 0, "Print `N` at most; 0: all.")
 	case "dlq resend":
 		o.addLetters(flags)
-		flags.StringVar(&o.letters.To, "to", "", "`URL` to post to, for example http://127.0.0.1:8080/. Required.")
+		flags.StringVar(&o.letters.To, "to", "", "`URL` to post to, for example http://127.0.0.1:8080/, or topic: to the topic itself, past any listener. Required.")
 		flags.StringVar(&o.letters.Input, "input", "", "`FILE` with lines of \"dlq show\", which are sent in place of the topic's; - for stdin.")
 		add(&o.dryRun, "dry-run", "", "Say what would be sent, and send nothing.")
 	case "spool export":
