@@ -2,6 +2,7 @@ package listen
 
 import (
 	"io"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -238,17 +239,25 @@ func TestConformance(t *testing.T) {
 	}
 }
 
-// FuzzRequests sends raw bytes over one connection: whatever they are, the server neither panics nor hangs, holds
-// nothing afterwards, and serves the next client.
+// FuzzRequests sends raw bytes over one connection, in two pieces: whatever they are, the server neither panics nor hangs,
+// holds nothing afterwards, and serves the next client.
 func FuzzRequests(f *testing.F) {
 	for _, c := range conformanceCases() {
-		f.Add([]byte(strings.TrimSuffix(c.send, halfClose)))
+		f.Add([]byte(strings.TrimSuffix(c.send, halfClose)), uint16(len(c.send)/2))
 	}
+	long := post("/", "["+strings.Repeat(" ", 40_000)+"]")
+	f.Add([]byte(long+long), uint16(len(long)-100))
+	f.Add([]byte(long+post("/", "[1]")), uint16(len(long)-8000))
 	r := start(f, withConfig(func(c *Config) { c.MaxBodyBytes = 64 << 10 }), withQuiet())
 	r.srv.lingerTime = lingerTime
-	f.Fuzz(func(t *testing.T, raw []byte) {
+	f.Fuzz(func(t *testing.T, raw []byte, cut uint16) {
 		cl := r.dialFor(t)
-		_, _ = cl.Write(raw)
+		n := min(int(cut), len(raw))
+		_, _ = cl.Write(raw[:n])
+		for try := 0; try < 100 && !r.allRead(); try++ {
+			runtime.Gosched()
+		}
+		_, _ = cl.Write(raw[n:])
 		_ = cl.CloseWrite()
 		if _, err := io.Copy(io.Discard, cl); isTimeout(err) {
 			t.Fatalf("it hangs after %q", raw)

@@ -177,8 +177,9 @@ func (c *conn) Read(p []byte) (n int, err error) {
 		n, err = c.receive(p)
 		c.meter.came(n)
 		c.filled = n == len(p)
-		// bufio reads past its buffer when that is empty and p is as large.
-		buffered := !c.meter.on || len(p) < c.srv.cfg.MaxHeaderBytes
+		// bufio reads past its buffer when that is empty and p is as large. A p of the same size may be either: past the
+		// buffer no more than the body is read, so nothing of the next request is in it.
+		buffered := len(p) <= c.srv.cfg.MaxHeaderBytes
 		if n > 0 {
 			if bad := c.head.arrived(p[:n], buffered); bad != nil {
 				n, err = c.hide(p, bad)

@@ -233,6 +233,12 @@ func until(t testing.TB, what string, cond func() bool) {
 	}
 }
 
+// allRead reports whether a connection is in the middle of a request and has read all that came.
+func (r *rig) allRead() (ok bool) {
+	r.srv.conns.each(func(c *conn) { ok = ok || phaseOf(c.state.Load()) == reading && c.Queued() == 0 })
+	return ok
+}
+
 // client is a raw connection.
 type client struct {
 	t testing.TB

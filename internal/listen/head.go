@@ -48,7 +48,7 @@ type head struct {
 // because fasthttp will not read it again. An error is the answer to the next: fasthttp finds nothing else in its
 // buffer.
 func (h *head) next() error {
-	last, rest := h.last, h.last[len(h.last)-h.after:]
+	last, rest := h.last, h.last[max(0, len(h.last)-h.after):]
 	*h = head{last: last}
 	err := h.follow(rest)
 	if err != nil {
@@ -66,6 +66,7 @@ func (h *head) arrived(p []byte, buffered bool) error {
 		h.last = p
 	}
 	if h.part == over { // fasthttp reads on where the request should have ended
+		h.after = 0
 		return errFraming
 	}
 	return h.follow(p)

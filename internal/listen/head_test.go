@@ -256,3 +256,38 @@ func TestHeaderEndsTheSameInEveryCut(t *testing.T) {
 		}
 	}
 }
+
+// TestNextRequestBehindTheTailOfABody: what the next request sent with the last bytes of a body is seen and served,
+// wherever the reads of that body were cut: bufio reads long ones past its buffer.
+func TestNextRequestBehindTheTailOfABody(t *testing.T) {
+	const size = 40_000
+	r := start(t)
+	body := "[" + strings.Repeat(" ", size-2) + "]"
+	known := post("/", body)
+	chunked := "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" + fmt.Sprintf("%x\r\n%s\r\n0\r\n\r\n", size, body)
+	tooMany := withFields(99) + "\r\n\r\n[]"
+	for name, first := range map[string]string{"known": known, "chunked": chunked} {
+		for _, left := range []int{1, 2, 7, 100, 4095, 4096, 8191, 8192, 8193, 16384} {
+			for _, next := range []string{known, tooMany} {
+				t.Run(fmt.Sprintf("%s, %d left, %d behind", name, left, len(next)), func(t *testing.T) {
+					cl := r.dialFor(t)
+					cut := len(first) - left
+					cl.send(first[:cut])
+					until(t, "it is read", r.allRead)
+					cl.send(first[cut:] + next)
+					if got := cl.reply(); got.status != 200 {
+						t.Fatalf("the first: %+v", got)
+					}
+					want := 200
+					if next == tooMany {
+						want = 431
+					}
+					if got := cl.reply(); got.status != want {
+						t.Fatalf("the next: %+v, want %d", got, want)
+					}
+					_ = cl.Close()
+				})
+			}
+		}
+	}
+}
