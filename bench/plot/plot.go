@@ -11,17 +11,19 @@ import (
 
 // Chart is one picture.
 type Chart struct {
-	Title  string
-	X, Y   Axis
-	Series []Series
-	Spans  []Span // of X, shaded
+	Title   string
+	Caption string // below: the load and the settings
+	X, Y    Axis
+	Series  []Series
+	Spans   []Span // of X, shaded
 }
 
 // Axis describes one axis. The label should name the unit.
 type Axis struct {
 	Label string
 	Log   bool
-	// Min and Max fix the ends; where both are 0 the data decides, and a linear axis begins at 0.
+	// Min and Max fix the ends; where both are 0 the data decides, and a linear axis begins at 0. Values beyond Max are
+	// drawn at its height.
 	Min, Max float64
 }
 
@@ -47,6 +49,8 @@ const (
 	left, right, top, below = 68, 16, 56, 46
 	innerW, innerH          = width - left - right, height - top - below
 	font                    = `font-family="system-ui,sans-serif" fill="#333"`
+	captionLine             = 100 // characters
+	captionHeight           = 15
 )
 
 // colours can be told apart by colour-blind people (Okabe and Ito).
@@ -56,6 +60,8 @@ var colours = []string{"#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#
 func (c *Chart) SVG() string {
 	x := newScale(&c.X, c.values(func(p Point) float64 { return p.X }), left, left+innerW)
 	y := newScale(&c.Y, c.values(func(p Point) float64 { return p.Y }), top+innerH, top)
+	caption := wrap(c.Caption, captionLine)
+	height := height + captionHeight*len(caption)
 	var b strings.Builder
 	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" width="%d" height="%d" role="img" aria-label="%s">`+"\n",
 		width, height, width, height, html.EscapeString(c.Title))
@@ -67,6 +73,9 @@ func (c *Chart) SVG() string {
 		s.draw(&b, x, y, colours[i%len(colours)])
 	}
 	c.legend(&b)
+	for i, line := range caption {
+		fmt.Fprintf(&b, `<text x="8" y="%d" font-size="11" %s>%s</text>`+"\n", height-6-captionHeight*(len(caption)-1-i), font, html.EscapeString(line))
+	}
 	b.WriteString("</svg>\n")
 	return b.String()
 }
@@ -113,7 +122,7 @@ func (s *Series) draw(b *strings.Builder, x, y *scale, colour string) {
 			pen = 'M'
 			continue
 		}
-		px, py := x.at(p.X), y.at(p.Y)
+		px, py := x.at(p.X), y.at(min(p.Y, y.max))
 		fmt.Fprintf(&path, "%c%.1f %.1f", pen, px, py)
 		pen = 'L'
 		if !s.Bare {
@@ -139,4 +148,23 @@ func (c *Chart) legend(b *strings.Builder) {
 			at, at+16, colours[i%len(colours)], at+21, font, html.EscapeString(s.Name))
 		at += 36 + 6.8*float64(len([]rune(s.Name)))
 	}
+}
+
+// wrap breaks a text into lines of at most n characters, where its words allow it.
+func wrap(text string, n int) (lines []string) {
+	line := ""
+	for _, word := range strings.Fields(text) {
+		if line != "" && len(line)+1+len(word) > n {
+			lines = append(lines, line)
+			line = ""
+		}
+		if line != "" {
+			line += " "
+		}
+		line += word
+	}
+	if line != "" {
+		lines = append(lines, line)
+	}
+	return lines
 }

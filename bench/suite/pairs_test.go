@@ -27,7 +27,7 @@ func TestPairs(t *testing.T) {
 		t.Errorf("%v", p)
 	}
 	var page bytes.Buffer
-	if err := (&Report{Results: []*Result{r}}).Markdown(&page); err != nil || !strings.Contains(page.String(), p.String()) {
+	if err := (&Report{Results: []*Result{r}}).Markdown(&page, false); err != nil || !strings.Contains(page.String(), p.String()) {
 		t.Errorf("%v\n%s", err, page.String())
 	}
 	if r.Scenario.Interleaved = false; r.Pairs() != nil {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -26,8 +27,9 @@ func (r *Report) Problems() (list []string) {
 	return list
 }
 
-// Markdown writes the machine and one table per scenario.
-func (r *Report) Markdown(w io.Writer) error {
+// Markdown writes the machine and, for each scenario, what was run, its table and, if wanted, its pictures, which are files
+// beside it.
+func (r *Report) Markdown(w io.Writer, pictures bool) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s\n", r.Machine.String())
 	if r.Machine.Note != "" {
@@ -38,7 +40,11 @@ func (r *Report) Markdown(w io.Writer) error {
 	}
 	for _, s := range r.Results {
 		head, rows := s.table()
-		fmt.Fprintf(&b, "\n**%s**\n\n| %s |\n|%s\n", s.Scenario.Title, strings.Join(head, " | "), strings.Repeat("---|", len(head)))
+		fmt.Fprintf(&b, "\n**%s**\n\n", s.Scenario.Title)
+		if pictures {
+			fmt.Fprintf(&b, "%s (%s.)\n\n", s.Scenario.Text, s.how())
+		}
+		fmt.Fprintf(&b, "| %s |\n|%s\n", strings.Join(head, " | "), strings.Repeat("---|", len(head)))
 		for _, row := range rows {
 			fmt.Fprintf(&b, "| %s |\n", strings.Join(row, " | "))
 		}
@@ -47,6 +53,11 @@ func (r *Report) Markdown(w io.Writer) error {
 				b.WriteString("\n")
 			}
 			fmt.Fprintf(&b, "- %s\n", p)
+		}
+		for i, c := range s.Charts() {
+			if pictures {
+				fmt.Fprintf(&b, "\n![%s](%s)\n", c.Title, s.picture(i))
+			}
 		}
 	}
 	_, err := io.WriteString(w, b.String())
@@ -89,7 +100,7 @@ func (r *Report) view() *view {
 	v := &view{Machine: r.Machine, Problems: r.Problems(), LeftOut: r.LeftOut}
 	for _, s := range r.Results {
 		head, rows := s.table()
-		x := section{Name: s.Scenario.Name, Title: s.Scenario.Title, Text: s.Scenario.Text, How: s.Scenario.how(), Head: head, Rows: rows, Pairs: s.Pairs()}
+		x := section{Name: s.Scenario.Name, Title: s.Scenario.Title, Text: s.Scenario.Text, How: s.how(), Head: head, Rows: rows, Pairs: s.Pairs()}
 		for _, c := range s.Charts() {
 			x.Charts = append(x.Charts, template.HTML(c.SVG())) //nolint:gosec // made here, and escaped there
 		}
@@ -98,9 +109,21 @@ func (r *Report) view() *view {
 	return v
 }
 
+// picture is the file of a chart.
+func (r *Result) picture(i int) string { return fmt.Sprintf("%s-%d.svg", r.Scenario.Name, i+1) }
+
+// how says in one line what was run, and where, if that was not the report's own run.
+func (r *Result) how() string {
+	text := r.Scenario.how()
+	if r.Machine != nil {
+		text += fmt.Sprintf("; commit %s, %s", r.Machine.Commit, r.Machine.Time.Format("2006-01-02"))
+	}
+	return text
+}
+
 // how says in one line what was run.
 func (s *Scenario) how() string {
-	kafka := fmt.Sprintf("%d broker(s), %d partitions", s.Kafka.Brokers, s.Kafka.Partitions)
+	kafka := fmt.Sprintf("%s, %s", plural(s.Kafka.Brokers, "broker"), plural(s.Kafka.Partitions, "partition"))
 	if s.Kafka.Embedded {
 		kafka = fmt.Sprintf("an imitation of Kafka in the suite's own process, %d partitions", s.Kafka.Partitions)
 	}
@@ -112,11 +135,14 @@ func (s *Scenario) how() string {
 	if most != least {
 		measured += " to " + most.String()
 	}
-	rounds := fmt.Sprintf("%d round(s)", s.Rounds)
+	rounds := plural(s.Rounds, "round")
 	if s.Interleaved {
 		rounds += " of all targets in turn, which run side by side"
 	}
 	text := fmt.Sprintf("%s; %s; %s measured per load, after a warm-up", kafka, rounds, measured)
+	if l := s.Loads[0]; len(s.Loads) == 1 && l.Rate > 0 {
+		text = fmt.Sprintf("%s events/s over %d connections; %s", thousands(l.Rate), l.Conns, text)
+	}
 	if s.CPU > 0 {
 		text += fmt.Sprintf("; at most %g of a core for the program", s.CPU)
 	}
@@ -126,8 +152,41 @@ func (s *Scenario) how() string {
 	return text
 }
 
+func plural(n int, what string) string {
+	if n != 1 {
+		what += "s"
+	}
+	return fmt.Sprintf("%d %s", n, what)
+}
+
 // String is as time.Duration's.
 func (d Duration) String() string { b, _ := d.MarshalText(); return string(b) }
+
+// Read is the report whose report.json is in dir.
+func Read(dir string) (*Report, error) {
+	b, err := os.ReadFile(filepath.Join(dir, "report.json"))
+	if err != nil {
+		return nil, err
+	}
+	r := &Report{}
+	return r, json.Unmarshal(b, r)
+}
+
+// With is the report with the results of a later run, in the place of the same scenarios or at the end.
+func (r *Report) With(later *Report) *Report {
+	all := *r
+	all.Results = slices.Clone(r.Results)
+	for _, s := range later.Results {
+		s.Machine = &later.Machine
+		same := func(x *Result) bool { return x.Scenario.Name == s.Scenario.Name }
+		if i := slices.IndexFunc(all.Results, same); i >= 0 {
+			all.Results[i] = s
+		} else {
+			all.Results = append(all.Results, s)
+		}
+	}
+	return &all
+}
 
 // Write makes report.json, report.html, report.md and the pictures as SVG files in dir.
 func (r *Report) Write(dir string) error {
@@ -139,7 +198,8 @@ func (r *Report) Write(dir string) error {
 		return err
 	}
 	errs := []error{os.WriteFile(filepath.Join(dir, "report.json"), append(b, '\n'), 0o644)}
-	for name, write := range map[string]func(io.Writer) error{"report.html": r.HTML, "report.md": r.Markdown} {
+	markdown := func(w io.Writer) error { return r.Markdown(w, true) }
+	for name, write := range map[string]func(io.Writer) error{"report.html": r.HTML, "report.md": markdown} {
 		f, err := os.Create(filepath.Join(dir, name))
 		if err != nil {
 			return err
@@ -148,8 +208,7 @@ func (r *Report) Write(dir string) error {
 	}
 	for _, s := range r.Results {
 		for i, c := range s.Charts() {
-			name := fmt.Sprintf("%s-%d.svg", s.Scenario.Name, i+1)
-			errs = append(errs, os.WriteFile(filepath.Join(dir, name), []byte(c.SVG()), 0o644))
+			errs = append(errs, os.WriteFile(filepath.Join(dir, s.picture(i)), []byte(c.SVG()), 0o644))
 		}
 	}
 	return errors.Join(errs...)

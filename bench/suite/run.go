@@ -28,6 +28,7 @@ type Runner struct {
 type Result struct {
 	Scenario *Scenario `json:"scenario"`
 	Rows     []*Row    `json:"rows"`
+	Machine  *Machine  `json:"machine,omitempty"` // of its own run, if that was another than the report's
 }
 
 // Problems are what must not be, one line each.

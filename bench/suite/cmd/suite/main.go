@@ -35,7 +35,7 @@ type settings struct {
 	out, binary, against, note, profiles string
 	scale                                float64
 	rounds                               int
-	benchfmt                             bool
+	benchfmt, render, add                bool
 	names, args                          []string
 }
 
@@ -43,6 +43,8 @@ func parse(args []string) (*settings, error) {
 	s := &settings{}
 	flags := flag.NewFlagSet("suite", flag.ContinueOnError)
 	flags.StringVar(&s.out, "out", "", "folder for the report; empty: only print the tables")
+	flags.BoolVar(&s.render, "render", false, "measure nothing: write the report in -out again from its figures")
+	flags.BoolVar(&s.add, "add", false, "keep the other scenarios of the report in -out")
 	flags.StringVar(&s.binary, "binary", "", "measure this ingest instead of building one")
 	flags.StringVar(&s.against, "against", "", "measure this other build of ingest as well, in turn (targets \"base\" and \"new\"), after a round that warms the broker")
 	flags.StringVar(&s.note, "note", "", "a sentence for the head of the report")
@@ -79,6 +81,13 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	s, err := parse(args)
 	if err != nil {
 		return err
+	}
+	if s.render {
+		report, err := suite.Read(s.out)
+		if err != nil {
+			return err
+		}
+		return report.Write(s.out)
 	}
 	var scenarios []*suite.Scenario
 	for _, name := range s.names {
@@ -137,10 +146,17 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 // publish prints the tables and writes the report.
 func (s *settings) publish(report *suite.Report, out io.Writer) error {
 	fmt.Fprintln(out)
-	if err := report.Markdown(out); err != nil {
+	if err := report.Markdown(out, false); err != nil {
 		return err
 	}
 	if s.out != "" {
+		if s.add {
+			before, err := suite.Read(s.out)
+			if err != nil {
+				return err
+			}
+			report = before.With(report)
+		}
 		if err := report.Write(s.out); err != nil {
 			return err
 		}
