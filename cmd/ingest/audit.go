@@ -77,7 +77,7 @@ func (r *reading) topic(ctx context.Context, q kafka.Query, mayMiss bool, stderr
 		return nil, nil
 	}
 	if err != nil && ctx.Err() == nil {
-		if text, remedy := kafka.Explain(err); remedy != "" {
+		if text, remedy := kafka.Explain(err, &r.k, &r.deps); remedy != "" {
 			err = fmt.Errorf("%s: %s", text, remedy)
 		}
 	}

@@ -29,14 +29,14 @@ func (l *findings) kafka(ctx context.Context, cfg *config.Config, budget config.
 	ctx, cancel := context.WithTimeout(ctx, mostSteps*cfg.RequestTimeout)
 	defer cancel()
 	p := kafka.Probe(ctx, k, deps)
-	l.brokers(p)
+	l.brokers(&p)
 	if !p.Answered {
 		return
 	}
 	l.topic(cfg, budget, &p)
 	l.deadLetterTopic(cfg, &p)
 	l.producer(cfg, &p)
-	l.quotas(&p.Quotas)
+	l.quotas(&p)
 	if cfg.Codec == "zstd" && p.ProduceVersion >= 0 && p.ProduceVersion < 7 {
 		l.add(levelFailed, "codec", "set --codec=snappy, or another that they take", "the brokers are older than 2.1 and do not take zstd")
 	}
@@ -46,7 +46,7 @@ func (l *findings) kafka(ctx context.Context, cfg *config.Config, budget config.
 }
 
 // brokers tells of each address. One that answers is enough for a start; a leader must be reachable for its partitions.
-func (l *findings) brokers(p kafka.Probed) {
+func (l *findings) brokers(p *kafka.Probed) {
 	for _, a := range p.Addresses {
 		subject := "broker " + a.Address
 		if a.Advertised {
@@ -56,7 +56,7 @@ func (l *findings) brokers(p kafka.Probed) {
 			l.add(levelOK, subject, "", "answers")
 			continue
 		}
-		text, remedy := kafka.Explain(a.Err)
+		text, remedy := p.Explain(a.Err)
 		at := levelFailed
 		switch {
 		case a.Advertised:
@@ -82,7 +82,7 @@ func (l *findings) topic(cfg *config.Config, budget config.Budget, p *kafka.Prob
 		}
 		return
 	}
-	if !l.usable(subject, t) {
+	if !l.usable(p, subject, t) {
 		return
 	}
 	l.sizes(cfg, budget, subject, t)
@@ -101,7 +101,7 @@ func (l *findings) deadLetterTopic(cfg *config.Config, p *kafka.Probed) {
 		l.add(levelWarning, subject, "create it, or grant CREATE on it or on the cluster", "does not exist, and may not be made with the first dead letter; until then dead letters wait, and are dropped in the end")
 	case kafka.IsMissing(t.Err):
 		l.add(levelNote, subject, "", "does not exist and is made with the first dead letter")
-	case l.usable(subject, t):
+	case l.usable(p, subject, t):
 		if t.Compacted {
 			l.add(levelFailed, subject, "take a topic with cleanup.policy=delete, --dead-letter-topic", "is compacted: it refuses dead letters, which have no key")
 		}
@@ -109,9 +109,9 @@ func (l *findings) deadLetterTopic(cfg *config.Config, p *kafka.Probed) {
 }
 
 // usable tells of leaders and permissions; false: nothing more can be said.
-func (l *findings) usable(subject string, t *kafka.ProbedTopic) bool {
+func (l *findings) usable(p *kafka.Probed, subject string, t *kafka.ProbedTopic) bool {
 	if t.Err != nil {
-		text, remedy := kafka.Explain(t.Err)
+		text, remedy := p.Explain(t.Err)
 		l.add(levelFailed, subject, remedy, "%s", text)
 		return false
 	}
@@ -126,7 +126,7 @@ func (l *findings) usable(subject string, t *kafka.ProbedTopic) bool {
 			"%d of %d partitions have fewer replicas in sync than min.insync.replicas=%d and refuse what is written", t.ShortOfReplicas, t.Partitions, t.MinInSync)
 	}
 	if t.ConfigErr != nil {
-		text, _ := kafka.Explain(t.ConfigErr)
+		text, _ := p.Explain(t.ConfigErr)
 		l.add(levelNote, subject, "", "its configuration was not looked at (DESCRIBE_CONFIGS): %s", text)
 	}
 	if t.Write != kafka.PermissionDenied && t.Leaderless == 0 && t.ShortOfReplicas == 0 {
@@ -177,7 +177,7 @@ func (l *findings) producer(cfg *config.Config, p *kafka.Probed) {
 		l.add(levelOK, "idempotent producer", "", "allowed")
 		return
 	}
-	text, remedy := kafka.Explain(p.ProducerErr)
+	text, remedy := p.Explain(p.ProducerErr)
 	if cfg.Idempotence == config.IdempotencePrefer && !errors.Is(p.ProducerErr, context.DeadlineExceeded) {
 		l.add(levelWarning, "idempotent producer", "", "%s; with --idempotence=prefer events are sent without, and may arrive twice", text)
 		return
@@ -189,10 +189,11 @@ func (l *findings) producer(cfg *config.Config, p *kafka.Probed) {
 const leastByteRate = 1 << 20
 
 // quotas tells which limits slow this client down. They bind on each broker by itself.
-func (l *findings) quotas(q *kafka.ProbedQuotas) {
+func (l *findings) quotas(p *kafka.Probed) {
 	const subject = "quotas"
+	q := &p.Quotas
 	if q.Err != nil {
-		text, _ := kafka.Explain(q.Err)
+		text, _ := p.Explain(q.Err)
 		if kafka.IsDenied(q.Err) {
 			text = "DESCRIBE_CONFIGS on the cluster is denied"
 		}

@@ -114,11 +114,8 @@ func (x *explainer) wrongName(c *x509.Certificate) failure {
 }
 
 func (x *explainer) unknownAuthority(c *x509.Certificate) failure {
-	if c == nil {
-		return failure{unknownCA, "the authority that signed the broker's certificate is not trusted", "set --tls-ca"}
-	}
 	for _, a := range x.material.authorities {
-		if bytes.Equal(a.RawSubject, c.RawIssuer) && !within(a, time.Now()) {
+		if c != nil && bytes.Equal(a.RawSubject, c.RawIssuer) && !within(a, time.Now()) {
 			return expiredAuthority(a)
 		}
 	}
@@ -126,7 +123,10 @@ func (x *explainer) unknownAuthority(c *x509.Certificate) failure {
 	if len(x.settings.CA) > 0 {
 		remedy = "it is not in --tls-ca=" + strings.Join(x.settings.CA, ",") + ", put its certificate there"
 	}
-	if bytes.Equal(c.RawIssuer, c.RawSubject) {
+	switch {
+	case c == nil:
+		return failure{unknownCA, "the authority that signed the broker's certificate is not trusted", remedy}
+	case bytes.Equal(c.RawIssuer, c.RawSubject):
 		return failure{unknownCA, fmt.Sprintf("the broker's certificate %s is signed by itself and not trusted", quoted(c.Subject.String())), remedy}
 	}
 	return failure{unknownCA, fmt.Sprintf("the broker's certificate %s was signed by an authority that is not trusted, %s", quoted(c.Subject.String()), quoted(c.Issuer.String())), remedy}

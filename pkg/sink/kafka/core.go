@@ -16,6 +16,7 @@ import (
 type core struct {
 	cfg        Config
 	deps       Deps
+	given      given
 	log        *slog.Logger
 	pool       *recordbatch.Pool
 	ctx        context.Context // ends when Close gives up or is done
@@ -67,6 +68,7 @@ type losses struct{ full, expired loss }
 
 func (s *core) begin(cfg Config, deps Deps) {
 	s.cfg, s.deps, s.log = cfg, deps, deps.Logger
+	s.given = givenBy(&s.cfg, &s.deps)
 	s.pool = recordbatch.NewPool(cfg.BufferBytes)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.started, s.changes = time.Now(), newBell()

@@ -16,7 +16,7 @@ func (w *worker) resolve(res *produce.Response, err error) {
 	now := time.Now()
 	var lost trouble // in place of the answer
 	if err != nil {
-		lost = s.cfg.sendTrouble(err, w.b.id)
+		lost = s.given.sendTrouble(err, w.b.id)
 	}
 	s.mu.Lock()
 	w.b.bound.adapt(w.bytes, err, now)
@@ -76,7 +76,7 @@ func (w *worker) resolve(res *produce.Response, err error) {
 			e.batch.maybeWritten = true
 		}
 		if c != classSplit && c != classDeadLetter {
-			e.lane.inTroubleNow(s.cfg.codeTrouble(e.lane.topic, p.ErrorCode, p.ErrorMessage))
+			e.lane.inTroubleNow(s.given.codeTrouble(e.lane.topic, p.ErrorCode, p.ErrorMessage))
 		}
 		e.named = p.RecordErrors
 		s.failed(e, c, p.ErrorCode, p.ErrorMessage)

@@ -42,6 +42,8 @@ type Probed struct {
 	ProducerErr     error // nil: the cluster gave a producer id
 	Quotas          ProbedQuotas
 	CreateTopics    Permission // CREATE on the cluster; topics can have it of their own, which it does not tell
+
+	given given
 }
 
 // ProbedAddress is one address that a sink would connect to.
@@ -79,7 +81,7 @@ const maxProbedLeaders = 32
 func Probe(ctx context.Context, cfg Config, deps Deps) Probed {
 	cfg.setDefaults()
 	p := &probe{cfg: cfg, deps: deps}
-	out := Probed{ProduceVersion: -1}
+	out := Probed{ProduceVersion: -1, given: givenBy(&cfg, &deps)}
 
 	answers := p.each(ctx, cfg.Brokers)
 	var good *probeAnswer

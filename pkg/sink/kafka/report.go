@@ -144,7 +144,7 @@ func (s *kafkaCluster) looked(err error) {
 	}
 	now, asked := time.Now(), s.view.asking
 	s.view.asking = time.Time{}
-	was, found := s.view.found, s.cfg.lookTrouble(err)
+	was, found := s.view.found, s.given.lookTrouble(err)
 	s.view.found = found
 	s.log.Debug("looked at the cluster", "error", err, "took", now.Sub(asked))
 	if found.kind == noTrouble && !s.view.reached {

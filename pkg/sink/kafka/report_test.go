@@ -8,6 +8,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -151,6 +152,25 @@ func TestTroubleIsToldWithItsRemedy(t *testing.T) {
 					req.Topics = append(req.Topics, rt)
 					ask(t, c, req)
 				}
+			},
+		},
+		{
+			name: "a topic that is made and not there yet", words: []string{"topic absent does not exist yet", "remedy=\"wait; if this lasts"}, state: sink.Retrying, again: "events reach Kafka again",
+			setup: func(_ *testing.T, c *kfake.Cluster, cfg *Config, _ *Deps) func() {
+				cfg.Topic, cfg.CreateTopic = "absent", true
+				var mended atomic.Bool
+				c.ControlKey(int16(kmsg.CreateTopics), func(req kmsg.Request) (kmsg.Response, error, bool) {
+					c.KeepControl()
+					if mended.Load() {
+						return nil, nil, false
+					}
+					res := req.ResponseKind().(*kmsg.CreateTopicsResponse)
+					rt := kmsg.NewCreateTopicsResponseTopic()
+					rt.Topic = "absent"
+					res.Topics = append(res.Topics, rt)
+					return res, nil, true
+				})
+				return func() { mended.Store(true) }
 			},
 		},
 		{

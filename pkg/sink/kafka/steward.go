@@ -214,7 +214,7 @@ func (s *kafkaCluster) apply(t *topic, l leaders) {
 		if l.err == nil {
 			l.err = kafkago.UnknownTopicOrPartition
 		}
-		t.err = s.cfg.topicError(t, l.err)
+		t.err = s.given.topicError(t, l.err)
 		if classOfError(l.err) == classConfig {
 			t.unusable = true
 			s.madeRoom() // dead letters that wait can be dropped now
@@ -351,7 +351,7 @@ func (s *kafkaCluster) newProducer() error {
 		} else if refused {
 			err = inTrouble(producerDenied, "", err)
 		} else {
-			err = s.cfg.producerError(err)
+			err = s.given.producerError(err)
 		}
 		return err
 	}

@@ -63,7 +63,7 @@ func TestErrorsOfSecureThatExplainThemselves(t *testing.T) {
 	if got := s.Delivery().Trouble; got.Kind != "odd" || got.Reason != "the moon is full" || got.Remedy != "wait" || got.Error != "howling" {
 		t.Errorf("%+v", got)
 	}
-	if text, remedy := Explain(fmt.Errorf("dial: %w", wise{io.EOF})); text != "the moon is full (howling)" || remedy != "wait" {
+	if text, remedy := Explain(fmt.Errorf("dial: %w", wise{io.EOF}), new(Config), new(Deps)); text != "the moon is full (howling)" || remedy != "wait" {
 		t.Errorf("%q, %q", text, remedy)
 	}
 	closeSink(t, s)

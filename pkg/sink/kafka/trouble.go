@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -33,6 +34,7 @@ const (
 	badMechanism
 	noLogin
 	topicMissing
+	topicComing
 	createRefused
 	topicDenied
 	topicInvalid
@@ -77,12 +79,13 @@ var kinds = [troubleKinds]struct {
 	badMechanism:     {"bad_mechanism", "the broker does not take this SASL mechanism", "set --sasl-mechanism to one that the broker offers", true},
 	noLogin:          {"no_login", "the port does not take a login", "remove --sasl, or use the port with SASL in --brokers", true},
 	topicMissing:     {"topic_missing", "topic %s does not exist", "create the topic, or set --create-topic", true},
+	topicComing:      {"topic_coming", "topic %s does not exist yet, --create-topic makes it", "wait; if this lasts look at the log of the brokers, or create the topic", false},
 	createRefused:    {"create_refused", "topic %s does not exist and may not be created", "create the topic, or grant CREATE on it (--create-topic, --topic-partitions)", true},
 	topicDenied:      {"topic_denied", "access to topic %s is denied", "grant DESCRIBE and WRITE on the topic to the user of --sasl or of --tls-cert", true},
 	topicInvalid:     {"topic_invalid", "topic %s is not a valid name", "correct --topic", true},
 	topicRemade:      {"topic_remade", "topic %s was made anew with fewer partitions", "this passes within seconds; if it stays, restart: events of the others are then placed anew", true},
-	deadTopicMissing: {"dead_letter_topic_missing", "the dead-letter topic %s does not exist and cannot be created", "create it, or grant CREATE on it, or set --dead-letter-topic", true},
-	deadTopicDenied:  {"dead_letter_topic_denied", "access to the dead-letter topic %s is denied", "grant DESCRIBE and WRITE on it to the user of --sasl or of --tls-cert, or set --dead-letter-topic", true},
+	deadTopicMissing: {"dead_letter_topic_missing", "the dead-letter topic %s does not exist and cannot be created", "create it, or grant CREATE on it, or name another one in --dead-letter-topic", true},
+	deadTopicDenied:  {"dead_letter_topic_denied", "access to the dead-letter topic %s is denied", "grant DESCRIBE and WRITE on it to the user of --sasl or of --tls-cert, or name another one in --dead-letter-topic", true},
 	producerDenied:   {"producer_denied", "the cluster refuses a producer id", "grant WRITE on the topic (brokers before 2.8: IDEMPOTENT_WRITE on the cluster as well), or set --idempotence=prefer to go on without", true},
 	producersUnknown: {"producers_unknown", "the brokers have no producer ids", "set --idempotence=prefer to go on without: after an outage events may arrive twice", true},
 	producerLate:     {"producer_late", "the cluster gives out no producer id yet", "wait while the brokers load their state; if it lasts look at their log", false},
@@ -110,6 +113,7 @@ type trouble struct {
 	code    int16
 	subject string
 	detail  string
+	mend    string       // the remedy with these settings; "": that of kinds
 	own     sink.Trouble // the words of an error that explains itself; zero: those of kinds
 }
 
@@ -151,7 +155,7 @@ func (t trouble) remedy() string {
 	if t.own.Kind != "" {
 		return t.own.Remedy
 	}
-	return kinds[t.kind].remedy
+	return cmp.Or(t.mend, kinds[t.kind].remedy)
 }
 
 // Error is the whole of it in one line, for /readyz.
@@ -207,7 +211,7 @@ func inTrouble(k kind, subject string, err error) error {
 }
 
 // lookTrouble is the trouble behind an error of the steward's look at the cluster.
-func (c *Config) lookTrouble(err error) trouble {
+func (g given) lookTrouble(err error) trouble {
 	var known *troubled
 	switch {
 	case err == nil:
@@ -215,16 +219,16 @@ func (c *Config) lookTrouble(err error) trouble {
 	case errors.As(err, &known):
 		return known.trouble
 	}
-	return c.connTrouble(err, unreachable, unresolved, fmt.Sprint(c.Brokers))
+	return g.connTrouble(err, unreachable, unresolved, fmt.Sprint(g.Brokers))
 }
 
 // sendTrouble is the trouble behind an error in place of an answer to a produce request.
-func (c *Config) sendTrouble(err error, broker int32) trouble {
+func (g given) sendTrouble(err error, broker int32) trouble {
 	name := fmt.Sprintf("broker %d", broker)
-	t := c.connTrouble(err, brokerAway, addressUnknown, name)
+	t := g.connTrouble(err, brokerAway, addressUnknown, name)
 	if t.kind == brokerAway && errors.Is(err, context.DeadlineExceeded) || t.kind == closes {
 		// A connection that has worked is closed by a broker that ends, too.
-		t.kind, t.subject = brokerAway, name
+		t.kind, t.subject, t.mend = brokerAway, name, ""
 		if errors.Is(err, context.DeadlineExceeded) {
 			t.kind = silent
 		}
@@ -234,7 +238,7 @@ func (c *Config) sendTrouble(err error, broker int32) trouble {
 
 // connTrouble sorts an error of a connection. away and unknown are what it means that the address does not answer, or
 // cannot be resolved.
-func (c *Config) connTrouble(err error, away, unknown kind, subject string) trouble {
+func (g given) connTrouble(err error, away, unknown kind, subject string) trouble {
 	if own, ok := explained(err); ok {
 		return trouble{kind: insecure, detail: printable(own.Error), own: own}
 	}
@@ -268,6 +272,7 @@ func (c *Config) connTrouble(err error, away, unknown kind, subject string) trou
 	default:
 		t.kind = otherTrouble
 	}
+	t.mend = g.remedy(t.kind)
 	return t
 }
 
@@ -285,13 +290,15 @@ func loginKind(code kafkago.Error) kind {
 }
 
 // codeTrouble is the trouble behind a code of the broker for one topic.
-func (c *Config) codeTrouble(t *topic, code int16, msg string) trouble {
+func (g given) codeTrouble(t *topic, code int16, msg string) trouble {
 	k := brokerError
 	switch code {
 	case 3:
-		k = topicMissing
-		if t.dead {
+		switch k = topicMissing; {
+		case t.dead:
 			k = deadTopicMissing
+		case g.CreateTopic:
+			k = topicComing
 		}
 	case 5, 6, 9, 72, 74, 75:
 		return trouble{kind: leaderless, subject: fmt.Sprintf("the leader of a partition of topic %s has moved", t.name), detail: codeText(code, msg)}
@@ -317,24 +324,24 @@ func (c *Config) codeTrouble(t *topic, code int16, msg string) trouble {
 	case 89:
 		k = throttled
 	case -1:
-		if c.Codec == recordbatch.Zstd { // a broker before 2.1 cannot name it
+		if g.Codec == recordbatch.Zstd { // a broker before 2.1 cannot name it
 			k = codecRefused
 		}
 	}
-	return trouble{kind: k, code: code, subject: t.name, detail: codeText(code, msg)}
+	return trouble{kind: k, code: code, subject: t.name, detail: codeText(code, msg), mend: g.remedy(k)}
 }
 
 // topicError is the error of a topic that metadata cannot describe.
-func (c *Config) topicError(t *topic, err error) error {
+func (g given) topicError(t *topic, err error) error {
 	var code kafkago.Error
 	if !errors.As(err, &code) {
 		return inTrouble(otherTrouble, t.name, err)
 	}
-	return &troubled{c.codeTrouble(t, int16(code), ""), err}
+	return &troubled{g.codeTrouble(t, int16(code), ""), err}
 }
 
 // producerError is why there is no producer id now.
-func (c *Config) producerError(err error) error {
+func (g given) producerError(err error) error {
 	var code kafkago.Error
 	if !errors.As(err, &code) {
 		return fmt.Errorf("no producer id yet: %w", err)

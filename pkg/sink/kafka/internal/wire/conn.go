@@ -38,6 +38,7 @@ type Conn struct {
 	id       int32         // of the last request
 	served   bool          // it has answered a request since it is ready
 	plain    bool          // no TLS
+	loggedIn bool
 
 	muted   time.Time // the broker wants nothing before
 	expires time.Time // the broker ends its session then (KIP-368); zero: never
@@ -138,7 +139,7 @@ func (c *Conn) explain(err error) error {
 	if _, ok := errors.AsType[*NotKafkaError](err); ok {
 		return err
 	}
-	if !c.served && errors.Is(err, io.EOF) {
+	if !c.served && !c.loggedIn && errors.Is(err, io.EOF) {
 		return fmt.Errorf("%s: the broker ended the connection at the first request; does it ask for SASL (--sasl)? %w", c.address, err)
 	}
 	return fmt.Errorf("%s: %w", c.address, err)

@@ -43,7 +43,7 @@ func (d *Dialer) Connect(ctx context.Context, address string) (*Conn, error) {
 		return nil, err
 	}
 	c := &Conn{
-		address: address, clientID: d.ClientID, conn: conn, plain: d.Secure == nil, large: d.large,
+		address: address, clientID: d.ClientID, conn: conn, plain: d.Secure == nil, loggedIn: d.SASL != nil, large: d.large,
 		answers: map[protocol.ApiKey]answer{}, limit: maxFirstFrame, buf: make([]byte, 1<<10),
 	}
 	err = c.within(ctx, func() error {

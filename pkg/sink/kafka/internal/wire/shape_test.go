@@ -15,7 +15,7 @@ import (
 // asked are the requests that are sent.
 var asked = []protocol.ApiKey{
 	protocol.ApiVersions, protocol.SaslHandshake, protocol.SaslAuthenticate, protocol.Metadata,
-	protocol.InitProducerId, protocol.Produce, protocol.CreateTopics, protocol.DescribeConfigs,
+	protocol.InitProducerId, protocol.Produce, protocol.CreateTopics, protocol.DescribeConfigs, protocol.DescribeClientQuotas,
 }
 
 // fill sets every field of a message, lists to n elements.
@@ -25,6 +25,8 @@ func fill(v reflect.Value, n int) {
 		v.SetBool(true)
 	case reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
 		v.SetInt(7)
+	case reflect.Float64:
+		v.SetFloat(7)
 	case reflect.String:
 		v.SetString("seven"[:min(n, 5)])
 	case reflect.Slice:
