@@ -28,13 +28,13 @@ func TestReferenceSamplesAsPrinted(t *testing.T) {
 	}
 	p := proc.Start(t, proc.Serve(proc.Build(t), k.Bootstrap(), "samples"))
 	body := "[" + strings.Join(samples, ",\n") + "]"
-	if status, answer := post(t, p, "application/json", []byte(body)); status != 200 || answer != `{"events":3,"deadLettered":2}` {
+	if status, answer := post(t, p, "application/json", []byte(body)); status != 200 || answer != `{"events":3,"deadLettered":2}`+"\n" {
 		t.Errorf("array: %d %s", status, answer)
 	}
 	for i, s := range samples {
 		want := ""
 		if i == 1 || i == 2 {
-			want = `{"events":0,"deadLettered":1}`
+			want = `{"events":0,"deadLettered":1}` + "\n"
 		}
 		if status, answer := post(t, p, "application/json", []byte(s)); status != 200 || answer != want {
 			t.Errorf("sample %d alone: %d %s", i, status, answer)

@@ -133,7 +133,7 @@ func handler(cfg Config, deps Deps) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /ledger", func(w http.ResponseWriter, _ *http.Request) {
 		l := deps.Health.Ledger()
-		answer(w, http.StatusOK, "application/json", l.String()+"\n")
+		answer(w, http.StatusOK, "application/json", l.String())
 	})
 	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, _ *http.Request) {
 		head(w, "text/plain; version=0.0.4; charset=utf-8")
@@ -145,7 +145,7 @@ func handler(cfg Config, deps Deps) http.Handler {
 		mux.Handle("GET "+path, deps.Health)
 	}
 	mux.HandleFunc("GET /loglevel", func(w http.ResponseWriter, _ *http.Request) {
-		answer(w, http.StatusOK, plain, deps.Level.String()+"\n")
+		answer(w, http.StatusOK, plain, deps.Level.String())
 	})
 	mux.HandleFunc("PUT /loglevel", func(w http.ResponseWriter, r *http.Request) { setLevel(w, r, &deps) })
 	mux.HandleFunc("GET /{$}", page)
@@ -173,10 +173,10 @@ func setLevel(w http.ResponseWriter, r *http.Request, deps *Deps) {
 		err = deps.Level.Change(deps.Log, "PUT /loglevel", func() error { return deps.Level.Set(strings.TrimSpace(string(word))) })
 	}
 	if err != nil {
-		answer(w, http.StatusBadRequest, plain, err.Error()+"\n")
+		answer(w, http.StatusBadRequest, plain, err.Error())
 		return
 	}
-	answer(w, http.StatusOK, plain, deps.Level.String()+"\n")
+	answer(w, http.StatusOK, plain, deps.Level.String())
 }
 
 const plain = "text/plain; charset=utf-8"
@@ -186,7 +186,11 @@ func head(w http.ResponseWriter, contentType string) {
 	w.Header().Set("Cache-Control", "no-store")
 }
 
+// answer sends a text. It ends with a newline, so that a prompt of a shell does not follow its last line.
 func answer(w http.ResponseWriter, status int, contentType, text string) {
+	if !strings.HasSuffix(text, "\n") {
+		text += "\n"
+	}
 	head(w, contentType)
 	w.WriteHeader(status)
 	io.WriteString(w, text) // an error means that the client has gone

@@ -75,7 +75,7 @@ func deps(ready func() error) Deps {
 	h := &Health{Ledger: l, Ready: ready, Delivery: func() sink.Delivery { return sink.Delivery{State: sink.Idle} }, Version: "ingest test"}
 	m := metrics.New()
 	m.Counter("ingest_ledger_delivered_events_total", "Delivered.", func() float64 { return 3 })
-	return Deps{Health: h, Metrics: m.Write}
+	return Deps{Health: h, Metrics: m.Write, Settings: func() []byte { return []byte(`{"a":1}`) }}
 }
 
 func TestEndpoints(t *testing.T) {
@@ -109,6 +109,7 @@ func TestEndpoints(t *testing.T) {
 		{"put", "PUT", "/metrics", ready, false, 405, "", ""},
 		{"delete", "DELETE", "/readyz", ready, false, 405, "", ""},
 		{"options", "OPTIONS", "/healthz", ready, false, 405, "", ""},
+		{"settings", "GET", "/settings", ready, false, 200, "application/json", "={\"a\":1}\n"},
 		{"profiles are off", "GET", "/debug/pprof/", ready, false, 404, "", ""},
 		{"heap profile is off", "GET", "/debug/pprof/heap", ready, false, 404, "", ""},
 		{"profiles", "GET", "/debug/pprof/", ready, true, 200, "text/html; charset=utf-8", "goroutine"},
@@ -129,6 +130,9 @@ func TestEndpoints(t *testing.T) {
 				t.Errorf("body %q, want %q", body, want)
 			} else if !exact && !strings.Contains(body, want) {
 				t.Errorf("%q is not in the body %q", want, body)
+			}
+			if page := strings.HasPrefix(resp.Header.Get("Content-Type"), "text/html"); body != "" && !page && !strings.HasSuffix(body, "\n") {
+				t.Errorf("no newline at the end of %q", body)
 			}
 			if tt.status == 405 && !strings.Contains(resp.Header.Get("Allow"), "GET") {
 				t.Errorf("Allow = %q", resp.Header.Get("Allow"))

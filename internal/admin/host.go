@@ -23,7 +23,7 @@ func guardHost(addr string, names []string, next http.Handler) http.Handler {
 			next.ServeHTTP(w, r)
 			return
 		}
-		answer(w, http.StatusForbidden, plain, "forbidden: this address answers to IP addresses, localhost and the names of --admin-host\n")
+		answer(w, http.StatusForbidden, plain, "forbidden: this address answers to IP addresses, localhost and the names of --admin-host")
 	})
 }
 
@@ -51,6 +51,6 @@ func guardTokens(deps Deps, next http.Handler) http.Handler {
 			return
 		}
 		w.Header().Set("WWW-Authenticate", "Bearer")
-		answer(w, http.StatusUnauthorized, plain, "unauthorized: send Authorization: Bearer TOKEN, with a token that this server knows (--admin-token-file)\n")
+		answer(w, http.StatusUnauthorized, plain, "unauthorized: send Authorization: Bearer TOKEN, with a token that this server knows (--admin-token-file)")
 	})
 }

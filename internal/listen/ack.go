@@ -57,7 +57,7 @@ func (s *Server) await(ctx *fasthttp.RequestCtx, c *conn, d *body.Delivery) {
 		if truncated {
 			out = append(out, `,"truncated":true`...)
 		}
-		out = append(out, '}')
+		out = append(out, "}\n"...)
 		ctx.SetContentType("application/json")
 		ctx.Response.AppendBody(out)
 	}

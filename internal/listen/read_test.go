@@ -113,7 +113,7 @@ func TestNetHTTPClient(t *testing.T) {
 		var b bytes.Buffer
 		_, _ = b.ReadFrom(resp.Body)
 		_ = resp.Body.Close()
-		if resp.StatusCode != 200 || b.String() != `{"events":2,"deadLettered":1}` {
+		if resp.StatusCode != 200 || b.String() != `{"events":2,"deadLettered":1}`+"\n" {
 			t.Errorf("%d: %d %s", i, resp.StatusCode, b.String())
 		}
 	}

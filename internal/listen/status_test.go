@@ -69,6 +69,9 @@ func TestStatus(t *testing.T) {
 			if c.contains == "-" && got.body != "" || c.contains != "-" && !strings.Contains(got.body, c.contains) {
 				t.Errorf("body %q, want %q in it", got.body, c.contains)
 			}
+			if echo := c.status == 200; got.body != "" && !echo && !strings.HasSuffix(got.body, "\n") {
+				t.Errorf("no newline at the end of %q", got.body)
+			}
 			if name, value, ok := strings.Cut(c.header, ": "); ok {
 				if name == "Connection" && !got.close || name != "Connection" && got.header.Get(name) != value {
 					t.Errorf("no %q in %v", c.header, got.header)
@@ -162,6 +165,9 @@ func TestAnswers(t *testing.T) {
 			got := cl.reply()
 			if got.status != c.status || !strings.HasPrefix(got.body, c.want) || (c.want == "") != (got.body == "") {
 				t.Errorf("%+v: %d %q", c.o, got.status, got.body)
+			}
+			if c.want != "" && !strings.HasSuffix(got.body, "\n") {
+				t.Errorf("%+v: no newline at the end of %q", c.o, got.body)
 			}
 			if c.status == 200 && c.want != "" && got.header.Get("Content-Type") != "application/json" {
 				t.Errorf("%+v: content type %q", c.o, got.header.Get("Content-Type"))
