@@ -357,3 +357,28 @@ func TestLossesThatAResendCannotMend(t *testing.T) {
 		})
 	}
 }
+
+// Dead letters that wait for an operator are sent seconds after the permission was granted, not with the next regular
+// look at the cluster.
+func TestDeadLettersThatWaitAreSentSoonAfterTheTopicIsMended(t *testing.T) {
+	for name, key := range map[string]kmsg.Key{"it may not be seen": kmsg.Metadata, "it may not be made": kmsg.CreateTopics} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := cluster(t, 1)
+			fault := c.Fault(kfake.Fault{Keys: []kmsg.Key{key}, Topic: "t.dlq", Err: kerr.TopicAuthorizationFailed, Count: -1})
+			s := start(t, c, func(cfg *Config, _ *Deps) { cfg.MetadataTTL = time.Hour })
+			waitFor(t, func() bool { return s.Ready() == nil })
+			if err := s.DeadLetter(patient(t), &sink.DeadLetter{Raw: []byte("bad"), Reason: "bad_value"}, nil); err != nil {
+				t.Fatal(err)
+			}
+			waitFor(t, func() bool { return s.Delivery().DeadLetters.Kind != "" })
+			if key == kmsg.Metadata {
+				if err := c.CreateTopic("t.dlq", 1, nil); err != nil {
+					t.Fatal(err)
+				}
+			}
+			fault.Remove()
+			waitFor(t, func() bool { return s.Stats().DeadLettered == 1 })
+		})
+	}
+}

@@ -15,6 +15,8 @@ import (
 //	broker: a pause that it asks for     as long as it asks
 //	broker: a larger request             growAfter, doubling its bytes   two cut connections halve them
 //	cluster: all is well                 MetadataTTL, jitter             a kick: wrong leaders, a new id, a topic
+//	cluster: dead letters wait for       deadTopicEvery, jitter          a kick
+//	their topic
 //	cluster: something is missing        unreadyPoll 40 times, then      a kick
 //	                                     refreshEvery
 //	cluster: and no event waits          restShortest, doubling to       the first event
@@ -50,7 +52,7 @@ func doubling(n int, first, most time.Duration) time.Duration {
 // Of the cluster.
 const (
 	refreshEvery   = time.Second            // at most: thousands of instances may see the same leader move
-	deadTopicEvery = time.Minute            // between attempts to create the dead-letter topic
+	deadTopicEvery = 10 * time.Second       // while dead letters wait: between looks for their topic, and attempts to create it
 	unreadyPoll    = 250 * time.Millisecond // while something is missing
 	hurriedRounds  = 40                     // of unreadyPoll, then refreshEvery
 	restShortest   = time.Second            // doubles with every look that fails

@@ -62,7 +62,7 @@ func (s *kafkaCluster) steward() {
 		err := s.tend()
 		if err == nil {
 			failed = 0
-			s.sleepOrKick(jittered(s.cfg.MetadataTTL))
+			s.sleepOrKick(s.untilNextLook())
 			continue
 		}
 		failed++
@@ -111,6 +111,19 @@ type findings struct {
 func (s *kafkaCluster) begin(cl *client) {
 	s.client, s.able = cl, all
 	s.clock.epoch = time.Now()
+}
+
+// untilNextLook is how long the steward sleeps when all is well with the main topic. Dead letters that wait for an
+// operator are sent soon after their topic was mended.
+func (s *kafkaCluster) untilNextLook() time.Duration {
+	most := s.cfg.MetadataTTL
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.dead.err != nil && s.dead.batches > 0 && most > deadTopicEvery {
+		most = deadTopicEvery
+		s.want.refresh = true
+	}
+	return jittered(most)
 }
 
 // sight is what the steward saw of the cluster. No other goroutine uses it.
@@ -415,7 +428,8 @@ func (s *kafkaCluster) makeDeadTopic() {
 	var code kafkago.Error
 	switch {
 	case err == nil:
-		s.sight.soon = true
+		s.dead.unusable = false
+		s.sight.soon, s.want.refresh = true, true
 	case errors.As(err, &code) && !code.Temporary():
 		s.dead.unusable = true
 		s.want.deadAgain = time.Now().Add(deadTopicEvery)
