@@ -1,6 +1,7 @@
 package listen
 
 import (
+	"bytes"
 	"io"
 	"time"
 
@@ -116,7 +117,8 @@ func (s *Server) invocation(ctx *fasthttp.RequestCtx, c *conn) (unread bool) {
 		c.meter.end()
 		event := b.Buffer()[:n]
 		s.deps.OnInvoke(event)
-		if err == io.ErrUnexpectedEOF && event[0] == '{' { // all of it: the reference prints an answer that repeats it
+		// All of it: the reference prints an answer that repeats it. A chunked one that is cut may have no byte.
+		if err == io.ErrUnexpectedEOF && c.readErr == nil && bytes.HasPrefix(event, []byte("{")) {
 			ctx.SetContentType("application/json")
 			ctx.SetBody(event)
 		}
