@@ -7,10 +7,14 @@ package listen
 
 // receive reads from the socket, or what TLS makes of it.
 func (c *conn) receive(p []byte) (int, error) {
-	if c.tls != nil {
-		return c.tls.Conn.Read(p)
+	if c.tls == nil {
+		return c.Conn.Read(p)
 	}
-	return c.Conn.Read(p)
+	n, err := c.tls.Conn.Read(p)
+	if n > 0 {
+		err = nil // that the client sends no more comes again, and is no fault of what it has sent
+	}
+	return n, err
 }
 
 // Write implements net.Conn.

@@ -220,3 +220,58 @@ func TestUnixSocket(t *testing.T) {
 		t.Errorf("%d bodies", got)
 	}
 }
+
+// TestTLSEndBehindARequest: a client that says that it sends no more, right behind its requests, gets their answers, as
+// it does without TLS. With TLS 1.2 package tls tells of that end together with the last bytes.
+func TestTLSEndBehindARequest(t *testing.T) {
+	const inChunks = postLine + chunkedTE + "\r\n3\r\n[1]\r\n0\r\n\r\n"
+	opt, config := secured(t, false)
+	config.MaxVersion = tls.VersionTLS12
+	r := start(t, opt)
+	for name, requests := range map[string][]string{
+		"known length": {post("/", "[1]")}, "chunked": {inChunks}, "an event": {eventLine + chunkedTE + "\r\n2\r\n{}\r\n0\r\n\r\n"},
+		"several": {inChunks, post("/", "[1]"), inChunks}, "long": {post("/", "["+strings.Repeat(" ", 20_000)+"]")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			held := &heldConn{Conn: r.dialFor(t).TCPConn}
+			nc := tls.Client(held, config)
+			if err := nc.Handshake(); err != nil {
+				t.Fatal(err)
+			}
+			held.hold = true
+			_, _ = io.WriteString(nc, strings.Join(requests, ""))
+			_ = nc.CloseWrite()
+			held.release()
+			br := bufio.NewReader(nc)
+			for range requests {
+				resp, err := http.ReadResponse(br, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if _, err = io.ReadAll(resp.Body); err != nil || resp.StatusCode != 200 {
+					t.Errorf("%d, %v", resp.StatusCode, err)
+				}
+			}
+		})
+	}
+}
+
+// heldConn writes nothing while hold is set, and then all at once. Package tls forbids writes behind its last one by a
+// deadline.
+type heldConn struct {
+	net.Conn
+	hold bool
+	held []byte
+}
+
+func (h *heldConn) Write(p []byte) (int, error) {
+	if h.hold {
+		h.held = append(h.held, p...)
+		return len(p), nil
+	}
+	return h.Conn.Write(p)
+}
+
+func (h *heldConn) release() { _, _ = h.Conn.Write(h.held) }
+
+func (h *heldConn) SetWriteDeadline(time.Time) error { return nil }
