@@ -17,11 +17,11 @@ BENCHSTAT   := $(GO) tool -modfile=tools/go.mod benchstat
 LDFLAGS := -s -w
 # The tests that start processes and brokers; they are run last and one package at a time.
 PROCESS_TESTS := ./test/...
-UNIT_TESTS    := ./cmd/... ./internal/... ./pkg/... ./bench/... ./docs/... ./deploy/...
+UNIT_TESTS    := ./cmd/... ./internal/... ./pkg/... ./bench/... ./docs/... ./deploy/... ./test/simulate/mutants
 
 .DEFAULT_GOAL := help
 .PHONY: help build package release check fmt vet staticcheck test test-unit test-race test-builds test-process faults compat fuzz models demo fgsim \
-	simulate simulate-build simulate-short \
+	simulate simulate-build simulate-short mutants \
 	bench bench-quick bench-e2e bench-produce rivals bench-crowd bench-micro bench-compare tune tune-short
 
 help: ## this list
@@ -115,6 +115,11 @@ simulate: simulate-build ## the delivery core in a simulated world, 20,000 sched
 
 simulate-short: simulate-build
 	@for scenario in $(MENDED); do echo "$$scenario"; $(RUN_SIM) -scenario $$scenario -n 100 -block 25 || exit 1; done
+	@$(GO) run ./test/simulate/mutants -only '^a stamp that was acknowledged' -replay 5
+
+ONLY ?=
+mutants: simulate-build ## deliberate mistakes in the delivery core, each searched for by the simulation for two minutes at most; ONLY=REGEXP
+	$(GO) run ./test/simulate/mutants $(if $(ONLY),-only '$(ONLY)')
 
 fuzz: ## every fuzz target for FUZZTIME (30s)
 	@set -e; for package in $$($(GO) list $(UNIT_TESTS)); do \

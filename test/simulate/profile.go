@@ -63,6 +63,10 @@ func (f family) String() string {
 // become empty.
 var withheld = fewer | contents | limits | forgotten | squeezed | otherCluster | lateSpool | brokenDisk
 
+// recognised are the families beside which brokers recognise every resend: nothing may come twice, nor be counted as if it
+// might.
+const recognised = lostAnswers | lateCopies | lateCodes | moves | outages | growth | slowDisk | kills | restarts | bigEvents | deadLetters
+
 // profile is what one seed's schedule is made of.
 type profile struct {
 	families   family
@@ -89,6 +93,7 @@ type scenario struct {
 	must, may family
 	settle    int    // 1 + kafka.Settle; 0: any
 	spool     int    // 1: none, 2: one; 0: either
+	narrow    bool   // one partition, one source, twice the steps
 	fault     string // what it is for
 }
 
@@ -106,6 +111,9 @@ func newProfile(rng *rand.Rand, sc *scenario) profile {
 		if rng.IntN(4) == 0 {
 			p.families |= 1 << i
 		}
+	}
+	if sc.narrow {
+		p.partitions, p.appenders, p.steps = 1, 1, 2*p.steps
 	}
 	if sc.settle != 0 {
 		p.settle = kafka.Settle(sc.settle - 1)

@@ -7,8 +7,8 @@
 // LogValidator, ProducerAppendInfo and ProducerStateEntry.
 //
 // A [Transport] stands where the sink's connections do. It hands each request that would go to a broker to a [Gate], which
-// decides when it arrives, what becomes of it and whether its answer comes back. The model was written from Kafka's source
-// and has not been compared with a real broker by a test yet.
+// decides when it arrives, what becomes of it and whether its answer comes back. compare_test.go asks the model and a real
+// broker the same.
 package simkafka
 
 import "errors"

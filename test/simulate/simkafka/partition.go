@@ -122,7 +122,7 @@ func validate(cfg *TopicConfig, b *Batch, now time.Time) int16 {
 	if crc32.Checksum(b.Wire[25:], crc32.MakeTable(crc32.Castagnoli)) != binary.BigEndian.Uint32(b.Wire[21:]) {
 		return CodeCorruptMessage
 	}
-	if b.ProducerID != noProducer && b.Sequence < 0 || b.Count <= 0 {
+	if b.ProducerID != noProducer && b.Sequence < 0 || b.Count <= 0 || int32(binary.BigEndian.Uint32(b.Wire[27:]))+1 != b.Count {
 		return CodeInvalidRecord
 	}
 	after := cfg.TimestampAfter
