@@ -35,6 +35,8 @@ func TestNoSecretIsEverSaid(t *testing.T) {
 		{base + " --sasl=u:" + secret, ""},
 		{base + " --sasl-mechanism=PLAIN --sasl-user=u --sasl-password=" + secret, ""},
 		{base + " --sasl-mechanism=SCRAM-SHA-512 --sasl-user=u --sasl-password-file=" + password, ""},
+		{base + " --sasl-mechanism=OAUTHBEARER --oauth-token-file=" + password, ""},
+		{base + " --sasl-mechanism=OAUTHBEARER --oauth-token-url=http://127.0.0.1:1/t?k=" + secret + " --oauth-client-id=fn --oauth-client-secret-file=" + password, ""},
 		{base, "INGEST_SASL=u:" + secret},
 		{"--config=" + good, ""},
 	}
@@ -57,7 +59,7 @@ func TestNoSecretIsEverSaid(t *testing.T) {
 	}
 	for _, args := range []string{
 		"check --config=" + bad, "serve --config=" + bad, "serve --sasl-user=u:" + secret, "serve --brokers u:" + secret + "@h:9092", "serve " + secret,
-		"serve --sasl-password= " + secret, "serve --sasl=" + secret, "serve --sasl-password-file=" + secret, "check --sasl-mechanism=" + secret,
+		"serve --sasl-password= " + secret, "serve --sasl=" + secret, "serve --sasl-password-file=" + secret, "check --sasl-mechanism=" + secret, "check --oauth-token-file=" + secret, "check --oauth-client-secret-file=" + secret,
 		secret, "version " + secret, "spool ls " + dir + " " + secret, "completion " + secret, "help " + secret, "serve --sasl-pasword=" + secret,
 	} {
 		run("", strings.Fields(args)...)

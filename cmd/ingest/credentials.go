@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 
 	"functiongraph-ingest/internal/config"
+	"functiongraph-ingest/internal/oauth"
 	"functiongraph-ingest/internal/reload"
 	"functiongraph-ingest/internal/tlsconf"
 	"functiongraph-ingest/pkg/sink/kafka"
@@ -18,12 +19,18 @@ type credentials struct {
 	tls      *tlsconf.Client // nil: plaintext
 	user     string
 	password atomic.Pointer[string] // nil: it has no file
+	tokens   *oauth.Source          // nil: no token endpoint
+	secret   atomic.Pointer[string] // of the client of tokens
+	token    atomic.Pointer[string] // nil: it has no file
 }
 
 func newCredentials(cfg *config.Config, log *slog.Logger) (*credentials, error) {
 	c := &credentials{user: cfg.SASLUser}
 	if cfg.SASLMechanism == "PLAIN" && !cfg.TLS {
 		log.Warn("the password goes to the brokers in clear text: set --tls, or --sasl-mechanism=SCRAM-SHA-512", "sasl-mechanism", cfg.SASLMechanism)
+	}
+	if cfg.SASLMechanism == config.OAuthBearer && !cfg.TLS {
+		log.Warn("the token goes to the brokers in clear text: set --tls", "sasl-mechanism", cfg.SASLMechanism)
 	}
 	var sources []reload.Source
 	if cfg.TLS {
@@ -48,9 +55,38 @@ func newCredentials(cfg *config.Config, log *slog.Logger) (*credentials, error) 
 			return nil
 		}})
 	}
+	sources = append(sources, c.tokenSources(cfg, log)...)
 	var err error
 	c.files, err = reload.New(log, sources...)
 	return c, err
+}
+
+// tokenSources are the files of --sasl-mechanism=OAUTHBEARER.
+func (c *credentials) tokenSources(cfg *config.Config, log *slog.Logger) []reload.Source {
+	source := func(name, file string, read func() (config.Secret, error), to *atomic.Pointer[string]) []reload.Source {
+		return []reload.Source{{Name: name, Files: []string{file}, Load: func() error {
+			secret, err := read()
+			if err != nil {
+				return err
+			}
+			text := secret.Reveal()
+			to.Store(&text)
+			return nil
+		}}}
+	}
+	switch {
+	case cfg.SASLMechanism != config.OAuthBearer:
+		return nil
+	case cfg.OAuthTokenFile != "":
+		return source("--oauth-token-file", cfg.OAuthTokenFile, cfg.ReadToken, &c.token)
+	}
+	c.tokens = oauth.New(oauth.Config{
+		URL: cfg.OAuthURL, ClientID: cfg.OAuthClientID, Scope: cfg.OAuthScope, Secret: func() string {
+			c.files.Look()
+			return *c.secret.Load()
+		},
+	}, log)
+	return source("--oauth-client-secret-file", cfg.OAuthSecretFile, cfg.ReadClientSecret, &c.secret)
 }
 
 // addTo gives the sink what it logs in with.
@@ -59,6 +95,15 @@ func (c *credentials) addTo(deps *kafka.Deps) {
 		deps.Secure = func(ctx context.Context, conn net.Conn, address string) (net.Conn, error) {
 			c.files.Look()
 			return c.tls.Secure(ctx, conn, address)
+		}
+	}
+	switch {
+	case c.tokens != nil:
+		deps.Token = c.tokens.Token
+	case c.token.Load() != nil:
+		deps.Token = func(context.Context, string) (string, error) {
+			c.files.Look()
+			return *c.token.Load(), nil
 		}
 	}
 	if c.password.Load() != nil {

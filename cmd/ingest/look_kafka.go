@@ -43,6 +43,9 @@ func (l *findings) kafka(ctx context.Context, cfg *config.Config, budget config.
 	if cfg.SASLMechanism == "PLAIN" && !cfg.TLS {
 		l.add(levelWarning, "login", "set --tls, or --sasl-mechanism=SCRAM-SHA-512", "--sasl-mechanism=PLAIN without --tls sends the password in clear text")
 	}
+	if cfg.SASLMechanism == config.OAuthBearer && !cfg.TLS {
+		l.add(levelWarning, "login", "set --tls", "--sasl-mechanism=OAUTHBEARER without --tls sends the token in clear text")
+	}
 }
 
 // brokers tells of each address. One that answers is enough for a start; a leader must be reachable for its partitions.

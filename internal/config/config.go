@@ -156,10 +156,15 @@ type Config struct {
 	TLSKey           string   `name:"tls-key" env:"INGEST_TLS_KEY" placeholder:"FILE" doc:"none" names:"file" group:"security" help:"Private key of --tls-cert, where it has a file of its own; PEM without a password."`
 	TLSMinVersion    string   `name:"tls-min-version" env:"INGEST_TLS_MIN_VERSION" default:"1.2" oneof:"1.2,1.3" group:"security" help:"Lowest version of TLS: 1.2, 1.3."`
 	SASL             Secret   `name:"sasl" env:"INGEST_SASL" placeholder:"USER:PASSWORD" doc:"none" group:"security" help:"Login in one setting, by SCRAM-SHA-512 unless --sasl-mechanism says another; on the command line others can see it."`
-	SASLMechanism    string   `name:"sasl-mechanism" env:"INGEST_SASL_MECHANISM" default:"off" oneof:"off,PLAIN,SCRAM-SHA-256,SCRAM-SHA-512" group:"security" help:"How to log in to the brokers: off, PLAIN, SCRAM-SHA-256, SCRAM-SHA-512."`
+	SASLMechanism    string   `name:"sasl-mechanism" env:"INGEST_SASL_MECHANISM" default:"off" oneof:"off,PLAIN,SCRAM-SHA-256,SCRAM-SHA-512,OAUTHBEARER" group:"security" help:"How to log in to the brokers: off, PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER (see --oauth-token-url and --oauth-token-file)."`
 	SASLUser         string   `name:"sasl-user" env:"INGEST_SASL_USER" placeholder:"NAME" doc:"none" group:"security" help:"User of --sasl-mechanism."`
 	SASLPassword     Secret   `name:"sasl-password" env:"INGEST_SASL_PASSWORD" placeholder:"SECRET" doc:"none" group:"security" help:"Password of --sasl-user; on the command line others can see it."`
 	SASLPasswordFile string   `name:"sasl-password-file" env:"INGEST_SASL_PASSWORD_FILE" placeholder:"FILE" doc:"none" names:"file" group:"security" help:"File that holds the password; read again when it has changed."`
+	OAuthURL         string   `name:"oauth-token-url" env:"INGEST_OAUTH_TOKEN_URL" placeholder:"URL" doc:"none" group:"security" help:"Token endpoint for OAUTHBEARER, asked by the client credentials grant before the last token ends: https, or http to this machine."`
+	OAuthClientID    string   `name:"oauth-client-id" env:"INGEST_OAUTH_CLIENT_ID" placeholder:"NAME" doc:"none" group:"security" help:"Client of --oauth-token-url."`
+	OAuthSecretFile  string   `name:"oauth-client-secret-file" env:"INGEST_OAUTH_CLIENT_SECRET_FILE" placeholder:"FILE" doc:"none" names:"file" group:"security" help:"File that holds the secret of --oauth-client-id; read again when it has changed."`
+	OAuthScope       string   `name:"oauth-scope" env:"INGEST_OAUTH_SCOPE" placeholder:"SCOPES" doc:"the endpoint's" group:"security" help:"Scopes that are asked for, separated by blanks."`
+	OAuthTokenFile   string   `name:"oauth-token-file" env:"INGEST_OAUTH_TOKEN_FILE" placeholder:"FILE" doc:"none" names:"file" group:"security" help:"File that holds the token for OAUTHBEARER, in place of --oauth-token-url; read again when it has changed."`
 
 	command     Command
 	descriptors int      // see Host

@@ -37,7 +37,7 @@ func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 // also what users put a secret into by mistake: a user with its password, an address with a login, a password in
 // place of the name of its file, or of a word.
 func (f *field) shown(text string) string {
-	login := strings.HasPrefix(f.name, "sasl")
+	login := strings.HasPrefix(f.name, "sasl") || strings.HasPrefix(f.name, "oauth")
 	isPath := strings.HasPrefix(text, "/") || strings.HasPrefix(text, "./") || strings.HasPrefix(text, "../")
 	switch {
 	case text == "":
@@ -51,6 +51,9 @@ func (f *field) shown(text string) string {
 			return user + ":" + mask
 		}
 		return text
+	}
+	if f.name == "oauth-token-url" {
+		text, _, _ = strings.Cut(text, "?")
 	}
 	parts := strings.Split(text, ",")
 	for i, part := range parts {

@@ -45,6 +45,10 @@ func TestMisplacedSecretsAreNotRepeated(t *testing.T) {
 		{"serve", "--=" + theSecret}, {"serve", "---" + theSecret}, {"serve", "-=" + theSecret}, {"serve", "--u:" + theSecret},
 		{"serve", "--sasl-pasword=" + theSecret}, {"serve", "--sasl-pasword", theSecret},
 		{"serve", "--listen=u:" + theSecret + "@h:1"}, {"serve", "--admin=u:" + theSecret + "@h:1"},
+		{"serve", "--sasl-mechanism=OAUTHBEARER", "--oauth-token-file=" + theSecret},
+		{"serve", "--sasl-mechanism=OAUTHBEARER", "--oauth-client-secret-file=" + theSecret},
+		{"serve", "--sasl-mechanism=OAUTHBEARER", "--oauth-token-url=https://u:" + theSecret + "@h/"},
+		{"serve", "--sasl-mechanism=OAUTHBEARER", "--oauth-token-url=https://h/?key=" + theSecret},
 		{theSecret}, {"spool", theSecret}, {"spool", "ls", "d", theSecret}, {"version", theSecret}, {"check", theSecret},
 		{"spool", "replay", "--sasl=" + theSecret, theSecret},
 	} {

@@ -147,6 +147,7 @@ func isTopic(s string) bool {
 func (c *Config) checkSecurity(p *Problems) {
 	c.checkTLS(p)
 	c.checkSASL(p)
+	c.checkOAuth(p)
 }
 
 // BrokerTLS is the settings of connections to brokers. They mean nothing without --tls.
@@ -190,24 +191,5 @@ func (c *Config) checkTLS(p *Problems) {
 	}
 	if c.TLSVerify == tlsconf.VerifyCA && len(c.TLSCA) == 0 {
 		p.add("tls-verify", c.TLSVerify, "needs --tls-ca: without it any certificate of a public authority would be accepted")
-	}
-}
-
-func (c *Config) checkSASL(p *Problems) {
-	if c.SASLMechanism == Off {
-		if c.SASLUser != "" || c.SASLPassword != "" {
-			p.add("sasl-mechanism", Off, "--sasl-user and --sasl-password need PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512")
-		}
-		return
-	}
-	if strings.Contains(c.SASLUser, ":") && c.SASLPassword == "" && c.SASLPasswordFile == "" {
-		p.add("sasl-user", c.SASLUser, "holds a colon, and there is no password: user and password together go into --sasl")
-		return
-	}
-	if c.SASLUser == "" {
-		p.add("sasl-user", "", "required with --sasl-mechanism="+shownAs("sasl-mechanism", c.SASLMechanism))
-	}
-	if c.SASLPassword == "" && c.SASLPasswordFile == "" { // a bad file was reported already
-		p.add("sasl-password", "", "required with --sasl-mechanism="+shownAs("sasl-mechanism", c.SASLMechanism)+"; better in a file, --sasl-password-file")
 	}
 }

@@ -25,7 +25,7 @@ func TestValidate(t *testing.T) {
 	long := strings.Repeat("x", 247)
 	ca := tlstest.CA(t, "ca")
 	me := ca.Issue(t, "me")
-	for name, text := range map[string][]byte{"ca.pem": ca.CertPEM(), "me.pem": me.CertPEM(), "key.pem": me.KeyPEM(), "token": []byte("alpha\n"), "me.der": me.Cert.Raw, "ca.jks": []byte("\xfe\xed\xfe\xed\x00\x00\x00\x02")} {
+	for name, text := range map[string][]byte{"ca.pem": ca.CertPEM(), "me.pem": me.CertPEM(), "key.pem": me.KeyPEM(), "token": []byte("alpha\n"), "two": []byte("alpha beta\n"), "me.der": me.Cert.Raw, "ca.jks": []byte("\xfe\xed\xfe\xed\x00\x00\x00\x02")} {
 		if err := os.WriteFile(filepath.Join(dir, name), text, 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -72,7 +72,7 @@ func TestValidate(t *testing.T) {
 		{"--idempotence=off", "--idempotence=off: must be one of require, prefer"},
 		{"--codec=brotli", "--codec=brotli: must be one of none, snappy, lz4, zstd, gzip"},
 		{"--sasl-mechanism=plain --sasl-user=u --sasl-password=p",
-			"--sasl-mechanism=plain: must be one of off, PLAIN, SCRAM-SHA-256, SCRAM-SHA-512"},
+			"--sasl-mechanism=plain: must be one of off, PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER"},
 
 		{"--listen=8080", "--listen=8080: must be host:port, for example 127.0.0.1:8080, host:first-last, or unix:/PATH"},
 		{"--listen=", "--listen: must be host:port, for example 127.0.0.1:8080, host:first-last, or unix:/PATH"},
@@ -147,7 +147,7 @@ func TestValidate(t *testing.T) {
 
 		{"--sasl-user=u:secret", "--sasl-mechanism=off: --sasl-user and --sasl-password need PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512"},
 		{"--sasl-user=u:secret --sasl-mechanism=PLAIN", "--sasl-user=u:********: holds a colon, and there is no password: user and password together go into --sasl"},
-		{"--sasl-mechanism=u:secret --sasl-user=u --sasl-password=p", "--sasl-mechanism=********: must be one of off, PLAIN, SCRAM-SHA-256, SCRAM-SHA-512"},
+		{"--sasl-mechanism=u:secret --sasl-user=u --sasl-password=p", "--sasl-mechanism=********: must be one of off, PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER"},
 		{"--brokers=u:secret@h:9092", "--brokers=********@h:9092: " + brokerRule},
 		{"--brokers=SASL_SSL://h:9092", "--brokers=SASL_SSL://h:9092: " + brokerRule},
 		{"--brokers=u@h:9092", "--brokers=u@h:9092: " + brokerRule},
@@ -160,6 +160,21 @@ func TestValidate(t *testing.T) {
 		{"--sasl=:p", "--sasl: must be user:password"},
 		{"--sasl=u:", "--sasl: must be user:password"},
 		{"--sasl=u:p --sasl-mechanism=PLAIN --sasl-user=u --sasl-password=p", "--sasl: give either it or --sasl-user with a password, not both"},
+
+		{"--sasl-mechanism=OAUTHBEARER", "--oauth-token-url: it or --oauth-token-file is required with --sasl-mechanism=OAUTHBEARER"},
+		{"--oauth-token-file=/f", "--oauth-token-file=/f: needs --sasl-mechanism=OAUTHBEARER"},
+		{"--oauth-client-id=fn", "--oauth-client-id=fn: needs --sasl-mechanism=OAUTHBEARER"},
+		{"--sasl-mechanism=OAUTHBEARER --sasl=u:p --oauth-token-file=DIR/token",
+			"--sasl-mechanism=OAUTHBEARER: takes no --sasl, --sasl-user and --sasl-password: see --oauth-token-url and --oauth-token-file"},
+		{"--sasl-mechanism=OAUTHBEARER --oauth-token-file=DIR/token", ""},
+		{"--sasl-mechanism=OAUTHBEARER --oauth-token-file=DIR/none", "--oauth-token-file=DIR/none: must be a file that holds a token: no such file or directory"},
+		{"--sasl-mechanism=OAUTHBEARER --oauth-token-file=DIR/two", "--oauth-token-file=DIR/two: must be a file that holds a token: it has a character that no token has"},
+		{"--sasl-mechanism=OAUTHBEARER --oauth-token-file=DIR/token --oauth-scope=a", "--oauth-scope=a: give either it or --oauth-token-file, not both"},
+		{"--sasl-mechanism=OAUTHBEARER --oauth-token-url=https://h/t?secret --oauth-client-id=fn --oauth-client-secret-file=DIR/token", ""},
+		{"--sasl-mechanism=OAUTHBEARER --oauth-token-url=http://h/t?secret --oauth-client-id=fn --oauth-client-secret-file=DIR/token",
+			"--oauth-token-url=http://h/t: must begin with https://, except to an address of this machine: the secret goes there"},
+		{"--sasl-mechanism=OAUTHBEARER --oauth-token-url=https://h/t --oauth-client-secret-file=secret",
+			"--oauth-client-id: required with --oauth-token-url\n--oauth-client-secret-file=********: must be a file that holds the secret: no such file or directory"},
 
 		{"--spool-dir=", "--spool-dir: must be a directory, or off"},
 		{"--spool-max=100KiB", "--spool-max=100KiB: must be from 1MiB to 65536GiB, or 0: a quarter of what is free at the start, at most 1GiB; in memory a quarter of --memory-limit"},

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Options describe a cluster. The zero value is one broker with a heap of 512 MiB.
@@ -63,6 +64,28 @@ func WithProperty(key, value string) Option {
 			o.Properties = map[string]string{}
 		}
 		o.Properties[key] = value
+	}
+}
+
+// WithTokens lets clients in at [Cluster.SASL] that have a token in place of a password (OAUTHBEARER): JWTs, whose form
+// and end the broker looks at, not their signature. Sessions end with their token, or after a time.
+func WithTokens(jwks string, session time.Duration) Option {
+	return func(o *Options) {
+		o.SASL = true
+		prefix := "listener.name." + strings.ToLower(listenerSASL) + "."
+		const handlers = "org.apache.kafka.common.security.oauthbearer."
+		for key, value := range map[string]string{
+			"sasl.enabled.mechanisms":                         "OAUTHBEARER",
+			"oauthbearer.sasl.jaas.config":                    handlers + "OAuthBearerLoginModule required;",
+			"oauthbearer.sasl.server.callback.handler.class":  handlers + "OAuthBearerValidatorCallbackHandler",
+			"oauthbearer.sasl.oauthbearer.jwks.endpoint.url":  "file://" + jwks,
+			"oauthbearer.sasl.oauthbearer.expected.audience":  "kafka",
+			"oauthbearer.sasl.oauthbearer.clock.skew.seconds": "0",
+			"oauthbearer.connections.max.reauth.ms":           fmt.Sprint(session.Milliseconds()),
+		} {
+			WithProperty(prefix+key, value)(o)
+		}
+		o.JVM = append(o.JVM, "-Dorg.apache.kafka.sasl.oauthbearer.allowed.urls=file://"+jwks)
 	}
 }
 

@@ -77,7 +77,7 @@ func mechanism(s SASL) (sasl.Mechanism, error) {
 	case "SCRAM-SHA-512":
 		return scramMechanism(scram.SHA512, s)
 	}
-	return nil, fmt.Errorf("kafka: SASL mechanism %q is not one of PLAIN, SCRAM-SHA-256, SCRAM-SHA-512", s.Mechanism)
+	return nil, fmt.Errorf("kafka: SASL mechanism %q is not one of PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER", s.Mechanism)
 }
 
 // scramMechanism leaves the library's error out: it names the character, which may be one of the password.

@@ -87,7 +87,7 @@ type Config struct {
 
 // SASL names the credentials. Mechanism "" is none.
 type SASL struct {
-	Mechanism string // PLAIN, SCRAM-SHA-256, SCRAM-SHA-512
+	Mechanism string // PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER; the last has a token, see Deps.Token
 	User      string
 	Password  string
 }
@@ -105,6 +105,9 @@ type Deps struct {
 	// Credentials are asked for at each login, in place of those of Config.SASL: a password may have been renewed. Nil:
 	// those of Config.SASL.
 	Credentials func() (user, password string)
+	// Token is asked for at each login by OAUTHBEARER, and must return when ctx ends. rejected is the last token that a
+	// broker has refused, "" if none has. An error may explain itself, as those of Secure.
+	Token func(ctx context.Context, rejected string) (string, error)
 	// NewTransport replaces the transport over TCP: a simulation puts a modelled cluster here. Secure, SASL and
 	// Dial do not matter then.
 	NewTransport func() Transport

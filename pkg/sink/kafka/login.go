@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"context"
+	"sync/atomic"
 
 	"github.com/segmentio/kafka-go/sasl"
 )
@@ -13,7 +14,10 @@ type login struct {
 }
 
 // newLogin returns nil without a login. credentials nil: always those of s.
-func newLogin(s SASL, credentials func() (user, password string)) (sasl.Mechanism, error) {
+func newLogin(s SASL, credentials func() (user, password string), token func(context.Context, string) (string, error)) (sasl.Mechanism, error) {
+	if s.Mechanism == OAuthBearer {
+		return &oauthBearer{token: token}, nil
+	}
 	m, err := mechanism(s)
 	if err != nil || m == nil || credentials == nil {
 		return m, err
@@ -34,9 +38,53 @@ func (l *login) Start(ctx context.Context) (sasl.StateMachine, []byte, error) {
 	return m.Start(ctx)
 }
 
+// OAuthBearer is the mechanism of RFC 7628: a token in place of user and password.
+const OAuthBearer = "OAUTHBEARER"
+
+// oauthBearer is that mechanism. The token is asked for at each login.
+type oauthBearer struct {
+	token    func(ctx context.Context, rejected string) (string, error)
+	rejected atomic.Pointer[string] // the last token that a broker did not take; nil: none
+}
+
+// Name implements sasl.Mechanism.
+func (o *oauthBearer) Name() string { return OAuthBearer }
+
+// Start implements sasl.Mechanism.
+func (o *oauthBearer) Start(ctx context.Context) (sasl.StateMachine, []byte, error) {
+	rejected := ""
+	if r := o.rejected.Load(); r != nil {
+		rejected = *r
+	}
+	token, err := o.token(ctx, rejected)
+	if err != nil {
+		return nil, nil, err
+	}
+	return &bearing{o, token}, []byte("n,,\x01auth=Bearer " + token + "\x01\x01"), nil
+}
+
+// bearing is one login.
+type bearing struct {
+	o     *oauthBearer
+	token string
+}
+
+// Next implements sasl.StateMachine. A broker that takes the token has nothing more to say; one that does not sends an
+// error as JSON, and waits for one byte before it refuses the login (RFC 7628, section 3.2.3).
+func (b *bearing) Next(_ context.Context, challenge []byte) (done bool, response []byte, err error) {
+	if len(challenge) == 0 {
+		return true, nil, nil
+	}
+	b.o.rejected.Store(&b.token)
+	return false, []byte("\x01"), nil
+}
+
 // Validate finds out whether a login is possible at all: the mechanism is known, and user and password have no
 // characters that it forbids. The error names neither.
 func (s SASL) Validate() error {
+	if s.Mechanism == OAuthBearer {
+		return nil
+	}
 	_, err := mechanism(s)
 	return err
 }

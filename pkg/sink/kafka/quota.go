@@ -96,6 +96,8 @@ func (c *client) quotas(ctx context.Context, user, clientID string) (found Probe
 // quotaUser is the user that a cluster counts this client as; "": it derives one that is not known here.
 func quotaUser(c *Config, d *Deps) string {
 	switch {
+	case c.SASL.Mechanism == OAuthBearer: // the token has it
+		return ""
 	case c.SASL.Mechanism != "":
 		return c.SASL.User
 	case d.Secure != nil: // a client certificate has a user, by rules of the cluster

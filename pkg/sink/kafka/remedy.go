@@ -28,6 +28,10 @@ func (g given) remedy(k kind) string {
 		if g.tls {
 			return "correct the port in --brokers: something in front of it speaks TLS as well"
 		}
+	case badLogin:
+		if g.SASL.Mechanism == OAuthBearer {
+			return "correct --oauth-client-id and --oauth-scope, or the token in --oauth-token-file: the broker looks at its issuer, audience, scope and end"
+		}
 	case producerDenied:
 		if g.PreferIdempotence {
 			return "grant WRITE on the topic (brokers before 2.8: IDEMPOTENT_WRITE on the cluster as well)"

@@ -1,0 +1,193 @@
+package test
+
+import (
+	"crypto"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"math/big"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"functiongraph-ingest/bench/load"
+	"functiongraph-ingest/test/kafkatest"
+	"functiongraph-ingest/test/oracle"
+	"functiongraph-ingest/test/proc"
+)
+
+// issuer is a token endpoint with an RSA key, whose public part a broker knows.
+type issuer struct {
+	key *rsa.PrivateKey
+
+	mu       sync.Mutex
+	secret   string
+	down     bool
+	lifetime time.Duration
+	issued   int
+	tokens   []string
+}
+
+func newIssuer(t *testing.T) (i *issuer, jwks string) {
+	t.Helper()
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	must(t, err)
+	b64 := base64.RawURLEncoding.EncodeToString
+	set := map[string]any{"keys": []map[string]string{{
+		"kty": "RSA", "kid": "one", "alg": "RS256", "use": "sig",
+		"n": b64(key.N.Bytes()), "e": b64(big.NewInt(int64(key.E)).Bytes()),
+	}}}
+	text, err := json.Marshal(set)
+	must(t, err)
+	jwks = filepath.Join(t.TempDir(), "jwks.json")
+	must(t, os.WriteFile(jwks, text, 0o644))
+	return &issuer{key: key, secret: "first-secret", lifetime: 5 * time.Second}, jwks
+}
+
+// token makes a JWT. i.mu is held.
+func (i *issuer) token() string {
+	now := time.Now()
+	part := func(v map[string]any) string {
+		text, _ := json.Marshal(v)
+		return base64.RawURLEncoding.EncodeToString(text)
+	}
+	i.issued++
+	signed := part(map[string]any{"alg": "RS256", "kid": "one", "typ": "JWT"}) + "." + part(map[string]any{
+		"sub": "fn", "aud": "kafka", "iat": now.Unix(), "exp": now.Add(i.lifetime).Unix(), "jti": fmt.Sprint(i.issued),
+	})
+	sum := sha256.Sum256([]byte(signed))
+	signature, _ := rsa.SignPKCS1v15(rand.Reader, i.key, crypto.SHA256, sum[:])
+	token := signed + "." + base64.RawURLEncoding.EncodeToString(signature)
+	i.tokens = append(i.tokens, token)
+	return token
+}
+
+func (i *issuer) set(f func()) { i.mu.Lock(); defer i.mu.Unlock(); f() }
+
+func (i *issuer) count() int { i.mu.Lock(); defer i.mu.Unlock(); return i.issued }
+
+func (i *issuer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	user, secret, ok := r.BasicAuth()
+	switch {
+	case i.down:
+		http.Error(w, "down", http.StatusBadGateway)
+	case r.Method != http.MethodPost || r.FormValue("grant_type") != "client_credentials" || r.FormValue("scope") != "events write":
+		http.Error(w, `{"error":"invalid_request"}`, http.StatusBadRequest)
+	case !ok || user != "fn" || secret != i.secret:
+		http.Error(w, `{"error":"invalid_client"}`, http.StatusUnauthorized)
+	default:
+		fmt.Fprintf(w, `{"access_token":%q,"token_type":"Bearer","expires_in":%d}`, i.token(), int(i.lifetime.Seconds()))
+	}
+}
+
+// A broker that takes tokens only, and ends each session with its token: tokens are renewed before their end while
+// events flow; the endpoint fails for longer than a token lives; the client's secret is
+// renewed. Nothing is lost, nothing doubled, nobody restarts anything, and no secret and no token is in the log.
+func TestTokensAreRenewedUnderLoad(t *testing.T) {
+	i, jwks := newIssuer(t)
+	k := kafkatest.Start(t, kafkatest.WithTokens(jwks, 10*time.Second))
+	endpoint := httptest.NewServer(i)
+	defer endpoint.Close()
+	dir := t.TempDir()
+	write := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		must(t, os.WriteFile(path+".new", []byte(text), 0o600))
+		must(t, os.Rename(path+".new", path))
+		return path
+	}
+	secretFile := write("secret", "first-secret\n")
+	oauth := []string{"--sasl-mechanism=OAUTHBEARER", "--oauth-token-url=" + endpoint.URL + "/token", "--oauth-client-id=fn",
+		"--oauth-client-secret-file=" + secretFile, "--oauth-scope=events write"}
+
+	k.Topic(t, "tokens", 3, nil)
+	p := proc.Start(t, proc.Serve(proc.Build(t), k.SASL(), "tokens", oauth...))
+	f := newFlow(t, k, p, "tokens")
+	f.await("renewed tokens", func() bool { return i.count() > 3 })
+	f.goesOn()
+
+	i.set(func() { i.down = true })
+	f.await("trouble", func() bool {
+		return lines(p, "level=WARN", "events do not reach Kafka", "token endpoint refuses", "502", "remedy=", "--oauth-token-url") > 0
+	})
+	code, _, stderr := checked(t, append([]string{"--brokers=" + k.SASL(), "--topic=tokens", "--request-timeout=2s"}, oauth...)...)
+	if code != 1 || !strings.Contains(stderr, "--oauth-token-url") {
+		t.Errorf("check: %d\n%s", code, stderr)
+	}
+	i.set(func() { i.down = false })
+	f.await("the end of it", func() bool { return lines(p, "level=INFO", "events reach Kafka again", "after=") > 0 })
+
+	i.set(func() { i.secret = "second-secret" })
+	f.await("a refused secret", func() bool {
+		return lines(p, "level=WARN", "invalid_client", "--oauth-client-secret-file") > 0
+	})
+	write("secret", "second-secret\n")
+	f.await("the new secret", func() bool { return lines(p, "read again", "--oauth-client-secret-file") > 0 })
+	f.goesOn()
+	f.end(i)
+}
+
+// flow is a load under way.
+type flow struct {
+	t     *testing.T
+	k     *kafkatest.Cluster
+	p     *proc.Process
+	topic string
+	judge *oracle.Oracle
+	run   *load.Run
+}
+
+func newFlow(t *testing.T, k *kafkatest.Cluster, p *proc.Process, topic string) *flow {
+	t.Helper()
+	f := &flow{t: t, k: k, p: p, topic: topic, judge: oracle.New(8)}
+	var err error
+	f.run, err = load.Start(t.Context(), load.Options{Addr: p.Listen, Conns: 8, MaxRate: *rotationRate, RetryAfter: true, Recorder: f.judge,
+		Profile: load.Profile{Events: 20, Marked: true}})
+	must(t, err)
+	return f
+}
+
+func (f *flow) await(what string, cond func() bool) {
+	f.t.Helper()
+	f.p.WaitLedger(f.t, rotationPatience, what, func(*proc.Ledger) bool { return cond() })
+}
+
+// goesOn waits for more events to be delivered.
+func (f *flow) goesOn() {
+	f.t.Helper()
+	start := f.p.MustLedger(f.t).Delivered
+	f.p.WaitLedger(f.t, rotationPatience, "more events", func(l *proc.Ledger) bool { return l.Delivered > start+1000 })
+}
+
+// end ends it and judges it.
+func (f *flow) end(i *issuer) {
+	f.t.Helper()
+	f.goesOn()
+	f.run.Stop()
+	code, l := f.p.MustStop(f.t)
+	if code != 0 || len(l.Dropped) != 0 {
+		f.t.Errorf("exit %d, ledger %+v", code, l)
+	}
+	r := f.judge.MustRead(f.t, f.k.Bootstrap(), f.topic)
+	f.t.Logf("acknowledged %d, delivered %d, %d tokens; %d resends recognised, %d possible duplicates",
+		r.Acked, r.Delivered, i.count(), l.DuplicatesSuppressed, l.PossibleDuplicates)
+	if r.Lost != 0 || r.Doubled != 0 || r.Acked == 0 {
+		f.t.Errorf("%v", r)
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	for _, secret := range append(i.tokens, "first-secret", "second-secret") {
+		if said := f.p.Stderr() + f.p.Stdout(); strings.Contains(said, secret) {
+			f.t.Errorf("the log has %s", secret)
+		}
+	}
+}
