@@ -69,7 +69,11 @@ func (h *head) arrived(p []byte, buffered bool) error {
 		h.after = 0
 		return errFraming
 	}
-	return h.follow(p)
+	err := h.follow(p)
+	if h.part > unframed && h.after == 0 {
+		h.last = nil // nothing of it is looked at again, and it may be the body's own buffer
+	}
+	return err
 }
 
 // frame tells how long the body is, chunked, or 0: none. It is called once or twice before the body is read.

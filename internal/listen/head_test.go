@@ -291,3 +291,28 @@ func TestNextRequestBehindTheTailOfABody(t *testing.T) {
 		}
 	}
 }
+
+// TestConnectionHoldsNoBody: a connection that has read a body to its end keeps no view into the buffer of that body,
+// which may be let go while the answer is awaited, however long the last read was.
+func TestConnectionHoldsNoBody(t *testing.T) {
+	r := start(t, withHold())
+	for _, last := range []int{100, readBufferSize - 1, readBufferSize, readBufferSize + 1} {
+		cl := r.dial()
+		request := post("/", "["+strings.Repeat(" ", 40_000)+"]")
+		cl.send(request[:len(request)-last])
+		until(t, "it is read", r.allRead)
+		cl.send(request[len(request)-last:])
+		until(t, "its answer is awaited", func() bool { return r.inPhase(waiting) == 1 })
+		r.srv.conns.each(func(c *conn) {
+			if c.head.last != nil {
+				t.Errorf("%d bytes of the last read of %d are held", len(c.head.last), last)
+			}
+		})
+		r.hold <- struct{}{}
+		if got := cl.reply(); got.status != 200 {
+			t.Errorf("%+v", got)
+		}
+		_ = cl.Close()
+		until(t, "it is closed", func() bool { return r.srv.Stats().OpenConns == 0 })
+	}
+}
