@@ -144,8 +144,8 @@ func (s *sender) mayPass(l *lane) bool {
 	case b.writing, l.disk.apart != nil && b.root != l.disk.apart:
 		return false
 	case b.unframed() && s.writer.framesFirst():
-		// One that was sent before its frame could be written goes on.
-		return b.attempts > 0 || s.writer.workersCommit() && !l.disk.any
+		// One that was sent before its frame could be written goes on, and one that goes before frames cannot have one.
+		return b.attempts > 0 || l.disk.any || s.writer.workersCommit()
 	}
 	return true
 }

@@ -170,7 +170,7 @@ func (s *committer) forgetClean() bool {
 
 // awaitsFrame says that the lane has something without a frame, or will have when it is sealed.
 func (l *lane) awaitsFrame() bool {
-	return l.open != nil || l.unframed() != nil || l.doubt != nil && l.doubt.unframed()
+	return l.open != nil || l.unframed() != nil || l.bareHead() != nil
 }
 
 // submit hands a group to the one who waits for the disk. s.mu is held.

@@ -134,15 +134,22 @@ func (l *lane) shed() {
 	if b := l.doubt; b != nil && !l.busy && b.pos != 0 && b.rb != nil && !b.writing && !b.half {
 		s.dropMemory(b)
 	}
-	if len(l.parts) == 0 { // else they go first
-		l.shedQueue()
-	}
+	l.shedQueue()
 }
 
-// shedQueue is shed for the queue. s.mu is held.
+// shedQueue is shed for the queue. What another batch's frame stands for stays in memory, among the parts: they go
+// before the frames on disk. Only dead letters, which have no order to keep, may overtake frames by that. s.mu is held.
 func (l *lane) shedQueue() {
 	s, d := l.topic.core, &l.disk
-	for d.framed > 0 && !l.queue[0].writing && l.queue[0].pos != 0 { // 0: another batch's frame stands for it
+	for d.framed > 0 && !l.queue[0].writing {
+		if l.queue[0].pos == 0 {
+			if d.any && !l.topic.dead {
+				return
+			}
+			l.parts = append(l.parts, pop(&l.queue))
+			d.framed--
+			continue
+		}
 		b := pop(&l.queue)
 		d.framed--
 		s.dropMemory(b)

@@ -45,22 +45,35 @@ type frameWriter struct {
 // s.mu is held.
 func (l *lane) unframed() *batch {
 	d := &l.disk
-	if b := l.doubt; b != nil && b.unframed() {
-		if b.writing || l.busy && !b.final || d.any {
-			return nil // its bytes are not final yet; or frames that go after it are there already
+	if head := l.bareHead(); head != nil {
+		if head == l.doubt && l.busy && !head.final {
+			return nil // its bytes are not final yet
 		}
-		return b
-	}
-	for _, b := range l.parts {
-		if b.unframed() {
-			return notWriting(b)
-		}
+		return notWriting(head)
 	}
 	for d.framed < len(l.queue) && !l.queue[d.framed].unframed() {
 		d.framed++ // root: another batch's frame stands for it
 	}
 	if d.framed < len(l.queue) {
 		return notWriting(l.queue[d.framed])
+	}
+	return nil
+}
+
+// bareHead is the first batch without a frame among those that go before the frames on disk: the one in doubt and the
+// parts. nil: there is none, or frames are on disk already. Then it goes without: a frame behind those would end them
+// when it ends. s.mu is held.
+func (l *lane) bareHead() *batch {
+	if l.disk.any {
+		return nil
+	}
+	if l.doubt != nil && l.doubt.unframed() {
+		return l.doubt
+	}
+	for _, b := range l.parts {
+		if b.unframed() {
+			return b
+		}
 	}
 	return nil
 }
@@ -87,8 +100,10 @@ func (l *lane) claim(dst []*batch) []*batch {
 	if b == l.doubt {
 		add(b)
 	}
-	for _, b := range l.parts {
-		add(b)
+	if !l.disk.any {
+		for _, b := range l.parts {
+			add(b)
+		}
 	}
 	for _, b := range l.queue[l.disk.framed:] {
 		add(b)

@@ -3,6 +3,7 @@ package kafka
 import (
 	"encoding/json"
 	"errors"
+	"slices"
 	"time"
 
 	"functiongraph-ingest/pkg/sink"
@@ -121,7 +122,7 @@ func (s *frameWriter) dropOldest() bool {
 // idleFrame is the lane's oldest frame if it is on disk only and not being sent. s.mu is held.
 func (l *lane) idleFrame() (pos uint64, ok bool) {
 	d := &l.disk
-	if !d.any || l.busy || d.closing || d.apart != nil || len(l.parts) > 0 {
+	if !d.any || l.busy || d.closing || d.apart != nil || slices.ContainsFunc(l.parts, func(b *batch) bool { return b.pos != 0 }) {
 		return 0, false
 	}
 	if b := l.doubt; b != nil && (b.pos == 0 || b.rb != nil || b.writing) {

@@ -4,6 +4,7 @@ package kafka
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 )
 
@@ -129,7 +130,8 @@ func (l *lane) checkOrder() error {
 	for b := range l.phases() {
 		switch {
 		case b.pos == 0:
-			bare = bare || b.unframed() && b != l.doubt && b != l.open
+			before := b == l.doubt || l.disk.any && slices.Contains(l.parts, b) // it may go without: see bareHead
+			bare = bare || b.unframed() && !before && b != l.open
 		case bare:
 			return fmt.Errorf("frame %d behind a batch that has none", b.pos)
 		case b.pos <= last:

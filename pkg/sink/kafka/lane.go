@@ -62,8 +62,9 @@ type batch struct {
 // lane is one partition's ordered queue of batches. At most one batch of a lane is in doubt: it was sent
 // and has no answer yet. Until it is resolved exactly these bytes are sent again, and nothing passes it.
 //
-// In order: doubt, parts, the frames that are on disk only, queue, open. Frames are a prefix of that: no
-// batch has one unless all before it have, so the order on disk is the lane's.
+// In order: doubt, parts, the frames that are on disk only, queue, open. Frames are a prefix of that: no batch is given
+// one unless all before it have, so the order on disk is the lane's. What is in memory without one while frames are on
+// disk (the spool was opened late, or had failed) goes without: see bareHead.
 type lane struct {
 	topic     *topic
 	partition int32

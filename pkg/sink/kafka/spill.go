@@ -170,15 +170,17 @@ func (l *lane) spillable() (bytes int) {
 		return 0
 	}
 	if b := l.unframed(); b == nil {
-		if l.open == nil || l.disk.framed < len(l.queue) || l.doubt != nil && l.doubt.unframed() {
+		if l.open == nil || l.disk.framed < len(l.queue) || l.bareHead() != nil {
 			return 0
 		}
 		return l.open.rb.Size()
 	} else if b == l.doubt {
 		bytes = b.rb.Size()
 	}
-	for _, b := range l.parts {
-		bytes += b.rb.Size()
+	if !l.disk.any {
+		for _, b := range l.parts {
+			bytes += b.rb.Size()
+		}
 	}
 	for _, b := range l.queue[l.disk.framed:] {
 		bytes += b.rb.Size()

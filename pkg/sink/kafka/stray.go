@@ -368,10 +368,7 @@ func (s *spooler) stow() {
 		s.mu.Lock()
 		l.busy, l.disk.dirty = false, false
 		l.seal()
-		if l.disk.any {
-			// The one in doubt was never given a frame, and those on disk go after it: out of order at worst.
-			l.disk.any = l.doubt == nil || l.doubt.pos != 0
-		}
+		l.disk.any = false // what goes before the frames on disk and has none gets one behind them: out of order at worst
 		work := l.claim(nil)
 		s.mu.Unlock()
 		if l.disk.q != nil && len(work) > 0 {
