@@ -48,7 +48,7 @@ func (s *kafkaCluster) broker(id int32) *broker {
 		b = &broker{core: s.core, id: id, wake: make(chan struct{}, 1), turn: newSlot()}
 		s.brokers[id] = b
 		s.serve(b)
-		b.bound.now = maxRequestBytes
+		b.bound.now, b.bound.asking = maxRequestBytes, true
 		s.tasks.Go(func() { s.learnLimits(b) })
 	}
 	return b

@@ -27,9 +27,11 @@ const (
 // requestBound is how much a broker takes in one request, and how that became known. Guarded by core.mu.
 type requestBound struct {
 	asked  bool // the broker has answered the question, or did not; nothing is sent before
-	told   int  // for all batches of a request, by the broker's setting; 0: it did not tell
-	now    int  // for all batches of the next request
-	cuts   int  // requests in a row whose connection the broker ended
+	known  bool // it has answered; else it is asked again after the next look at the cluster
+	asking bool
+	told   int // for all batches of a request, by the broker's setting; 0: it did not tell
+	now    int // for all batches of the next request
+	cuts   int // requests in a row whose connection the broker ended
 	shrunk time.Time
 }
 
@@ -37,16 +39,42 @@ type requestBound struct {
 // knowing means Kafka's defaults: it may not be allowed to ask. Batches wait for the first attempt, which has a part of
 // RequestTimeout.
 func (s *kafkaCluster) learnLimits(b *broker) {
+	s.mu.Lock()
+	cluster := s.clusterID
+	s.mu.Unlock()
+	known := s.askLimits(b)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	b.bound.asking, b.bound.known = false, known && cluster == s.clusterID
+	if b.bound.known {
+		s.toldExpiry()
+	}
+}
+
+// askAgain asks brokers that have not answered yet. Without an answer, copies would not be counted on brokers that forget
+// producers sooner than by default. s.mu is held.
+func (s *kafkaCluster) askAgain() {
+	for _, b := range s.brokers {
+		if !b.bound.known && !b.bound.asking {
+			b.bound.asking = true
+			s.tasks.Go(func() { s.learnLimits(b) })
+		}
+	}
+}
+
+// askLimits asks a few times and reports whether the broker has answered.
+func (s *kafkaCluster) askLimits(b *broker) bool {
 	ctx, cancel := context.WithTimeout(s.ctx, s.cfg.RequestTimeout/questionPart)
 	settings, err := s.client.brokerSettings(ctx, b.id, settingRequestBytes, settingExpiry)
 	cancel()
 	for range moreQuestions {
 		if s.learnt(b, settings); err == nil || !s.pause(refreshEvery) {
-			return
+			return err == nil
 		}
 		settings, err = s.client.brokerSettings(s.ctx, b.id, settingRequestBytes, settingExpiry)
 	}
 	s.learnt(b, settings)
+	return err == nil
 }
 
 // learnt takes settings over, which may be missing.
@@ -67,6 +95,22 @@ func (s *kafkaCluster) learnt(b *broker, settings map[string]string) {
 		s.expiry = time.Duration(min(expiry, 1<<40)) * time.Millisecond
 	}
 	b.signal()
+}
+
+// toldExpiry judges the copies that were sent before it was known how long brokers remember a producer. s.mu is held.
+func (s *kafkaCluster) toldExpiry() {
+	if s.told {
+		return
+	}
+	s.told = true
+	now := time.Now()
+	for l := range s.lanes() {
+		if b := l.doubt; b != nil && !s.forgets(b, now) {
+			b.unsure = 0 // they were recognised
+		} else if b != nil {
+			s.countUnsure(b)
+		}
+	}
 }
 
 // adapt learns from how a request of so many bytes ended. s.mu is held.

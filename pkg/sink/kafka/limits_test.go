@@ -4,11 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // TestRequestsShrinkAfterCuts: a broker that does not tell its limit ends connections instead; requests shrink until it
@@ -49,6 +51,46 @@ func TestRequestsShrinkAfterCuts(t *testing.T) {
 	}
 	if known.now != 200_000 || known.refusal(200_000) != "" || known.refusal(200_001) == "" {
 		t.Errorf("%+v", known)
+	}
+}
+
+// TestABrokerThatDoesNotAnswerIsAskedAgain: a broker that has answered none of the first questions for its settings is
+// asked after each look at the cluster until it answers, and not after that.
+func TestABrokerThatDoesNotAnswerIsAskedAgain(t *testing.T) {
+	t.Parallel()
+	c := cluster(t, 1)
+	var asked, silent, looks atomic.Int32
+	silent.Store(moreQuestions + 2)
+	c.ControlKey(int16(kmsg.Metadata), func(kmsg.Request) (kmsg.Response, error, bool) {
+		c.KeepControl()
+		looks.Add(1)
+		return nil, nil, false
+	})
+	c.ControlKey(int16(kmsg.DescribeConfigs), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		c.KeepControl()
+		r := req.(*kmsg.DescribeConfigsRequest)
+		if r.Resources[0].ResourceType != kmsg.ConfigResourceTypeBroker {
+			return nil, nil, false
+		}
+		asked.Add(1)
+		if silent.Add(-1) >= 0 {
+			return nil, errors.New("cut"), true
+		}
+		res := r.ResponseKind().(*kmsg.DescribeConfigsResponse)
+		res.Version = r.Version
+		value := "5000"
+		res.Resources = []kmsg.DescribeConfigsResponseResource{{ResourceType: kmsg.ConfigResourceTypeBroker, Configs: []kmsg.DescribeConfigsResponseResourceConfig{
+			{Name: settingExpiry, Value: &value},
+		}}}
+		return res, nil, true
+	})
+	s := start(t, c, func(cfg *Config, _ *Deps) { cfg.MetadataTTL = 20 * time.Millisecond })
+	told := func() bool { s.mu.Lock(); defer s.mu.Unlock(); return s.told && s.expiry == 5*time.Second }
+	waitFor(t, told)
+	was, seen := asked.Load(), looks.Load()
+	waitFor(t, func() bool { return looks.Load() > seen+1 })
+	if n := asked.Load(); n != was {
+		t.Errorf("asked %d times more after its answer", n-was)
 	}
 }
 

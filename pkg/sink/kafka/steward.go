@@ -187,6 +187,7 @@ func (s *kafkaCluster) tend() error {
 	if l := now.topics[s.dead.name]; l.err == nil || s.want.deadTopic {
 		s.apply(&s.dead, l)
 	}
+	s.askAgain()
 	mainErr, deadErr := s.main.err, s.dead.err
 	makeDead := s.want.deadTopic && errors.Is(deadErr, kafkago.UnknownTopicOrPartition) && time.Now().After(s.want.deadAgain)
 	needProducer := s.want.producer
@@ -280,10 +281,15 @@ func (s *kafkaCluster) setCluster(id string) {
 	for _, t := range []*topic{&s.main, &s.dead} {
 		t.createTime, t.described, t.knowable, t.unanswered = false, false, false, 0
 	}
+	s.told = false
+	for _, b := range s.brokers {
+		b.bound.known = false // those of the other cluster are asked anew
+	}
 	for l := range s.lanes() {
 		l.stamps.forget(s.current.gen)
 		if b := l.doubt; b != nil {
 			b.stamped = false
+			s.countUnsure(b)
 		}
 	}
 	s.wantProducer()

@@ -184,9 +184,13 @@ func (w *worker) add(l *lane) bool {
 	}
 	// The broker does not recognise a batch that it may have when it comes under another stamp, or under none, or when
 	// it has forgotten the producer by the time at which this request arrives: then it takes what an unknown one sends.
-	forgotten := now.Sub(b.known)+s.cfg.RequestTimeout >= s.expiry
-	if b.maybeWritten && (b.sends == 0 || b.stamp.id < 0 || forgotten) {
+	forgotten := s.forgets(b, now)
+	switch {
+	case !b.maybeWritten:
+	case b.sends == 0 || b.stamp.id < 0 || forgotten:
 		s.suspect(b)
+	case !s.told:
+		b.unsure++
 	}
 	if b.sends == 0 || forgotten {
 		b.known = now
@@ -195,6 +199,18 @@ func (w *worker) add(l *lane) bool {
 	b.sends++
 	w.entries = append(w.entries, e)
 	return true
+}
+
+// forgets reports whether brokers may have forgotten b's stamp when a request that is sent now arrives. s.mu is held.
+func (s *core) forgets(b *batch, now time.Time) bool {
+	return now.Sub(b.known)+s.cfg.RequestTimeout >= s.expiry
+}
+
+// countUnsure counts the copies of b that brokers may have taken for new ones, because no broker has told when it forgets
+// a producer. s.mu is held.
+func (s *core) countUnsure(b *batch) {
+	s.possibleDuplicates.Add(int64(b.unsure * b.events))
+	b.unsure = 0
 }
 
 // suspect counts one more copy of a batch that may come to be in the log. s.mu is held.
