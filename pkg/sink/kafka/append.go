@@ -15,12 +15,10 @@ import (
 func (s *Sink) Append(ctx context.Context, recs []sink.Record, ack sink.Ack) (int, error) {
 	s.mu.Lock()
 	defer func() {
-		dropped := s.room.standstill.dropped
-		s.room.standstill.dropped = false
+		out := s.untaken
+		s.untaken = nil
 		s.mu.Unlock()
-		if dropped {
-			s.spooler.writer.endFrames() // tells the acks
-		}
+		tell(out)
 	}()
 	s.want.stir()
 	s.originChanged()
@@ -35,16 +33,14 @@ func (s *Sink) Append(ctx context.Context, recs []sink.Record, ack sink.Ack) (in
 		}
 		for l = s.place(l, r, ack); l == nil; l = s.place(nil, r, ack) {
 			if s.spooler.spiller.mustDropNewest() {
-				s.dropNewest(len(r.Value), ack)
+				s.dropUntaken(DroppedSpoolFull, ack)
+				s.losses.full.add(1, len(r.Value))
 				break
 			}
 			if err := s.awaitRoom(ctx); err != nil {
 				return i, err
 			}
 			waited = true
-		}
-		if l == nil {
-			continue // dropNewest has counted it
 		}
 		s.count.admit(1)
 		if waited {
@@ -53,6 +49,15 @@ func (s *Sink) Append(ctx context.Context, recs []sink.Record, ack sink.Ack) (in
 	}
 	s.markSoon()
 	return len(recs), nil
+}
+
+// dropUntaken drops an event that is being appended. Its ack is told when the lock is free. s.mu is held.
+func (s *Sink) dropUntaken(reason string, ack sink.Ack) {
+	s.drop(reason, 1)
+	if ack != nil {
+		ack.Hold()
+		s.untaken = append(s.untaken, settled{ack: ack, lost: 1})
+	}
 }
 
 // awaitRoom gives the lock up until something was freed. s.mu is held before and after.

@@ -86,18 +86,6 @@ func (s *spiller) mustDropNewest() bool {
 	return false
 }
 
-// dropNewest drops an event that was not taken yet. s.mu is held.
-func (s *Sink) dropNewest(bytes int, ack sink.Ack) {
-	s.count.admit(1)
-	s.drop(DroppedSpoolFull, 1)
-	s.losses.full.add(1, bytes)
-	if ack != nil {
-		ack.Hold()
-		s.later([]settled{{ack: ack, lost: 1}})
-		wake(s.disk.kick)
-	}
-}
-
 // dropOldest drops the oldest frame of all that is on disk only and not being sent; false: there is none.
 // The lock is free.
 func (s *frameWriter) dropOldest() bool {

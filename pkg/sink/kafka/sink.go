@@ -41,6 +41,8 @@ type Sink struct {
 	sender   sender
 	reporter reporter
 
+	untaken []settled // of events that Append has dropped, guarded by mu
+
 	closing slot // held by Close; guards ended
 	ended   bool
 }

@@ -36,7 +36,6 @@ type room struct {
 type standstill struct {
 	judged  time.Time // when crowded was found out
 	crowded bool      // lanes that fail have half of the buffers or more
-	dropped bool      // Append has dropped an event, whose ack is told when the lock is free
 }
 
 // fails notes that the lane could not send: since then, or since the batch was first sent that got no answer.
@@ -202,12 +201,7 @@ func (s *Sink) elsewhere(l *lane, r *sink.Record, first recordbatch.Encoded, siz
 	}
 	s.alarm("unavailable/dropped", "events are dropped: their partition and the dead-letter topic cannot move (--stuck-partition)",
 		"topic", l.topic.name, "partition", l.partition)
-	s.drop(DroppedUnavailable, 1)
-	if ack != nil {
-		ack.Hold()
-		s.later([]settled{{ack: ack, lost: 1}})
-		s.room.standstill.dropped = true
-	}
+	s.dropUntaken(DroppedUnavailable, ack)
 	return l
 }
 
