@@ -13,8 +13,8 @@ import (
 	"functiongraph-ingest/pkg/sink"
 )
 
-// refuseByContent answers requests with the first batch of topic t that code does not return nil for; other requests and
-// other topics go through.
+// refuseByContent answers requests with the code of the first batch for which there is one; other requests go through.
+// The dead-letter topic refuses nothing for good.
 func refuseByContent(c *kfake.Cluster, code func(records string) *kerr.Error) {
 	c.ControlKey(0, func(req kmsg.Request) (kmsg.Response, error, bool) {
 		c.KeepControl()
@@ -22,7 +22,7 @@ func refuseByContent(c *kfake.Cluster, code func(records string) *kerr.Error) {
 		for _, tp := range r.Topics {
 			for _, p := range tp.Partitions {
 				err := code(string(p.Records))
-				if tp.Topic != "t" || err == nil {
+				if tp.Topic != "t" && err != kerr.NotEnoughReplicas || err == nil {
 					continue
 				}
 				res := r.ResponseKind().(*kmsg.ProduceResponse)
@@ -162,6 +162,59 @@ func TestWhatGoesBeforeFramesGoesWithout(t *testing.T) {
 				checkKeyed(t, consume(t, c, "t", len(want)+len(late)), map[string][]string{"k": want, "old": late})
 			})
 		}
+	}
+}
+
+// TestPartsHearFromTheDiskOrFromKafka: with --ack=disk a batch was sent without a frame, because the disk failed, and was
+// taken apart. Its client hears when each of its parts is on disk or in Kafka, whichever is first.
+func TestPartsHearFromTheDiskOrFromKafka(t *testing.T) {
+	for name, c := range map[string]struct {
+		takes string // batches with this word alone reach Kafka while the disk fails
+		last  bool   // the record that is refused is alone: it becomes a dead letter before the disk works
+	}{
+		"all on disk":          {"-", false},
+		"one is in Kafka":      {"good", false},
+		"one is a dead letter": {"good", true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			k := cluster(t, 1)
+			refuseByContent(k, func(records string) *kerr.Error {
+				good, poison := strings.Contains(records, "good"), strings.Contains(records, "poison")
+				switch {
+				case strings.Contains(records, ReasonLoss) || strings.Contains(records, HeaderReason):
+					return kerr.NotEnoughReplicas // a dead letter
+				case poison && (good || c.last):
+					return kerr.InvalidRecord
+				case good && c.takes == "good":
+					return nil
+				}
+				return kerr.NotEnoughReplicas
+			})
+			b := &switchSpool{}
+			b.fail(errDisk)
+			s, _ := spooling(t, k, t.TempDir(), func(cfg *Config, d *Deps) { cfg.Settle = SettleOnDisk; switched(b)(cfg, d) })
+			var ack ackCount
+			r := []sink.Record{{Key: []byte("k"), Value: []byte("good"), Timestamp: 1}, {Key: []byte("k"), Value: []byte("poison"), Timestamp: 1}}
+			if _, err := s.Append(patient(t), r, &ack); err != nil {
+				t.Fatal(err)
+			}
+			waitFor(t, func() bool {
+				s.mu.Lock()
+				defer s.mu.Unlock()
+				dead := len(s.dead.lanes[0].queue) > 0 || s.dead.lanes[0].doubt != nil || s.dead.lanes[0].open != nil
+				return s.sender.splits.Load() > 0 && (c.takes != "good" || s.count.delivered == 1) && dead == c.last
+			})
+			ack.mu.Lock()
+			done := ack.done
+			ack.mu.Unlock()
+			if done != 0 {
+				t.Fatal("its client has heard before all of its events are safe")
+			}
+			b.fail(nil)
+			waitFor(t, func() bool { ack.mu.Lock(); defer ack.mu.Unlock(); return ack.done == ack.held })
+			ack.check(t, 0)
+		})
 	}
 }
 

@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"math"
 	"slices"
 	"time"
 )
@@ -34,26 +35,51 @@ type waiting struct {
 // durable collects the acks of a group that is durable; their batches have nothing left to tell. s.mu is held.
 func (g *group) durable(out []settled) []settled {
 	for _, w := range g.waits {
-		if w.b.life != w.life {
-			continue
+		if w.b.life == w.life {
+			out = w.b.tellDurable(out)
 		}
-		b := w.b
-		for b.toFrame > 0 { // the frame is of a part
-			if b.toFrame--; b.toFrame > 0 || b.parent == nil || b.parent.toFrame == 0 {
-				break
-			}
-			b = b.parent
-		}
-		if b.toFrame > 0 {
-			continue
-		}
+	}
+	return out
+}
+
+// toldAtTheEnd is batch.toFrame of a batch with a part that was lost: how many events, only the end of the last part tells.
+const toldAtTheEnd = math.MaxInt
+
+// tellDurable collects the acks of b, which is durable, and of each batch of which the last part is safe by that. s.mu is
+// held.
+func (b *batch) tellDurable(out []settled) []settled {
+	for ; b != nil; b = b.parent {
 		for _, a := range b.acks {
 			out = append(out, settled{ack: a.ack})
 		}
 		clear(b.acks)
-		b.acks = b.acks[:0]
+		b.acks, b.durable = b.acks[:0], true
+		p := b.parent
+		if p == nil || p.toFrame == 0 {
+			return out
+		}
+		if p.toFrame--; p.toFrame > 0 {
+			return out
+		}
 	}
 	return out
+}
+
+// endsPart notes for b's parent that b ended before its frame was durable, if it had one; lost of its events were dropped.
+// s.mu is held.
+func (b *batch) endsPart(lost int, out []settled) []settled {
+	p := b.parent
+	switch {
+	case p == nil || p.toFrame == 0 || b.durable:
+		return out
+	case lost > 0:
+		p.toFrame = toldAtTheEnd
+		return out
+	}
+	if p.toFrame--; p.toFrame > 0 {
+		return out
+	}
+	return p.tellDurable(out)
 }
 
 func (g *group) add(pos uint64) {

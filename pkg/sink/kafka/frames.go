@@ -212,10 +212,7 @@ func (s *frameWriter) framed(b *batch, pos uint64, g *group) {
 			g.waits = s.lists[len(s.lists)-1]
 			s.lists = s.lists[:len(s.lists)-1]
 		}
-		switch p := b.parent; {
-		case p != nil && p.toFrame > 0: // its acks are there
-			g.waits = append(g.waits, waiting{p, p.life})
-		case len(b.acks) > 0:
+		if p := b.parent; len(b.acks) > 0 || p != nil && p.toFrame > 0 { // there are its acks
 			g.waits = append(g.waits, waiting{b, b.life})
 		}
 	}

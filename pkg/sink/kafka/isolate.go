@@ -93,6 +93,7 @@ func (w *worker) replace(e *entry, growth int, rebuild func(*recordbatch.Batch) 
 	}
 	b.parts = len(parts)
 	b.events = 0
+	b.partsGetFrames(root, b.parts)
 	s.unload(t, b)
 	l.parts = append(queue, l.parts...)
 	l.freed()
@@ -109,6 +110,14 @@ func (b *batch) takeApart() (root *batch) {
 	}
 	b.lane.disk.apart = b
 	return b
+}
+
+// partsGetFrames notes that n parts of b get frames of their own, unless root's frame stands for them: who waits for b
+// hears when all of them are safe. s.mu is held.
+func (b *batch) partsGetFrames(root *batch, n int) {
+	if root == nil {
+		b.toFrame = n
+	}
 }
 
 // bury sends the single record that the broker refused to the dead letters, in place of its batch. The
@@ -156,6 +165,9 @@ func (w *worker) bury(e *entry) {
 	d := s.privateBatch(to, &r, recordbatch.Encoded{}, recordbatch.RecordSize(r.Key, r.Value, r.Headers))
 	d.events, d.parent, d.root = events, b, b.takeApart()
 	b.parts++ // the dead letter's
+	if lost == 0 {
+		b.partsGetFrames(d.root, 1)
+	}
 	s.want.deadTopicSoon()
 	s.enqueue(to, d)
 	w.remove(e, lost)

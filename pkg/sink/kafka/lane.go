@@ -53,8 +53,10 @@ type batch struct {
 	// A batch that was taken apart lives on as the parent of its parts until all of them are settled.
 	parent *batch
 	parts  int // settlements it waits for
-	// toFrame is how many of its parts are not durable yet, of a batch whose parts get frames of their own.
+	// toFrame is how many of its parts are neither durable nor acknowledged yet, of a batch whose parts get frames of their
+	// own; 0: a frame of its own stands for them, or it has none.
 	toFrame int
+	durable bool // its frame is, or all of its parts are safe
 	lost    int
 	// hopeless are those of lost for which a resend would end the same.
 	hopeless int
@@ -296,6 +298,7 @@ func (s *core) finish(b *batch, lost int, out []settled) []settled {
 			out = append(out, settled{a.ack, min(a.events, b.lost), min(a.events, b.hopeless), b.lane.topic.dead})
 		}
 		lost, hopeless = b.lost, b.hopeless
+		out = b.endsPart(lost, out)
 		parent := b.parent
 		if b.pos != 0 {
 			s.frameEnds(b)

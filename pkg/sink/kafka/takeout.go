@@ -56,6 +56,7 @@ func (w *worker) takeOut(e *entry) bool {
 		d.rb, d.opened, d.events, d.parent, d.root = rb, time.Now(), rb.Count(), b, root
 		s.enqueue(to, d)
 	}
+	b.partsGetFrames(root, b.parts)
 	s.want.deadTopicSoon()
 	s.unload(l.topic, b)
 	l.freed()
