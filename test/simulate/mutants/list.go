@@ -44,11 +44,11 @@ var mutants = []mutant{
 	{"a lost answer counts as a refusal", "", "memory", sink(
 		`if !errors.Is(err, ErrOtherCluster) { // then it was not sent e.batch.maybeWritten = true }`, `_ = errors.Is`)},
 	{"a batch that is sent anew is not counted as a possible duplicate", "", "steady", sink(
-		`if b.maybeWritten && (b.sends == 0 || b.stamp.id < 0 || forgotten) {`, `if b.maybeWritten && (b.stamp.id < 0 || forgotten) {`)},
+		`case b.sends == 0 || b.stamp.id < 0 || forgotten:`, `case b.stamp.id < 0 || forgotten:`)},
 	{"a batch that is taken apart is not counted as a possible duplicate", "", "refused-resend", sink(
 		`if e.batch.maybeWritten { $w.mu.Lock()`, `if false { $w.mu.Lock()`)},
 	{"what the brokers have forgotten is not counted as a possible duplicate", "", "forgotten", sink(
-		`forgotten := now.Sub(b.known)+$s.cfg.RequestTimeout >= $t.expiry`, `forgotten := false && now.Sub(b.known)+$s.cfg.RequestTimeout >= $t.expiry`)},
+		`forgotten := $s.forgets(b, now)`, `forgotten := false && $s.forgets(b, now)`)},
 	{"a waiter is told twice", "", "steady", sink(
 		`for _, a := range b.acks { out = append(out, settled{a.ack, min(`, `for _, a := range append(b.acks, b.acks...) { out = append(out, settled{a.ack, min(`)},
 	{"a waiter is told when the first part is settled", "", "refused-resend", sink(
@@ -56,7 +56,7 @@ var mutants = []mutant{
 	{"a call is not held", "", "steady", sink(
 		`ack.Hold() b.acks = append(b.acks, share{ack, events})`, `b.acks = append(b.acks, share{ack, events})`)},
 	{"delivered events stay in flight", "", "steady", sink(
-		`$s.inFlight -= int64(b.events) l.stamps.acked`, `l.stamps.acked`)},
+		`$s.inFlight -= int64(b.events) $t.countUnsure(b) l.stamps.acked`, `$t.countUnsure(b); l.stamps.acked`)},
 
 	// Order.
 	{"the halves of a batch go behind what follows it", "", "refused-resend", sink(
