@@ -104,33 +104,6 @@ func (s *kafkaCluster) askProducer() (id int64, epoch int16, err error) {
 	return s.client.newProducer(s.ctx, cluster)
 }
 
-// makeTopic creates the main topic, where that is wanted or the brokers do it by themselves.
-func (s *kafkaCluster) makeTopic() error {
-	if !s.cfg.CreateTopic {
-		s.client.createByAsking(s.ctx, s.main.name)
-		return nil
-	}
-	partitions, replicas := s.topicNumbers()
-	return s.client.createTopic(s.ctx, s.main.name, partitions, replicas)
-}
-
-// topicNumbers are the partitions and replicas of a topic that is created; -1 is the brokers' default.
-func (s *kafkaCluster) topicNumbers() (partitions, replicas int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	partitions, replicas = s.cfg.TopicPartitions, s.cfg.TopicReplication
-	if s.able.createTopics < createTopicDefaults {
-		most := max(1, min(s.size, maxDefault))
-		if partitions < 0 {
-			partitions = most
-		}
-		if replicas < 0 {
-			replicas = most
-		}
-	}
-	return partitions, replicas
-}
-
 // refuse takes batches out of the request that the broker is known not to take: frames in zstd, written when the
 // brokers were not known yet, are rebuilt, which compresses them anew; batches that are too large are taken apart.
 func (w *worker) refuse() {
@@ -147,11 +120,11 @@ func (w *worker) refuse() {
 		switch {
 		case e.failed == nil && codec != s.cfg.Codec && e.batch.rb.Codec() == s.cfg.Codec:
 			e.unsend()
-			s.failed(&e, classDeadLetter, errCompression, "")
+			s.failedLocked(&e, classDeadLetter, errCompression, "")
 			refused = append(refused, e)
 		case large != "":
 			e.unsend()
-			s.failed(&e, classSplit, errTooLarge, large)
+			s.failedLocked(&e, classSplit, errTooLarge, large)
 			refused = append(refused, e)
 		default:
 			kept = append(kept, e)
@@ -164,7 +137,7 @@ func (w *worker) refuse() {
 	s.mu.Unlock()
 	for i := range refused {
 		if e := &refused[i]; e.apart() {
-			w.isolate(e)
+			w.split(e)
 		}
 	}
 }

@@ -1,11 +1,5 @@
 package kafka
 
-import (
-	"maps"
-
-	"functiongraph-ingest/pkg/sink"
-)
-
 // account is the sink's part of the ledger. core.mu guards it, and each event moves from one term to another
 // within one hold of that lock. So at every instant
 //
@@ -27,38 +21,4 @@ func (c *account) admit(n int) {
 func (c *account) toDisk(n int) {
 	c.inFlight -= int64(n)
 	c.spooled += int64(n)
-}
-
-// drop counts n events that are in flight as lost. s.mu is held.
-func (s *core) drop(reason string, n int) {
-	if n > 0 {
-		s.count.dropped[reason] += int64(n)
-		s.count.inFlight -= int64(n)
-	}
-}
-
-// Stats implements sink.Sink. All terms are of one instant.
-func (s *Sink) Stats() sink.Stats {
-	s.mu.Lock()
-	c := s.count
-	if s.spooler.behindClose { // a worker may still come back from the disk
-		c = s.atEnd
-	}
-	c.dropped = maps.Clone(c.dropped)
-	idempotent := !s.unsafe
-	sp := s.disk.sp
-	s.mu.Unlock()
-	if sp != nil {
-		// The spool finds these events damaged, and counts them itself: here they are still spooled.
-		if lost := sp.Stats().Lost; lost > 0 {
-			c.dropped[DroppedDamaged] += lost
-			c.spooled -= lost
-		}
-	}
-	return sink.Stats{
-		Admitted: c.admitted, Recovered: c.recovered, Delivered: c.delivered, DeadLettered: c.deadLettered,
-		SetAside: c.setAside, Spooled: c.spooled, InFlight: c.inFlight, Dropped: c.dropped,
-		PossibleDuplicates: s.possibleDuplicates.Load(), DuplicatesSuppressed: s.duplicatesSuppressed.Load(),
-		Idempotent: idempotent,
-	}
 }

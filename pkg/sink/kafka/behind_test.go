@@ -226,7 +226,7 @@ func TestDeadLettersGoToDiskBehindCoveredOnes(t *testing.T) {
 	covered, framed := holds(t, l, 1), holds(t, l, 1)
 	covered.root, framed.pos, l.disk.framed = &batch{pos: 1}, 2, 2
 	l.topic.batches = 2
-	l.shed()
+	l.evict()
 	if !l.disk.any || l.disk.end != 2 || len(l.queue) != 0 || l.next() != covered {
 		t.Errorf("on disk up to %d (%v), %d in the queue, %d parts", l.disk.end, l.disk.any, len(l.queue), len(l.parts))
 	}

@@ -26,3 +26,11 @@ func (b *bell) watch() {
 		b.timer.Reset(warnAfter)
 	}
 }
+
+// wake wakes the receiver of a channel with room for one.
+func wake(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}

@@ -69,6 +69,6 @@ func (s *placer) carry(t *topic, q SpoolQueue) error {
 	s.placing, s.carries = placing{}, true
 	s.disk.carried = carried{b, b.life, l}
 	s.later(s.finish(b, 0, nil)) // its own part: the others remain
-	s.writer.letGo()
+	s.writer.letGoLocked()
 	return nil
 }

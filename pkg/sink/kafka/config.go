@@ -230,3 +230,19 @@ func (c *Config) validate() error {
 	}
 	return errors.Join(errs...)
 }
+
+// StuckPartition says what becomes of events whose partition cannot move while others can, when what waits for
+// such partitions has taken its share of the memory and the spool has no room.
+type StuckPartition uint8
+
+const (
+	// StuckDeadLetter sends keyed events to the dead-letter topic, with reason "partition_unavailable" and the
+	// topic and partition in headers; the key stays. When that topic cannot move either they are
+	// dropped. Other partitions go on.
+	StuckDeadLetter StuckPartition = iota
+	// StuckBlock lets Append wait. One partition then stops all.
+	StuckBlock
+)
+
+// minSplitLimit is the smallest limit of a topic's batches that is learnt from refusals.
+const minSplitLimit = recordbatch.ChunkSize / 4

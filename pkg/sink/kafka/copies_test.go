@@ -39,7 +39,7 @@ func holds(t *testing.T, l *lane, n int) *batch {
 // sends takes the lane's batch into a request, and gives the request up.
 func (w *worker) sends(t *testing.T, l *lane) *batch {
 	t.Helper()
-	if !w.add(l) {
+	if !w.addLocked(l) {
 		t.Fatal("the request is full")
 	}
 	b := w.entries[0].batch
@@ -68,12 +68,12 @@ func TestEachCopyIsCounted(t *testing.T) {
 // answers takes the stamp for that of a batch of its own.
 func TestAnAnswerOfAnotherClusterIsNoSuccess(t *testing.T) {
 	s, l, w := bench(t)
-	s.cluster.setCluster("one")
+	s.cluster.setClusterLocked("one")
 	b := holds(t, l, 3)
-	if !w.add(l) {
+	if !w.addLocked(l) {
 		t.Fatal("the request is full")
 	}
-	s.cluster.setCluster("another")
+	s.cluster.setClusterLocked("another")
 	res := &produce.Response{Topics: []produce.ResponseTopic{{Topic: "t", Partitions: []produce.ResponsePartition{{LogAppendTime: 5}}}}}
 	w.resolve(res, nil)
 	if st := s.Stats(); st.Delivered != 0 || l.doubt != b {
@@ -126,14 +126,14 @@ func TestCopiesBeforeABrokerHasToldItsExpiry(t *testing.T) {
 		then func(s *Sink, l *lane, w *worker)
 		want int64
 	}{
-		"it remembers for longer": {func(s *Sink, _ *lane, _ *worker) { s.cluster.toldExpiry() }, 0},
+		"it remembers for longer": {func(s *Sink, _ *lane, _ *worker) { s.cluster.toldExpiryLocked() }, 0},
 		"it forgets sooner": {func(s *Sink, _ *lane, _ *worker) {
 			s.expiry = time.Second
-			s.cluster.toldExpiry()
+			s.cluster.toldExpiryLocked()
 		}, 6},
 		"it acknowledges first":    {func(_ *Sink, l *lane, w *worker) { l.doubt = nil; w.resolve(answer, nil) }, 6},
 		"the stamp is abandoned":   {func(_ *Sink, l *lane, _ *worker) { l.abandonStamp(l.doubt) }, 6},
-		"another cluster is there": {func(s *Sink, _ *lane, _ *worker) { s.cluster.setCluster("a"); s.cluster.setCluster("b") }, 6},
+		"another cluster is there": {func(s *Sink, _ *lane, _ *worker) { s.cluster.setClusterLocked("a"); s.cluster.setClusterLocked("b") }, 6},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, l, w := bench(t)
@@ -151,7 +151,7 @@ func TestCopiesBeforeABrokerHasToldItsExpiry(t *testing.T) {
 			if c.then(s, l, w); s.possibleDuplicates.Load() != c.want {
 				t.Errorf("%d possible duplicates, want %d", s.possibleDuplicates.Load(), c.want)
 			}
-			s.cluster.toldExpiry()
+			s.cluster.toldExpiryLocked()
 			if s.possibleDuplicates.Load() != c.want {
 				t.Errorf("counted twice: %d possible duplicates, want %d", s.possibleDuplicates.Load(), c.want)
 			}

@@ -64,9 +64,6 @@ type core struct {
 	splits, renewals, collisions                    atomic.Int64
 }
 
-// losses are the dropped events that have not been reported yet.
-type losses struct{ full, expired loss }
-
 func (s *core) begin(cfg Config, deps Deps) {
 	s.cfg, s.deps, s.log = cfg, deps, deps.Logger
 	s.given = givenBy(&s.cfg, &s.deps)
@@ -92,4 +89,172 @@ func (s *core) begin(cfg Config, deps Deps) {
 	// Every topic has a partition 0, so dead letters have a lane before their topic is known or made.
 	s.dead.addLanes(1)
 	s.watchState()
+}
+
+// lanes are all lanes; first those whose frames are placed anew, then the lobby.
+func (s *core) lanes() func(yield func(*lane) bool) {
+	return func(yield func(*lane) bool) {
+		for _, t := range []*topic{&s.main, &s.dead} {
+			for _, l := range t.gone {
+				if !yield(l) {
+					return
+				}
+			}
+			if t.lobby != nil && !yield(t.lobby) {
+				return
+			}
+			for _, l := range t.lanes {
+				if !yield(l) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// lead moves a lane to the broker that leads it now.
+func (s *core) lead(l *lane, b *broker) {
+	if b == nil {
+		l.fails(time.Now())
+	} else if l.failures == 0 {
+		l.stuckSince = time.Time{}
+	}
+	if l.broker == b {
+		return
+	}
+	if old := l.broker; old != nil {
+		for i := range old.lanes {
+			if old.lanes[i] == l {
+				old.lanes = append(old.lanes[:i], old.lanes[i+1:]...)
+				break
+			}
+		}
+	}
+	l.broker = b
+	if b != nil {
+		b.lanes = append(b.lanes, l)
+		l.retryAt = time.Time{}
+		b.signal()
+	}
+}
+
+// drop counts n events that are in flight as lost.
+func (s *core) drop(reason string, n int) {
+	if n > 0 {
+		s.count.dropped[reason] += int64(n)
+		s.count.inFlight -= int64(n)
+	}
+}
+
+// madeRoom wakes the appenders that wait.
+func (s *core) madeRoom() {
+	s.notFull()
+	if s.waiting > 0 {
+		close(s.roomMade)
+		s.roomMade = make(chan struct{})
+	}
+}
+
+// notFull forgets since when the buffers are full, if they are not.
+func (s *core) notFull() {
+	if !s.disk.fullSince.IsZero() && s.pool.InUse() < s.pool.Total()*3/4 {
+		s.disk.fullSince = time.Time{}
+	}
+}
+
+// sealFullest makes room when the buffers run short: the fullest open batch that can be sent is sealed, so
+// that it does not wait for its linger. When the topic grows, all of them are.
+func (s *core) sealFullest() {
+	var fullest *lane
+	for l := range s.lanes() {
+		if l.open == nil {
+			continue
+		}
+		if l.topic.grow != 0 {
+			l.sealAndSend()
+		} else if fullest == nil || l.relievesMore(fullest) {
+			fullest = l
+		}
+	}
+	if fullest != nil {
+		fullest.sealAndSend()
+	}
+}
+
+func (l *lane) relievesMore(than *lane) bool {
+	if l.stuck() != than.stuck() {
+		return than.stuck()
+	}
+	return l.open.rb.Size() > than.open.rb.Size()
+}
+
+// checkDrained tells Close that nothing is left.
+func (s *core) checkDrained() {
+	if s.closed && s.main.batches == 0 && s.dead.batches == 0 && s.disk.overflowing == 0 && !s.holdsFrames() {
+		if len(s.main.lanes) > 0 && s.ctx.Err() == nil {
+			if l := s.main.stickyLane(); !l.stuck() && s.lastMark(l) {
+				return // it has to be delivered first
+			}
+		}
+		select {
+		case <-s.drained:
+		default:
+			close(s.drained)
+		}
+	}
+}
+
+// holdsFrames says whether the spool holds back what is in it, or may hold.
+func (s *core) holdsFrames() bool {
+	return s.disk.holding && (s.disk.sp == nil || s.count.spooled > 0)
+}
+
+// hasPending says whether anybody waits for the cluster.
+func (s *core) hasPending() bool {
+	return s.closed || s.waiting > 0 || s.main.batches > 0 || s.dead.batches > 0 || s.count.spooled > 0
+}
+
+// wantProducer asks for a newer producer id.
+func (s *core) wantProducer() {
+	if !s.unsafe {
+		s.want.producer = true
+		s.want.nudge()
+	}
+}
+
+// warnLimited logs at most once a minute for each key, so that a fault cannot become a stream.
+func (s *core) warnLimited(key, msg string, args ...any) {
+	const every = time.Minute
+	if now := time.Now(); now.Sub(s.alarms[key]) >= every {
+		s.alarms[key] = now
+		s.log.Warn(msg, args...)
+	}
+}
+
+// pause sleeps for d; false: the sink ends. The lock is free.
+func (s *core) pause(d time.Duration) bool {
+	if d <= 0 {
+		return s.ctx.Err() == nil
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-s.ctx.Done():
+		return false
+	}
+}
+
+// awaitHold waits until the sink may look at the cluster; false: it ended before. The lock is free.
+func (s *core) awaitHold() bool {
+	if s.deps.Hold == nil {
+		return true
+	}
+	select {
+	case <-s.deps.Hold:
+		return true
+	case <-s.ctx.Done():
+		return false
+	}
 }

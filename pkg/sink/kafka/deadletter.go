@@ -12,24 +12,6 @@ import (
 	"functiongraph-ingest/pkg/sink/kafka/recordbatch"
 )
 
-// Headers of a dead letter. Numbers are decimal, offsets are bytes from the start of the body. All dead letters
-// have reason, size and topic and what Deps.Origin returns. Those that are a region of a body, and events larger than a batch, also
-// have offset, error offset and body id.
-const (
-	HeaderReason      = "ingest-reason"
-	HeaderTopic       = "ingest-topic"        // where it would have gone
-	HeaderInstance    = "ingest-instance"     // of Deps.Origin: which process took it
-	headerOffset      = "ingest-offset"       // where the bad region starts
-	headerErrorOffset = "ingest-error-offset" // the byte that is wrong
-	headerSize        = "ingest-size"         // of the whole, in bytes
-	headerBodyID      = "ingest-body-id"
-	headerPartition   = "ingest-partition" // with partition_unavailable: where the event belongs
-	headerError       = "ingest-error"     // why the broker refused the event: name and number of its code, and its text
-	headerTimestamp   = "ingest-timestamp" // ms since the Unix epoch; on every record whose own time the broker refused
-	HeaderTruncated   = "ingest-truncated" // the value is only the beginning; the whole was set aside, or dropped
-	headerSHA256      = "ingest-sha256"    // of the whole, hex; set with ingest-truncated
-)
-
 // DeadLetter implements sink.Sink.
 func (s *Sink) DeadLetter(ctx context.Context, d *sink.DeadLetter, ack sink.Ack) error {
 	r := sink.Record{Key: d.Key, Value: d.Raw, Timestamp: d.Timestamp}
@@ -51,13 +33,13 @@ func (s *Sink) DeadLetter(ctx context.Context, d *sink.DeadLetter, ack sink.Ack)
 	if truncated {
 		r.Headers = s.numbered(r.Headers, s.number())
 		s.count.admit(1)
-		lost = s.letters.settleWhole(kept)
+		lost = s.letters.settleWholeLocked(kept)
 	}
 	hopeless := lost
 	n, err := s.takeDead(ctx, &r, ack, events)
 	lost += n
 	if err == nil || truncated {
-		s.letters.noteDead(sink.DeadNote{Reason: d.Reason, Partition: -1, Body: d.BodyID, Offset: d.Offset, ErrorOffset: d.ErrorOffset}, d.Raw)
+		s.letters.noteDeadLocked(sink.DeadNote{Reason: d.Reason, Partition: -1, Body: d.BodyID, Offset: d.Offset, ErrorOffset: d.ErrorOffset}, d.Raw)
 	}
 	if truncated {
 		err = nil // the event itself is settled; at worst the notice of it is missing
@@ -88,14 +70,6 @@ func (s *deadLetters) deadHeaders(h []sink.Header, reason string, size int) []si
 	return h
 }
 
-// fromBody adds the headers that say where in which body a record stood. errorOffset is -1 when nothing is wrong
-// with the event itself.
-func fromBody(h []sink.Header, offset, errorOffset int64, body uint64) []sink.Header {
-	return append(h, sink.Header{Key: headerOffset, Value: strconv.AppendInt(nil, offset, 10)},
-		sink.Header{Key: headerErrorOffset, Value: strconv.AppendInt(nil, errorOffset, 10)},
-		sink.Header{Key: headerBodyID, Value: strconv.AppendUint(nil, body, 10)})
-}
-
 // takeDead puts a dead letter into its lane, or drops it when nothing can take it, and returns how many
 // events were lost by that. Either way they are admitted; with an error they are not. s.mu is held, but not while it waits for room.
 func (s *Sink) takeDead(ctx context.Context, r *sink.Record, ack sink.Ack, events int) (lost int, err error) {
@@ -108,17 +82,17 @@ func (s *Sink) takeDead(ctx context.Context, r *sink.Record, ack sink.Ack, event
 		size := recordbatch.RecordSize(r.Key, r.Value, r.Headers)
 		switch {
 		case !s.room.deadFull():
-			if s.placeDead(r, size, ack, events) {
+			if s.placeDeadLocked(r, size, ack, events) {
 				s.count.admit(events)
 				s.stalled = time.Time{}
 				return 0, nil
 			}
 			if s.room.deadGone() && s.room.stuckHaveHalf() && !s.room.spoolHasRoom() { // there will be no room
 				s.count.admit(events)
-				s.letters.dropDead(events)
+				s.letters.dropDeadLocked(events)
 				return events, nil
 			}
-		case s.letters.deadMaySpill():
+		case s.letters.deadMaySpillLocked():
 			// They wait on disk. Once is enough: a press that finds nothing to write wakes this caller, and awaitRoom
 			// presses again after a pause.
 			if !pressed {
@@ -127,10 +101,10 @@ func (s *Sink) takeDead(ctx context.Context, r *sink.Record, ack sink.Ack, event
 			}
 		case s.room.deadGone():
 			s.count.admit(events)
-			s.letters.dropDead(events)
+			s.letters.dropDeadLocked(events)
 			return events, nil
 		}
-		if s.spooler.spiller.mustDropNewest() {
+		if s.spooler.spiller.mustDropNewestLocked() {
 			s.count.admit(events)
 			s.drop(DroppedSpoolFull, events)
 			s.losses.full.add(events, size)
@@ -142,15 +116,9 @@ func (s *Sink) takeDead(ctx context.Context, r *sink.Record, ack sink.Ack, event
 	}
 }
 
-// deadFull says that dead letters hold their share of the buffers. s.mu is held.
-func (s *room) deadFull() bool {
-	share := s.cfg.BufferBytes / deadLetterShare
-	return s.dead.held > share && s.dead.held-s.dead.stuckHeld() > share
-}
-
-// deadMaySpill reports whether dead letters may wait on disk: those that wait for an operator have a
-// share of it. s.mu is held.
-func (s *deadLetters) deadMaySpill() bool {
+// deadMaySpillLocked reports whether dead letters may wait on disk: those that wait for an operator have a
+// share of it.
+func (s *deadLetters) deadMaySpillLocked() bool {
 	if s.disk.sp == nil || s.disk.err != nil {
 		return false
 	}
@@ -168,19 +136,19 @@ func (s *deadLetters) deadMaySpill() bool {
 // what is sent is refused. To wait for it would stop the good events as well.
 func (t *topic) hopeless() bool { return t.unusable || t.refusals >= maxRefusals }
 
-// dropDead drops a dead letter that nothing can take. s.mu is held.
-func (s *deadLetters) dropDead(events int) {
-	s.alarm("dead letters", "dead letters are dropped: their topic cannot be used", "topic", s.dead.name, "error", s.dead.err)
+// dropDeadLocked drops a dead letter that nothing can take.
+func (s *deadLetters) dropDeadLocked(events int) {
+	s.warnLimited("dead letters", "dead letters are dropped: their topic cannot be used", "topic", s.dead.name, "error", s.dead.err)
 	s.drop(droppedDeadUnavailable, events)
 }
 
-// placeDead puts a record into the dead-letter topic's lane. s.mu is held.
-func (s *Sink) placeDead(r *sink.Record, size int, ack sink.Ack, events int) bool {
+// placeDeadLocked puts a record into the dead-letter topic's lane.
+func (s *Sink) placeDeadLocked(r *sink.Record, size int, ack sink.Ack, events int) bool {
 	if s.closed {
 		return false
 	}
 	if s.dead.grow != 0 {
-		s.cluster.grow(&s.dead) // dead letters have no order to keep
+		s.cluster.growLocked(&s.dead) // dead letters have no order to keep
 	}
 	l := s.dead.stickyLane()
 	if l.full(size) {
@@ -217,14 +185,14 @@ func (s *deadLetters) setAsideFunc() func(raw []byte, sha256 [32]byte) error {
 	return s.disk.sp.SetAside
 }
 
-// settleWhole counts an event in flight whose whole was set aside, or could not be. s.mu is held.
-func (s *deadLetters) settleWhole(kept error) (lost int) {
+// settleWholeLocked counts an event in flight whose whole was set aside, or could not be.
+func (s *deadLetters) settleWholeLocked(kept error) (lost int) {
 	if kept == nil {
 		s.count.setAside++
 		s.count.inFlight--
 		return 0
 	}
-	s.alarm("too large", "an event is larger than any topic takes and could not be set aside; dropped", "error", kept)
+	s.warnLimited("too large", "an event is larger than any topic takes and could not be set aside; dropped", "error", kept)
 	s.drop(droppedTooLarge, 1)
 	return 1
 }

@@ -55,8 +55,8 @@ func DropReasons() []string {
 	return []string{sink.DroppedShutdown, DroppedSpoolFull, DroppedExpired, DroppedDamaged, droppedTooLarge, droppedDeadUnavailable, droppedDeadRefused, DroppedUnavailable}
 }
 
-// noteDead counts a dead letter, keeps the note of it and tells of it. raw is what was sent. s.mu is held.
-func (s *deadLetters) noteDead(n sink.DeadNote, raw []byte) {
+// noteDeadLocked counts a dead letter, keeps the note of it and tells of it. raw is what was sent.
+func (s *deadLetters) noteDeadLocked(n sink.DeadNote, raw []byte) {
 	n.Time, n.Bytes = time.Now(), int64(len(raw))
 	if s.cfg.ShowContent {
 		n.Content = printable(string(raw[:min(len(raw), contentBytes)]))
@@ -74,7 +74,7 @@ func (s *deadLetters) noteDead(n sink.DeadNote, raw []byte) {
 		s.toldAt = n.Time
 	} else if n.Time.Sub(s.toldAt) >= time.Minute {
 		s.toldAt = n.Time
-		s.tellDead()
+		s.tellDeadLocked()
 	}
 }
 
@@ -90,8 +90,8 @@ func whereOf(n *sink.DeadNote) []any {
 	return where
 }
 
-// tellDead tells how many dead letters there were since the last time. s.mu is held.
-func (s *deadLetters) tellDead() {
+// tellDeadLocked tells how many dead letters there were since the last time.
+func (s *deadLetters) tellDeadLocked() {
 	var args []any
 	for _, reason := range slices.Sorted(maps.Keys(s.counts)) {
 		if c := s.counts[reason]; c.taken > c.told {
@@ -103,4 +103,13 @@ func (s *deadLetters) tellDead() {
 	if args != nil {
 		s.log.Warn("more events are dead letters", append(args, "topic", s.dead.name)...)
 	}
+}
+
+// deadNotesLocked are the notes of the last dead letters, the newest first.
+func (s *deadLetters) deadNotesLocked() []sink.DeadNote {
+	notes := []sink.DeadNote{}
+	for i := range min(s.next, lastDead) {
+		notes = append(notes, s.last[(s.next-1-i)%lastDead])
+	}
+	return notes
 }

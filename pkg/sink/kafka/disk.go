@@ -30,7 +30,7 @@ func (b *batch) spoolStamp() SpoolStamp {
 	return SpoolStamp{ProducerID: b.stamp.id, Epoch: b.stamp.epoch, BaseSequence: b.stamp.seq, FirstSent: b.known.UnixMilli(), Cluster: b.stamp.cluster}
 }
 
-// attach gives the lane its queue, and takes over what the last process left in it. s.mu is held.
+// attach gives the lane its queue, and takes over what the last process left in it.
 func (l *lane) attach(sp Spool) {
 	d := &l.disk
 	if d.q != nil || sp == nil {
@@ -45,7 +45,7 @@ func (l *lane) attach(sp Spool) {
 	l.extendDisk(tail)
 }
 
-// extendDisk notes that the frames up to end are on disk only. s.mu is held.
+// extendDisk notes that the frames up to end are on disk only.
 func (l *lane) extendDisk(end uint64) {
 	l.disk.end = end
 	if !l.disk.any {
@@ -55,7 +55,7 @@ func (l *lane) extendDisk(end uint64) {
 }
 
 // checkDisk finds out whether there is a frame to send next. The acks of frames that were damaged are
-// told. s.mu is held.
+// told.
 func (l *lane) checkDisk() {
 	d := &l.disk
 	if !d.any || l.doubt != nil || len(l.parts) > 0 {
@@ -73,20 +73,13 @@ func (l *lane) checkDisk() {
 	}
 }
 
-// lostFrame settles a batch whose frame the spool found damaged, and has counted. s.mu is held.
-func (s *core) lostFrame(b *batch) {
-	lost := b.events
-	b.pos = 0 // it is out of the queue already
-	s.later(s.finish(b, lost, nil))
-}
-
 // frameBytes is the size of the next frame on disk.
 func (l *lane) frameBytes() int {
 	_, n, _, _ := l.disk.q.Head()
 	return int(n)
 }
 
-// takeFrame makes a batch of the oldest frame, still without its memory. s.mu is held.
+// takeFrame makes a batch of the oldest frame, still without its memory.
 func (l *lane) takeFrame() *batch {
 	s, d := l.topic.core, &l.disk
 	pos, _, events, _ := d.q.Head()
@@ -113,33 +106,33 @@ func (l *lane) takeFrame() *batch {
 	return b
 }
 
-// dropMemory leaves a batch that has a frame to the disk. s.mu is held.
-func (s *core) dropMemory(b *batch) {
+// evict leaves a batch that has a frame to the disk.
+func (s *core) evict(b *batch) {
 	s.unload(b.lane.topic, b)
 	b.loaded = false
 	s.count.toDisk(b.events)
 }
 
-// keepMemory is its opposite: b has memory again. s.mu is held.
+// keepMemory is its opposite: b has memory again.
 func (s *core) keepMemory(b *batch) {
 	b.loaded = true
 	b.lane.topic.batches++
 	s.count.toDisk(-b.events)
 }
 
-// shed leaves to the disk what the lane has a frame of and does not need in memory now. s.mu is held.
-func (l *lane) shed() {
+// evict leaves to the disk what the lane has a frame of and does not need in memory now.
+func (l *lane) evict() {
 	s := l.topic.core
 	// Not a half: its memory has a bound of its own, and would have to be asked for again to split it.
 	if b := l.doubt; b != nil && !l.busy && b.pos != 0 && b.rb != nil && !b.writing && !b.half {
-		s.dropMemory(b)
+		s.evict(b)
 	}
-	l.shedQueue()
+	l.evictQueue()
 }
 
-// shedQueue is shed for the queue. What another batch's frame stands for stays in memory, among the parts: they go
-// before the frames on disk. Only dead letters, which have no order to keep, may overtake frames by that. s.mu is held.
-func (l *lane) shedQueue() {
+// evictQueue is evict for the queue. What another batch's frame stands for stays in memory, among the parts: they go
+// before the frames on disk. Only dead letters, which have no order to keep, may overtake frames by that.
+func (l *lane) evictQueue() {
 	s, d := l.topic.core, &l.disk
 	for d.framed > 0 && !l.queue[0].writing {
 		if l.queue[0].pos == 0 {
@@ -152,7 +145,7 @@ func (l *lane) shedQueue() {
 		}
 		b := pop(&l.queue)
 		d.framed--
-		s.dropMemory(b)
+		s.evict(b)
 		l.extendDisk(b.pos)
 		if len(b.acks) > 0 || b.parent != nil {
 			l.rememberSpilled(b)
@@ -163,7 +156,7 @@ func (l *lane) shedQueue() {
 }
 
 // rememberSpilled keeps a batch that a source waits for. Those whose waiters have all gone are forgotten
-// each time their number has doubled. s.mu is held.
+// each time their number has doubled.
 func (l *lane) rememberSpilled(b *batch) {
 	d := &l.disk
 	if n := len(d.spilled); n == cap(d.spilled) && n >= 64 {
@@ -181,87 +174,22 @@ func (l *lane) rememberSpilled(b *batch) {
 	d.spilled = append(d.spilled, b)
 }
 
-// awaited reports whether a source still waits for b or for what it is a part of. An ack may tell that its source
-// has given up.
-func (b *batch) awaited() bool {
-	for ; b != nil; b = b.parent {
-		for _, a := range b.acks {
-			if g, ok := a.ack.(interface{ GivenUp() bool }); !ok || !g.GivenUp() {
-				return true
-			}
-		}
-	}
-	return false
-}
+// diskState is what the partitions know of the spool. The spooler keeps it, except kick; guarded by core.mu.
+type diskState struct {
+	sp      Spool // nil: none, or not open yet
+	holding bool  // nothing is sent: the spool is not open yet, or has frames that must be placed first
+	hangs   bool  // a call of the disk has not come back: nothing waits for it
 
-// frame is a frame whose batch is settled.
-type frame struct {
-	lane *lane
-	pos  uint64
-	sent bool // and acknowledged
-}
+	err      error     // why the last frame could not be written; nil: it can be
+	failedAt time.Time // since when that is so
 
-// frameEnds notes that b, which has a frame, is settled. Its lane waits for endFrames. s.mu is held.
-func (s *core) frameEnds(b *batch) {
-	d := &b.lane.disk
-	d.closing = true
-	if d.apart == b {
-		d.apart = nil
-	}
-	s.disk.ended = append(s.disk.ended, frame{b.lane, b.pos, b.attempts > 0 && !b.dropped})
-	s.unfinished.Store(true)
-}
+	overflowing int       // lanes with frames that are on disk only
+	fullSince   time.Time // when the buffers ran full; zero: they are not
+	movedAt     time.Time // when a batch last ended. That one on disk was read and given back is no progress
+	carried     carried
 
-// later has the acks told by the next endFrames. s.mu is held.
-func (s *core) later(out []settled) {
-	if len(out) > 0 {
-		s.disk.out = append(s.disk.out, out...)
-		s.unfinished.Store(true)
-	}
-}
+	ended []frame   // to be written down by endFrames
+	out   []settled // to be told by it
 
-// endFrames tells the spool that frames are done, before anything else of their lanes is sent: after a kill
-// the next process knows the one batch in doubt by its stamp, and all before it must be known as done, which
-// is written down together with that stamp. The caller of finish calls it when the lock is free.
-func (s *frameWriter) endFrames() {
-	var endedBuf [16]frame
-	for s.unfinished.Load() {
-		s.mu.Lock()
-		s.unfinished.Store(false)
-		ended, out := append(endedBuf[:0], s.disk.ended...), s.disk.out
-		s.disk.ended, s.disk.out = s.disk.ended[:0], nil
-		s.mu.Unlock()
-		tell(out)
-		if len(ended) == 0 {
-			continue
-		}
-		for _, f := range ended {
-			done := f.lane.disk.q.DoneSoon
-			if !f.sent {
-				done = f.lane.disk.q.Done
-			}
-			if err := done(f.pos); err != nil {
-				s.mu.Lock()
-				s.alarm("done", "progress in the spool cannot be written; a kill now would repeat batches", "error", err)
-				s.mu.Unlock()
-			}
-		}
-		s.mu.Lock()
-		for _, f := range ended {
-			f.lane.disk.behind = f.sent
-			f.lane.disk.closing = false
-			f.lane.freed()
-			if s.disk.carried.lane == f.lane {
-				wake(s.disk.kick) // for the next one
-			}
-		}
-		if s.behindSince.IsZero() {
-			s.behindSince = time.Now()
-			wake(s.disk.kick)
-		}
-		s.ends++
-		s.roomOnDisk()
-		s.checkDrained()
-		s.mu.Unlock()
-	}
+	kick chan struct{} // wakes the spooler; nil: there is no spool
 }

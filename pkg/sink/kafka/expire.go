@@ -68,10 +68,10 @@ func (s *expirer) dropExpired(l *lane, pos uint64) bool {
 	s.mu.Lock()
 	mayDrop := !s.disk.holding || l.partition == lobbyPartition && s.placer.placing.pos == 0
 	if mayDrop {
-		l.shed() // its copy in memory
+		l.evict() // its copy in memory
 		idle, ok := l.idleFrame()
 		if mayDrop = ok && idle == pos; mayDrop {
-			s.writer.dropFrame(l, DroppedExpired)
+			s.writer.dropFrameLocked(l, DroppedExpired)
 		}
 	}
 	s.mu.Unlock()
@@ -96,18 +96,11 @@ func (s *expirer) dropUnplaced(q SpoolQueue, pos uint64) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err != nil {
-		s.alarm("done", "progress in the spool cannot be written; a kill now would repeat batches", "error", err)
+		s.warnLimited("done", "progress in the spool cannot be written; a kill now would repeat batches", "error", err)
 	}
 	s.count.toDisk(-events)
-	s.writer.noteExpired(q.Topic(), q.Partition(), events, bytes)
-	s.writer.roomOnDisk()
+	s.writer.noteExpiredLocked(q.Topic(), q.Partition(), events, bytes)
+	s.writer.roomOnDiskLocked()
 	s.checkDrained()
 	return true
-}
-
-// noteExpired counts events that are dropped for their age. s.mu is held.
-func (s *frameWriter) noteExpired(topic string, partition int32, events int, bytes int64) {
-	s.drop(DroppedExpired, events)
-	s.losses.expired.add(events, int(bytes))
-	s.alarm("expired", "events are dropped that were in the spool for longer than --spool-max-age", "topic", topic, "partition", partition, "events", events)
 }

@@ -10,24 +10,6 @@ import (
 
 // What the sink knows about its delivery at one instant. delivery.go makes states and lines of it.
 
-// unanswered is a request that waits for its answer.
-type unanswered struct {
-	since  time.Time // zero: there is none
-	broker int32
-}
-
-// oldestRequest is the request that waits for its answer for longest. s.mu is held.
-func (s *sender) oldestRequest() (u unanswered) {
-	for _, w := range s.workers {
-		if d := w.sentAt.Load(); d != 0 && !w.b.gone {
-			if at := s.cluster.clock.epoch.Add(time.Duration(d)); u.since.IsZero() || at.Before(u.since) {
-				u = unanswered{at, w.b.id}
-			}
-		}
-	}
-	return u
-}
-
 // factsLocked are the facts about events.
 func (s *reporter) factsLocked(now time.Time) facts {
 	f := facts{
@@ -49,15 +31,15 @@ func (s *reporter) factsLocked(now time.Time) facts {
 		f.trouble, f.since, f.next = lane.trouble, lane.troubleAt, lane.retryAt
 		f.partial = bad < len(s.main.lanes)
 	default:
-		f.trouble, f.since = s.silence(now)
+		f.trouble, f.since = s.silenceLocked(now)
 		f.quiet = f.trouble.kind != noTrouble
 		f.partial = now.Sub(s.ackedAt) < warnAfter
 	}
 	return f
 }
 
-// throttledSince is since when brokers let batches wait; zero: none does now. s.mu is held.
-func (s *reporter) throttledSince(now time.Time) (since time.Time) {
+// throttledSinceLocked is since when brokers let batches wait; zero: none does now.
+func (s *reporter) throttledSinceLocked(now time.Time) (since time.Time) {
 	for _, b := range s.brokers {
 		if now.Before(b.pausedUntil) {
 			since = soonest(since, b.throttledSince)
@@ -66,13 +48,13 @@ func (s *reporter) throttledSince(now time.Time) (since time.Time) {
 	return since
 }
 
-// silence is the trouble of batches that wait because a broker wants a pause, or of a request or a look that got no
-// answer, each for warnAfter. s.mu is held.
-func (s *reporter) silence(now time.Time) (t trouble, since time.Time) {
-	if at := s.throttledSince(now); !at.IsZero() && now.Sub(at) >= warnAfter {
+// silenceLocked is the trouble of batches that wait because a broker wants a pause, or of a request or a look that got no
+// answer, each for warnAfter.
+func (s *reporter) silenceLocked(now time.Time) (t trouble, since time.Time) {
+	if at := s.throttledSinceLocked(now); !at.IsZero() && now.Sub(at) >= warnAfter {
 		return trouble{kind: throttled}, at
 	}
-	if u := s.sender.oldestRequest(); !u.since.IsZero() && now.Sub(u.since) >= warnAfter {
+	if u := s.sender.oldestRequestLocked(); !u.since.IsZero() && now.Sub(u.since) >= warnAfter {
 		return trouble{kind: silent, subject: fmt.Sprintf("broker %d", u.broker)}, u.since
 	}
 	if at := s.cluster.view.asking; !at.IsZero() && now.Sub(at) >= warnAfter {
@@ -148,44 +130,6 @@ func (f *facts) seen() sink.Trouble {
 		t.Since, t.Next = f.since, f.next
 	}
 	return t
-}
-
-// Delivery implements sink.Sink.
-func (s *Sink) Delivery() sink.Delivery {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.reporter.deliveryLocked(time.Now())
-}
-
-func (s *reporter) deliveryLocked(now time.Time) sink.Delivery {
-	f, d, k := s.factsLocked(now), s.deadFactsLocked(now), s.diskFactsLocked()
-	state, since := s.stateOf(now, &f), s.machine.since
-	if state != s.state || since.IsZero() {
-		since = now
-	}
-	return sink.Delivery{
-		State: state, Since: since, Waiting: f.waiting, SpooledEvents: f.spooledEvents, SpooledBytes: f.spooledBytes,
-		Trouble: f.seen(), DeadLetters: d.seen(), Spool: k.seen(),
-	}
-}
-
-// Ready implements sink.Sink. What keeps events from Kafka counts where deliveries wait for Kafka; elsewhere there
-// must be room in memory or on disk.
-func (s *Sink) Ready() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	disk := s.disk.sp != nil && (s.disk.err == nil || isFull(s.disk.err))
-	switch {
-	case s.closed:
-		return sink.ErrClosed
-	case s.disk.holding && s.disk.sp == nil && s.disk.err == nil:
-		return errors.New("the spool is being read")
-	case s.cfg.Settle == SettleOnKafka, !disk && s.cfg.Settle == SettleOnDisk, !disk && !s.cluster.view.reached:
-		return s.reporter.kafkaLocked()
-	case s.reporter.blockedLocked(time.Now()):
-		return fmt.Errorf("there is no room in memory%s: %w", map[bool]string{true: " and on disk"}[disk], sink.ErrNoRoom)
-	}
-	return nil
 }
 
 // kafkaLocked is nil while events reach Kafka, else the reason why not.

@@ -41,28 +41,9 @@ type frameWriter struct {
 	work []*batch // the spooler's own
 }
 
-// unframed is the lane's first batch without a frame, nil when all have one or it cannot have one now.
-// s.mu is held.
-func (l *lane) unframed() *batch {
-	d := &l.disk
-	if head := l.bareHead(); head != nil {
-		if head == l.doubt && l.busy && !head.final {
-			return nil // its bytes are not final yet
-		}
-		return notWriting(head)
-	}
-	for d.framed < len(l.queue) && !l.queue[d.framed].unframed() {
-		d.framed++ // root: another batch's frame stands for it
-	}
-	if d.framed < len(l.queue) {
-		return notWriting(l.queue[d.framed])
-	}
-	return nil
-}
-
 // bareHead is the first batch without a frame among those that go before the frames on disk: the one in doubt and the
 // parts. nil: there is none, or frames are on disk already. Then it goes without: a frame behind those would end them
-// when it ends. s.mu is held.
+// when it ends.
 func (l *lane) bareHead() *batch {
 	if l.disk.any {
 		return nil
@@ -76,39 +57,6 @@ func (l *lane) bareHead() *batch {
 		}
 	}
 	return nil
-}
-
-func notWriting(b *batch) *batch {
-	if b.writing {
-		return nil
-	}
-	return b
-}
-
-// claim takes the lane's batches without a frame, in order, for writing. s.mu is held.
-func (l *lane) claim(dst []*batch) []*batch {
-	b := l.unframed()
-	if b == nil {
-		return dst
-	}
-	add := func(b *batch) {
-		if b.unframed() {
-			b.writing = true
-			dst = append(dst, b)
-		}
-	}
-	if b == l.doubt {
-		add(b)
-	}
-	if !l.disk.any {
-		for _, b := range l.parts {
-			add(b)
-		}
-	}
-	for _, b := range l.queue[l.disk.framed:] {
-		add(b)
-	}
-	return dst
 }
 
 // write gives the claimed batches frames, in order, up to the first error; what is left is not claimed any
@@ -139,11 +87,11 @@ func (s *frameWriter) write(work []*batch) (g group, err error) {
 		for j, b := range work[i : i+k] {
 			b.writing = false
 			if j < n {
-				s.framed(b, s.frames[j].Pos, &g)
+				s.framedLocked(b, s.frames[j].Pos, &g)
 			}
 			l := b.lane
 			if b.answered {
-				s.settleAnswered(b)
+				s.settleAnsweredLocked(b)
 			}
 			l.freed()
 		}
@@ -157,7 +105,7 @@ func (s *frameWriter) write(work []*batch) (g group, err error) {
 	if isFull(err) && ends != s.ends {
 		wake(s.disk.kick) // frames have ended meanwhile: that it was full means nothing any more
 	} else {
-		s.wrote(err)
+		s.wroteLocked(err)
 		s.refused = refused
 	}
 	s.mu.Unlock()
@@ -198,8 +146,8 @@ func (s *frameWriter) prepareFrames(work []*batch) (n int) {
 	return n
 }
 
-// framed notes that b has a frame. s.mu is held.
-func (s *frameWriter) framed(b *batch, pos uint64, g *group) {
+// framedLocked notes that b has a frame.
+func (s *frameWriter) framedLocked(b *batch, pos uint64, g *group) {
 	b.pos = pos
 	s.spilledFrames.Add(1)
 	l := b.lane
@@ -216,35 +164,4 @@ func (s *frameWriter) framed(b *batch, pos uint64, g *group) {
 			g.waits = append(g.waits, waiting{b, b.life})
 		}
 	}
-}
-
-// wrote notes how the last write ended. s.mu is held.
-func (s *frameWriter) wrote(err error) {
-	was := s.disk.err
-	if err == nil && s.disk.hangs {
-		return // another call of the disk does not come back
-	}
-	if s.diskFails(err); err == nil {
-		if was != nil {
-			s.madeRoom() // those who wait may press again
-		}
-		return
-	}
-	s.triedAt = time.Now()
-	s.retryAt = s.triedAt.Add(spoolRetry)
-	if s.cfg.Settle == SettleOnDisk {
-		for _, b := range s.brokers { // batches go without frames now
-			b.signal()
-		}
-	}
-	s.madeRoom() // for appenders that drop rather than wait
-}
-
-// settleAnswered ends a batch whose answer came while it was written. s.mu is held.
-func (s *frameWriter) settleAnswered(b *batch) {
-	l := b.lane
-	l.disk.closing = false
-	s.unload(l.topic, b)
-	s.later(s.finish(b, 0, nil))
-	s.checkDrained()
 }

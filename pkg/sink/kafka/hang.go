@@ -2,11 +2,8 @@ package kafka
 
 import (
 	"errors"
-	"maps"
 	"sync"
 	"time"
-
-	"functiongraph-ingest/pkg/sink"
 )
 
 // errDiskHangs: a call of the disk has not come back for hangsAfter.
@@ -62,7 +59,7 @@ func (s *frameWriter) diskHangs() {
 	}
 	s.disk.hangs = true
 	if s.disk.err == nil {
-		s.diskFails(errDiskHangs)
+		s.diskFailsLocked(errDiskHangs)
 	}
 	for _, b := range s.brokers {
 		b.signal()
@@ -74,39 +71,75 @@ func (s *frameWriter) diskAnswers() {
 	defer s.mu.Unlock()
 	s.disk.hangs = false
 	if errors.Is(s.disk.err, errDiskHangs) {
-		s.diskFails(nil)
+		s.diskFailsLocked(nil)
 	}
 	s.madeRoom()
 	wake(s.disk.kick)
 }
 
-// errLeftBehind: Close returned while a call of the disk had not.
-var errLeftBehind = errors.New("the disk does not answer: what is in memory and not on disk is dropped")
+// diskFailsLocked notes why the spool takes nothing; nil: it does.
+func (s *frameWriter) diskFailsLocked(err error) {
+	if (err == nil) != (s.disk.err == nil) || isFull(err) != isFull(s.disk.err) {
+		s.changes.ring()
+		s.disk.failedAt = time.Now()
+	}
+	s.disk.err = err
+}
 
-// leaveBehind accounts for what is in memory while a call of the disk hangs: what has a frame is on disk, perhaps not
-// durable; what has none is lost with the process. Nothing is released, since that call may still read it.
-func (s *spooler) leaveBehind() {
+// lookAtDisk asks a disk that took nothing whether it does now. Writes tell as well, but perhaps there is nothing more to
+// write, or Kafka takes it first: the trouble would stay for ever. It returns when to look again.
+func (s *frameWriter) lookAtDisk() (at time.Time) {
+	s.mu.Lock()
+	if s.disk.err == nil || s.disk.hangs || s.closed {
+		s.mu.Unlock()
+		return time.Time{}
+	}
+	if at = s.triedAt.Add(diskLook); time.Now().Before(at) {
+		s.mu.Unlock()
+		return at
+	}
+	bytes := s.refused
+	s.mu.Unlock()
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	err := s.onDisk(func() error { return s.disk.sp.Room(bytes) })
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.behindClose = true
-	count := func(b *batch) {
-		switch {
-		case b == nil || b.rb == nil && !b.loaded: // what is loaded without a buffer is being read
-		case !b.unframed():
-			s.count.toDisk(b.events)
-		default:
-			s.drop(sink.DroppedShutdown, b.events)
-		}
+	if s.wroteLocked(err); err == nil {
+		wake(s.disk.kick) // batches may wait for their frames
+		return time.Time{}
 	}
-	for l := range s.lanes() {
-		count(l.doubt)
-		count(l.open)
-		for _, list := range [][]*batch{l.parts, l.queue} {
-			for _, b := range list {
-				count(b)
-			}
-		}
-	}
-	s.atEnd = s.count
-	s.atEnd.dropped = maps.Clone(s.count.dropped)
+	return s.triedAt.Add(diskLook)
 }
+
+// letGoLocked lets lanes send.
+func (s *frameWriter) letGoLocked() {
+	s.disk.holding = false
+	for _, b := range s.brokers {
+		b.signal()
+	}
+}
+
+// wroteLocked notes how the last write ended.
+func (s *frameWriter) wroteLocked(err error) {
+	was := s.disk.err
+	if err == nil && s.disk.hangs {
+		return // another call of the disk does not come back
+	}
+	if s.diskFailsLocked(err); err == nil {
+		if was != nil {
+			s.madeRoom() // those who wait may press again
+		}
+		return
+	}
+	s.triedAt = time.Now()
+	s.retryAt = s.triedAt.Add(spoolRetry)
+	if s.cfg.Settle == SettleOnDisk {
+		for _, b := range s.brokers { // batches go without frames now
+			b.signal()
+		}
+	}
+	s.madeRoom() // for appenders that drop rather than wait
+}
+
+func isFull(err error) bool { return errors.Is(err, ErrSpoolFull) }

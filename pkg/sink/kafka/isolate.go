@@ -10,12 +10,12 @@ import (
 // apart says that the broker refused the batch whole and nothing of it is in the log.
 func (e *entry) apart() bool { return e.verdict != classOK }
 
-// isolate takes a refused batch apart: into halves by record count, until a single record is refused,
+// split takes a refused batch apart: into halves by record count, until a single record is refused,
 // which goes to the dead letters. Records whose time is refused are sent again without it.
 //
 // A batch that may be in the log all the same (its first answer was lost, and the limit was lowered
 // since) cannot be recognised in halves: it is counted as a possible duplicate.
-func (w *worker) isolate(e *entry) {
+func (w *worker) split(e *entry) {
 	if e.batch.maybeWritten {
 		w.s.mu.Lock()
 		w.s.suspect(e.batch)
@@ -27,7 +27,7 @@ func (w *worker) isolate(e *entry) {
 	case e.code == errTimestamp && !b.untimed && (b.rb.Count() == 1 || b.sameTime()):
 		w.replace(e, 2, untimed)
 	case b.rb.Count() == 1:
-		w.bury(e)
+		w.deadLetter(e)
 	case w.takeOut(e):
 	default:
 		w.replace(e, 1, halves)
@@ -40,9 +40,6 @@ func (b *batch) sameTime() bool {
 	d := b.rb.MaxTimestamp() - b.rb.FirstTimestamp()
 	return -1000 <= d && d <= 1000
 }
-
-// minSplitLimit is the smallest limit of a topic's batches that is learnt from refusals.
-const minSplitLimit = recordbatch.ChunkSize / 4
 
 // replace puts what rebuild makes of a batch's records in its place: halves, or the same without timestamps.
 // Their memory is their own, growth times the batch's at most: a sender never waits for a buffer of the pool.
@@ -58,7 +55,7 @@ func (w *worker) replace(e *entry, growth int, rebuild func(*recordbatch.Batch) 
 	}
 	s.mu.Lock()
 	if need != 0 && t.halves != 0 && t.halves+need > s.cfg.OversizeBytes {
-		s.putBack(e)
+		s.putBackLocked(e)
 		s.mu.Unlock()
 		return
 	}
@@ -69,7 +66,7 @@ func (w *worker) replace(e *entry, growth int, rebuild func(*recordbatch.Batch) 
 	defer s.mu.Unlock()
 	t.private, t.halves = t.private-need, t.halves-need
 	if err != nil {
-		s.unreadable(e, err)
+		s.unreadableLocked(e, err)
 		return
 	}
 	s.splits.Add(1)
@@ -100,7 +97,7 @@ func (w *worker) replace(e *entry, growth int, rebuild func(*recordbatch.Batch) 
 }
 
 // takeApart says that b's parts take its place, and returns the batch whose frame stands for them, if there
-// is one: its lane waits until all of them are settled. s.mu is held.
+// is one: its lane waits until all of them are settled.
 func (b *batch) takeApart() (root *batch) {
 	if b.root != nil {
 		return b.root
@@ -113,18 +110,18 @@ func (b *batch) takeApart() (root *batch) {
 }
 
 // partsGetFrames notes that n parts of b get frames of their own, unless root's frame stands for them: who waits for b
-// hears when all of them are safe. s.mu is held.
+// hears when all of them are safe.
 func (b *batch) partsGetFrames(root *batch, n int) {
 	if root == nil {
 		b.toFrame = n
 	}
 }
 
-// bury sends the single record that the broker refused to the dead letters, in place of its batch. The
+// deadLetter sends the single record that the broker refused to the dead letters, in place of its batch. The
 // record's source is settled when the dead letter is.
-func (w *worker) bury(e *entry) {
+func (w *worker) deadLetter(e *entry) {
 	s, l, b := w.s, e.lane, e.batch
-	if !l.topic.dead && !w.mayBury(e) {
+	if !l.topic.dead && !w.mayDeadLetter(e) {
 		return
 	}
 	// The batch is ours while its lane is busy: what follows is outside of the lock, it may set aside.
@@ -141,25 +138,25 @@ func (w *worker) bury(e *entry) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err != nil {
-		s.unreadable(e, err)
+		s.unreadableLocked(e, err)
 		return
 	}
 	s.splits.Add(1)
 	events, lost := b.events, 0
 	switch {
 	case hopeless: // even the dead-letter topic refuses it, and it cannot be made smaller
-		s.alarm("dead letter refused", "a dead letter is dropped: its own topic refuses it", "error", codeName(e.code), "message", e.message)
+		s.warnLimited("dead letter refused", "a dead letter is dropped: its own topic refuses it", "error", codeName(e.code), "message", e.message)
 		s.drop(droppedDeadRefused, events)
 		b.hopeless += events
-		w.remove(e, events)
+		w.removeLocked(e, events)
 		return
 	case truncated:
-		lost = s.letters.settleWhole(kept)
+		lost = s.letters.settleWholeLocked(kept)
 		b.hopeless += lost
 		events = 0
 	}
 	if !l.topic.dead {
-		s.letters.noteDead(sink.DeadNote{Reason: e.reason(), Partition: l.partition, Error: codeText(e.code, e.message)}, r.Value)
+		s.letters.noteDeadLocked(sink.DeadNote{Reason: e.reason(), Partition: l.partition, Error: codeText(e.code, e.message)}, r.Value)
 	}
 	to := s.dead.stickyLane()
 	d := s.privateBatch(to, &r, recordbatch.Encoded{}, recordbatch.RecordSize(r.Key, r.Value, r.Headers))
@@ -170,12 +167,12 @@ func (w *worker) bury(e *entry) {
 	}
 	s.want.deadTopicSoon()
 	s.enqueue(to, d)
-	w.remove(e, lost)
+	w.removeLocked(e, lost)
 }
 
-// mayBury says whether the dead letters have room for one more; else the batch is sent again later, or
+// mayDeadLetter says whether the dead letters have room for one more; else the batch is sent again later, or
 // dropped when nothing will ever take it.
-func (w *worker) mayBury(e *entry) bool {
+func (w *worker) mayDeadLetter(e *entry) bool {
 	s := w.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -183,16 +180,16 @@ func (w *worker) mayBury(e *entry) bool {
 	case !s.room.deadFull():
 		return true
 	case s.dead.hopeless():
-		s.letters.dropDead(e.batch.events)
-		w.remove(e, e.batch.events)
+		s.letters.dropDeadLocked(e.batch.events)
+		w.removeLocked(e, e.batch.events)
 	default:
-		s.putBack(e)
+		s.putBackLocked(e)
 	}
 	return false
 }
 
-// remove takes a refused batch out of its lane; lost of its events were dropped. s.mu is held.
-func (w *worker) remove(e *entry, lost int) {
+// removeLocked takes a refused batch out of its lane; lost of its events were dropped.
+func (w *worker) removeLocked(e *entry, lost int) {
 	s, l, b := w.s, e.lane, e.batch
 	l.doubt, l.busy, l.failures = nil, false, 0
 	l.abandonStamp(b)
@@ -211,15 +208,15 @@ func (e *entry) reason() string {
 	return reasonRefused
 }
 
-// unreadable keeps a batch whose records cannot be read back. s.mu is held.
-func (s *sender) unreadable(e *entry, err error) {
-	s.alarm("isolate", "a batch that the broker refused cannot be read back; sending it again", "error", err)
-	s.putBack(e)
+// unreadableLocked keeps a batch whose records cannot be read back.
+func (s *sender) unreadableLocked(e *entry, err error) {
+	s.warnLimited("isolate", "a batch that the broker refused cannot be read back; sending it again", "error", err)
+	s.putBackLocked(e)
 }
 
-// putBack leaves the batch in doubt; it will be sent, refused and taken apart again later. s.mu is held.
-func (s *sender) putBack(e *entry) {
-	s.failed(e, classRetry, e.code, e.message)
+// putBackLocked leaves the batch in doubt; it will be sent, refused and taken apart again later.
+func (s *sender) putBackLocked(e *entry) {
+	s.failedLocked(e, classRetry, e.code, e.message)
 	e.lane.freed()
 }
 

@@ -135,38 +135,6 @@ type topic struct {
 	unanswered int
 }
 
-// stuck says that nothing can be sent, or that it failed the last time.
-func (l *lane) stuck() bool { return l.broker == nil || l.failures > 0 }
-
-func (l *lane) idle() bool {
-	return l.open == nil && l.doubt == nil && len(l.queue) == 0 && len(l.parts) == 0 && !l.disk.any
-}
-
-// full says that a record of size bytes no longer goes into the open batch.
-func (l *lane) full(size int) bool {
-	return l.open != nil && l.open.rb.Size()+size > l.topic.limit
-}
-
-// sealAndSend seals the open batch and wakes the broker's workers for it.
-func (l *lane) sealAndSend() {
-	l.seal()
-	l.signal()
-}
-
-// seal ends the open batch.
-func (l *lane) seal() {
-	if l.open == nil {
-		return
-	}
-	b := l.open
-	l.queue = append(l.queue, b)
-	l.open = nil
-	l.wantFrame()
-	if t := l.topic; b.sticky && t.sticky == int(l.partition) {
-		t.advanceSticky()
-	}
-}
-
 // advanceSticky moves keyless records to the next partition that can move, else to the next that has a leader.
 func (t *topic) advanceSticky() {
 	n := len(t.lanes)
@@ -191,125 +159,6 @@ func (t *topic) stickyLane() *lane {
 		t.advanceSticky()
 	}
 	return t.lanes[t.sticky]
-}
-
-// next is the batch that goes next if it is in memory, without taking it; nil: it is a frame, or there is
-// none.
-func (l *lane) next() *batch {
-	switch {
-	case l.doubt != nil:
-		return l.doubt
-	case len(l.parts) > 0:
-		return l.parts[0]
-	case l.disk.any:
-		return nil
-	case len(l.queue) > 0:
-		return l.queue[0]
-	}
-	return l.open
-}
-
-// take makes the batch to send next the one in doubt and returns it, or nil. What was open is sealed by
-// that.
-func (l *lane) take() *batch {
-	if l.doubt != nil {
-		return l.doubt
-	}
-	switch {
-	case len(l.parts) > 0:
-		l.doubt = pop(&l.parts)
-		return l.doubt
-	case l.disk.any:
-		l.doubt = l.takeFrame()
-		return l.doubt
-	case len(l.queue) == 0:
-		l.seal()
-	}
-	if len(l.queue) == 0 {
-		return nil
-	}
-	l.doubt = pop(&l.queue)
-	l.disk.framed = max(0, l.disk.framed-1)
-	return l.doubt
-}
-
-// wantStamp asks for a newer producer id if the lane needs one for its next stamp. s.mu is held.
-func (l *lane) wantStamp() {
-	if s := l.topic.core; !l.stamps.ready(s.current) {
-		s.wantProducer()
-	}
-}
-
-// needsStamp reports whether b, or the next frame on disk if b is nil, is given a stamp when it is sent.
-func (l *lane) needsStamp(b *batch) bool {
-	return b == nil || !b.stamped || b.stamp.gen > 0 && !l.stamps.gave(b.stamp)
-}
-
-// abandonStamp takes b's stamp away: b leaves the lane, or its stamp was refused. No other bytes get it.
-// s.mu is held.
-func (l *lane) abandonStamp(b *batch) {
-	if !b.stamped {
-		return
-	}
-	b.stamped = false
-	l.topic.core.countUnsure(b)
-	l.stamps.abandon(b.stamp)
-	l.wantStamp()
-}
-
-func pop(queue *[]*batch) *batch {
-	q := *queue
-	b := q[0]
-	q[0] = nil
-	if q = q[1:]; len(q) == 0 {
-		q = nil // let the backing array go; most lanes have none most of the time
-	}
-	*queue = q
-	return b
-}
-
-// share is an Ack that waits for a batch, and how many of the batch's events are its own.
-type share struct {
-	ack    sink.Ack
-	events int
-}
-
-// settled is an Ack that is to be told, outside of the lock.
-type settled struct {
-	ack  sink.Ack
-	lost int
-	// hopeless are those of lost for which a resend would end the same; dead: they came through DeadLetter.
-	hopeless int
-	dead     bool
-}
-
-// finish settles one part of b, its parent's when that was the last, and so on up. The acks to tell are
-// appended to out.
-func (s *core) finish(b *batch, lost int, out []settled) []settled {
-	hopeless := 0
-	for b != nil {
-		b.lost += lost
-		b.hopeless += hopeless
-		b.parts--
-		if b.parts > 0 {
-			return out
-		}
-		for _, a := range b.acks {
-			out = append(out, settled{a.ack, min(a.events, b.lost), min(a.events, b.hopeless), b.lane.topic.dead})
-		}
-		lost, hopeless = b.lost, b.hopeless
-		out = b.endsPart(lost, out)
-		parent := b.parent
-		if b.pos != 0 {
-			s.frameEnds(b)
-		} else if s.disk.carried.batch == b {
-			wake(s.disk.kick) // for the next frame
-		}
-		s.freeBatch(b)
-		s.disk.movedAt = time.Now()
-		b = parent
-	}
-	return out
 }
 
 // newBatch takes a batch struct from the free list. Its record batch is set by the caller.
@@ -367,3 +216,101 @@ func (s *core) unload(t *topic, b *batch) {
 	b.rb = nil
 	s.madeRoom()
 }
+
+func (t *topic) addLanes(n int) {
+	for len(t.lanes) < n {
+		l := &lane{topic: t, partition: int32(len(t.lanes))}
+		t.lanes = append(t.lanes, l)
+		l.attach(t.core.disk.sp)
+	}
+}
+
+// inLobby is the lane for records of a topic whose partitions are not known yet.
+func (t *topic) inLobby() *lane {
+	if t.lobby == nil {
+		t.lobby = &lane{topic: t, partition: lobbyPartition}
+		t.lobby.attach(t.core.disk.sp)
+	}
+	return t.lobby
+}
+
+// privateBatch is a batch of one record outside of the pool.
+func (s *core) privateBatch(l *lane, r *sink.Record, first recordbatch.Encoded, size int) *batch {
+	b := s.newBatch(l)
+	b.rb, b.opened = recordbatch.NewPrivateBatch(size), time.Now()
+	if !b.rb.TryAppendEncoded(r.Timestamp, r.Key, r.Value, first, r.Headers) {
+		panic("kafka: a private batch refused the record it was made for")
+	}
+	return b
+}
+
+// enqueue puts a sealed private batch at the end of a lane.
+func (s *core) enqueue(l *lane, b *batch) {
+	l.topic.adoptWhole(b)
+	l.queue = append(l.queue, b)
+	l.wantFrame()
+	l.signal()
+}
+
+// suspect counts one more copy of a batch that may come to be in the log.
+func (s *core) suspect(b *batch) {
+	b.maybeWritten = false // that copy is counted; the next one is another
+	s.possibleDuplicates.Add(int64(b.events))
+}
+
+// compress compresses a batch once. The lock is free.
+func (s *core) compress(b *batch, scratch *recordbatch.Scratch) {
+	if b.ready {
+		return
+	}
+	b.ready = true
+	s.rawBytes.Add(int64(b.rb.Size()))
+	// An encoder that fails leaves the batch as it was: it goes uncompressed.
+	had := b.rb.Chunks()
+	_ = b.rb.Compress(recordbatch.Codec(s.codec.Load()), scratch)
+	if b.rb.Chunks() < had {
+		s.mu.Lock()
+		s.madeRoom()
+		s.mu.Unlock()
+	}
+}
+
+// inTroubleNow notes what keeps the lane's batch from Kafka.
+func (l *lane) inTroubleNow(t trouble) {
+	if l.failures == 0 || l.trouble.kind == noTrouble {
+		l.troubleAt = time.Now()
+	}
+	if !l.trouble.same(t) {
+		l.topic.core.changes.ring()
+	}
+	l.trouble = t
+}
+
+// outOfTrouble notes that the lane's batch was acknowledged.
+func (l *lane) outOfTrouble() {
+	if l.trouble.kind != noTrouble {
+		l.trouble = trouble{}
+		l.topic.core.changes.ring()
+	}
+}
+
+// fails notes that the lane could not send: since then, or since the batch was first sent that got no answer.
+func (l *lane) fails(since time.Time) {
+	if l.stuckSince.IsZero() {
+		l.stuckSince = since
+	}
+}
+
+// moves notes that the broker acknowledged a batch of the lane. A short trouble does not interrupt its moving: a
+// connection that ended, an answer that was lost.
+func (l *lane) moves() {
+	l.acked = time.Now()
+	long := l.topic.core.deps.stuckAfter / 4
+	if l.movingSince.IsZero() || !l.stuckSince.IsZero() && l.acked.Sub(l.stuckSince) > long {
+		l.movingSince = l.acked
+	}
+	l.stuckSince, l.stuckNow = time.Time{}, false
+}
+
+// lobbyPartition is where frames lie whose partition is not known yet: the topic's partitions are not.
+const lobbyPartition = -1

@@ -47,13 +47,13 @@ func (s *kafkaCluster) learnLimits(b *broker) {
 	defer s.mu.Unlock()
 	b.bound.asking, b.bound.known = false, known && cluster == s.clusterID
 	if b.bound.known {
-		s.toldExpiry()
+		s.toldExpiryLocked()
 	}
 }
 
-// askAgain asks brokers that have not answered yet. Without an answer, copies would not be counted on brokers that forget
-// producers sooner than by default. s.mu is held.
-func (s *kafkaCluster) askAgain() {
+// askAgainLocked asks brokers that have not answered yet. Without an answer, copies would not be counted on brokers that forget
+// producers sooner than by default.
+func (s *kafkaCluster) askAgainLocked() {
 	for _, b := range s.brokers {
 		if !b.bound.known && !b.bound.asking {
 			b.bound.asking = true
@@ -97,8 +97,8 @@ func (s *kafkaCluster) learnt(b *broker, settings map[string]string) {
 	b.signal()
 }
 
-// toldExpiry judges the copies that were sent before it was known how long brokers remember a producer. s.mu is held.
-func (s *kafkaCluster) toldExpiry() {
+// toldExpiryLocked judges the copies that were sent before it was known how long brokers remember a producer.
+func (s *kafkaCluster) toldExpiryLocked() {
 	if s.told {
 		return
 	}

@@ -45,8 +45,8 @@ type marks struct {
 	setAside int64
 }
 
-// markSoon makes a mark if the last one is long enough ago. now is about the wall clock. s.mu is held.
-func (s *Sink) markSoon() {
+// markSoonLocked makes a mark if the last one is long enough ago. now is about the wall clock.
+func (s *Sink) markSoonLocked() {
 	m := &s.marks
 	if s.cfg.MarkInterval <= 0 || s.numbers.headers == HeadersNone || s.closed {
 		return
@@ -58,12 +58,12 @@ func (s *Sink) markSoon() {
 	if now.Sub(m.at) < s.cfg.MarkInterval || s.number() == m.numbers {
 		return
 	}
-	if l := s.laneFor(nil); l != nil && s.room.oversizeFits(l.topic, recordbatch.ChunkSize) {
+	if l := s.laneForLocked(nil); l != nil && s.room.oversizeFits(l.topic, recordbatch.ChunkSize) {
 		s.mark(l, false)
 	}
 }
 
-// lastMark makes the final mark, unless there was one, or nothing is to be said. It reports whether it did. s.mu is held.
+// lastMark makes the final mark, unless there was one, or nothing is to be said. It reports whether it did.
 func (s *core) lastMark(l *lane) bool {
 	m := &s.marks
 	if s.cfg.MarkInterval <= 0 || s.numbers.headers == HeadersNone || m.final || s.number() == 0 {
@@ -74,7 +74,7 @@ func (s *core) lastMark(l *lane) bool {
 	return true
 }
 
-// mark puts a mark into l. s.mu is held.
+// mark puts a mark into l.
 func (s *core) mark(l *lane, final bool) {
 	m, now := &s.marks, time.Now()
 	lost, dropped := s.lostSoFar()
@@ -100,7 +100,7 @@ func (s *core) mark(l *lane, final bool) {
 	m.at, m.numbers = now, s.number()
 }
 
-// lostSoFar is all that was dropped. s.mu is held.
+// lostSoFar is all that was dropped.
 func (s *core) lostSoFar() (sum int64, dropped map[string]int64) {
 	dropped = maps.Clone(s.count.dropped)
 	if sp := s.disk.sp; sp != nil {
@@ -114,7 +114,7 @@ func (s *core) lostSoFar() (sum int64, dropped map[string]int64) {
 	return sum, dropped
 }
 
-// safe is Mark.Safe: the lowest number of what is in memory only. s.mu is held.
+// safe is Mark.Safe: the lowest number of what is in memory only.
 func (s *core) safe() int64 {
 	low := s.count.admitted
 	look := func(b *batch) {

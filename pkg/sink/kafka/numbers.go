@@ -67,7 +67,7 @@ func (n *numbers) begin(admitted int64) {
 	}
 }
 
-// originChanged takes over what Origin returns, if it has changed. s.mu is held.
+// originChanged takes over what Origin returns, if it has changed.
 func (s *core) originChanged() {
 	n := &s.numbers
 	if n.headers == HeadersNone || s.deps.Origin == nil {
@@ -79,10 +79,10 @@ func (s *core) originChanged() {
 	}
 }
 
-// number is what the next event that is admitted gets. s.mu is held.
+// number is what the next event that is admitted gets.
 func (s *core) number() int64 { return s.count.admitted - s.numbers.base }
 
-// encoded returns the headers for the next event that is admitted. They are valid until the next call. s.mu is held.
+// encoded returns the headers for the next event that is admitted. They are valid until the next call.
 func (s *core) encoded(typ string) recordbatch.Encoded {
 	n := &s.numbers
 	if n.headers == HeadersNone {
@@ -178,7 +178,7 @@ func source(origin []sink.Header) string {
 	return uri
 }
 
-// numbered adds the number no to the headers of a dead letter. s.mu is held.
+// numbered adds the number no to the headers of a dead letter.
 func (s *core) numbered(h []sink.Header, no int64) []sink.Header {
 	if s.numbers.headers == HeadersNone {
 		return h

@@ -41,13 +41,13 @@ func (w *worker) resolve(res *produce.Response, err error) {
 			}
 			e.lane.inTroubleNow(lost)
 			e.lane.fails(w.b.silentSince)
-			s.failed(e, classOfError(err), 0, err.Error())
+			s.failedLocked(e, classOfError(err), 0, err.Error())
 			continue
 		}
 		p := findPartition(res, e.lane.topic.name, e.lane.partition)
 		if p == nil {
 			e.batch.maybeWritten = true
-			s.failed(e, classRetry, 0, "the answer does not name the partition")
+			s.failedLocked(e, classRetry, 0, "the answer does not name the partition")
 			continue
 		}
 		if p.ErrorCode == errCorrupt {
@@ -55,21 +55,21 @@ func (w *worker) resolve(res *produce.Response, err error) {
 		}
 		c, known := classOf(p.ErrorCode, e.batch.corrupt)
 		if !known {
-			s.alarm("unknown code", "the broker answers with an error code that this version does not know; retrying", "code", p.ErrorCode)
+			s.warnLimited("unknown code", "the broker answers with an error code that this version does not know; retrying", "code", p.ErrorCode)
 		}
 		if c == classOK && !e.batch.stamped {
 			// Another cluster was noticed while the request was under way. It may have answered about a batch of its own.
 			e.batch.maybeWritten = true
-			s.failed(e, classRetry, 0, "the cluster has changed since the batch was sent")
+			s.failedLocked(e, classRetry, 0, "the cluster has changed since the batch was sent")
 			continue
 		}
 		if c == classOK {
 			if !e.lane.topic.dead {
 				s.ackedAt = now
-				s.observe(e.batch, now)
+				s.observeLocked(e.batch, now)
 			}
 			e.lane.outOfTrouble()
-			w.out = s.succeeded(e, p, w.out)
+			w.out = s.succeededLocked(e, p, w.out)
 			continue
 		}
 		if !beforeAppend(p.ErrorCode) {
@@ -79,7 +79,7 @@ func (w *worker) resolve(res *produce.Response, err error) {
 			e.lane.inTroubleNow(s.given.codeTrouble(e.lane.topic, p.ErrorCode, p.ErrorMessage))
 		}
 		e.named = p.RecordErrors
-		s.failed(e, c, p.ErrorCode, p.ErrorMessage)
+		s.failedLocked(e, c, p.ErrorCode, p.ErrorMessage)
 	}
 	for i := range w.entries {
 		w.entries[i].lane.freed()
@@ -88,7 +88,7 @@ func (w *worker) resolve(res *produce.Response, err error) {
 	s.mu.Unlock()
 	for i := range w.entries {
 		if e := &w.entries[i]; e.apart() {
-			w.isolate(e)
+			w.split(e)
 		}
 	}
 	clear(w.entries)
@@ -98,8 +98,8 @@ func (w *worker) resolve(res *produce.Response, err error) {
 	s.writer.endFrames()
 }
 
-// observe tells of a batch that is acknowledged now.
-func (s *sender) observe(b *batch, now time.Time) {
+// observeLocked tells of a batch that is acknowledged now.
+func (s *sender) observeLocked(b *batch, now time.Time) {
 	o := s.deps.Observer
 	if o == nil {
 		return
@@ -128,12 +128,12 @@ func findPartition(res *produce.Response, topic string, partition int32) *produc
 	return nil
 }
 
-// succeeded settles a batch that is in the log. s.mu is held.
-func (s *sender) succeeded(e *entry, p *produce.ResponsePartition, out []settled) []settled {
+// succeededLocked settles a batch that is in the log.
+func (s *sender) succeededLocked(e *entry, p *produce.ResponsePartition, out []settled) []settled {
 	l, b := e.lane, e.batch
 	if p.ErrorCode == errDuplicate || l.topic.createTime && p.LogAppendTime >= 0 { // the broker had it
 		if !b.collided && b.collides(p) {
-			s.collision(e)
+			s.collisionLocked(e)
 			return out
 		}
 		s.duplicatesSuppressed.Add(int64(b.events))
@@ -158,7 +158,7 @@ func (s *sender) succeeded(e *entry, p *produce.ResponsePartition, out []settled
 		s.replayedFrames.Add(1)
 	}
 	if s.losses.full.Events > 0 || s.losses.expired.Events > 0 {
-		s.letters.reportLosses(false)
+		s.letters.reportLossesLocked(false)
 	}
 	if b.writing { // the spooler reads it, and settles it when it is done
 		b.answered, l.disk.closing = true, true
@@ -168,9 +168,9 @@ func (s *sender) succeeded(e *entry, p *produce.ResponsePartition, out []settled
 	return s.finish(b, 0, out)
 }
 
-// failed decides what becomes of a batch that is not in the log, or of which that is not known. Split and
-// dead-letter leave the lane busy: isolate goes on with them. s.mu is held.
-func (s *sender) failed(e *entry, c class, code int16, msg string) {
+// failedLocked decides what becomes of a batch that is not in the log, or of which that is not known. Split and
+// dead-letter leave the lane busy: split goes on with them.
+func (s *sender) failedLocked(e *entry, c class, code int16, msg string) {
 	l, b := e.lane, e.batch
 	l.failures++
 	l.fails(b.sent)
@@ -184,7 +184,7 @@ func (s *sender) failed(e *entry, c class, code int16, msg string) {
 	switch c {
 	case classSplit, classDeadLetter:
 		e.verdict, e.code, e.message = c, code, msg
-		l.busy = true   // until isolate is done with it
+		l.busy = true   // until split is done with it
 		b.final = false // and no other goroutine may begin to read it
 		return
 	case classRenew:
@@ -196,7 +196,7 @@ func (s *sender) failed(e *entry, c class, code int16, msg string) {
 		if l.failures == 1 {
 			pause = 0 // a new stamp is all it needs; more in a row are another trouble
 		}
-		s.alarm("renew", "the broker lost the producer's state; the batch is sent again under a new stamp",
+		s.warnLimited("renew", "the broker lost the producer's state; the batch is sent again under a new stamp",
 			"topic", l.topic.name, "partition", l.partition, "error", codeName(code), "possibleDuplicates", s.possibleDuplicates.Load())
 	case classConfig:
 		pause = s.cfg.RetryMax
@@ -211,16 +211,7 @@ func (s *sender) failed(e *entry, c class, code int16, msg string) {
 		l.retryAt = time.Now().Add(pause)
 	}
 	if b.loaded {
-		s.dropMemory(b)
-	}
-}
-
-// alarm logs at most once a minute for each key, so that a fault cannot become a stream. s.mu is held.
-func (s *core) alarm(key, msg string, args ...any) {
-	const every = time.Minute
-	if now := time.Now(); now.Sub(s.alarms[key]) >= every {
-		s.alarms[key] = now
-		s.log.Warn(msg, args...)
+		s.evict(b)
 	}
 }
 
@@ -236,16 +227,16 @@ func (b *batch) collides(p *produce.ResponsePartition) bool {
 	return p.ErrorCode == 0 && mine != recordbatch.NoTimestamp && p.LogAppendTime != mine
 }
 
-// collision takes back the success of a batch that the broker has confused with another producer's: a clone of
+// collisionLocked takes back the success of a batch that the broker has confused with another producer's: a clone of
 // this process, or a producer of another cluster that took this one's place. The batch is sent once more, under
-// an id of its own; the other producer keeps the old one. s.mu is held.
-func (s *sender) collision(e *entry) {
+// an id of its own; the other producer keeps the old one.
+func (s *sender) collisionLocked(e *entry) {
 	l, b := e.lane, e.batch
 	s.collisions.Add(1)
 	b.collided = true
 	b.maybeWritten = true // unless the topic was changed to append times: then it is there
 	l.stamps.forget(b.stamp.gen)
 	l.abandonStamp(b)
-	s.alarm("collision", "the broker takes a batch for another one: another producer has this producer id; the batch is sent again under a new id",
+	s.warnLimited("collision", "the broker takes a batch for another one: another producer has this producer id; the batch is sent again under a new id",
 		"topic", l.topic.name, "partition", l.partition, "producer", b.stamp.id)
 }

@@ -19,9 +19,9 @@ func TestPressingInVainIsFollowedByAPause(t *testing.T) {
 					s.disk.fullSince, s.disk.movedAt = time.Now(), time.Now()
 					time.Sleep(time.Hour)
 					for range 3 {
-						s.spooler.spiller.pressedInVain()
+						s.spooler.spiller.pressedInVainLocked()
 						before := time.Now()
-						fires, stop := s.spooler.spiller.patience()
+						fires, stop := s.spooler.spiller.patienceLocked()
 						<-fires
 						stop()
 						if d := time.Since(before); d < patienceOverflowing {

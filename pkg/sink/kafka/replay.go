@@ -93,7 +93,7 @@ func (w *worker) noteSending() {
 	}
 	if err != nil {
 		w.s.mu.Lock()
-		w.s.alarm("sending", "progress in the spool cannot be written; a kill now would repeat batches", "error", err)
+		w.s.warnLimited("sending", "progress in the spool cannot be written; a kill now would repeat batches", "error", err)
 		w.s.mu.Unlock()
 	}
 }
@@ -115,7 +115,7 @@ func (w *worker) prepared() {
 	for i := range w.entries {
 		e := &w.entries[i]
 		if e.failed != nil {
-			w.unread(e)
+			w.unreadLocked(e)
 			continue
 		}
 		if !e.batch.final { // the spooler may be reading it
@@ -133,7 +133,7 @@ func (w *worker) prepared() {
 	if len(kept) == 0 {
 		w.bytes, w.loads = 0, 0
 	}
-	s.spooler.bytesAreFinal(unframed)
+	s.spooler.bytesAreFinalLocked(unframed)
 	s.mu.Unlock()
 	s.writer.endFrames()
 }
@@ -151,13 +151,12 @@ func (e *entry) unsend() {
 	l.disk.behind = l.disk.behind || e.behind // it was not written down
 }
 
-// unread takes a batch whose frame could not be read out of the request: it is tried again, or lost. s.mu is
-// held.
-func (w *worker) unread(e *entry) {
+// unreadLocked takes a batch whose frame could not be read out of the request: it is tried again, or lost.
+func (w *worker) unreadLocked(e *entry) {
 	s, l, b := w.s, e.lane, e.batch
 	expired := errors.Is(e.failed, errFrameExpired)
 	if !expired {
-		s.alarm("replay", "a frame of the spool cannot be read", "topic", l.topic.name, "partition", l.partition, "error", e.failed)
+		s.warnLimited("replay", "a frame of the spool cannot be read", "topic", l.topic.name, "partition", l.partition, "error", e.failed)
 	}
 	b.loaded = false
 	l.topic.batches--
@@ -168,7 +167,7 @@ func (w *worker) unread(e *entry) {
 	switch {
 	case expired:
 		l.retryAt = time.Time{}
-		s.writer.dropFrame(l, DroppedExpired)
+		s.writer.dropFrameLocked(l, DroppedExpired)
 	case errors.Is(e.failed, errFrameLost):
 		l.doubt = nil
 		l.abandonStamp(b)

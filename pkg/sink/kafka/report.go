@@ -1,6 +1,10 @@
 package kafka
 
-import "time"
+import (
+	"time"
+
+	"functiongraph-ingest/pkg/sink"
+)
 
 // reporter owns what is told of the sink's delivery: findings of the other owners go in, the state and log lines come
 // out. It asks all of them, and none of them asks it.
@@ -53,7 +57,7 @@ func (s *reporter) step(now time.Time) (again time.Time) {
 	f := s.factsLocked(now)
 	s.changes.quiet = f.quiet
 	n, again := s.machine.step(now, &f)
-	s.tell(n, "events do not reach Kafka", "events reach Kafka", s.effect())
+	s.tell(n, "events do not reach Kafka", "events reach Kafka", s.effectLocked())
 	d := s.deadFactsLocked(now)
 	n, at := s.deadSpell.step(now, &d)
 	again = soonest(again, at)
@@ -90,8 +94,8 @@ func (s *reporter) tell(n *note, bad, good, effect string) {
 
 func round(d time.Duration) time.Duration { return d.Round(100 * time.Millisecond) }
 
-// effect is what it means that events do not reach Kafka.
-func (s *reporter) effect() string {
+// effectLocked is what it means that events do not reach Kafka.
+func (s *reporter) effectLocked() string {
 	spool := s.deps.OpenSpool != nil && s.disk.err == nil
 	switch {
 	case s.cfg.Settle == SettleOnKafka && spool:
@@ -119,7 +123,7 @@ func (s *reporter) effectWithoutDisk(k kind) string {
 func (s *reporter) silentFrom(now time.Time) (at time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, since := range []time.Time{s.throttledSince(now), s.sender.oldestRequest().since, s.cluster.view.asking} {
+	for _, since := range []time.Time{s.throttledSinceLocked(now), s.sender.oldestRequestLocked().since, s.cluster.view.asking} {
 		if !since.IsZero() && now.Sub(since) < warnAfter {
 			at = soonest(at, since.Add(warnAfter))
 		}
@@ -127,62 +131,10 @@ func (s *reporter) silentFrom(now time.Time) (at time.Time) {
 	return at
 }
 
-// looking notes that a look at the cluster begins.
-func (s *kafkaCluster) looking() {
-	s.mu.Lock()
-	s.view.asking = time.Now()
-	s.mu.Unlock()
-	s.changes.watch()
-}
-
-// looked notes what a look at the cluster has found; nil: all that is needed.
-func (s *kafkaCluster) looked(err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.ctx.Err() != nil {
-		return // the look was cut short by the end
-	}
-	now, asked := time.Now(), s.view.asking
-	s.view.asking = time.Time{}
-	was, found := s.view.found, s.given.lookTrouble(err)
-	s.view.found = found
-	s.log.Debug("looked at the cluster", "error", err, "took", now.Sub(asked))
-	if found.kind == noTrouble && !s.view.reached {
-		s.view.reached = true
-		s.firstReached()
-	}
-	if was.same(found) && !s.changes.quiet {
-		return
-	}
-	if was.kind == noTrouble {
-		s.view.foundAt = asked
-	}
-	s.changes.ring()
-}
-
-// tellReached logs that the topic can be used for the first time. s.mu is held.
-func (s *reporter) tellReached() {
+// tellReachedLocked logs that the topic can be used for the first time.
+func (s *reporter) tellReachedLocked() {
 	if !s.told { // else the line about the end of the trouble says it
 		s.log.Info("events reach Kafka", "topic", s.main.name, "partitions", len(s.main.lanes), "idempotent", !s.unsafe)
-	}
-}
-
-// inTroubleNow notes what keeps the lane's batch from Kafka. s.mu is held.
-func (l *lane) inTroubleNow(t trouble) {
-	if l.failures == 0 || l.trouble.kind == noTrouble {
-		l.troubleAt = time.Now()
-	}
-	if !l.trouble.same(t) {
-		l.topic.core.changes.ring()
-	}
-	l.trouble = t
-}
-
-// outOfTrouble notes that the lane's batch was acknowledged. s.mu is held.
-func (l *lane) outOfTrouble() {
-	if l.trouble.kind != noTrouble {
-		l.trouble = trouble{}
-		l.topic.core.changes.ring()
 	}
 }
 
@@ -195,4 +147,79 @@ func (s *reporter) lastWord() {
 	if f := s.factsLocked(now); f.trouble.kind != noTrouble && f.waiting > 0 && !s.told {
 		s.tell(&note{trouble: f.trouble, took: now.Sub(f.since), waiting: f.waiting}, "events did not reach Kafka", "", "they are left at the end of the process")
 	}
+}
+
+// Delivery implements sink.Sink.
+func (s *Sink) Delivery() sink.Delivery {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.reporter.deliveryLocked(time.Now())
+}
+
+func (s *reporter) deliveryLocked(now time.Time) sink.Delivery {
+	f, d, k := s.factsLocked(now), s.deadFactsLocked(now), s.diskFactsLocked()
+	state, since := s.stateOf(now, &f), s.machine.since
+	if state != s.state || since.IsZero() {
+		since = now
+	}
+	return sink.Delivery{
+		State: state, Since: since, Waiting: f.waiting, SpooledEvents: f.spooledEvents, SpooledBytes: f.spooledBytes,
+		Trouble: f.seen(), DeadLetters: d.seen(), Spool: k.seen(),
+	}
+}
+
+func (s *reporter) insideLocked(partitions int) sink.Inside {
+	in := sink.Inside{Partitions: []sink.Partition{}, DeadLetters: s.letters.deadNotesLocked()}
+	// Three passes instead of a sort: a topic may have thousands of partitions, and this holds the lock.
+	for pass := range 3 {
+		for l := range s.lanes() {
+			if pass == 0 {
+				in.AllPartitions++
+			}
+			if len(in.Partitions) < partitions && l.notable() == pass {
+				in.Partitions = append(in.Partitions, l.seen())
+			}
+		}
+	}
+	return in
+}
+
+// notable is 0 for a lane in trouble, 1 for one that has something, else 2.
+func (l *lane) notable() int {
+	switch {
+	case l.failures > 0 && l.trouble.kind != noTrouble:
+		return 0
+	case !l.idle():
+		return 1
+	}
+	return 2
+}
+
+// seen is the lane as an operator sees it.
+func (l *lane) seen() sink.Partition {
+	p := sink.Partition{Topic: l.topic.name, Partition: l.partition, Leader: -1}
+	if l.broker != nil {
+		p.Leader = l.broker.id
+	}
+	if l.notable() == 0 {
+		p.Trouble = l.trouble.seen()
+		p.Trouble.Since, p.Trouble.Next = l.troubleAt, l.retryAt
+	}
+	count := func(b *batch) {
+		if b != nil && (b.rb != nil || b.parts > 0) {
+			p.Waiting += int64(b.events)
+		}
+	}
+	count(l.open)
+	count(l.doubt)
+	for _, b := range l.queue {
+		count(b)
+	}
+	for _, b := range l.parts {
+		count(b)
+	}
+	if l.disk.q != nil && l.disk.any {
+		p.Spooled = l.disk.q.Bytes()
+	}
+	return p
 }

@@ -12,7 +12,7 @@ func (s *kafkaCluster) failedPause(n int, err error) (d time.Duration, rest bool
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
-	case !s.owes():
+	case !s.hasPending():
 		s.want.resting.Store(true)
 		return doubling(n, restShortest, restLongest), true
 	case n > hurriedRounds || classOfError(err) == classConfig:
@@ -21,25 +21,9 @@ func (s *kafkaCluster) failedPause(n int, err error) (d time.Duration, rest bool
 	return unreadyPoll, false
 }
 
-// owes says whether anybody waits for the cluster. s.mu is held.
-func (s *core) owes() bool {
-	return s.closed || s.waiting > 0 || s.main.batches > 0 || s.dead.batches > 0 || s.count.spooled > 0
-}
-
 // rest sleeps for d without a pool; true: it was stirred.
 func (s *kafkaCluster) rest(d time.Duration) (stirred bool) {
 	s.client.CloseIdleConnections()
 	s.sleepOrKick(d)
 	return !s.want.resting.Swap(false)
 }
-
-// stir ends a rest. Who has something to send holds s.mu, so that it comes either before the steward asks
-// whether anybody waits, or when it rests.
-func (s *wants) stir() {
-	if s.resting.Load() && s.resting.CompareAndSwap(true, false) {
-		s.nudge()
-	}
-}
-
-// Wake implements sink.Waker.
-func (s *Sink) Wake() { s.want.stir() }

@@ -1,8 +1,10 @@
 package kafka
 
 import (
-	"fmt"
 	"slices"
+
+	"functiongraph-ingest/pkg/sink"
+	"functiongraph-ingest/pkg/sink/kafka/recordbatch"
 )
 
 // A topic that is deleted and made anew may have fewer partitions than before. What waits for those that are no more is
@@ -16,23 +18,7 @@ type fewer struct {
 	onDisk     bool // placeStrays removes the lanes, because frames must be placed
 }
 
-// noteFewer counts looks at the cluster in which the topic has n partitions, which is less than there are lanes, and
-// acts when there were enough. s.mu is held.
-func (s *kafkaCluster) noteFewer(t *topic, n int) {
-	if t.fewer.partitions != n {
-		t.fewer = fewer{partitions: n}
-	}
-	t.fewer.looks++
-	s.want.refresh = true
-	had := len(t.lanes)
-	if t.fewer.looks >= shrinkLooks && s.shrink(t, n) {
-		s.tellFewer(t, had)
-		return
-	}
-	t.err = inTrouble(topicRemade, t.name, fmt.Errorf("it has %d partitions now and had %d; what lies in the others waits for them", n, had))
-}
-
-// shrink removes all lanes but the first n and places their batches; false: not now, or the spooler does it. s.mu is held.
+// shrink removes all lanes but the first n and places their batches; false: not now, or the spooler does it.
 func (s *core) shrink(t *topic, n int) bool {
 	gone := slices.Clone(t.lanes[n:])
 	frames := false
@@ -60,7 +46,7 @@ func (s *core) shrink(t *topic, n int) bool {
 }
 
 // shrinkOnDisk leaves what partitions that are no more have frames of to the disk, and makes placeStrays find it.
-// Nothing is sent meanwhile. false: a request or a write must end first. The spooler calls it. s.mu is held.
+// Nothing is sent meanwhile. false: a request or a write must end first. The spooler calls it.
 func (s *core) shrinkOnDisk(t *topic) bool {
 	if !t.fewer.onDisk {
 		return true
@@ -71,13 +57,13 @@ func (s *core) shrinkOnDisk(t *topic) bool {
 		}
 	}
 	for _, l := range t.lanes {
-		l.shedQueue() // frames that are placed go behind those that the lane has, and before what has none
+		l.evictQueue() // frames that are placed go behind those that the lane has, and before what has none
 	}
 	n, had := t.fewer.partitions, len(t.lanes)
 	gone := slices.Clone(t.lanes[n:])
 	s.removeLanes(t, n)
 	for _, l := range gone {
-		l.shedHead()
+		l.evictHead()
 	}
 	t.gone = append(t.gone, gone...)
 	if !t.dead {
@@ -87,9 +73,9 @@ func (s *core) shrinkOnDisk(t *topic) bool {
 	return true
 }
 
-// shedHead leaves the lane's batch in doubt to the disk, if it has a frame; else it is placed before the frames. The
-// lane is none of the topic's any more. s.mu is held.
-func (l *lane) shedHead() {
+// evictHead leaves the lane's batch in doubt to the disk, if it has a frame; else it is placed before the frames. The
+// lane is none of the topic's any more.
+func (l *lane) evictHead() {
 	s, b := l.topic.core, l.doubt
 	if b == nil && len(l.parts) == 0 {
 		return
@@ -101,7 +87,7 @@ func (l *lane) shedHead() {
 		return
 	}
 	if b.rb != nil {
-		s.dropMemory(b)
+		s.evict(b)
 	}
 	l.doubt = nil
 	l.extendDisk(max(l.disk.end, b.pos))
@@ -112,13 +98,13 @@ func (l *lane) shedHead() {
 	}
 }
 
-// tellFewer logs that a topic that had more partitions has fewer now. s.mu is held.
+// tellFewer logs that a topic that had more partitions has fewer now.
 func (s *core) tellFewer(t *topic, had int) {
 	s.log.Warn("a topic was made anew with fewer partitions; what waited for the others is placed by the new count",
 		"topic", t.name, "was", had, "is", len(t.lanes))
 }
 
-// removeLanes takes all lanes but the first n out of the topic. s.mu is held.
+// removeLanes takes all lanes but the first n out of the topic.
 func (s *core) removeLanes(t *topic, n int) {
 	for _, l := range t.lanes[n:] {
 		s.lead(l, nil)
@@ -131,39 +117,8 @@ func (s *core) removeLanes(t *topic, n int) {
 	}
 }
 
-// quiet reports whether no request and no write has a batch of the lane. s.mu is held.
-func (l *lane) quiet() bool {
-	quiet := !l.busy && !l.disk.closing
-	l.batches(func(b *batch) { quiet = quiet && !b.writing })
-	return quiet
-}
-
-// hasFrames reports whether a frame in the spool stands for something of the lane. s.mu is held.
-func (l *lane) hasFrames() bool {
-	l.checkDisk()
-	frames := l.disk.any || l.disk.apart != nil
-	l.batches(func(b *batch) { frames = frames || !b.unframed() })
-	return frames
-}
-
-// batches calls f for the lane's batches that are not on disk only, in their order. s.mu is held.
-func (l *lane) batches(f func(*batch)) {
-	if l.doubt != nil {
-		f(l.doubt)
-	}
-	for _, b := range l.parts {
-		f(b)
-	}
-	for _, b := range l.queue {
-		f(b)
-	}
-	if l.open != nil {
-		f(l.open)
-	}
-}
-
 // placeMemory moves what a lane has in memory to the lanes where it belongs now. The lane is none of the topic's
-// any more. Where first is true it goes before the frames of those lanes. s.mu is held.
+// any more. Where first is true it goes before the frames of those lanes.
 func (s *core) placeMemory(l *lane, first bool) {
 	l.seal()
 	var list []*batch
@@ -196,4 +151,61 @@ func (s *core) placeMemory(l *lane, first bool) {
 		s.unload(l.topic, b)
 		s.later(s.finish(b, 0, nil))
 	}
+}
+
+// regroup sorts the records of a batch by the lanes of t where they belong, in order.
+func (s *core) regroup(t *topic, records func(func(int64, []byte, []byte, []sink.Header) bool) error) ([]*lot, error) {
+	keyless := t.lanes[t.sticky]
+	if s.cfg.Keyless == KeylessInstance && !t.dead {
+		keyless = t.lanes[s.instance%len(t.lanes)]
+	}
+	target := func(key []byte) *lane {
+		if key == nil || t.dead {
+			return keyless
+		}
+		return t.lanes[recordbatch.Partition(key, len(t.lanes))]
+	}
+	lots := map[*lane]*lot{}
+	var order []*lot
+	err := records(func(_ int64, key, value []byte, h []sink.Header) bool {
+		l := target(key)
+		if lots[l] == nil {
+			lots[l] = &lot{lane: l}
+			order = append(order, lots[l])
+		}
+		lots[l].bytes += recordbatch.RecordSize(key, value, h)
+		return true
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, g := range order {
+		g.rb = recordbatch.NewPrivateBatch(g.bytes)
+	}
+	err = records(func(ts int64, key, value []byte, h []sink.Header) bool {
+		return lots[target(key)].rb.TryAppend(ts, key, value, h)
+	})
+	return order, err
+}
+
+// lot is the records of a stray batch that belong to one lane.
+type lot struct {
+	lane  *lane
+	rb    *recordbatch.Batch
+	bytes int
+	ready bool // its bytes are final
+}
+
+// unplaced is the lane whose frames lie in the queue of a partition that the topic does not have; nil: an earlier
+// process's.
+func (t *topic) unplaced(partition int32) *lane {
+	for _, l := range t.gone {
+		if l.partition == partition {
+			return l
+		}
+	}
+	if partition == lobbyPartition {
+		return t.lobby
+	}
+	return nil
 }

@@ -96,14 +96,14 @@ func TestOneLookIsNoProof(t *testing.T) {
 	waitFor(t, func() bool { return s.Ready() == nil })
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.cluster.noteFewer(&s.main, 2)
-	s.cluster.noteFewer(&s.main, 3)
-	s.cluster.noteFewer(&s.main, 2)
-	s.cluster.noteFewer(&s.main, 2)
+	s.cluster.noteFewerLocked(&s.main, 2)
+	s.cluster.noteFewerLocked(&s.main, 3)
+	s.cluster.noteFewerLocked(&s.main, 2)
+	s.cluster.noteFewerLocked(&s.main, 2)
 	if len(s.main.lanes) != 4 {
 		t.Error("lanes are gone")
 	}
-	s.cluster.noteFewer(&s.main, 2)
+	s.cluster.noteFewerLocked(&s.main, 2)
 	if len(s.main.lanes) != 2 {
 		t.Error("lanes are still there")
 	}

@@ -20,8 +20,8 @@
 package kafka
 
 import (
-	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"maps"
 	"time"
@@ -61,10 +61,10 @@ func (s *Sink) join() {
 	r := &s.reporter
 	r.core, r.cluster, r.spooler, r.letters, r.sender = c, &s.cluster, &s.spooler, &s.letters, &s.sender
 	// What has to be heard above goes up by these.
-	s.cluster.serve, s.cluster.firstReached = s.sender.startWorkers, r.tellReached
+	s.cluster.serve, s.cluster.firstReached = s.sender.startWorkersLocked, r.tellReachedLocked
 	s.spooler.kafkaTrouble = r.kafkaLocked
 	if s.deps.OpenSpool != nil && s.cfg.Settle == SettleOnDisk {
-		s.wantsFrame = s.spooler.committer.frameWanted
+		s.wantsFrame = s.spooler.committer.frameWantedLocked
 	}
 }
 
@@ -111,14 +111,6 @@ func New(cfg Config, deps Deps) (*Sink, error) {
 	return s, nil
 }
 
-func (t *topic) addLanes(n int) {
-	for len(t.lanes) < n {
-		l := &lane{topic: t, partition: int32(len(t.lanes))}
-		t.lanes = append(t.lanes, l)
-		l.attach(t.core.disk.sp)
-	}
-}
-
 // Flush implements sink.Sink.
 func (s *Sink) Flush() {
 	s.mu.Lock()
@@ -130,226 +122,6 @@ func (s *Sink) Flush() {
 			l.wantFrame()
 		}
 	}
-}
-
-// Close implements sink.Sink. With a spool, Kafka has its time until ctx ends or StowTime before its
-// deadline; the rest of the time belongs to the disk. A later call waits for the first one
-// and returns nil.
-func (s *Sink) Close(ctx context.Context) error {
-	s.closing.Lock()
-	defer s.closing.Unlock()
-	if s.ended {
-		return nil
-	}
-	s.ended = true
-	return s.close(ctx)
-}
-
-func (s *Sink) close(ctx context.Context) error {
-	kafka, cancel := s.kafkasTime(ctx)
-	defer cancel()
-	s.mu.Lock()
-	if !s.closed {
-		s.letters.reportLosses(true)
-		s.closed = true
-		if s.disk.kick != nil {
-			wake(s.disk.kick)
-		}
-		s.madeRoom()
-		for _, b := range s.brokers {
-			b.signal()
-		}
-		s.checkDrained()
-	}
-	s.mu.Unlock()
-	err := s.awaitDrained(kafka)
-	s.cancel()
-	if s.deps.OpenSpool == nil {
-		return errors.Join(err, s.end())
-	}
-	ended := make(chan error, 1)
-	go func() { ended <- s.end() }()
-	disk := time.NewTimer(s.disksTime(ctx))
-	defer disk.Stop()
-	select {
-	case e := <-ended:
-		return errors.Join(err, e)
-	case <-disk.C:
-		s.spooler.leaveBehind()
-		s.log.Error("the disk does not answer, and the end does not wait for it: what is in memory and not on disk is lost")
-		return errors.Join(err, errLeftBehind)
-	}
-}
-
-// awaitDrained waits until nothing is unsettled, Kafka's time is over, or the spool takes everything because Kafka was
-// never there.
-func (s *Sink) awaitDrained(kafka context.Context) error {
-	look := time.NewTicker(lookForHope)
-	defer look.Stop()
-	for !s.hopeless() {
-		select {
-		case <-s.drained:
-			return nil
-		case <-kafka.Done():
-			return context.Cause(kafka)
-		case <-look.C:
-		}
-	}
-	select {
-	case <-s.drained:
-		return nil
-	default:
-		return errNeverReached
-	}
-}
-
-// errNeverReached: Close did not wait for Kafka.
-var errNeverReached = errors.New("no broker was ever reached: what is left is in the spool")
-
-// hopeless reports whether waiting for Kafka is in vain: it was never reached, a look at it has failed, and everything
-// fits on the disk. A broker that does answer, and refuses, has warnAfter to change its mind: clusters that start say many things.
-func (s *Sink) hopeless() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.cluster.view.reached || s.cluster.view.found.kind == noTrouble || s.disk.sp == nil || s.disk.err != nil {
-		return false
-	}
-	return s.cluster.view.found.kind == unreachable || s.cluster.view.found.kind == unresolved || time.Since(s.cluster.view.foundAt) >= warnAfter
-}
-
-// disksTime is how long the end waits for the disk.
-func (s *Sink) disksTime(ctx context.Context) time.Duration {
-	deadline, ok := ctx.Deadline()
-	if !ok {
-		return leastAtTheEnd
-	}
-	return max(time.Until(deadline), s.cfg.StowTime)
-}
-
-// end waits for the goroutines and leaves what is left to the spool.
-func (s *Sink) end() error {
-	s.tasks.Wait()
-	s.reporter.lastWord()
-	s.mu.Lock()
-	s.letters.tellDead()
-	s.mu.Unlock()
-	s.cluster.client.CloseIdleConnections()
-	return s.leave()
-}
-
-// kafkasTime is ctx without what the disk needs at the end.
-func (s *Sink) kafkasTime(ctx context.Context) (context.Context, context.CancelFunc) {
-	deadline, ok := ctx.Deadline()
-	if s.deps.OpenSpool == nil || !ok {
-		return context.WithCancel(ctx)
-	}
-	left := time.Until(deadline)
-	return context.WithTimeout(ctx, left-min(s.cfg.StowTime, left/3))
-}
-
-// leave writes what is left to the spool and closes it, and drops what does not fit. Nobody else is there any
-// more.
-func (s *Sink) leave() error {
-	s.mu.Lock()
-	behind := s.spooler.behindClose
-	s.mu.Unlock()
-	if behind {
-		return nil // the account is closed
-	}
-	s.lastMarkToDisk()
-	s.spooler.stow()
-	s.abandon()
-	s.spooler.writer.endFrames()
-	sp := s.disk.sp
-	if sp == nil {
-		return nil
-	}
-	err := sp.Close()
-	if err == nil {
-		var out []settled
-		s.mu.Lock()
-		for _, g := range s.spooler.writer.groups {
-			out = g.durable(out)
-		}
-		s.mu.Unlock()
-		tell(out)
-	}
-	s.spooler.writer.groups = nil
-	return err
-}
-
-// lastMarkToDisk leaves the final mark to the disk, with what Kafka has not taken.
-func (s *Sink) lastMarkToDisk() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	switch {
-	case s.disk.sp == nil:
-	case len(s.main.lanes) > 0 && s.main.lobby == nil:
-		s.lastMark(s.main.stickyLane())
-	default:
-		s.lastMark(s.main.inLobby())
-	}
-}
-
-// abandon drops what is unsettled after the workers have gone.
-func (s *Sink) abandon() {
-	var out []settled
-	s.mu.Lock()
-	for l := range s.lanes() {
-		l.disk.any = false // it stays there
-		for {
-			b := l.take()
-			if b == nil {
-				break
-			}
-			l.doubt = nil
-			if b.rb == nil {
-				continue // on disk
-			}
-			s.drop(sink.DroppedShutdown, b.events)
-			n := b.events
-			s.unload(l.topic, b)
-			out = s.finish(b, n, out)
-		}
-	}
-	s.checkDrained() // for a later Close
-	s.mu.Unlock()
-	tell(out)
-}
-
-func tell(out []settled) {
-	for i := range out {
-		out[i].tell()
-		out[i] = settled{}
-	}
-}
-
-func (o *settled) tell() {
-	if h, ok := o.ack.(sink.Hopeless); ok && o.hopeless > 0 {
-		h.Hopeless(o.hopeless, o.dead)
-	}
-	o.ack.Settle(o.lost)
-}
-
-// checkDrained tells Close that nothing is left. s.mu is held.
-func (s *core) checkDrained() {
-	if s.closed && s.main.batches == 0 && s.dead.batches == 0 && s.disk.overflowing == 0 && !s.holdsFrames() {
-		if len(s.main.lanes) > 0 && s.ctx.Err() == nil {
-			if l := s.main.stickyLane(); !l.stuck() && s.lastMark(l) {
-				return // it has to be delivered first
-			}
-		}
-		select {
-		case <-s.drained:
-		default:
-			close(s.drained)
-		}
-	}
-}
-
-// holdsFrames says whether the spool holds back what is in it, or may hold. s.mu is held.
-func (s *core) holdsFrames() bool {
-	return s.disk.holding && (s.disk.sp == nil || s.count.spooled > 0)
 }
 
 // Metrics are the sink's own figures, all since the start but for the gauges at the end.
@@ -395,3 +167,58 @@ func (s *Sink) Metrics() Metrics {
 		Syncs: s.spooler.writer.syncs.Load(), SpoolState: state, SpoolError: spoolErr,
 	}
 }
+
+// Ready implements sink.Sink. What keeps events from Kafka counts where deliveries wait for Kafka; elsewhere there
+// must be room in memory or on disk.
+func (s *Sink) Ready() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	disk := s.disk.sp != nil && (s.disk.err == nil || isFull(s.disk.err))
+	switch {
+	case s.closed:
+		return sink.ErrClosed
+	case s.disk.holding && s.disk.sp == nil && s.disk.err == nil:
+		return errors.New("the spool is being read")
+	case s.cfg.Settle == SettleOnKafka, !disk && s.cfg.Settle == SettleOnDisk, !disk && !s.cluster.view.reached:
+		return s.reporter.kafkaLocked()
+	case s.reporter.blockedLocked(time.Now()):
+		return fmt.Errorf("there is no room in memory%s: %w", map[bool]string{true: " and on disk"}[disk], sink.ErrNoRoom)
+	}
+	return nil
+}
+
+// Stats implements sink.Sink. All terms are of one instant.
+func (s *Sink) Stats() sink.Stats {
+	s.mu.Lock()
+	c := s.count
+	if s.spooler.behindClose { // a worker may still come back from the disk
+		c = s.atEnd
+	}
+	c.dropped = maps.Clone(c.dropped)
+	idempotent := !s.unsafe
+	sp := s.disk.sp
+	s.mu.Unlock()
+	if sp != nil {
+		// The spool finds these events damaged, and counts them itself: here they are still spooled.
+		if lost := sp.Stats().Lost; lost > 0 {
+			c.dropped[DroppedDamaged] += lost
+			c.spooled -= lost
+		}
+	}
+	return sink.Stats{
+		Admitted: c.admitted, Recovered: c.recovered, Delivered: c.delivered, DeadLettered: c.deadLettered,
+		SetAside: c.setAside, Spooled: c.spooled, InFlight: c.inFlight, Dropped: c.dropped,
+		PossibleDuplicates: s.possibleDuplicates.Load(), DuplicatesSuppressed: s.duplicatesSuppressed.Load(),
+		Idempotent: idempotent,
+	}
+}
+
+// Inside is what there is to see of the sink now, with at most so many partitions.
+func (s *Sink) Inside(partitions int) sink.Inside {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.reporter.insideLocked(partitions)
+}
+
+// Wake implements sink.Waker.
+func (s *Sink) Wake() { s.want.stir() }

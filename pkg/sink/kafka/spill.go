@@ -15,9 +15,9 @@ type spiller struct {
 	spilledAt time.Time
 }
 
-// patience is a channel that fires when an appender has waited for room for long enough, and nil when
-// pressing would not help. stop ends it. s.mu is held.
-func (s *spiller) patience() (fires <-chan time.Time, stop func()) {
+// patienceLocked is a channel that fires when an appender has waited for room for long enough, and nil when
+// pressing would not help. stop ends it.
+func (s *spiller) patienceLocked() (fires <-chan time.Time, stop func()) {
 	if s.disk.sp == nil || s.pressed {
 		return nil, func() {}
 	}
@@ -58,22 +58,15 @@ func (s *spiller) press() {
 	wake(s.disk.kick)
 }
 
-// enough reports whether there is no need to hurry: what appenders wait for fits, and half of the buffers is free,
-// so that it takes a while until they are full again. s.mu is held.
-func (s *spiller) enough() bool {
+// enoughLocked reports whether there is no need to hurry: what appenders wait for fits, and half of the buffers is free,
+// so that it takes a while until they are full again.
+func (s *spiller) enoughLocked() bool {
 	for _, t := range []*topic{&s.main, &s.dead} {
 		if t.wanted != 0 && !s.room.oversizeFits(t, t.wanted) {
 			return false
 		}
 	}
 	return s.pool.InUse() <= s.pool.Total()/2 && !s.room.deadFull()
-}
-
-// notFull forgets since when the buffers are full, if they are not. s.mu is held.
-func (s *core) notFull() {
-	if !s.disk.fullSince.IsZero() && s.pool.InUse() < s.pool.Total()*3/4 {
-		s.disk.fullSince = time.Time{}
-	}
 }
 
 // spill makes room in memory: first by giving up copies of what has a frame, then by writing the batches of
@@ -84,21 +77,21 @@ func (s *spiller) spill() (again bool) {
 		s.mu.Unlock()
 		return false
 	}
-	before := s.enough()
+	before := s.enoughLocked()
 	for l := range s.lanes() {
-		l.shed()
+		l.evict()
 	}
-	s.madeWay = s.madeWay || !before && s.enough()
+	s.madeWay = s.madeWay || !before && s.enoughLocked()
 	if s.disk.overflowing > 0 {
 		s.spilledAt = time.Now()
 	}
-	l := s.spillFirst()
-	if s.enough() || l == nil {
+	l := s.spillFirstLocked()
+	if s.enoughLocked() || l == nil {
 		s.pressed = false
 		if s.madeWay {
-			s.waitAnew()
+			s.waitAnewLocked()
 		} else {
-			s.pressedInVain()
+			s.pressedInVainLocked()
 		}
 		s.madeWay = false
 		s.madeRoom()
@@ -116,25 +109,24 @@ func (s *spiller) spill() (again bool) {
 	s.writer.work = work
 	if len(work) == 0 {
 		s.pressed = false // it cannot be written just now; who waits presses again
-		s.pressedInVain()
+		s.pressedInVainLocked()
 	}
 	s.madeWay = s.madeWay || err == nil && len(work) > 0
-	l.shed()
+	l.evict()
 	s.spilledAt = time.Now()
-	s.writer.submit(g)
+	s.writer.submitLocked(g)
 	s.madeRoom()
 	return err == nil && len(work) > 0
 }
 
-// pressedInVain sees to it that who presses again does so after a pause: nothing could be written, or nothing need be.
-// s.mu is held.
-func (s *spiller) pressedInVain() {
+// pressedInVainLocked sees to it that who presses again does so after a pause: nothing could be written, or nothing need be.
+func (s *spiller) pressedInVainLocked() {
 	s.vainAt = time.Now()
-	s.waitAnew()
+	s.waitAnewLocked()
 }
 
-// waitAnew lets the patience of who waits for room begin anew. s.mu is held.
-func (s *spiller) waitAnew() {
+// waitAnewLocked lets the patience of who waits for room begin anew.
+func (s *spiller) waitAnewLocked() {
 	now := time.Now()
 	s.main.wantedAt, s.dead.wantedAt = now, now
 	if !s.disk.fullSince.IsZero() {
@@ -145,9 +137,9 @@ func (s *spiller) waitAnew() {
 	}
 }
 
-// spillFirst is the lane whose memory is needed the least: of those that cannot send what they have the one
-// with the most, else of all. nil: there is none. s.mu is held.
-func (s *spiller) spillFirst() *lane {
+// spillFirstLocked is the lane whose memory is needed the least: of those that cannot send what they have the one
+// with the most, else of all. nil: there is none.
+func (s *spiller) spillFirstLocked() *lane {
 	var best *lane
 	var most int
 	bestStuck := false
@@ -164,82 +156,25 @@ func (s *spiller) spillFirst() *lane {
 	return best
 }
 
-// spillable is how much memory the lane would give back. s.mu is held.
-func (l *lane) spillable() (bytes int) {
-	if l.disk.q == nil {
-		return 0
-	}
-	if b := l.unframed(); b == nil {
-		if l.open == nil || l.disk.framed < len(l.queue) || l.bareHead() != nil {
-			return 0
-		}
-		return l.open.rb.Size()
-	} else if b == l.doubt {
-		bytes = b.rb.Size()
-	}
-	if !l.disk.any {
-		for _, b := range l.parts {
-			bytes += b.rb.Size()
-		}
-	}
-	for _, b := range l.queue[l.disk.framed:] {
-		bytes += b.rb.Size()
-	}
-	return bytes
-}
-
-// roomOnDisk: frames have ended, so there may be room on disk again. s.mu is held.
-func (s *frameWriter) roomOnDisk() {
-	if !isFull(s.disk.err) {
-		return
-	}
-	s.diskFails(nil)
-	s.fullAt = time.Now() // the next write tells; without a try nothing would
-	s.madeRoom()
-	wake(s.disk.kick)
-}
-
-// noteState logs when the spool begins or ceases to take what memory cannot hold, and returns when to look
-// again. One line each time; an overflow ends only after a while, so that it cannot flap.
-func (s *spooler) noteState() (at time.Time) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	now := time.Now()
-	state := SpoolIdle
-	switch {
-	case isFull(s.disk.err), s.state == SpoolIsFull && s.disk.overflowing > 0 && now.Sub(s.writer.fullAt) < calmAfter:
-		state = SpoolIsFull
-	case s.disk.err != nil:
-		state = SpoolFailed
-	case s.disk.overflowing > 0:
-		state = SpoolOverflow
-	case s.state != SpoolIdle && now.Sub(s.spiller.spilledAt) < calmAfter:
-		return s.spiller.spilledAt.Add(calmAfter)
-	}
-	if s.disk.err != nil && (s.spiller.pressed || len(s.committer.dirty) > 0) && now.Before(s.writer.retryAt) {
-		at = s.writer.retryAt // an appender that waits presses by itself
-	}
-	if state == s.state {
-		return at
-	}
-	args := []any{"was", s.state.String(), "spooled", s.count.spooled, "kafka", reason(s.kafkaTrouble())}
-	s.state = state
-	switch state {
-	case SpoolIdle:
-		s.log.Info("the spool is empty: everything fits into memory again", args...)
-	case SpoolOverflow:
-		if s.spiller.spilledAt.IsZero() && s.count.recovered > 0 {
-			s.log.Info("what an earlier process left in the spool is sent first", args...)
-			break
-		}
-		s.log.Warn("Kafka is behind: what does not fit into memory goes to the spool", args...)
-	}
-	return at
-}
-
 func reason(err error) string {
 	if err == nil {
 		return "ready"
 	}
 	return err.Error()
+}
+
+// mustDropNewestLocked reports whether there is no room in memory or on disk, so that what comes is to be dropped. What is
+// known of the disk has an age: after spoolRetry the spooler tries it again before anything more is dropped.
+func (s *spiller) mustDropNewestLocked() bool {
+	if s.cfg.SpoolFull != SpoolFullDropNewest || !isFull(s.disk.err) || s.closed {
+		return false
+	}
+	if time.Since(s.writer.triedAt) < spoolRetry {
+		return true
+	}
+	if !s.pressed {
+		s.pressed = true
+		wake(s.disk.kick)
+	}
+	return false
 }

@@ -161,3 +161,5 @@ const DroppedExpired = "spool_expired"
 // DroppedDamaged is the reason of events whose frame the disk has damaged; its bytes are in the spool's
 // quarantine.
 const DroppedDamaged = "damaged"
+
+func (f SpoolFull) String() string { return [...]string{"block", "drop-oldest", "drop-newest"}[f] }

@@ -36,26 +36,6 @@ func (s *spooler) join(c *core, r *room) {
 	s.expirer.core, s.expirer.writer, s.expirer.placer = c, &s.writer, &s.placer
 }
 
-// diskState is what the partitions know of the spool. The spooler keeps it, except kick; guarded by core.mu.
-type diskState struct {
-	sp      Spool // nil: none, or not open yet
-	holding bool  // nothing is sent: the spool is not open yet, or has frames that must be placed first
-	hangs   bool  // a call of the disk has not come back: nothing waits for it
-
-	err      error     // why the last frame could not be written; nil: it can be
-	failedAt time.Time // since when that is so
-
-	overflowing int       // lanes with frames that are on disk only
-	fullSince   time.Time // when the buffers ran full; zero: they are not
-	movedAt     time.Time // when a batch last ended. That one on disk was read and given back is no progress
-	carried     carried
-
-	ended []frame   // to be written down by endFrames
-	out   []settled // to be told by it
-
-	kick chan struct{} // wakes the spooler; nil: there is no spool
-}
-
 // begin makes the sink wait for its spool. No other goroutine runs yet.
 func (s *spooler) begin() {
 	s.disk.holding, s.writer.writing = true, newSlot()
@@ -76,41 +56,9 @@ func (st SpoolState) String() string {
 	return [...]string{"idle", "overflow", "full", "failed"}[st]
 }
 
-// wake wakes the receiver of a channel with room for one.
-func wake(c chan struct{}) {
-	select {
-	case c <- struct{}{}:
-	default:
-	}
-}
-
-// framesFirst says that a batch must have a frame before it is sent. s.mu is held.
-func (s *frameWriter) framesFirst() bool {
-	return s.cfg.Settle == SettleOnDisk && s.disk.sp != nil && s.disk.err == nil && !s.disk.hangs
-}
-
-// wantFrame tells the spooler, if batches get frames before they are sent, that the lane has one without. s.mu is held.
-func (l *lane) wantFrame() {
-	if want := l.topic.core.wantsFrame; want != nil {
-		want(l)
-	}
-}
-
-// frameWanted marks a lane that has a batch without a frame. s.mu is held.
-func (s *committer) frameWanted(l *lane) {
-	s.markDirty(l)
-	if s.writer.syncing {
-		return // the goroutine that waits for the disk wakes the spooler
-	}
-	if at, ok := s.frameAt(l); s.asleep && ok && !s.wakeAt.IsZero() && !at.Before(s.wakeAt) {
-		return // it wakes in time by itself
-	}
-	wake(s.disk.kick)
-}
-
-// bytesAreFinal wakes the spooler if it may have waited for the bytes of batches that are about to be sent; unframed: one
-// of them has no frame. s.mu is held.
-func (s *spooler) bytesAreFinal(unframed bool) {
+// bytesAreFinalLocked wakes the spooler if it may have waited for the bytes of batches that are about to be sent; unframed: one
+// of them has no frame.
+func (s *spooler) bytesAreFinalLocked(unframed bool) {
 	if s.spiller.pressed || unframed && len(s.committer.dirty) > 0 {
 		wake(s.disk.kick)
 	}
@@ -155,40 +103,6 @@ func (s *spooler) runSpooler() {
 	}
 }
 
-// sleeps notes that the spooler sleeps, and when it wakes by itself.
-func (s *committer) sleeps(asleep bool, wakeAt time.Time) {
-	s.mu.Lock()
-	s.asleep, s.wakeAt = asleep, wakeAt
-	if asleep {
-		s.rounds++
-	}
-	s.mu.Unlock()
-}
-
-// writeCursors writes down what has ended, cursorDelay after the first of it: in a stream of batches nearly all
-// of it is written with the next batch. It returns when to look again.
-func (s *frameWriter) writeCursors() (at time.Time) {
-	s.mu.Lock()
-	since := s.behindSince
-	due := !since.IsZero() && time.Since(since) >= cursorDelay
-	if due {
-		s.behindSince = time.Time{}
-	}
-	s.mu.Unlock()
-	if since.IsZero() {
-		return since
-	}
-	if !due {
-		return since.Add(cursorDelay)
-	}
-	if err := s.disk.sp.WriteCursors(); err != nil {
-		s.mu.Lock()
-		s.alarm("done", "progress in the spool cannot be written; a kill now would repeat batches", "error", err)
-		s.mu.Unlock()
-	}
-	return time.Time{}
-}
-
 func soonest(a, b time.Time) time.Time {
 	if a.IsZero() || !b.IsZero() && b.Before(a) {
 		return b
@@ -203,11 +117,11 @@ func (s *spooler) openSpool() bool {
 		sp, err := s.deps.OpenSpool()
 		s.mu.Lock()
 		if err == nil {
-			s.takeOver(sp)
+			s.takeOverLocked(sp)
 			s.mu.Unlock()
 			return true
 		}
-		s.writer.diskFails(err)
+		s.writer.diskFailsLocked(err)
 		s.state = SpoolFailed
 		s.writer.retryAt = time.Now().Add(spoolRetry)
 		goOn := !errors.Is(err, ErrSpoolBusy) || time.Since(s.started) > busyPatience
@@ -221,10 +135,10 @@ func (s *spooler) openSpool() bool {
 	return false
 }
 
-// takeOver gives an open spool to the lanes. s.mu is held.
-func (s *spooler) takeOver(sp Spool) {
+// takeOverLocked gives an open spool to the lanes.
+func (s *spooler) takeOverLocked(sp Spool) {
 	s.disk.sp = sp
-	s.writer.diskFails(nil)
+	s.writer.diskFailsLocked(nil)
 	st := sp.Stats()
 	s.writer.noSync = st.NoSync
 	s.count.recovered = st.Recovered
@@ -241,38 +155,47 @@ func (s *spooler) takeOver(sp Spool) {
 		}
 	}
 	s.disk.holding = true // until placeStrays has looked
-	if s.owes() {
+	if s.hasPending() {
 		s.want.stir() // the steward may rest: it did not know of what is in there
 	}
 	s.madeRoom()
 	s.checkDrained() // for a Close meanwhile
 }
 
-// letGo lets lanes send. s.mu is held.
-func (s *frameWriter) letGo() {
-	s.disk.holding = false
-	for _, b := range s.brokers {
-		b.signal()
+// noteState logs when the spool begins or ceases to take what memory cannot hold, and returns when to look
+// again. One line each time; an overflow ends only after a while, so that it cannot flap.
+func (s *spooler) noteState() (at time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	state := SpoolIdle
+	switch {
+	case isFull(s.disk.err), s.state == SpoolIsFull && s.disk.overflowing > 0 && now.Sub(s.writer.fullAt) < calmAfter:
+		state = SpoolIsFull
+	case s.disk.err != nil:
+		state = SpoolFailed
+	case s.disk.overflowing > 0:
+		state = SpoolOverflow
+	case s.state != SpoolIdle && now.Sub(s.spiller.spilledAt) < calmAfter:
+		return s.spiller.spilledAt.Add(calmAfter)
 	}
-}
-
-// lanes are all lanes; first those whose frames are placed anew, then the lobby.
-func (s *core) lanes() func(yield func(*lane) bool) {
-	return func(yield func(*lane) bool) {
-		for _, t := range []*topic{&s.main, &s.dead} {
-			for _, l := range t.gone {
-				if !yield(l) {
-					return
-				}
-			}
-			if t.lobby != nil && !yield(t.lobby) {
-				return
-			}
-			for _, l := range t.lanes {
-				if !yield(l) {
-					return
-				}
-			}
+	if s.disk.err != nil && (s.spiller.pressed || len(s.committer.dirty) > 0) && now.Before(s.writer.retryAt) {
+		at = s.writer.retryAt // an appender that waits presses by itself
+	}
+	if state == s.state {
+		return at
+	}
+	args := []any{"was", s.state.String(), "spooled", s.count.spooled, "kafka", reason(s.kafkaTrouble())}
+	s.state = state
+	switch state {
+	case SpoolIdle:
+		s.log.Info("the spool is empty: everything fits into memory again", args...)
+	case SpoolOverflow:
+		if s.spiller.spilledAt.IsZero() && s.count.recovered > 0 {
+			s.log.Info("what an earlier process left in the spool is sent first", args...)
+			break
 		}
+		s.log.Warn("Kafka is behind: what does not fit into memory goes to the spool", args...)
 	}
+	return at
 }

@@ -238,8 +238,8 @@ func TestShrunkenTopicForgetsThatItGrew(t *testing.T) {
 	waitFor(t, func() bool { return s.Ready() == nil })
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.cluster.apply(&s.main, leaders{brokers: []int32{0, 0, 0, 0}})
-	s.cluster.apply(&s.main, leaders{brokers: []int32{0, 0}})
+	s.cluster.applyLocked(&s.main, leaders{brokers: []int32{0, 0, 0, 0}})
+	s.cluster.applyLocked(&s.main, leaders{brokers: []int32{0, 0}})
 	if s.main.grow != 0 {
 		t.Errorf("two partitions again, and lanes for %d are still to come", s.main.grow)
 	}

@@ -11,9 +11,6 @@ import (
 	"functiongraph-ingest/pkg/sink/kafka/recordbatch"
 )
 
-// lobbyPartition is where frames lie whose partition is not known yet: the topic's partitions are not.
-const lobbyPartition = -1
-
 // placer owns the frames whose partition is not known yet, or no more: it places them by the count of partitions of now.
 // All fields are the spooler's own, except carries, which core.mu guards.
 type placer struct {
@@ -45,7 +42,7 @@ func (s *placer) placeStrays() (at time.Time) {
 		return time.Now().Add(quietPoll)
 	}
 	if l := s.main.lobby; l != nil {
-		l.shed()
+		l.evict()
 	}
 	s.mu.Unlock()
 	for _, q := range s.strays() {
@@ -58,7 +55,7 @@ func (s *placer) placeStrays() (at time.Time) {
 			s.placingFails = time.Now()
 		}
 		s.mu.Lock()
-		s.alarm("stray", "frames of partitions that are no more cannot be placed on disk now", "topic", t.name, "partition", q.Partition(), "error", err)
+		s.warnLimited("stray", "frames of partitions that are no more cannot be placed on disk now", "topic", t.name, "partition", q.Partition(), "error", err)
 		s.mu.Unlock()
 		if time.Since(s.placingFails) < s.deps.placingPatience {
 			return time.Now().Add(spoolRetry) // nothing is sent until then, so nothing else would wake us
@@ -70,8 +67,8 @@ func (s *placer) placeStrays() (at time.Time) {
 	}
 	s.mu.Lock()
 	s.placing, s.placingFails, s.carries = placing{}, time.Time{}, false
-	s.endPlacing()
-	s.writer.letGo()
+	s.endPlacingLocked()
+	s.writer.letGoLocked()
 	s.madeRoom()
 	s.checkDrained()
 	s.mu.Unlock()
@@ -79,8 +76,8 @@ func (s *placer) placeStrays() (at time.Time) {
 	return at
 }
 
-// endPlacing places what has no frame. s.mu is held.
-func (s *placer) endPlacing() {
+// endPlacingLocked places what has no frame.
+func (s *placer) endPlacingLocked() {
 	waited := slices.Concat(s.main.gone, s.dead.gone)
 	if s.main.lobby != nil {
 		waited = append(waited, s.main.lobby)
@@ -146,7 +143,7 @@ func (s *placer) foreign(q SpoolQueue) {
 	_, _, events, _ := q.Head()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.alarm("foreign/"+q.Topic(), "the spool holds frames of a topic that is not this process's; they stay there (ingest spool replay)",
+	s.warnLimited("foreign/"+q.Topic(), "the spool holds frames of a topic that is not this process's; they stay there (ingest spool replay)",
 		"topic", q.Topic(), "partition", q.Partition(), "events in the first", events)
 }
 
@@ -264,7 +261,7 @@ func (s *placer) placeFrame(t *topic, partition int32, f *SpoolFrame, g *group) 
 		g.add(pos)
 		s.mu.Lock()
 		lot.rb.Release()
-		lot.lane.shedQueue() // what has a frame already goes before it
+		lot.lane.evictQueue() // what has a frame already goes before it
 		lot.lane.extendDisk(pos)
 		if p.parent != nil {
 			nb := s.newBatch(lot.lane)
@@ -280,20 +277,6 @@ func (s *placer) placeFrame(t *topic, partition int32, f *SpoolFrame, g *group) 
 		s.mu.Unlock()
 	}
 	*p = placing{}
-	return nil
-}
-
-// unplaced is the lane whose frames lie in the queue of a partition that the topic does not have; nil: an earlier
-// process's. s.mu is held.
-func (t *topic) unplaced(partition int32) *lane {
-	for _, l := range t.gone {
-		if l.partition == partition {
-			return l
-		}
-	}
-	if partition == lobbyPartition {
-		return t.lobby
-	}
 	return nil
 }
 
@@ -314,98 +297,4 @@ func (s *placer) beginPlacing(t *topic, partition int32, f *SpoolFrame) error {
 		p.parent.pos, p.parent.events = 0, 0
 	}
 	return nil
-}
-
-// lot is the records of a stray batch that belong to one lane.
-type lot struct {
-	lane  *lane
-	rb    *recordbatch.Batch
-	bytes int
-	ready bool // its bytes are final
-}
-
-// regroup sorts the records of a batch by the lanes of t where they belong, in order. s.mu is held.
-func (s *core) regroup(t *topic, records func(func(int64, []byte, []byte, []sink.Header) bool) error) ([]*lot, error) {
-	keyless := t.lanes[t.sticky]
-	if s.cfg.Keyless == KeylessInstance && !t.dead {
-		keyless = t.lanes[s.instance%len(t.lanes)]
-	}
-	target := func(key []byte) *lane {
-		if key == nil || t.dead {
-			return keyless
-		}
-		return t.lanes[recordbatch.Partition(key, len(t.lanes))]
-	}
-	lots := map[*lane]*lot{}
-	var order []*lot
-	err := records(func(_ int64, key, value []byte, h []sink.Header) bool {
-		l := target(key)
-		if lots[l] == nil {
-			lots[l] = &lot{lane: l}
-			order = append(order, lots[l])
-		}
-		lots[l].bytes += recordbatch.RecordSize(key, value, h)
-		return true
-	})
-	if err != nil {
-		return nil, err
-	}
-	for _, g := range order {
-		g.rb = recordbatch.NewPrivateBatch(g.bytes)
-	}
-	err = records(func(ts int64, key, value []byte, h []sink.Header) bool {
-		return lots[target(key)].rb.TryAppend(ts, key, value, h)
-	})
-	return order, err
-}
-
-// stow writes to the spool what is left in memory, after everybody else has gone.
-func (s *spooler) stow() {
-	if s.disk.sp == nil {
-		return
-	}
-	for l := range s.lanes() {
-		s.mu.Lock()
-		l.busy, l.disk.dirty = false, false
-		l.seal()
-		l.disk.any = false // what goes before the frames on disk and has none gets one behind them: out of order at worst
-		work := l.claim(nil)
-		s.mu.Unlock()
-		if l.disk.q != nil && len(work) > 0 {
-			g, err := s.writer.write(work)
-			if err != nil {
-				s.log.Error("not everything fits into the spool", "topic", l.topic.name, "partition", l.partition, "error", err)
-			}
-			s.mu.Lock()
-			s.writer.submit(g)
-			s.mu.Unlock()
-		}
-		s.mu.Lock()
-		s.leaveToDisk(l)
-		s.mu.Unlock()
-	}
-}
-
-// leaveToDisk takes out of memory what a frame stands for. s.mu is held.
-func (s *core) leaveToDisk(l *lane) {
-	left := func(b *batch) bool {
-		covered := !b.unframed()
-		if covered && b.rb != nil {
-			s.dropMemory(b)
-		}
-		return covered
-	}
-	if l.doubt != nil && left(l.doubt) {
-		l.doubt = nil
-	}
-	for _, list := range []*[]*batch{&l.parts, &l.queue} {
-		rest := (*list)[:0]
-		for _, b := range *list {
-			if !left(b) {
-				rest = append(rest, b)
-			}
-		}
-		*list = rest
-	}
-	l.disk.framed = 0
 }

@@ -19,7 +19,7 @@ func (w *worker) takeOut(e *entry) bool {
 	}
 	rest, letters, err := separate(b.rb, bad)
 	if err != nil {
-		return false // isolate's other ways say so
+		return false // split says so in its other ways
 	}
 	for i := range letters {
 		r := &letters[i]
@@ -48,7 +48,7 @@ func (w *worker) takeOut(e *entry) bool {
 		l.parts = append([]*batch{p}, l.parts...)
 	}
 	for i := range letters {
-		s.letters.noteDead(sink.DeadNote{Reason: e.reason(), Partition: l.partition, Error: codeText(e.code, e.message)}, letters[i].Value)
+		s.letters.noteDeadLocked(sink.DeadNote{Reason: e.reason(), Partition: l.partition, Error: codeText(e.code, e.message)}, letters[i].Value)
 	}
 	for _, rb := range dead {
 		to := s.dead.stickyLane()

@@ -76,16 +76,3 @@ func (s *kafkaCluster) renewAfterThaw() {
 		s.log.Debug("the process stood still; connections are made anew")
 	}
 }
-
-// awaitHold waits until the sink may look at the cluster; false: it ended before.
-func (s *core) awaitHold() bool {
-	if s.deps.Hold == nil {
-		return true
-	}
-	select {
-	case <-s.deps.Hold:
-		return true
-	case <-s.ctx.Done():
-		return false
-	}
-}

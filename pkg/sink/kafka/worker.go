@@ -2,7 +2,6 @@ package kafka
 
 import (
 	"context"
-	"slices"
 	"sync/atomic"
 	"time"
 
@@ -67,8 +66,8 @@ type entry struct {
 	named   []produce.ResponseError // records that the broker says are why
 }
 
-// startWorkers starts the workers of a broker that is new. s.mu is held.
-func (s *sender) startWorkers(b *broker) {
+// startWorkersLocked starts the workers of a broker that is new.
+func (s *sender) startWorkersLocked(b *broker) {
 	for range requestsPerBroker {
 		w := s.newWorker(b)
 		s.workers = append(s.workers, w)
@@ -102,121 +101,16 @@ func (w *worker) run() {
 	}
 }
 
-// gather waits until there is something to send and takes it. The workers of a broker take turns: one
-// gathers while the others are under way.
-func (w *worker) gather() bool {
-	b, s := w.b, w.s
-	b.turn.Lock()
-	defer b.turn.Unlock()
-	for s.ctx.Err() == nil {
-		now := time.Now()
-		s.mu.Lock()
-		if b.gone {
-			s.workers = slices.DeleteFunc(s.workers, func(o *worker) bool { return o == w })
-			s.mu.Unlock()
-			return false
-		}
-		at := w.collect(now)
-		if len(w.entries) > 0 {
-			w.cluster = s.clusterID
-			s.mu.Unlock()
-			return true
-		}
-		b.parked, b.wakeAt = true, at
-		s.mu.Unlock()
-		var expired <-chan time.Time
-		if !at.IsZero() {
-			w.timer.Reset(at.Sub(now))
-			expired = w.timer.C
-		}
-		select {
-		case <-b.wake:
-		case <-expired:
-		case <-s.ctx.Done():
-		}
-		w.timer.Stop()
-		s.mu.Lock()
-		b.parked = false
-		s.mu.Unlock()
-	}
-	return false
-}
-
-// add takes the lane's next batch into the request; false: the request is full. s.mu is held.
-func (w *worker) add(l *lane) bool {
-	s := w.s
-	var size int
-	switch b := l.next(); {
-	case b == nil:
-		size = l.frameBytes()
-	case b.rb == nil:
-		size = l.frameBytes() // the one in doubt is the oldest
-	default:
-		size = b.rb.Size()
-	}
-	if len(w.entries) > 0 && w.bytes+size > w.b.bound.now {
-		return false
-	}
-	if next := l.next(); w.loads > 0 && (next == nil || next.rb == nil) && !s.replay.fits(size) {
-		return false
-	}
-	b := l.take()
-	w.bytes += size
-	l.busy = true
-	e := entry{lane: l, batch: b}
-	if b.rb == nil {
-		e.load = true
-		w.loads++
-		s.keepMemory(b)
-	}
-	if l.needsStamp(b) {
-		b.stamp, b.stamped, b.sends, b.final = noProducer, true, 0, false
-		if !s.unsafe {
-			b.stamp = l.stamps.give(s.current)
-		}
-		e.stamp, e.behind, l.disk.behind = true, l.disk.behind, false
-	}
-	now := time.Now()
-	if b.sent.IsZero() {
-		b.sent = now
-	} else {
-		s.retries.Add(1)
-	}
-	// The broker does not recognise a batch that it may have when it comes under another stamp, or under none, or when
-	// it has forgotten the producer by the time at which this request arrives: then it takes what an unknown one sends.
-	forgotten := s.forgets(b, now)
-	switch {
-	case !b.maybeWritten:
-	case b.sends == 0 || b.stamp.id < 0 || forgotten:
-		s.suspect(b)
-	case !s.told:
-		b.unsure++
-	}
-	if b.sends == 0 || forgotten {
-		b.known = now
-	}
-	b.attempts++
-	b.sends++
-	w.entries = append(w.entries, e)
-	return true
-}
-
-// forgets reports whether brokers may have forgotten b's stamp when a request that is sent now arrives. s.mu is held.
+// forgets reports whether brokers may have forgotten b's stamp when a request that is sent now arrives.
 func (s *core) forgets(b *batch, now time.Time) bool {
 	return now.Sub(b.known)+s.cfg.RequestTimeout >= s.expiry
 }
 
 // countUnsure counts the copies of b that brokers may have taken for new ones, because no broker has told when it forgets
-// a producer. s.mu is held.
+// a producer.
 func (s *core) countUnsure(b *batch) {
 	s.possibleDuplicates.Add(int64(b.unsure * b.events))
 	b.unsure = 0
-}
-
-// suspect counts one more copy of a batch that may come to be in the log. s.mu is held.
-func (s *core) suspect(b *batch) {
-	b.maybeWritten = false // that copy is counted; the next one is another
-	s.possibleDuplicates.Add(int64(b.events))
 }
 
 // prepare does the work on bytes: compression once, stamp and checksum at the first send. Frames are read
@@ -252,23 +146,6 @@ func (w *worker) prepare() {
 	}
 	w.s.requests.Add(1)
 	w.s.batches.Add(int64(len(w.entries)))
-}
-
-// compress compresses a batch once.
-func (s *core) compress(b *batch, scratch *recordbatch.Scratch) {
-	if b.ready {
-		return
-	}
-	b.ready = true
-	s.rawBytes.Add(int64(b.rb.Size()))
-	// An encoder that fails leaves the batch as it was: it goes uncompressed.
-	had := b.rb.Chunks()
-	_ = b.rb.Compress(recordbatch.Codec(s.codec.Load()), scratch)
-	if b.rb.Chunks() < had {
-		s.mu.Lock()
-		s.madeRoom()
-		s.mu.Unlock()
-	}
 }
 
 // exchange sends the request and waits for the answer, RequestTimeout at most.
@@ -334,4 +211,54 @@ func (w *worker) fill() {
 		}
 	}
 	req.Topics = topics
+}
+
+// commit gives the batches of the request that have no frame one, with workersCommit. What the disk does not take goes
+// without.
+func (w *worker) commit() {
+	s := w.s
+	work := w.work[:0]
+	s.mu.Lock()
+	if s.writer.workersCommitLocked() {
+		for i := range w.entries {
+			e := &w.entries[i]
+			// Not one that was sent before: the spooler sees to those.
+			if b := e.batch; e.failed == nil && b.attempts == 1 && b.unframed() && !e.lane.disk.any {
+				b.writing = true
+				work = append(work, b)
+			}
+		}
+	}
+	s.mu.Unlock()
+	if w.work = work; len(work) == 0 {
+		return
+	}
+	g, _ := s.writer.write(work)
+	s.mu.Lock()
+	here := s.writer.noSync
+	if !here {
+		s.writer.submitLocked(g) // a disk may hang, which is not to keep the batches from Kafka
+	}
+	s.mu.Unlock()
+	if here && g.last != 0 {
+		s.writer.confirm(&g)
+	}
+}
+
+// oldestRequestLocked is the request that waits for its answer for longest.
+func (s *sender) oldestRequestLocked() (u unanswered) {
+	for _, w := range s.workers {
+		if d := w.sentAt.Load(); d != 0 && !w.b.gone {
+			if at := s.cluster.clock.epoch.Add(time.Duration(d)); u.since.IsZero() || at.Before(u.since) {
+				u = unanswered{at, w.b.id}
+			}
+		}
+	}
+	return u
+}
+
+// unanswered is a request that waits for its answer.
+type unanswered struct {
+	since  time.Time // zero: there is none
+	broker int32
 }

@@ -93,7 +93,7 @@ var mutants = []mutant{
 	{"a suspect frame is not counted as a possible duplicate", "", "power", sink(
 		`if e.suspect && !e.batch.suspected {`, `if false && !e.batch.suspected {`)},
 	{"frames that left memory are forgotten", "", "durable", sink(
-		`$s.dropMemory(b) l.extendDisk(b.pos)`, `$s.dropMemory(b)`)},
+		`$s.evict(b) l.extendDisk(b.pos)`, `$s.evict(b)`)},
 	{"a torn frame is taken for a whole one", "", "power", append(in(spoolDir,
 		`return crc == h.batchCRC`, `return true`), in(spoolDir,
 		`if checksum(batch) != h.batchCRC {`, `if false {`)...)},

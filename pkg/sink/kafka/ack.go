@@ -1,0 +1,100 @@
+package kafka
+
+import (
+	"time"
+
+	"functiongraph-ingest/pkg/sink"
+)
+
+// share is an Ack that waits for a batch, and how many of the batch's events are its own.
+type share struct {
+	ack    sink.Ack
+	events int
+}
+
+// settled is an Ack that is to be told, outside of the lock.
+type settled struct {
+	ack  sink.Ack
+	lost int
+	// hopeless are those of lost for which a resend would end the same; dead: they came through DeadLetter.
+	hopeless int
+	dead     bool
+}
+
+// finish settles one part of b, its parent's when that was the last, and so on up. The acks to tell are
+// appended to out.
+func (s *core) finish(b *batch, lost int, out []settled) []settled {
+	hopeless := 0
+	for b != nil {
+		b.lost += lost
+		b.hopeless += hopeless
+		b.parts--
+		if b.parts > 0 {
+			return out
+		}
+		for _, a := range b.acks {
+			out = append(out, settled{a.ack, min(a.events, b.lost), min(a.events, b.hopeless), b.lane.topic.dead})
+		}
+		lost, hopeless = b.lost, b.hopeless
+		out = b.endsPart(lost, out)
+		parent := b.parent
+		if b.pos != 0 {
+			s.frameEnds(b)
+		} else if s.disk.carried.batch == b {
+			wake(s.disk.kick) // for the next frame
+		}
+		s.freeBatch(b)
+		s.disk.movedAt = time.Now()
+		b = parent
+	}
+	return out
+}
+
+func (o *settled) tell() {
+	if h, ok := o.ack.(sink.Hopeless); ok && o.hopeless > 0 {
+		h.Hopeless(o.hopeless, o.dead)
+	}
+	o.ack.Settle(o.lost)
+}
+
+func tell(out []settled) {
+	for i := range out {
+		out[i].tell()
+		out[i] = settled{}
+	}
+}
+
+// later has the acks told by the next endFrames.
+func (s *core) later(out []settled) {
+	if len(out) > 0 {
+		s.disk.out = append(s.disk.out, out...)
+		s.unfinished.Store(true)
+	}
+}
+
+// await notes that ack waits for events of b.
+func (b *batch) await(ack sink.Ack, events int) {
+	if ack == nil {
+		return
+	}
+	n := len(b.acks)
+	if n == 0 || b.acks[n-1].ack != ack {
+		ack.Hold()
+		b.acks = append(b.acks, share{ack, events})
+		return
+	}
+	b.acks[n-1].events += events
+}
+
+// awaited reports whether a source still waits for b or for what it is a part of. An ack may tell that its source
+// has given up.
+func (b *batch) awaited() bool {
+	for ; b != nil; b = b.parent {
+		for _, a := range b.acks {
+			if g, ok := a.ack.(interface{ GivenUp() bool }); !ok || !g.GivenUp() {
+				return true
+			}
+		}
+	}
+	return false
+}

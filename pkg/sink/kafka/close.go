@@ -1,0 +1,277 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"time"
+
+	"functiongraph-ingest/pkg/sink"
+)
+
+// Close implements sink.Sink. With a spool, Kafka has its time until ctx ends or StowTime before its
+// deadline; the rest of the time belongs to the disk. A later call waits for the first one
+// and returns nil.
+func (s *Sink) Close(ctx context.Context) error {
+	s.closing.Lock()
+	defer s.closing.Unlock()
+	if s.ended {
+		return nil
+	}
+	s.ended = true
+	return s.close(ctx)
+}
+
+func (s *Sink) close(ctx context.Context) error {
+	kafka, cancel := s.kafkasTime(ctx)
+	defer cancel()
+	s.mu.Lock()
+	if !s.closed {
+		s.letters.reportLossesLocked(true)
+		s.closed = true
+		if s.disk.kick != nil {
+			wake(s.disk.kick)
+		}
+		s.madeRoom()
+		for _, b := range s.brokers {
+			b.signal()
+		}
+		s.checkDrained()
+	}
+	s.mu.Unlock()
+	err := s.awaitDrained(kafka)
+	s.cancel()
+	if s.deps.OpenSpool == nil {
+		return errors.Join(err, s.end())
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- s.end() }()
+	disk := time.NewTimer(s.disksTime(ctx))
+	defer disk.Stop()
+	select {
+	case e := <-ended:
+		return errors.Join(err, e)
+	case <-disk.C:
+		s.spooler.leaveBehind()
+		s.log.Error("the disk does not answer, and the end does not wait for it: what is in memory and not on disk is lost")
+		return errors.Join(err, errLeftBehind)
+	}
+}
+
+// awaitDrained waits until nothing is unsettled, Kafka's time is over, or the spool takes everything because Kafka was
+// never there.
+func (s *Sink) awaitDrained(kafka context.Context) error {
+	look := time.NewTicker(lookForHope)
+	defer look.Stop()
+	for !s.hopeless() {
+		select {
+		case <-s.drained:
+			return nil
+		case <-kafka.Done():
+			return context.Cause(kafka)
+		case <-look.C:
+		}
+	}
+	select {
+	case <-s.drained:
+		return nil
+	default:
+		return errNeverReached
+	}
+}
+
+// errNeverReached: Close did not wait for Kafka.
+var errNeverReached = errors.New("no broker was ever reached: what is left is in the spool")
+
+// hopeless reports whether waiting for Kafka is in vain: it was never reached, a look at it has failed, and everything
+// fits on the disk. A broker that does answer, and refuses, has warnAfter to change its mind: clusters that start say many things.
+func (s *Sink) hopeless() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.cluster.view.reached || s.cluster.view.found.kind == noTrouble || s.disk.sp == nil || s.disk.err != nil {
+		return false
+	}
+	return s.cluster.view.found.kind == unreachable || s.cluster.view.found.kind == unresolved || time.Since(s.cluster.view.foundAt) >= warnAfter
+}
+
+// disksTime is how long the end waits for the disk.
+func (s *Sink) disksTime(ctx context.Context) time.Duration {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return leastAtTheEnd
+	}
+	return max(time.Until(deadline), s.cfg.StowTime)
+}
+
+// end waits for the goroutines and leaves what is left to the spool.
+func (s *Sink) end() error {
+	s.tasks.Wait()
+	s.reporter.lastWord()
+	s.mu.Lock()
+	s.letters.tellDeadLocked()
+	s.mu.Unlock()
+	s.cluster.client.CloseIdleConnections()
+	return s.leave()
+}
+
+// kafkasTime is ctx without what the disk needs at the end.
+func (s *Sink) kafkasTime(ctx context.Context) (context.Context, context.CancelFunc) {
+	deadline, ok := ctx.Deadline()
+	if s.deps.OpenSpool == nil || !ok {
+		return context.WithCancel(ctx)
+	}
+	left := time.Until(deadline)
+	return context.WithTimeout(ctx, left-min(s.cfg.StowTime, left/3))
+}
+
+// leave writes what is left to the spool and closes it, and drops what does not fit. Nobody else is there any
+// more.
+func (s *Sink) leave() error {
+	s.mu.Lock()
+	behind := s.spooler.behindClose
+	s.mu.Unlock()
+	if behind {
+		return nil // the account is closed
+	}
+	s.lastMarkToDisk()
+	s.spooler.spillAll()
+	s.abandon()
+	s.spooler.writer.endFrames()
+	sp := s.disk.sp
+	if sp == nil {
+		return nil
+	}
+	err := sp.Close()
+	if err == nil {
+		var out []settled
+		s.mu.Lock()
+		for _, g := range s.spooler.writer.groups {
+			out = g.durable(out)
+		}
+		s.mu.Unlock()
+		tell(out)
+	}
+	s.spooler.writer.groups = nil
+	return err
+}
+
+// lastMarkToDisk leaves the final mark to the disk, with what Kafka has not taken.
+func (s *Sink) lastMarkToDisk() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.disk.sp == nil:
+	case len(s.main.lanes) > 0 && s.main.lobby == nil:
+		s.lastMark(s.main.stickyLane())
+	default:
+		s.lastMark(s.main.inLobby())
+	}
+}
+
+// abandon drops what is unsettled after the workers have gone.
+func (s *Sink) abandon() {
+	var out []settled
+	s.mu.Lock()
+	for l := range s.lanes() {
+		l.disk.any = false // it stays there
+		for {
+			b := l.take()
+			if b == nil {
+				break
+			}
+			l.doubt = nil
+			if b.rb == nil {
+				continue // on disk
+			}
+			s.drop(sink.DroppedShutdown, b.events)
+			n := b.events
+			s.unload(l.topic, b)
+			out = s.finish(b, n, out)
+		}
+	}
+	s.checkDrained() // for a later Close
+	s.mu.Unlock()
+	tell(out)
+}
+
+// errLeftBehind: Close returned while a call of the disk had not.
+var errLeftBehind = errors.New("the disk does not answer: what is in memory and not on disk is dropped")
+
+// leaveBehind accounts for what is in memory while a call of the disk hangs: what has a frame is on disk, perhaps not
+// durable; what has none is lost with the process. Nothing is released, since that call may still read it.
+func (s *spooler) leaveBehind() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.behindClose = true
+	count := func(b *batch) {
+		switch {
+		case b == nil || b.rb == nil && !b.loaded: // what is loaded without a buffer is being read
+		case !b.unframed():
+			s.count.toDisk(b.events)
+		default:
+			s.drop(sink.DroppedShutdown, b.events)
+		}
+	}
+	for l := range s.lanes() {
+		count(l.doubt)
+		count(l.open)
+		for _, list := range [][]*batch{l.parts, l.queue} {
+			for _, b := range list {
+				count(b)
+			}
+		}
+	}
+	s.atEnd = s.count
+	s.atEnd.dropped = maps.Clone(s.count.dropped)
+}
+
+// spillAll writes to the spool what is left in memory, after everybody else has gone.
+func (s *spooler) spillAll() {
+	if s.disk.sp == nil {
+		return
+	}
+	for l := range s.lanes() {
+		s.mu.Lock()
+		l.busy, l.disk.dirty = false, false
+		l.seal()
+		l.disk.any = false // what goes before the frames on disk and has none gets one behind them: out of order at worst
+		work := l.claim(nil)
+		s.mu.Unlock()
+		if l.disk.q != nil && len(work) > 0 {
+			g, err := s.writer.write(work)
+			if err != nil {
+				s.log.Error("not everything fits into the spool", "topic", l.topic.name, "partition", l.partition, "error", err)
+			}
+			s.mu.Lock()
+			s.writer.submitLocked(g)
+			s.mu.Unlock()
+		}
+		s.mu.Lock()
+		s.leaveToDisk(l)
+		s.mu.Unlock()
+	}
+}
+
+// leaveToDisk takes out of memory what a frame stands for.
+func (s *core) leaveToDisk(l *lane) {
+	left := func(b *batch) bool {
+		covered := !b.unframed()
+		if covered && b.rb != nil {
+			s.evict(b)
+		}
+		return covered
+	}
+	if l.doubt != nil && left(l.doubt) {
+		l.doubt = nil
+	}
+	for _, list := range []*[]*batch{&l.parts, &l.queue} {
+		rest := (*list)[:0]
+		for _, b := range *list {
+			if !left(b) {
+				rest = append(rest, b)
+			}
+		}
+		*list = rest
+	}
+	l.disk.framed = 0
+}

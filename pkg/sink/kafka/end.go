@@ -1,0 +1,182 @@
+package kafka
+
+import (
+	"slices"
+	"time"
+)
+
+// frame is a frame whose batch is settled.
+type frame struct {
+	lane *lane
+	pos  uint64
+	sent bool // and acknowledged
+}
+
+// frameEnds notes that b, which has a frame, is settled. Its lane waits for endFrames.
+func (s *core) frameEnds(b *batch) {
+	d := &b.lane.disk
+	d.closing = true
+	if d.apart == b {
+		d.apart = nil
+	}
+	s.disk.ended = append(s.disk.ended, frame{b.lane, b.pos, b.attempts > 0 && !b.dropped})
+	s.unfinished.Store(true)
+}
+
+// endFrames tells the spool that frames are done, before anything else of their lanes is sent: after a kill
+// the next process knows the one batch in doubt by its stamp, and all before it must be known as done, which
+// is written down together with that stamp. The caller of finish calls it when the lock is free.
+func (s *frameWriter) endFrames() {
+	var endedBuf [16]frame
+	for s.unfinished.Load() {
+		s.mu.Lock()
+		s.unfinished.Store(false)
+		ended, out := append(endedBuf[:0], s.disk.ended...), s.disk.out
+		s.disk.ended, s.disk.out = s.disk.ended[:0], nil
+		s.mu.Unlock()
+		tell(out)
+		if len(ended) == 0 {
+			continue
+		}
+		for _, f := range ended {
+			done := f.lane.disk.q.DoneSoon
+			if !f.sent {
+				done = f.lane.disk.q.Done
+			}
+			if err := done(f.pos); err != nil {
+				s.mu.Lock()
+				s.warnLimited("done", "progress in the spool cannot be written; a kill now would repeat batches", "error", err)
+				s.mu.Unlock()
+			}
+		}
+		s.mu.Lock()
+		for _, f := range ended {
+			f.lane.disk.behind = f.sent
+			f.lane.disk.closing = false
+			f.lane.freed()
+			if s.disk.carried.lane == f.lane {
+				wake(s.disk.kick) // for the next one
+			}
+		}
+		if s.behindSince.IsZero() {
+			s.behindSince = time.Now()
+			wake(s.disk.kick)
+		}
+		s.ends++
+		s.roomOnDiskLocked()
+		s.checkDrained()
+		s.mu.Unlock()
+	}
+}
+
+// dropOldest drops the oldest frame of all that is on disk only and not being sent; false: there is none.
+// The lock is free.
+func (s *frameWriter) dropOldest() bool {
+	s.mu.Lock()
+	var oldest *lane
+	var at uint64
+	for l := range s.lanes() {
+		if pos, ok := l.idleFrame(); ok && (oldest == nil || pos < at) {
+			oldest, at = l, pos
+		}
+	}
+	if oldest == nil {
+		s.mu.Unlock()
+		return false
+	}
+	s.dropFrameLocked(oldest, DroppedSpoolFull)
+	s.mu.Unlock()
+	s.endFrames()
+	return true
+}
+
+// dropFrameLocked drops the lane's oldest frame, which is on disk only.
+func (s *frameWriter) dropFrameLocked(l *lane, reason string) {
+	_, size, _, _ := l.disk.q.Head()
+	b := l.doubt
+	if b == nil {
+		b = l.takeFrame()
+	}
+	l.doubt = nil
+	b.dropped = true
+	l.abandonStamp(b)
+	s.count.toDisk(-b.events)
+	if reason == DroppedExpired {
+		s.noteExpiredLocked(l.topic.name, l.partition, b.events, size)
+	} else {
+		s.drop(reason, b.events)
+		s.losses.full.add(b.events, int(size))
+	}
+	s.later(s.finish(b, b.events, nil))
+}
+
+// noteExpiredLocked counts events that are dropped for their age.
+func (s *frameWriter) noteExpiredLocked(topic string, partition int32, events int, bytes int64) {
+	s.drop(DroppedExpired, events)
+	s.losses.expired.add(events, int(bytes))
+	s.warnLimited("expired", "events are dropped that were in the spool for longer than --spool-max-age", "topic", topic, "partition", partition, "events", events)
+}
+
+// idleFrame is the lane's oldest frame if it is on disk only and not being sent.
+func (l *lane) idleFrame() (pos uint64, ok bool) {
+	d := &l.disk
+	if !d.any || l.busy || d.closing || d.apart != nil || slices.ContainsFunc(l.parts, func(b *batch) bool { return b.pos != 0 }) {
+		return 0, false
+	}
+	if b := l.doubt; b != nil && (b.pos == 0 || b.rb != nil || b.writing) {
+		return 0, false
+	}
+	pos, _, _, ok = d.q.Head()
+	return pos, ok && pos <= d.end
+}
+
+// roomOnDiskLocked: frames have ended, so there may be room on disk again.
+func (s *frameWriter) roomOnDiskLocked() {
+	if !isFull(s.disk.err) {
+		return
+	}
+	s.diskFailsLocked(nil)
+	s.fullAt = time.Now() // the next write tells; without a try nothing would
+	s.madeRoom()
+	wake(s.disk.kick)
+}
+
+// writeCursors writes down what has ended, cursorDelay after the first of it: in a stream of batches nearly all
+// of it is written with the next batch. It returns when to look again.
+func (s *frameWriter) writeCursors() (at time.Time) {
+	s.mu.Lock()
+	since := s.behindSince
+	due := !since.IsZero() && time.Since(since) >= cursorDelay
+	if due {
+		s.behindSince = time.Time{}
+	}
+	s.mu.Unlock()
+	if since.IsZero() {
+		return since
+	}
+	if !due {
+		return since.Add(cursorDelay)
+	}
+	if err := s.disk.sp.WriteCursors(); err != nil {
+		s.mu.Lock()
+		s.warnLimited("done", "progress in the spool cannot be written; a kill now would repeat batches", "error", err)
+		s.mu.Unlock()
+	}
+	return time.Time{}
+}
+
+// lostFrame settles a batch whose frame the spool found damaged, and has counted.
+func (s *core) lostFrame(b *batch) {
+	lost := b.events
+	b.pos = 0 // it is out of the queue already
+	s.later(s.finish(b, lost, nil))
+}
+
+// settleAnsweredLocked ends a batch whose answer came while it was written.
+func (s *frameWriter) settleAnsweredLocked(b *batch) {
+	l := b.lane
+	l.disk.closing = false
+	s.unload(l.topic, b)
+	s.later(s.finish(b, 0, nil))
+	s.checkDrained()
+}

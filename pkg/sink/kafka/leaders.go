@@ -1,0 +1,158 @@
+package kafka
+
+import (
+	"fmt"
+
+	kafkago "github.com/segmentio/kafka-go"
+)
+
+// brokerLocked returns the broker with that id and starts its workers when it is new.
+func (s *kafkaCluster) brokerLocked(id int32) *broker {
+	b := s.brokers[id]
+	if b == nil {
+		b = &broker{core: s.core, id: id, wake: make(chan struct{}, 1), turn: newSlot()}
+		s.brokers[id] = b
+		s.serve(b)
+		b.bound.now, b.bound.asking = maxRequestBytes, true
+		s.tasks.Go(func() { s.learnLimits(b) })
+	}
+	return b
+}
+
+// endBrokersLocked ends the workers of brokers that lead nothing of ours and that the cluster has no more.
+func (s *kafkaCluster) endBrokersLocked(known map[int32]string) {
+	for id, b := range s.brokers {
+		if _, ok := known[id]; !ok && len(b.lanes) == 0 {
+			delete(s.brokers, id)
+			b.gone = true
+			b.signal()
+		}
+	}
+}
+
+// applyLocked takes a topic's leaders over.
+func (s *kafkaCluster) applyLocked(t *topic, l leaders) {
+	t.err, t.grow = nil, 0
+	if l.err != nil || len(l.brokers) == 0 {
+		if l.err == nil {
+			l.err = kafkago.UnknownTopicOrPartition
+		}
+		t.err = s.given.topicError(t, l.err)
+		if classOfError(l.err) == classConfig {
+			t.unusable = true
+			s.madeRoom() // dead letters that wait can be dropped now
+		}
+		t.leaders, t.described = nil, false
+		for _, ln := range t.lanes {
+			s.lead(ln, nil)
+		}
+		s.missingLocked(t)
+		return
+	}
+	t.unusable = false
+	switch n := len(l.brokers); {
+	case len(t.lanes) == 0:
+		t.addLanes(n)
+		if s.disk.kick != nil {
+			// What was appended before goes first: placeStrays sees to it.
+			s.disk.holding = s.disk.holding || t.lobby != nil
+			wake(s.disk.kick)
+		}
+	case n > len(t.lanes):
+		t.fewer = fewer{}
+		t.grow = n // taken into use by the next append
+	case n < len(t.lanes):
+		s.noteFewerLocked(t, n)
+	default:
+		t.fewer = fewer{}
+	}
+	t.leaders = l.brokers
+	s.assignLocked(t)
+	s.madeRoom()
+	if !t.described {
+		t.described = true
+		s.tasks.Go(func() { s.learnTimestamps(t) })
+	}
+}
+
+// setClusterLocked compares the cluster's id with the one before. The stamps of another cluster mean nothing to this
+// one, or another producer's batches.
+func (s *kafkaCluster) setClusterLocked(id string) {
+	was := s.clusterID
+	if id == "" || id == was {
+		return
+	}
+	s.asked = false
+	if s.clusterID = id; was == "" {
+		s.current.cluster = id
+		return
+	}
+	for _, t := range []*topic{&s.main, &s.dead} {
+		t.createTime, t.described, t.knowable, t.unanswered = false, false, false, 0
+	}
+	s.told = false
+	for _, b := range s.brokers {
+		b.bound.known = false // those of the other cluster are asked anew
+	}
+	for l := range s.lanes() {
+		l.stamps.forget(s.current.gen)
+		if b := l.doubt; b != nil {
+			b.stamped = false
+			s.countUnsure(b)
+		}
+	}
+	s.wantProducer()
+	s.log.Warn("another Kafka cluster answers at the same addresses; batches without an acknowledgement from the old one are sent to it and may be there already",
+		"was", was, "is", id)
+}
+
+// missingLocked asks for a look at the cluster soon, if anybody waits for what topic t has not.
+func (s *kafkaCluster) missingLocked(t *topic) {
+	if !t.dead || t.batches > 0 && !t.unusable {
+		s.want.refresh = true
+	}
+}
+
+// assignLocked gives every lane to its leader.
+func (s *kafkaCluster) assignLocked(t *topic) {
+	missing := 0
+	for _, ln := range t.lanes {
+		var b *broker
+		if int(ln.partition) < len(t.leaders) && t.leaders[ln.partition] >= 0 {
+			b = s.brokerLocked(t.leaders[ln.partition])
+		} else {
+			s.missingLocked(t)
+			missing++
+		}
+		s.lead(ln, b)
+	}
+	if missing > 0 && t.err == nil {
+		t.err = leaderlessError(t.name, missing, len(t.lanes))
+	}
+	if t.lanes[t.sticky].broker == nil {
+		t.advanceSticky()
+	}
+}
+
+// growLocked takes new partitions into use.
+func (s *kafkaCluster) growLocked(t *topic) {
+	t.addLanes(t.grow)
+	t.grow = 0
+	s.assignLocked(t)
+}
+
+// noteFewerLocked counts looks at the cluster in which the topic has n partitions, which is less than there are lanes, and
+// acts when there were enough.
+func (s *kafkaCluster) noteFewerLocked(t *topic, n int) {
+	if t.fewer.partitions != n {
+		t.fewer = fewer{partitions: n}
+	}
+	t.fewer.looks++
+	s.want.refresh = true
+	had := len(t.lanes)
+	if t.fewer.looks >= shrinkLooks && s.shrink(t, n) {
+		s.tellFewer(t, had)
+		return
+	}
+	t.err = inTrouble(topicRemade, t.name, fmt.Errorf("it has %d partitions now and had %d; what lies in the others waits for them", n, had))
+}

@@ -1,0 +1,293 @@
+package kafka
+
+// stuck says that nothing can be sent, or that it failed the last time.
+func (l *lane) stuck() bool { return l.broker == nil || l.failures > 0 }
+
+func (l *lane) idle() bool {
+	return l.open == nil && l.doubt == nil && len(l.queue) == 0 && len(l.parts) == 0 && !l.disk.any
+}
+
+// full says that a record of size bytes no longer goes into the open batch.
+func (l *lane) full(size int) bool {
+	return l.open != nil && l.open.rb.Size()+size > l.topic.limit
+}
+
+// mustGo says that the lane has more than an open batch.
+func (l *lane) mustGo() bool {
+	return l.doubt != nil || len(l.queue) > 0 || len(l.parts) > 0 || l.disk.any
+}
+
+// quiet reports whether no request and no write has a batch of the lane.
+func (l *lane) quiet() bool {
+	quiet := !l.busy && !l.disk.closing
+	l.batches(func(b *batch) { quiet = quiet && !b.writing })
+	return quiet
+}
+
+// hasFrames reports whether a frame in the spool stands for something of the lane.
+func (l *lane) hasFrames() bool {
+	l.checkDisk()
+	frames := l.disk.any || l.disk.apart != nil
+	l.batches(func(b *batch) { frames = frames || !b.unframed() })
+	return frames
+}
+
+// cannotDrain reports whether the lane has something that it cannot send now.
+func (l *lane) cannotDrain() bool {
+	if l.disk.any {
+		return true
+	}
+	s := l.topic.core
+	return !l.idle() && (l.stuck() || s.disk.holding || s.disk.hangs || !l.busy && !l.mayStamp() || !l.broker.throttledSince.IsZero())
+}
+
+// deferGrowth reports whether records go on by the old count, because the lanes cannot drain soon: one has frames on
+// disk, or something that it cannot send. Waiting for that would keep every key out.
+func (t *topic) deferGrowth() bool {
+	if t.lobby != nil {
+		return true
+	}
+	if l := t.drainsLast; l != nil && l.cannotDrain() {
+		return true
+	}
+	t.drainsLast = nil
+	for _, l := range t.lanes {
+		if l.cannotDrain() {
+			t.drainsLast = l // to be asked first: this is asked for each record
+			return true
+		}
+	}
+	return false
+}
+
+// batches calls f for the lane's batches that are not on disk only, in their order.
+func (l *lane) batches(f func(*batch)) {
+	if l.doubt != nil {
+		f(l.doubt)
+	}
+	for _, b := range l.parts {
+		f(b)
+	}
+	for _, b := range l.queue {
+		f(b)
+	}
+	if l.open != nil {
+		f(l.open)
+	}
+}
+
+// next is the batch that goes next if it is in memory, without taking it; nil: it is a frame, or there is
+// none.
+func (l *lane) next() *batch {
+	switch {
+	case l.doubt != nil:
+		return l.doubt
+	case len(l.parts) > 0:
+		return l.parts[0]
+	case l.disk.any:
+		return nil
+	case len(l.queue) > 0:
+		return l.queue[0]
+	}
+	return l.open
+}
+
+// take makes the batch to send next the one in doubt and returns it, or nil. What was open is sealed by
+// that.
+func (l *lane) take() *batch {
+	if l.doubt != nil {
+		return l.doubt
+	}
+	switch {
+	case len(l.parts) > 0:
+		l.doubt = pop(&l.parts)
+		return l.doubt
+	case l.disk.any:
+		l.doubt = l.takeFrame()
+		return l.doubt
+	case len(l.queue) == 0:
+		l.seal()
+	}
+	if len(l.queue) == 0 {
+		return nil
+	}
+	l.doubt = pop(&l.queue)
+	l.disk.framed = max(0, l.disk.framed-1)
+	return l.doubt
+}
+
+// seal ends the open batch.
+func (l *lane) seal() {
+	if l.open == nil {
+		return
+	}
+	b := l.open
+	l.queue = append(l.queue, b)
+	l.open = nil
+	l.wantFrame()
+	if t := l.topic; b.sticky && t.sticky == int(l.partition) {
+		t.advanceSticky()
+	}
+}
+
+// sealAndSend seals the open batch and wakes the broker's workers for it.
+func (l *lane) sealAndSend() {
+	l.seal()
+	l.signal()
+}
+
+// wantFrame tells the spooler, if batches get frames before they are sent, that the lane has one without.
+func (l *lane) wantFrame() {
+	if want := l.topic.core.wantsFrame; want != nil {
+		want(l)
+	}
+}
+
+// unframed is the lane's first batch without a frame, nil when all have one or it cannot have one now.
+func (l *lane) unframed() *batch {
+	d := &l.disk
+	if head := l.bareHead(); head != nil {
+		if head == l.doubt && l.busy && !head.final {
+			return nil // its bytes are not final yet
+		}
+		return notWriting(head)
+	}
+	for d.framed < len(l.queue) && !l.queue[d.framed].unframed() {
+		d.framed++ // root: another batch's frame stands for it
+	}
+	if d.framed < len(l.queue) {
+		return notWriting(l.queue[d.framed])
+	}
+	return nil
+}
+
+func notWriting(b *batch) *batch {
+	if b.writing {
+		return nil
+	}
+	return b
+}
+
+// claim takes the lane's batches without a frame, in order, for writing.
+func (l *lane) claim(dst []*batch) []*batch {
+	b := l.unframed()
+	if b == nil {
+		return dst
+	}
+	add := func(b *batch) {
+		if b.unframed() {
+			b.writing = true
+			dst = append(dst, b)
+		}
+	}
+	if b == l.doubt {
+		add(b)
+	}
+	if !l.disk.any {
+		for _, b := range l.parts {
+			add(b)
+		}
+	}
+	for _, b := range l.queue[l.disk.framed:] {
+		add(b)
+	}
+	return dst
+}
+
+// spillable is how much memory the lane would give back.
+func (l *lane) spillable() (bytes int) {
+	if l.disk.q == nil {
+		return 0
+	}
+	if b := l.unframed(); b == nil {
+		if l.open == nil || l.disk.framed < len(l.queue) || l.bareHead() != nil {
+			return 0
+		}
+		return l.open.rb.Size()
+	} else if b == l.doubt {
+		bytes = b.rb.Size()
+	}
+	if !l.disk.any {
+		for _, b := range l.parts {
+			bytes += b.rb.Size()
+		}
+	}
+	for _, b := range l.queue[l.disk.framed:] {
+		bytes += b.rb.Size()
+	}
+	return bytes
+}
+
+// signal tells the leader's workers that the lane has a batch to send.
+func (l *lane) signal() {
+	if l.broker != nil && !l.busy {
+		l.broker.signal()
+	}
+}
+
+// freed is called when a request has let go of the lane.
+func (l *lane) freed() {
+	if l.mustGo() {
+		l.signal()
+	} else if l.open != nil {
+		l.begun()
+	}
+	if l.open != nil || len(l.queue) > l.disk.framed {
+		l.wantFrame() // it need not wait for what was in its way
+	}
+}
+
+// begun tells them that a batch was opened: a worker must wake when its linger is over.
+func (l *lane) begun() {
+	b := l.broker
+	if b == nil || l.busy || !b.parked {
+		return
+	}
+	if b.wakeAt.IsZero() || b.wakeAt.After(l.open.opened.Add(b.core.cfg.Linger)) {
+		b.signal()
+	}
+}
+
+// mayStamp reports whether what is asked of the cluster first is known (the topic's timestamp type, the broker's limit),
+// and a stamp for the lane's next batch is there. Whoever asks signals when that changes.
+func (l *lane) mayStamp() bool {
+	s := l.topic.core
+	if !l.topic.knowable || l.broker != nil && !l.broker.bound.asked {
+		return false
+	}
+	return s.unsafe || s.current.gen != 0 && (!l.needsStamp(l.next()) || l.stamps.ready(s.current))
+}
+
+// wantStamp asks for a newer producer id if the lane needs one for its next stamp.
+func (l *lane) wantStamp() {
+	if s := l.topic.core; !l.stamps.ready(s.current) {
+		s.wantProducer()
+	}
+}
+
+// needsStamp reports whether b, or the next frame on disk if b is nil, is given a stamp when it is sent.
+func (l *lane) needsStamp(b *batch) bool {
+	return b == nil || !b.stamped || b.stamp.gen > 0 && !l.stamps.gave(b.stamp)
+}
+
+// abandonStamp takes b's stamp away: b leaves the lane, or its stamp was refused. No other bytes get it.
+func (l *lane) abandonStamp(b *batch) {
+	if !b.stamped {
+		return
+	}
+	b.stamped = false
+	l.topic.core.countUnsure(b)
+	l.stamps.abandon(b.stamp)
+	l.wantStamp()
+}
+
+func pop(queue *[]*batch) *batch {
+	q := *queue
+	b := q[0]
+	q[0] = nil
+	if q = q[1:]; len(q) == 0 {
+		q = nil // let the backing array go; most lanes have none most of the time
+	}
+	*queue = q
+	return b
+}

@@ -1,0 +1,199 @@
+package kafka
+
+import (
+	"slices"
+	"time"
+
+	"functiongraph-ingest/pkg/sink"
+	"functiongraph-ingest/pkg/sink/kafka/recordbatch"
+)
+
+// room owns the decision where a record finds memory: in the buffers, in memory of its own, or nowhere now, and what it
+// means for the others that a partition cannot move. All of it needs core.mu.
+type room struct {
+	*core
+	standstill standstill
+}
+
+// standstill is what the sink knows of partitions that cannot move, beside what each lane knows.
+type standstill struct {
+	judged  time.Time // when crowded was found out
+	crowded bool      // lanes that fail have half of the buffers or more
+}
+
+// put appends one record to lane l, whose open batch is not full. The headers of first stand in front of its own; size
+// is the bytes of all, events what the ledger counts for it.
+func (s *room) put(l *lane, r *sink.Record, first recordbatch.Encoded, size int, ack sink.Ack, events int) bool {
+	if size > s.cfg.BatchBytes-recordbatch.Overhead {
+		return s.putOversize(l, r, first, size, ack, events)
+	}
+	if b := l.open; b == nil || !b.rb.TryAppendEncoded(r.Timestamp, r.Key, r.Value, first, r.Headers) {
+		if b != nil {
+			if !b.rb.Private() && !s.crowdedOut(l) {
+				return false
+			}
+			l.sealAndSend()
+		}
+		if !s.openBatch(l, r, first, size) {
+			return false
+		}
+	}
+	b := l.open
+	if l.topic.dead {
+		b.held += int64(size)
+		l.topic.held += int64(size)
+		l.held += int64(size)
+	}
+	b.events += events
+	b.sticky = b.sticky || r.Key == nil
+	b.await(ack, events)
+	return true
+}
+
+// openBatch begins l's open batch with a record of size bytes.
+func (s *room) openBatch(l *lane, r *sink.Record, first recordbatch.Encoded, size int) bool {
+	b := s.newBatch(l)
+	b.rb = s.pool.NewBatch(0)
+	if !b.rb.TryAppendEncoded(r.Timestamp, r.Key, r.Value, first, r.Headers) {
+		b.rb.Release()
+		s.freeBatch(b)
+		if !s.crowdedOut(l) {
+			return false
+		}
+		if b = s.ownMemory(l, size); b == nil {
+			return false
+		}
+		if !b.rb.TryAppendEncoded(r.Timestamp, r.Key, r.Value, first, r.Headers) {
+			panic("kafka: a private batch refused the record it was made for")
+		}
+	} else {
+		l.topic.batches++
+	}
+	b.opened, b.lowest = time.Now(), s.count.admitted+1
+	l.open = b
+	l.begun()
+	l.wantFrame()
+	return true
+}
+
+// putOversize gives a record that is larger than a batch a buffer of its own.
+func (s *room) putOversize(l *lane, r *sink.Record, first recordbatch.Encoded, size int, ack sink.Ack, events int) bool {
+	// Each topic has its own bound: dead letters that no broker takes must not keep good events out.
+	if !s.oversizeFits(l.topic, int64(size)) && !s.besideStuck(l, int64(size)) {
+		if l.topic.wanted == 0 {
+			l.topic.wantedAt = time.Now()
+		}
+		l.topic.wanted = max(l.topic.wanted, int64(size))
+		return false
+	}
+	l.topic.wanted = 0 // who else waits for it asks again
+	if r.BodyID != 0 { // it may become a notice, which names its place; next to its size that costs nothing
+		placed := *r
+		placed.Headers = fromBody(slices.Clip(r.Headers), r.Offset, -1, r.BodyID)
+		r, size = &placed, recordbatch.RecordSize(r.Key, r.Value, placed.Headers)+len(first.Wire)
+	}
+	b := s.privateBatch(l, r, first, size)
+	b.lowest = s.count.admitted + 1
+	b.events = events
+	b.await(ack, events)
+	l.seal() // what came before goes before
+	s.enqueue(l, b)
+	return true
+}
+
+// oversizeFits reports whether there is room for a batch of its own for a record.
+func (s *room) oversizeFits(t *topic, size int64) bool {
+	n := t.private - t.halves
+	return n == 0 || n+size <= s.cfg.OversizeBytes
+}
+
+// deadFull says that dead letters hold their share of the buffers.
+func (s *room) deadFull() bool {
+	share := s.cfg.BufferBytes / deadLetterShare
+	return s.dead.held > share && s.dead.held-s.dead.stuckHeld() > share
+}
+
+// crowdedOut reports whether l, which can move, has no memory because partitions that fail have taken it. Its batches
+// then get memory of their own, within the bound for large records.
+func (s *room) crowdedOut(l *lane) bool {
+	return l.stuckSince.IsZero() && !s.spoolHasRoom() && s.stuckHaveHalf()
+}
+
+// stuckHaveHalf reports whether partitions that fail have half of the buffers or more.
+func (s *room) stuckHaveHalf() bool {
+	if now := time.Now(); now.Sub(s.standstill.judged) >= judgeEvery {
+		s.standstill.judged, s.standstill.crowded = now, s.stuckChunks() >= s.pool.Total()/2
+	}
+	return s.standstill.crowded
+}
+
+// besideStuck reports whether a large record of l has memory although the bound is reached: all that is in use is with
+// partitions that fail, and l can move.
+func (s *room) besideStuck(l *lane, size int64) bool {
+	t := l.topic
+	n := t.private - t.halves - t.stuckPrivate()
+	return l.stuckSince.IsZero() && t.stuckPrivate() > 0 && (n == 0 || n+size <= s.cfg.OversizeBytes)
+}
+
+// ownMemory is a batch for l outside of the buffers, with room for a record of size bytes at least; nil: the bound is
+// reached.
+func (s *room) ownMemory(l *lane, size int) *batch {
+	t := l.topic
+	bytes := max(size, min(s.cfg.BatchBytes, int(s.cfg.OversizeBytes/4)))
+	if n := t.private - t.halves - t.stuckPrivate(); n != 0 && n+int64(bytes) > s.cfg.OversizeBytes {
+		return nil
+	}
+	b := s.newBatch(l)
+	b.rb = recordbatch.NewPrivateBatch(bytes)
+	t.adopt(b, int64(bytes))
+	return b
+}
+
+// stuckChunks is how much of the buffers belongs to lanes that fail.
+func (s *room) stuckChunks() (n int) {
+	add := func(b *batch) {
+		if b != nil && b.rb != nil && b.private == 0 {
+			n += b.rb.Chunks()
+		}
+	}
+	for l := range s.lanes() {
+		if l.stuckSince.IsZero() {
+			continue
+		}
+		add(l.open)
+		add(l.doubt)
+		for _, b := range l.queue {
+			add(b)
+		}
+	}
+	return n
+}
+
+// spoolHasRoom reports whether what waits can go to disk.
+func (s *room) spoolHasRoom() bool { return s.disk.sp != nil && s.disk.err == nil }
+
+// stuckPrivate is how much of the topic's memory outside of the buffers belongs to lanes that fail.
+func (t *topic) stuckPrivate() (n int64) {
+	for _, l := range t.lanes {
+		if !l.stuckSince.IsZero() {
+			n += l.private
+		}
+	}
+	return n
+}
+
+// stuckHeld is how much of the dead letters' share belongs to lanes that fail, if there is one that does not.
+func (t *topic) stuckHeld() (n int64) {
+	healthy := false
+	for _, l := range t.lanes {
+		if l.stuck() {
+			n += l.held
+		} else {
+			healthy = true
+		}
+	}
+	if !healthy {
+		return 0
+	}
+	return n
+}

@@ -1,0 +1,123 @@
+package kafka
+
+import "time"
+
+// group is batches that were written together, and who waits for them to be durable.
+type group struct {
+	first, last uint64
+	waits       []waiting
+}
+
+// waiting is a batch that a source waits for, unless its struct has another life by now: then Kafka's answer came
+// first, and they have been told.
+type waiting struct {
+	b    *batch
+	life uint32
+}
+
+// durable collects the acks of a group that is durable; their batches have nothing left to tell. s.mu is held.
+func (g *group) durable(out []settled) []settled {
+	for _, w := range g.waits {
+		if w.b.life == w.life {
+			out = w.b.tellDurable(out)
+		}
+	}
+	return out
+}
+
+func (g *group) add(pos uint64) {
+	g.last = pos
+	if g.first == 0 {
+		g.first = pos
+	}
+}
+
+// submitLocked hands a group to the one who waits for the disk.
+func (s *frameWriter) submitLocked(g group) {
+	if g.last != 0 && s.cfg.Settle == SettleOnDisk {
+		s.groups = append(s.groups, g)
+		s.syncing = true
+		if !s.noSync {
+			wake(s.syncKick)
+		}
+	}
+}
+
+// runSyncer makes what was committed durable, and tells who waits for it.
+func (s *frameWriter) runSyncer() {
+	for {
+		select {
+		case <-s.syncKick:
+		case <-s.ctx.Done():
+			return // Close makes the rest durable
+		}
+		if s.sync() {
+			wake(s.disk.kick)
+		}
+	}
+}
+
+// syncHere is the syncer's work done by the spooler, where there is no disk that could hang. It is true when there was
+// something.
+func (s *frameWriter) syncHere() bool {
+	s.mu.Lock()
+	here := s.noSync
+	s.mu.Unlock()
+	return here && s.sync()
+}
+
+// sync makes the groups that were written durable and tells who waits for them. False: there was none.
+func (s *frameWriter) sync() bool {
+	s.mu.Lock()
+	groups := s.groups
+	s.groups = nil
+	s.mu.Unlock()
+	if len(groups) == 0 {
+		return false
+	}
+	var took time.Duration // of all: the first one's may cover the others
+	for i := range groups {
+		took += s.confirm(&groups[i])
+	}
+	s.mu.Lock()
+	s.syncing, s.fastDisk = false, took < s.deps.fastSync
+	s.mu.Unlock()
+	return true
+}
+
+// confirm makes a group durable, which took so long, and tells who waits for it. When the disk does not confirm they
+// hear from Kafka. The lock is free.
+func (s *frameWriter) confirm(g *group) (took time.Duration) {
+	start := time.Now()
+	err := s.onDisk(func() error { return s.disk.sp.Sync(g.first, g.last) })
+	took = time.Since(start)
+	s.syncs.Add(1)
+	if o := s.deps.Observer; o != nil {
+		o.Synced(took)
+	}
+	var buf [32]settled
+	out := buf[:0]
+	s.mu.Lock()
+	if err == nil {
+		out = g.durable(out)
+	} else {
+		s.warnLimited("sync", "the disk did not confirm what was written; its clients hear when Kafka has it", "error", err)
+	}
+	clear(g.waits)
+	if len(s.lists) < 4 && cap(g.waits) <= 1024 {
+		s.lists = append(s.lists, g.waits[:0])
+	}
+	s.mu.Unlock()
+	tell(out)
+	return took
+}
+
+// workersCommitLocked says that workers give the batches that they take their frames: the disk answers at once, so this
+// costs neither another goroutine's wake-up nor batches that are smaller than without a spool. The spooler then
+// only sees to what no worker takes in time.
+func (s *frameWriter) workersCommitLocked() bool { return s.fastDisk && s.framesFirstLocked() }
+
+// framesFirstLocked says that a batch must have a frame before it is sent.
+func (s *frameWriter) framesFirstLocked() bool {
+	return s.cfg.Settle == SettleOnDisk && s.disk.sp != nil && s.disk.err == nil && !s.disk.hangs
+}

@@ -1,0 +1,43 @@
+package kafka
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+// wants is what the rest of the sink asks of the steward. Guarded by core.mu, except kick and resting.
+type wants struct {
+	kick    chan struct{} // wakes the steward
+	resting atomic.Bool   // the steward sleeps long because nothing waits: stir ends it
+
+	refresh   bool // the cached leaders are wrong
+	producer  bool // a new producer id
+	deadTopic bool // there is a first dead letter
+
+	deadAgain time.Time // when to try again to create its topic
+}
+
+func (s *wants) nudge() {
+	select {
+	case s.kick <- struct{}{}:
+	default:
+	}
+}
+
+// stir ends a rest. Who has something to send holds s.mu, so that it comes either before the steward asks
+// whether anybody waits, or when it rests.
+func (s *wants) stir() {
+	if s.resting.Load() && s.resting.CompareAndSwap(true, false) {
+		s.nudge()
+	}
+}
+
+func (s *wants) refreshSoon() { s.refresh = true; s.nudge() }
+
+// wantDeadTopic makes the steward look after the dead-letter topic from the first dead letter on.
+func (s *wants) deadTopicSoon() {
+	if !s.deadTopic {
+		s.deadTopic = true
+		s.nudge()
+	}
+}
