@@ -101,7 +101,7 @@ SCENARIO ?=
 BLOCK    ?=
 SIMULATE ?= -n 20000
 # Scenarios of test/simulate/scenarios.go in which no violation is known.
-MENDED   := memory steady refused-resend refused-content late-spool forgotten late-codes growth other-cluster
+MENDED   := memory steady refused-resend refused-content late-spool late-codes other-cluster
 RUN_SIM  := bin/wazero -wasm bin/simulate.wasm -cache .cache/wazero $(if $(SCENARIO),-scenario $(SCENARIO))
 
 bin/wazero: $(wildcard test/simulate/wazero/*)

@@ -15,7 +15,7 @@ func bench(t *testing.T) (*Sink, *lane, *worker) {
 	t.Helper()
 	s := &Sink{}
 	s.log, s.want.kick, s.cfg, s.expiry, s.current = slog.New(slog.DiscardHandler), make(chan struct{}, 1), Config{RequestTimeout: time.Second}, time.Hour, producer{id: 1, gen: 1}
-	s.count.dropped, s.told = map[string]int64{}, true
+	s.count.dropped = map[string]int64{}
 	s.join()
 	s.main = topic{core: &s.core, name: "t", knowable: true}
 	l := &lane{topic: &s.main, broker: &broker{core: &s.core, bound: requestBound{asked: true}}}
@@ -115,47 +115,6 @@ func TestACopyThatArrivesAfterTheProducerIsForgotten(t *testing.T) {
 		if got := s.possibleDuplicates.Load(); got != c.want {
 			t.Errorf("resend %d: %d possible duplicates, want %d", i, got, c.want)
 		}
-	}
-}
-
-// TestCopiesBeforeABrokerHasToldItsExpiry: while no broker has told how long it remembers a producer, each resend may be
-// taken for a new batch. What the broker says then, or the end of the batch or of its stamp, decides.
-func TestCopiesBeforeABrokerHasToldItsExpiry(t *testing.T) {
-	answer := &produce.Response{Topics: []produce.ResponseTopic{{Topic: "t", Partitions: []produce.ResponsePartition{{LogAppendTime: -1}}}}}
-	for name, c := range map[string]struct {
-		then func(s *Sink, l *lane, w *worker)
-		want int64
-	}{
-		"it remembers for longer": {func(s *Sink, _ *lane, _ *worker) { s.cluster.toldExpiryLocked() }, 0},
-		"it forgets sooner": {func(s *Sink, _ *lane, _ *worker) {
-			s.expiry = time.Second
-			s.cluster.toldExpiryLocked()
-		}, 6},
-		"it acknowledges first":    {func(_ *Sink, l *lane, w *worker) { l.doubt = nil; w.resolve(answer, nil) }, 6},
-		"the stamp is abandoned":   {func(_ *Sink, l *lane, _ *worker) { l.abandonStamp(l.doubt) }, 6},
-		"another cluster is there": {func(s *Sink, _ *lane, _ *worker) { s.cluster.setClusterLocked("a"); s.cluster.setClusterLocked("b") }, 6},
-	} {
-		t.Run(name, func(t *testing.T) {
-			s, l, w := bench(t)
-			s.told = false
-			b := holds(t, l, 3)
-			w.sends(t, l)
-			for range 2 {
-				b.maybeWritten = true // its answer is lost
-				w.sends(t, l)
-			}
-			if got := s.possibleDuplicates.Load(); got != 0 {
-				t.Fatalf("%d possible duplicates before anything is known", got)
-			}
-			w.entries = append(w.entries, entry{lane: l, batch: b})
-			if c.then(s, l, w); s.possibleDuplicates.Load() != c.want {
-				t.Errorf("%d possible duplicates, want %d", s.possibleDuplicates.Load(), c.want)
-			}
-			s.cluster.toldExpiryLocked()
-			if s.possibleDuplicates.Load() != c.want {
-				t.Errorf("counted twice: %d possible duplicates, want %d", s.possibleDuplicates.Load(), c.want)
-			}
-		})
 	}
 }
 

@@ -39,7 +39,6 @@ type core struct {
 	current   producer
 	unsafe    bool          // no producer ids (PreferIdempotence and refused)
 	expiry    time.Duration // how long brokers remember a producer
-	told      bool          // a broker has answered the question for expiry; before, it is Kafka's default
 	clusterID string        // "": not known yet, or the brokers have none
 	want      wants
 	disk      diskState

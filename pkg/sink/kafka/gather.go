@@ -168,12 +168,8 @@ func (w *worker) addLocked(l *lane) bool {
 	// The broker does not recognise a batch that it may have when it comes under another stamp, or under none, or when
 	// it has forgotten the producer by the time at which this request arrives: then it takes what an unknown one sends.
 	forgotten := s.forgets(b, now)
-	switch {
-	case !b.maybeWritten:
-	case b.sends == 0 || b.stamp.id < 0 || forgotten:
+	if b.maybeWritten && (b.sends == 0 || b.stamp.id < 0 || forgotten) {
 		s.suspect(b)
-	case !s.told:
-		b.unsure++
 	}
 	if b.sends == 0 || forgotten {
 		b.known = now

@@ -90,7 +90,6 @@ func (s *kafkaCluster) setClusterLocked(id string) {
 	for _, t := range []*topic{&s.main, &s.dead} {
 		t.createTime, t.described, t.knowable, t.unanswered = false, false, false, 0
 	}
-	s.told = false
 	for _, b := range s.brokers {
 		b.bound.known = false // those of the other cluster are asked anew
 	}
@@ -98,7 +97,6 @@ func (s *kafkaCluster) setClusterLocked(id string) {
 		l.stamps.forget(s.current.gen)
 		if b := l.doubt; b != nil {
 			b.stamped = false
-			s.countUnsure(b)
 		}
 	}
 	s.wantProducer()

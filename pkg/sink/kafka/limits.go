@@ -46,9 +46,6 @@ func (s *kafkaCluster) learnLimits(b *broker) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	b.bound.asking, b.bound.known = false, known && cluster == s.clusterID
-	if b.bound.known {
-		s.toldExpiryLocked()
-	}
 }
 
 // askAgainLocked asks brokers that have not answered yet. Without an answer, copies would not be counted on brokers that forget
@@ -95,22 +92,6 @@ func (s *kafkaCluster) learnt(b *broker, settings map[string]string) {
 		s.expiry = time.Duration(min(expiry, 1<<40)) * time.Millisecond
 	}
 	b.signal()
-}
-
-// toldExpiryLocked judges the copies that were sent before it was known how long brokers remember a producer.
-func (s *kafkaCluster) toldExpiryLocked() {
-	if s.told {
-		return
-	}
-	s.told = true
-	now := time.Now()
-	for l := range s.lanes() {
-		if b := l.doubt; b != nil && !s.forgets(b, now) {
-			b.unsure = 0 // they were recognised
-		} else if b != nil {
-			s.countUnsure(b)
-		}
-	}
 }
 
 // adapt learns from how a request of so many bytes ended. s.mu is held.

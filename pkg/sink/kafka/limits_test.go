@@ -85,7 +85,7 @@ func TestABrokerThatDoesNotAnswerIsAskedAgain(t *testing.T) {
 		return res, nil, true
 	})
 	s := start(t, c, func(cfg *Config, _ *Deps) { cfg.MetadataTTL = 20 * time.Millisecond })
-	told := func() bool { s.mu.Lock(); defer s.mu.Unlock(); return s.told && s.expiry == 5*time.Second }
+	told := func() bool { s.mu.Lock(); defer s.mu.Unlock(); return s.expiry == 5*time.Second }
 	waitFor(t, told)
 	was, seen := asked.Load(), looks.Load()
 	waitFor(t, func() bool { return looks.Load() > seen+1 })

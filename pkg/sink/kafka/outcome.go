@@ -149,7 +149,6 @@ func (s *sender) succeededLocked(e *entry, p *produce.ResponsePartition, out []s
 		s.count.delivered += int64(b.events)
 	}
 	s.count.inFlight -= int64(b.events)
-	s.countUnsure(b)
 	l.stamps.acked(b.stamp, b.rb.Count())
 	l.doubt, l.failures, l.retryAt = nil, 0, time.Time{}
 	l.moves()

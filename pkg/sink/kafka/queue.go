@@ -276,7 +276,6 @@ func (l *lane) abandonStamp(b *batch) {
 		return
 	}
 	b.stamped = false
-	l.topic.core.countUnsure(b)
 	l.stamps.abandon(b.stamp)
 	l.wantStamp()
 }

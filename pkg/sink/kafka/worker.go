@@ -106,13 +106,6 @@ func (s *core) forgets(b *batch, now time.Time) bool {
 	return now.Sub(b.known)+s.cfg.RequestTimeout >= s.expiry
 }
 
-// countUnsure counts the copies of b that brokers may have taken for new ones, because no broker has told when it forgets
-// a producer.
-func (s *core) countUnsure(b *batch) {
-	s.possibleDuplicates.Add(int64(b.unsure * b.events))
-	b.unsure = 0
-}
-
 // prepare does the work on bytes: compression once, stamp and checksum at the first send. Frames are read
 // from the spool; what cannot be read leaves the request.
 func (w *worker) prepare() {
