@@ -177,6 +177,7 @@ func (e *extension) listen(ctx context.Context, out sink.Sink, seen *view) (*pip
 		deps.Invoked = seen.origin.urn
 		deps.Intervals = invocation.NewIntervals(functionTimeout(os.Getenv("RUNTIME_TIMEOUT")))
 	}
+	watchMachine(&deps, seen, e.cfg.Instance)
 	if !e.cfg.OwnLogs {
 		deps.OwnLog = e.own
 	}

@@ -38,6 +38,11 @@ func (o *origin) function(name, version string) {
 	o.update(func(p *place) { p.function, p.version = name, version })
 }
 
+// instance names the instance, where nothing was set and the host name has changed.
+func (o *origin) instance(name string) {
+	o.update(func(p *place) { p.instance = name })
+}
+
 // update changes what is known, and the headers with it.
 func (o *origin) update(change func(*place)) {
 	o.mu.Lock()

@@ -45,9 +45,11 @@ func serve(ctx, hurry context.Context, cfg *config.Config, budget config.Budget,
 		closeWithin(out, time.Second)
 		return exitUsage
 	}
-	p, err := listenOnFirst(cfg, budget, pipeline.Deps{
+	deps := pipeline.Deps{
 		Sink: out, Logger: log, Stir: govern(governed).Stir, TLS: door.listen.tls, Tokens: door.listen.tokens, Refresh: door.look,
-	})
+	}
+	watchMachine(&deps, seen, cfg.Instance)
+	p, err := listenOnFirst(cfg, budget, deps)
 	if err != nil {
 		log.Error("cannot start", "error", err)
 		closeWithin(out, time.Second)

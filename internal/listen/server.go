@@ -133,13 +133,20 @@ type Server struct {
 	lingerTime time.Duration
 
 	lastDate atomic.Pointer[dateLine]
-	dated    sync.Pool   // of *[]byte: an answer while it gets its Date
-	crowded  atomic.Bool // a delivery waits for memory, or was refused since the last tick
-	noPlaces atomic.Bool // connections were refused since the last tick
-	aborted  atomic.Bool // no wait for an ack any more
-	stopping atomic.Bool // idle connections are closed
-	firstID  uint64      // ids of bodies count from here: random, so that no other process has the same
+	dated    sync.Pool     // of *[]byte: an answer while it gets its Date
+	crowded  atomic.Bool   // a delivery waits for memory, or was refused since the last tick
+	noPlaces atomic.Bool   // connections were refused since the last tick
+	aborted  atomic.Bool   // no wait for an ack any more
+	stopping atomic.Bool   // idle connections are closed
+	firstID  atomic.Uint64 // ids of bodies count from here: random, so that no other process has the same
 	count    counters
+}
+
+// Renew gives the bodies that come from now on other ids: a copy of this process would give them the same.
+func (s *Server) Renew() {
+	var id [8]byte
+	_, _ = rand.Read(id[:]) // never fails; not math/rand, whose state a copy of the process would share
+	s.firstID.Store(binary.LittleEndian.Uint64(id[:]) >> 1)
 }
 
 // New returns a server that does not listen yet.
@@ -157,9 +164,7 @@ func New(cfg Config, deps Deps) *Server {
 		deps.Logger = slog.New(slog.DiscardHandler)
 	}
 	s := &Server{cfg: cfg, deps: deps, scratch: make([]byte, scratchSize), lingerTime: lingerTime}
-	var id [8]byte
-	_, _ = rand.Read(id[:]) // never fails; not math/rand, whose state a copy of the process would share
-	s.firstID = binary.LittleEndian.Uint64(id[:]) >> 1
+	s.Renew()
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.hard, s.cancelHard = context.WithCancel(context.Background())
 	s.admission.init()

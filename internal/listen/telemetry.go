@@ -128,7 +128,7 @@ func (s *Server) push(ctx *fasthttp.RequestCtx, c *conn, b *body.Body) {
 	} else {
 		b.AdmittedAt = ctx.Time().UnixMilli()
 	}
-	b.ID = s.firstID + s.count.bodies.Add(1)
+	b.ID = s.firstID.Load() + s.count.bodies.Add(1)
 	size := int64(len(b.Data)) // after the push b is not ours
 	s.count.bytes.Add(size)
 	var d *body.Delivery

@@ -47,6 +47,7 @@ func (p *Pipeline) decode() {
 		if p.stir != nil {
 			p.stir()
 		}
+		p.look(bodies[0].AdmittedAt)
 		for i, b := range bodies[:n] {
 			bodies[i] = nil
 			dec.body(b)

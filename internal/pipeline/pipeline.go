@@ -72,6 +72,12 @@ type Deps struct {
 	Intervals *invocation.Intervals
 	// Invoked hears the invokedFunctionUrn of invocation events; nil: it is not wanted. Only with Invocations.
 	Invoked func(urn string)
+	// Machine tells this machine from its copies, for example by boot id and host name. It is asked about once a second
+	// while something comes, and must be cheap. nil: it is not asked, and a jump of the clock means nothing.
+	Machine func() string
+	// Renewed is called when the process may be a copy, restored from a snapshot, after sink and listener have renewed
+	// what must be unique. nil: there is nothing else.
+	Renewed func()
 	// OwnLog recognises events that hold nothing but this process's own log lines. They are left out and
 	// counted. nil: there are none.
 	OwnLog *ownlog.Log
@@ -94,6 +100,7 @@ type Pipeline struct {
 	onURN       func(urn string)
 	ownLog      *ownlog.Log
 	stir        func()
+	identity    *identity
 
 	room    *body.Room
 	ring    *ring.Ring[*body.Body]
@@ -126,7 +133,7 @@ func New(cfg Config, deps Deps) *Pipeline {
 	p := &Pipeline{
 		cfg: cfg, log: deps.Logger, sink: deps.Sink, serving: make(chan error, 1),
 		invocations: deps.Invocations, intervals: deps.Intervals, onURN: deps.Invoked, ownLog: deps.OwnLog, stir: deps.Stir,
-		answers: metrics.Seconds(time.Millisecond/8, 64*time.Second),
+		identity: newIdentity(&deps), answers: metrics.Seconds(time.Millisecond/8, 64*time.Second),
 	}
 	var onInvoke func([]byte)
 	if p.invocations != nil {

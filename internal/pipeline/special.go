@@ -27,6 +27,10 @@ func (dec *decoder) special(at int64) (leaveOut bool) {
 		if p.invocations != nil {
 			p.invocations.Start(dec.e.Key(nil), at)
 		}
+	case decode.RestoreStart, decode.RestoreRuntimeDone, decode.RestoreReport:
+		if p.invocations != nil { // else it is about another machine
+			p.renew(time.Now(), dec.e.Kind.Name())
+		}
 	case decode.RuntimeDone, decode.Report:
 		if p.invocations != nil {
 			p.invocations.End(dec.e.Key(nil))
@@ -75,6 +79,7 @@ func (p *Pipeline) invoked(data []byte) {
 			p.onURN(strings.TrimSpace(event.URN))
 		}
 		id, now := e.Key(nil), time.Now().UnixMilli()
+		p.look(now)
 		p.invocations.Start(id, now)
 		if p.intervals != nil {
 			p.intervals.Announce(id, now)

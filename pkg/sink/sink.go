@@ -103,6 +103,14 @@ type Sink interface {
 	Stats() Stats
 }
 
+// Renewer is a [Sink] whose destination knows this process by something that no other one has.
+type Renewer interface {
+	// Renew gives that up and takes another, because a copy of this process may run: it was restored from a snapshot.
+	// What the copy has as well may come twice, and nothing of either is taken for the other's. Cheap, does not wait for
+	// the destination.
+	Renew()
+}
+
 // Waker is a [Sink] that sleeps deeply while its destination is away and nothing waits for it.
 type Waker interface {
 	// Wake says that events will come soon, or may come when the destination is there: the sink looks for it now. Cheap,

@@ -159,12 +159,8 @@ func (s *Sink) leave() error {
 func (s *Sink) lastMarkToDisk() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	switch {
-	case s.disk.sp == nil:
-	case len(s.main.lanes) > 0 && s.main.lobby == nil:
-		s.lastMark(s.main.stickyLane())
-	default:
-		s.lastMark(s.main.inLobby())
+	if s.disk.sp != nil {
+		s.lastMark(s.markLane())
 	}
 }
 

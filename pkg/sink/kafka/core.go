@@ -26,17 +26,21 @@ type core struct {
 	changes    bell        // rung when the reporter has to look
 	wantsFrame func(*lane) // hears of lanes that have a batch without a frame; nil: nothing needs one
 
-	mu        lock
-	count     account
-	atEnd     account // what Close left behind had when it returned
-	losses    losses
-	numbers   numbers
-	marks     marks
-	closed    bool
-	main      topic
-	dead      topic
-	brokers   map[int32]*broker
-	current   producer
+	mu      lock
+	count   account
+	atEnd   account // what Close left behind had when it returned
+	losses  losses
+	numbers numbers
+	marks   marks
+	closed  bool
+	main    topic
+	dead    topic
+	brokers map[int32]*broker
+	current producer
+	// retired: partitions that are new do not begin with ids up to this generation. retirements counts how often it was
+	// set: an answer that was asked for before is not used.
+	retired, retirements int
+
 	unsafe    bool          // no producer ids (PreferIdempotence and refused)
 	expiry    time.Duration // how long brokers remember a producer
 	clusterID string        // "": not known yet, or the brokers have none

@@ -218,7 +218,7 @@ func (s *core) unload(t *topic, b *batch) {
 
 func (t *topic) addLanes(n int) {
 	for len(t.lanes) < n {
-		l := &lane{topic: t, partition: int32(len(t.lanes))}
+		l := &lane{topic: t, partition: int32(len(t.lanes)), stamps: stamps{past: t.core.retired}}
 		t.lanes = append(t.lanes, l)
 		l.attach(t.core.disk.sp)
 	}

@@ -25,7 +25,7 @@ type Mark struct {
 	Name      string `json:"name"`      // ingest.mark
 	StartTime string `json:"startTime"` // when it was made, RFC 3339
 	Start     string `json:"start"`     // the random id in the numbers
-	Final     bool   `json:"final"`     // the sink has ended: there are no more numbers
+	Final     bool   `json:"final"`     // the sequence has ended: there are no more numbers
 	Numbers   int64  `json:"numbers"`   // given so far: those from 0 on below this one
 	// Safe: every number below it belongs to an event that was delivered, dead-lettered, set aside or counted as dropped,
 	// or that is on disk. Those from it on were in memory.
@@ -61,6 +61,17 @@ func (s *Sink) markSoonLocked() {
 	if l := s.laneForLocked(nil); l != nil && s.room.oversizeFits(l.topic, recordbatch.ChunkSize) {
 		s.mark(l, false)
 	}
+}
+
+// markLane is where a final mark goes; nil: the partitions are not known, and there is no spool. core.mu is held.
+func (s *core) markLane() *lane {
+	switch {
+	case len(s.main.lanes) > 0 && s.main.lobby == nil:
+		return s.main.stickyLane()
+	case s.deps.OpenSpool != nil:
+		return s.main.inLobby()
+	}
+	return nil
 }
 
 // lastMark makes the final mark, unless there was one, or nothing is to be said. It reports whether it did.

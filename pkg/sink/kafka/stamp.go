@@ -86,6 +86,9 @@ func (t *stamps) abandon(st stamp) {
 	}
 }
 
+// retire ends the use of ids up to gen for batches that have no stamp yet. The one that is out keeps its own.
+func (t *stamps) retire(gen int) { t.past = max(t.past, gen) }
+
 // forget ends the use of ids up to gen: they belong to another cluster, or another producer uses them.
 func (t *stamps) forget(gen int) {
 	if t.past = max(t.past, gen); t.next.gen <= t.past {

@@ -184,6 +184,9 @@ var errUnsettled = errors.New("something is missing still")
 
 // newProducer gets a producer id for the lanes that have none or lost theirs.
 func (s *kafkaCluster) newProducer() error {
+	s.mu.Lock()
+	asked := s.retirements
+	s.mu.Unlock()
 	id, epoch, err := s.askProducer()
 	var code kafkago.Error
 	none := errors.Is(err, errNoProducerIDs)
@@ -200,6 +203,9 @@ func (s *kafkaCluster) newProducer() error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if err == nil && asked != s.retirements {
+		return errUnsettled // it was asked for before a renewal, and may be another one's too
+	}
 	s.want.producer = false
 	if err != nil {
 		s.unsafe = true
