@@ -20,7 +20,7 @@ PROCESS_TESTS := ./test/...
 UNIT_TESTS    := ./cmd/... ./internal/... ./pkg/... ./bench/... ./docs/... ./deploy/... ./test/simulate/mutants
 
 .DEFAULT_GOAL := help
-.PHONY: help build package release check fmt vet staticcheck test test-unit test-race test-builds test-process faults compat fuzz models demo fgsim \
+.PHONY: help build package release check fmt vet staticcheck test test-unit test-race test-builds test-process faults audit compat fuzz models demo fgsim \
 	simulate simulate-build simulate-short mutants \
 	bench bench-quick bench-e2e bench-produce rivals bench-crowd bench-micro bench-compare tune tune-short
 
@@ -90,6 +90,9 @@ test-process: ## the built binary as a process against a real Apache Kafka
 FAULTS ?= .
 faults: ## the whole fault suite, about 45 minutes; writes the table of docs/guarantees.md
 	$(GO) test -count=1 -timeout 90m -v -run '$(FAULTS)' ./test/faults -all -write
+
+audit: ## ingest audit finds a run of a million events with a kill -9 complete, and what is wrong in prepared topics; about 5 minutes
+	AUDIT_EVENTS=1000000 $(GO) test -count=1 -timeout 30m -v -run TestAudit ./test
 
 compat: ## every codec against real brokers from Kafka 1.1 to the newest, about 15 minutes; writes docs/compatibility.md
 	$(GO) test -count=1 -timeout 60m -v ./test/compat -all -write

@@ -49,7 +49,7 @@ func runAudit(t *testing.T, bin string, k *kafkatest.Cluster, topic string, more
 }
 
 // A process is killed under load and started again; every event that was acknowledged is in the topic, and ingest audit
-// says so from the topic alone. AUDIT_EVENTS takes another number of events, for example 1000000.
+// says so from the topic alone. AUDIT_EVENTS takes another number of events: make audit has a million.
 func TestAuditOfARunWithAKill(t *testing.T) {
 	events := int64(60_000)
 	if n, err := strconv.ParseInt(os.Getenv("AUDIT_EVENTS"), 10, 64); err == nil {
@@ -67,7 +67,7 @@ func TestAuditOfARunWithAKill(t *testing.T) {
 		return run
 	}
 	first := post(p, events)
-	p.WaitLedger(t, 2*time.Minute, "a part is delivered", func(l *proc.Ledger) bool { return l.Delivered > events/3 })
+	p.WaitLedger(t, 10*time.Minute, "a part is delivered", func(l *proc.Ledger) bool { return l.Delivered > events/3 })
 	// A mark, and events behind it.
 	marked := func() bool {
 		found := false

@@ -68,3 +68,36 @@ func TestKeyAndTimestampInTheTopic(t *testing.T) {
 		})
 	}
 }
+
+// Events with a time that the topic does not take: they are delivered all the same, without a timestamp, and a header
+// says which one they had. Their neighbours keep theirs.
+func TestEventTimesThatTheTopicRefuses(t *testing.T) {
+	k, bin := kafka(t), proc.Build(t)
+	const topic = "narrow"
+	k.Topic(t, topic, 1, map[string]string{"message.timestamp.before.max.ms": "600000", "message.timestamp.after.max.ms": "60000"})
+	now := time.Now().UTC().Truncate(time.Millisecond)
+	p := proc.Start(t, proc.Serve(bin, k.Bootstrap(), topic, "--timestamp=event"))
+	ages := []time.Duration{0, time.Hour, time.Minute, 23 * time.Hour, 5 * time.Minute, 2 * time.Hour, 0, -5 * time.Minute}
+	var events []string
+	for i, age := range ages {
+		events = append(events, fmt.Sprintf(`{"traceId":"k","n":%d,"startTime":%q}`, i, now.Add(-age).Format("2006-01-02T15:04:05.000Z")))
+	}
+	if code, text := post(t, p, "application/json", []byte("["+strings.Join(events, ",")+"]")); code != 200 || text != "" {
+		t.Fatalf("%d %s", code, text)
+	}
+	if code, l := p.MustStop(t); code != 0 || l.Delivered != int64(len(ages)) || l.DeadLettered != 0 {
+		t.Errorf("exit %d, %+v", code, l)
+	}
+	messages := kafkatest.Kcat(t, k.Bootstrap(), topic)
+	if len(messages) != len(ages) {
+		t.Fatalf("%d records", len(messages))
+	}
+	for i, m := range messages {
+		want := now.Add(-ages[i]).UnixMilli()
+		was, moved := m.Header("ingest-timestamp")
+		refused := ages[i] > 10*time.Minute || ages[i] < -time.Minute
+		if string(m.Value) != events[i] || refused != moved || refused && was != fmt.Sprint(want) || !refused && m.Timestamp != want {
+			t.Errorf("%s has the time %d, header %q, want %d", m.Value, m.Timestamp, was, want)
+		}
+	}
+}
