@@ -35,10 +35,14 @@ func (w *worker) split(e *entry) {
 }
 
 // sameTime reports whether the records of b lie within a second. The broker then refuses the time of nearly
-// all of them or of none.
+// all of them or of none. With times of the events' own the first one need not be the lowest.
 func (b *batch) sameTime() bool {
-	d := b.rb.MaxTimestamp() - b.rb.FirstTimestamp()
-	return -1000 <= d && d <= 1000
+	lowest := b.rb.FirstTimestamp()
+	err := b.rb.Records(func(at int64, _, _ []byte, _ []sink.Header) bool {
+		lowest = min(lowest, at)
+		return true
+	})
+	return err == nil && b.rb.MaxTimestamp()-lowest <= 1000
 }
 
 // replace puts what rebuild makes of a batch's records in its place: halves, or the same without timestamps.

@@ -114,3 +114,30 @@ func TestRefusedRecordsAreIsolated(t *testing.T) {
 		}
 	}
 }
+
+// Times of the events' own need not ascend: an old one behind a new one is not of the same time.
+func TestRecordsOfTheSameTime(t *testing.T) {
+	const hour = 3_600_000
+	for _, c := range []struct {
+		times []int64
+		want  bool
+	}{
+		{[]int64{5 * hour}, true},
+		{[]int64{5 * hour, 5*hour + 1000, 5 * hour}, true},
+		{[]int64{5 * hour, 5*hour - 1000}, true},
+		{[]int64{5 * hour, 4 * hour}, false},
+		{[]int64{5 * hour, 4 * hour, 5 * hour}, false},
+		{[]int64{4 * hour, 5 * hour}, false},
+		{[]int64{5*hour - 900, 5 * hour, 5*hour - 1100}, false},
+	} {
+		b := &batch{rb: recordbatch.NewPrivateBatch(64 * len(c.times))}
+		for _, at := range c.times {
+			if !b.rb.TryAppend(at, nil, []byte("event"), nil) {
+				t.Fatal("it does not fit")
+			}
+		}
+		if got := b.sameTime(); got != c.want {
+			t.Errorf("%v: %v", c.times, got)
+		}
+	}
+}
