@@ -147,9 +147,6 @@ func (s *Sink) placeDeadLocked(r *sink.Record, size int, ack sink.Ack, events in
 	if s.closed {
 		return false
 	}
-	if s.dead.grow != 0 {
-		s.cluster.growLocked(&s.dead) // dead letters have no order to keep
-	}
 	l := s.dead.stickyLane()
 	if l.full(size) {
 		l.sealAndSend()

@@ -59,8 +59,11 @@ func (s *kafkaCluster) applyLocked(t *topic, l leaders) {
 			wake(s.disk.kick)
 		}
 	case n > len(t.lanes):
-		t.fewer = fewer{}
-		t.grow = n // taken into use by the next append
+		if t.fewer = (fewer{}); t.dead {
+			t.addLanes(n) // dead letters have no order to keep, and there may be frames for these partitions
+		} else {
+			t.grow = n // taken into use by the next append
+		}
 	case n < len(t.lanes):
 		s.noteFewerLocked(t, n)
 	default:
@@ -93,6 +96,7 @@ func (s *kafkaCluster) setClusterLocked(id string) {
 	for _, b := range s.brokers {
 		b.bound.known = false // those of the other cluster are asked anew
 	}
+	s.retireProducer()
 	for l := range s.lanes() {
 		l.stamps.forget(s.current.gen)
 		if b := l.doubt; b != nil {

@@ -134,18 +134,24 @@ func TestWhatIsInDoubtKeepsItsStampWhenTheIdentityIsRenewed(t *testing.T) {
 
 func (s *Sink) producerNow() producer { s.mu.Lock(); defer s.mu.Unlock(); return s.current }
 
-// The id that was retired is not used by partitions that are new either.
+// The id that was retired, or that was another cluster's, is not used by partitions that are new either.
 func TestARetiredProducerIsNotUsedByNewPartitions(t *testing.T) {
-	s, _, _ := bench(t)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.retireProducer()
-	s.main.addLanes(len(s.main.lanes) + 1)
-	l := s.main.lanes[len(s.main.lanes)-1]
-	if l.stamps.ready(s.current) {
-		t.Error("a new partition would use the old id")
-	}
-	if s.current.gen++; !l.stamps.ready(s.current) {
-		t.Error("a new partition does not use the new id")
+	for name, retire := range map[string]func(*Sink){
+		"a renewal":       func(s *Sink) { s.retireProducer() },
+		"another cluster": func(s *Sink) { s.cluster.setClusterLocked("another") },
+	} {
+		s, _, _ := bench(t)
+		s.mu.Lock()
+		s.cluster.setClusterLocked("one")
+		retire(s)
+		s.main.addLanes(len(s.main.lanes) + 1)
+		l := s.main.lanes[len(s.main.lanes)-1]
+		if l.stamps.ready(s.current) {
+			t.Errorf("%s: a new partition would use the old id", name)
+		}
+		if s.current.gen++; !l.stamps.ready(s.current) {
+			t.Errorf("%s: a new partition does not use the new id", name)
+		}
+		s.mu.Unlock()
 	}
 }
