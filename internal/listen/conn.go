@@ -181,8 +181,9 @@ func (c *conn) Read(p []byte) (n int, err error) {
 		// buffer no more than the body is read, so nothing of the next request is in it.
 		buffered := len(p) <= c.srv.cfg.MaxHeaderBytes
 		if n > 0 {
+			begun := c.head.begun()
 			if bad := c.head.arrived(p[:n], buffered); bad != nil {
-				n, err = c.hide(p, bad)
+				n, err = c.hide(p, begun, bad)
 			}
 		}
 	}
@@ -195,11 +196,11 @@ func (c *conn) Read(p []byte) (n int, err error) {
 	return n, err
 }
 
-// hide ends a request without fasthttp seeing what was read of it. Before a request has begun an error would end the
-// connection without an answer.
-func (c *conn) hide(p []byte, bad error) (int, error) {
+// hide ends a request without fasthttp seeing what was read of it. Before a request has begun, and behind empty lines
+// alone, an error would end the connection without an answer.
+func (c *conn) hide(p []byte, begun bool, bad error) (int, error) {
 	c.readErr = bad
-	if phaseOf(c.state.Load()) == idle {
+	if !begun {
 		return copy(p, unparsable), nil
 	}
 	return 0, bad

@@ -49,3 +49,25 @@ func TestRequestsThatEndEarly(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 }
+
+// TestBadRequestBehindEmptyLines: a request that is refused for its header is answered also where empty lines came
+// before it, in a read of their own.
+func TestBadRequestBehindEmptyLines(t *testing.T) {
+	r := start(t)
+	for request, want := range map[string]int{
+		"POST / HTTP/1.1\nHost: x\nContent-Length: 3\n\n[1]": 400,
+		withFields(99) + "\r\n[]":                            431,
+	} {
+		for _, lines := range []string{"\r\n", "\n", "\r", "\r\n\r\n"} {
+			cl := r.dial()
+			cl.send(lines)
+			until(t, "they are read", r.allRead)
+			cl.send(request)
+			if got := cl.reply(); got.status != want {
+				t.Errorf("%q: %+v", lines, got)
+			}
+			_ = cl.Close()
+			until(t, "it is closed", func() bool { return r.srv.Stats().OpenConns == 0 })
+		}
+	}
+}

@@ -60,6 +60,11 @@ func (h *head) next() error {
 // pipelined reports whether something came behind the request that is being answered.
 func (h *head) pipelined() bool { return h.after > 0 }
 
+// begun reports whether something but empty lines, or a single CR, came.
+func (h *head) begun() bool {
+	return h.part != inHeader || h.lines.n > 0 || h.lines.begun && !h.lines.only
+}
+
 // arrived follows a read into fasthttp's buffer, or past it. After an error fasthttp must not see what was read.
 func (h *head) arrived(p []byte, buffered bool) error {
 	if h.last = nil; buffered {
