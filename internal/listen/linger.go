@@ -36,9 +36,10 @@ func (c *conn) lingering() {
 	c.enter(closing, never)
 	c.srv.count.lingering.Add(1)
 	defer c.srv.count.lingering.Add(-1)
-	if c.endWrite() != nil || c.SetReadDeadline(time.Now().Add(patience)) != nil || c.hangup() {
+	if c.endWrite() != nil || c.SetReadDeadline(time.Now().Add(patience)) != nil {
 		return // closed by the other side
 	}
+	c.hangup() // one that sends no more may still read: what it sent is discarded all the same
 	if c.SetReadDeadline(time.Now().Add(c.srv.lingerTime)) != nil {
 		return
 	}
