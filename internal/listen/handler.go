@@ -79,7 +79,7 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 	}
 	if last {
 		ctx.SetConnectionClose()
-		c.linger = unread
+		c.linger = unread || c.Queued() > 0 // a close with unread bytes is a reset, which takes the answer along
 	}
 	c.enter(writing, s.limits.read)
 }
