@@ -118,7 +118,7 @@ func TestHundredThousandMixedEvents(t *testing.T) {
 				status, answer := post(t, p, "application/json", body)
 				wantAnswer := ""
 				if bad > 0 {
-					wantAnswer = fmt.Sprintf(`{"events":%d,"deadLettered":%d}`, good, bad)
+					wantAnswer = fmt.Sprintf(`{"events":%d,"deadLettered":%d}`+"\n", good, bad)
 				}
 				if status != 200 || answer != wantAnswer {
 					t.Errorf("%d %q, want 200 %q", status, answer, wantAnswer)

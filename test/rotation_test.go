@@ -74,9 +74,15 @@ func TestRotationUnderLoad(t *testing.T) {
 	hasRead(files, 1)
 	write(secure.KeyStore, pair(newCA, "broker")...)
 	must(t, k.ReadStoresAgain(0, secure))
-	conn, err := tls.Dial("tcp", k.Secure(), &tls.Config{RootCAs: newCA.Pool(), Certificates: []tls.Certificate{oldClients.Issue(t, "x").TLS()}})
-	must(t, err)
-	_ = conn.Close()
+	// The broker takes its new certificate into use a moment after it has agreed to.
+	shows := func(*proc.Ledger) bool {
+		conn, err := tls.Dial("tcp", k.Secure(), &tls.Config{RootCAs: newCA.Pool(), Certificates: []tls.Certificate{oldClients.Issue(t, "x").TLS()}})
+		if err == nil {
+			_ = conn.Close()
+		}
+		return err == nil
+	}
+	p.WaitLedger(t, rotationPatience, "the broker's new certificate", shows)
 	write(caFile, newCA.CertPEM())
 	hasRead(files, 2)
 
