@@ -14,7 +14,6 @@ import (
 // dateLine is the Date of one second. It is made when an answer of another second is begun, so it needs no timer.
 type dateLine struct {
 	second int64
-	text   []byte // the value
 	field  []byte // the whole line
 }
 
@@ -28,8 +27,7 @@ func (s *Server) lineOf(t time.Time) *dateLine {
 	if s.deps.Refresh != nil {
 		s.deps.Refresh()
 	}
-	text := t.UTC().AppendFormat(nil, http.TimeFormat)
-	d = &dateLine{second: second, text: text, field: append(append([]byte("Date: "), text...), "\r\n"...)}
+	d = &dateLine{second: second, field: append(t.UTC().AppendFormat([]byte("Date: "), http.TimeFormat), "\r\n"...)}
 	s.lastDate.Store(d)
 	return d
 }

@@ -12,7 +12,7 @@ import (
 // the client has gone, Close gives it back.
 //
 // fasthttp's documentation says that the response must not be modified here, but it sends what is in
-// it with the status returned (v1.77, serveConnCounted); a test holds it to that.
+// it with the status returned (v1.78, serveConnCounted); a test holds it to that.
 func (s *Server) expect(ctx *fasthttp.RequestCtx) int {
 	c := ctx.Conn().(*conn) //nolint:forcetypeassert // accept.go makes no others
 	switch t, r := s.judge(ctx); {

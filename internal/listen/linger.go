@@ -28,7 +28,7 @@ const (
 // An invocation event's request line begins like this on both documented paths, and acknowledged is the answer.
 const (
 	invocationStart = "POST /extension/"
-	acknowledged    = "HTTP/1.1 200 OK\r\nDate: %s\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+	acknowledged    = "HTTP/1.1 200 OK\r\n%sConnection: close\r\nContent-Length: 0\r\n\r\n"
 )
 
 // lingering says that no answer follows, and discards until the client closes or a bound is reached.
@@ -69,7 +69,7 @@ func (c *conn) turnAway() {
 		c.srv.count.refuse(reasonTooManyConns)
 		return
 	}
-	answer := fmt.Sprintf(acknowledged, c.srv.lineOf(time.Now()).text)
+	answer := fmt.Sprintf(acknowledged, c.srv.lineOf(time.Now()).field)
 	if err != nil || c.srv.deps.OnInvoke == nil || string(start[:]) != invocationStart {
 		c.srv.count.refuse(reasonTooManyConns)
 		answer = c.srv.tooManyConns()

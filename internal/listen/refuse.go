@@ -137,8 +137,8 @@ func pathHint(cfg *Config) string {
 // tooManyConns is a whole HTTP response: that request is not parsed.
 func (s *Server) tooManyConns() string {
 	text := s.texts.byReason[reasonTooManyConns]
-	return fmt.Sprintf("HTTP/1.1 503 Service Unavailable\r\nDate: %s\r\nRetry-After: %s\r\nConnection: close\r\n"+
-		"Content-Type: text/plain\r\nContent-Length: %d\r\n\r\n%s", s.lineOf(time.Now()).text, s.pace.header(), len(text), text)
+	return fmt.Sprintf("HTTP/1.1 503 Service Unavailable\r\n%sRetry-After: %s\r\nConnection: close\r\n"+
+		"Content-Type: text/plain\r\nContent-Length: %d\r\n\r\n%s", s.lineOf(time.Now()).field, s.pace.header(), len(text), text)
 }
 
 // refuse writes the answer to a refusal and counts it. It decides nothing about the connection.

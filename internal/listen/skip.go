@@ -15,7 +15,7 @@ import (
 // the pieces are accounted for out of that. For this the connection must know how much of the body is still in
 // the socket, and not in fasthttp's read buffer: skip empties that first.
 
-// maxKeptRest is the longest body that is skipped: as much as fasthttp reads on after a handler (v1.77,
+// maxKeptRest is the longest body that is skipped: as much as fasthttp reads on after a handler (v1.78,
 // maxUnreadStreamBodySize); beyond that it closes. Nothing of it is held in memory.
 const maxKeptRest = 256 << 10
 

@@ -63,7 +63,7 @@ func (s *Sink) markSoonLocked() {
 	}
 }
 
-// markLane is where a final mark goes; nil: the partitions are not known, and there is no spool. core.mu is held.
+// markLane is where a final mark goes; nil: the partitions are not known, and there is no spool.
 func (s *core) markLane() *lane {
 	switch {
 	case len(s.main.lanes) > 0 && s.main.lobby == nil:

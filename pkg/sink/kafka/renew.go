@@ -25,7 +25,7 @@ func (s *Sink) Renew() {
 }
 
 // retireProducer sees to it that no batch is given a stamp of the current id, nor of one that was asked for already.
-// The batch in doubt keeps its stamp. s.mu is held.
+// The batch in doubt keeps its stamp.
 func (s *core) retireProducer() {
 	s.retired = s.current.gen
 	s.retirements++
@@ -34,7 +34,7 @@ func (s *core) retireProducer() {
 	}
 }
 
-// renewSequence ends the sequence of numbers and begins another one. s.mu is held.
+// renewSequence ends the sequence of numbers and begins another one.
 func (s *core) renewSequence() {
 	if l := s.markLane(); l != nil {
 		s.lastMark(l)
