@@ -32,6 +32,7 @@ func holds(t *testing.T, l *lane, n int) *batch {
 			t.Fatal("it does not fit")
 		}
 	}
+	b.size = b.rb.Size()
 	l.queue = append(l.queue, b)
 	return b
 }

@@ -11,7 +11,7 @@ func dump(s *Sink) string {
 		if b == nil {
 			return "-"
 		}
-		return fmt.Sprintf("{pos %d rb %v att %d ready %v final %v writing %v ans %v root %v parts %d ev %d half %v}", b.pos, b.rb != nil, b.attempts, b.ready, b.final, b.writing, b.answered, b.root != nil, b.parts, b.events, b.half)
+		return fmt.Sprintf("{pos %d size %d att %d final %v writing %v ans %v root %v parts %d ev %d half %v}", b.pos, b.size, b.attempts, b.final, b.writing, b.answered, b.root != nil, b.parts, b.events, b.half)
 	}
 	for l := range s.lanes() {
 		if l.idle() && !l.disk.closing && l.disk.apart == nil {

@@ -135,7 +135,7 @@ func (w *worker) addLocked(l *lane) bool {
 	case b.rb == nil:
 		size = l.frameBytes() // the one in doubt is the oldest
 	default:
-		size = b.rb.Size()
+		size = b.size
 	}
 	if len(w.entries) > 0 && w.bytes+size > w.b.bound.now {
 		return false

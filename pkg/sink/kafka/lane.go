@@ -16,6 +16,7 @@ type batch struct {
 	observed
 	rb     *recordbatch.Batch // nil: it is on disk only
 	acks   []share
+	size   int   // wire bytes once it is sealed: rb is not to be asked while somebody compresses it; 0: on disk, or read back
 	events int   // what the ledger counts for it; 0 for a notice about an event that is counted elsewhere
 	lowest int64 // how many events were admitted with the first of it; 0: it is not known, or a parent's
 
@@ -192,6 +193,7 @@ func (t *topic) adopt(b *batch, bytes int64) {
 
 // adoptWhole is adopt for a batch that does not grow any more.
 func (t *topic) adoptWhole(b *batch) {
+	b.size = b.rb.Size()
 	t.adopt(b, int64(b.rb.Chunks())*recordbatch.ChunkSize)
 	if t.dead {
 		b.held = b.private
@@ -210,7 +212,7 @@ func (s *core) unload(t *topic, b *batch) {
 	if b.half {
 		t.halves -= b.private
 	}
-	b.private, b.held = 0, 0
+	b.private, b.held, b.size = 0, 0, 0
 	b.rb.Release()
 	b.rb = nil
 	s.madeRoom()
@@ -265,13 +267,19 @@ func (s *core) compress(b *batch, scratch *recordbatch.Scratch) {
 	b.ready = true
 	s.rawBytes.Add(int64(b.rb.Size()))
 	// An encoder that fails leaves the batch as it was: it goes uncompressed.
-	had := b.rb.Chunks()
+	chunks, size := b.rb.Chunks(), b.rb.Size()
 	_ = b.rb.Compress(recordbatch.Codec(s.codec.Load()), scratch)
-	if b.rb.Chunks() < had {
-		s.mu.Lock()
-		s.madeRoom()
-		s.mu.Unlock()
+	if b.rb.Size() == size {
+		return
 	}
+	s.mu.Lock()
+	if b.size != 0 {
+		b.size = b.rb.Size()
+	}
+	if b.rb.Chunks() < chunks {
+		s.madeRoom()
+	}
+	s.mu.Unlock()
 }
 
 // inTroubleNow notes what keeps the lane's batch from Kafka.

@@ -71,6 +71,7 @@ func newModel(t *testing.T, seed uint64) *model {
 		cfg.OversizeBytes = int64(1 + rng.IntN(100_000))
 		cfg.Linger = time.Duration(rng.IntN(3)) * time.Millisecond
 		cfg.RequestTimeout = 250 * time.Millisecond
+		cfg.StuckPartition = StuckBlock // on a slow machine a partition may seem to be stuck, and its events became dead letters
 		d.Logger = nil
 		d.Dial = m.dial(rand.New(rand.NewPCG(seed, 3)))
 		d.SetAside = func(raw []byte, _ [32]byte) error { return nil }

@@ -122,6 +122,7 @@ func (l *lane) seal() {
 		return
 	}
 	b := l.open
+	b.size = b.rb.Size()
 	l.queue = append(l.queue, b)
 	l.open = nil
 	l.wantFrame()
@@ -205,15 +206,15 @@ func (l *lane) spillable() (bytes int) {
 		}
 		return l.open.rb.Size()
 	} else if b == l.doubt {
-		bytes = b.rb.Size()
+		bytes = b.size
 	}
 	if !l.disk.any {
 		for _, b := range l.parts {
-			bytes += b.rb.Size()
+			bytes += b.size
 		}
 	}
 	for _, b := range l.queue[l.disk.framed:] {
-		bytes += b.rb.Size()
+		bytes += b.size
 	}
 	return bytes
 }

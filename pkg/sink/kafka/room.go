@@ -152,15 +152,17 @@ func (s *room) ownMemory(l *lane, size int) *batch {
 // stuckChunks is how much of the buffers belongs to lanes that fail.
 func (s *room) stuckChunks() (n int) {
 	add := func(b *batch) {
-		if b != nil && b.rb != nil && b.private == 0 {
-			n += b.rb.Chunks()
+		if b != nil && b.private == 0 {
+			n += (b.size + recordbatch.ChunkSize - 1) / recordbatch.ChunkSize
 		}
 	}
 	for l := range s.lanes() {
 		if l.stuckSince.IsZero() {
 			continue
 		}
-		add(l.open)
+		if l.open != nil && l.open.private == 0 {
+			n += l.open.rb.Chunks()
+		}
 		add(l.doubt)
 		for _, b := range l.queue {
 			add(b)

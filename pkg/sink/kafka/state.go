@@ -42,7 +42,7 @@ const (
 // home is read off the batch. One that was taken apart has none: its parts do.
 func (b *batch) home() home {
 	switch {
-	case b.rb == nil:
+	case !b.loaded && b.rb == nil: // what is loaded is being read, without the lock
 		return homeDisk
 	case b.pos != 0:
 		return homeBoth

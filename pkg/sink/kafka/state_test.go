@@ -19,7 +19,7 @@ func TestHomeIsReadOffTheBatch(t *testing.T) {
 		{batch{rb: rb, pos: 1}, homeBoth, false},
 		{batch{rb: rb, pos: 1, loaded: true}, homeBoth, false},
 		{batch{pos: 1}, homeDisk, false},
-		{batch{pos: 1, loaded: true}, homeDisk, false}, // it is being read
+		{batch{pos: 1, loaded: true}, homeBoth, false}, // it is being read
 		{batch{rb: rb, root: root}, homeCovered, false},
 	} {
 		if got := tt.b.home(); got != tt.want || tt.b.unframed() != tt.unframed {
