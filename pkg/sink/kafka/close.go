@@ -201,7 +201,7 @@ func (s *spooler) leaveBehind() {
 	s.behindClose = true
 	count := func(b *batch) {
 		switch {
-		case b == nil || !b.loaded && b.rb == nil: // what is loaded without a buffer is being read
+		case b == nil || !b.inMemory():
 		case !b.unframed():
 			s.count.toDisk(b.events)
 		default:

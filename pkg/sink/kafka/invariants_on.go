@@ -59,7 +59,7 @@ func (s *core) check() error {
 			if b.stamped && b != l.doubt && b.home() != homeDisk {
 				return fmt.Errorf("partition %d of %s: a batch that is not the one in doubt has a stamp", l.partition, l.topic.name)
 			}
-			if b.loaded || b.rb != nil {
+			if b.inMemory() {
 				events += int64(b.events)
 				batches[l.topic]++
 				private[l.topic] += b.private

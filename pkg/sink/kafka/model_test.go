@@ -302,6 +302,11 @@ func (m *model) run() {
 	for id := range 2 {
 		wg.Go(func() { m.appender(id) })
 	}
+	asked := make(chan struct{})
+	var asker sync.WaitGroup
+	asker.Go(func() { m.ask(asked) })
+	defer asker.Wait()
+	defer close(asked)
 	late := time.AfterFunc(20*time.Second, func() { m.Log(dump(m.s)) }) // a hang is told apart by this
 	defer late.Stop()
 	wg.Wait()
@@ -328,6 +333,31 @@ func (m *model) run() {
 	m.check(m.read("t"), m.read("t.dlq"), st.PossibleDuplicates)
 	if got := m.s.main.held + m.s.dead.held; got != 0 || m.s.main.batches != 0 || m.s.dead.batches != 0 {
 		m.Errorf("%d bytes held, %d and %d batches", got, m.s.main.batches, m.s.dead.batches)
+	}
+}
+
+// ask asks the sink for all that it tells, again and again: the race detector tells if an answer is read while it is
+// written.
+func (m *model) ask(end <-chan struct{}) {
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-end:
+			return
+		case <-tick.C:
+		}
+		in := m.s.Inside(10)
+		for _, p := range in.Partitions {
+			if p.Waiting < 0 || p.Spooled < 0 {
+				m.Errorf("a partition that has less than nothing: %+v", p)
+				return
+			}
+		}
+		m.s.Stats()
+		m.s.Metrics()
+		m.s.Delivery()
+		_ = m.s.Ready()
 	}
 }
 

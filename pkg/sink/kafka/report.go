@@ -206,7 +206,7 @@ func (l *lane) seen() sink.Partition {
 		p.Trouble.Since, p.Trouble.Next = l.troubleAt, l.retryAt
 	}
 	count := func(b *batch) {
-		if b != nil && (b.rb != nil || b.parts > 0) {
+		if b != nil && b.inMemory() {
 			p.Waiting += int64(b.events)
 		}
 	}

@@ -42,7 +42,7 @@ const (
 // home is read off the batch. One that was taken apart has none: its parts do.
 func (b *batch) home() home {
 	switch {
-	case !b.loaded && b.rb == nil: // what is loaded is being read, without the lock
+	case !b.inMemory():
 		return homeDisk
 	case b.pos != 0:
 		return homeBoth
@@ -53,6 +53,10 @@ func (b *batch) home() home {
 	}
 	return homeMemory
 }
+
+// inMemory reports whether the batch has its bytes, or they are being read back. That is done without the lock, so rb is
+// not to be asked then.
+func (b *batch) inMemory() bool { return b.loaded || b.rb != nil }
 
 // unframed reports whether no frame stands for the batch, neither its own nor that of the batch that it came out of.
 func (b *batch) unframed() bool { return b.pos == 0 && b.root == nil }
