@@ -8,10 +8,16 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+
+	"functiongraph-ingest/internal/printable"
 )
 
-// maxAnswer is how much of an answer is read; the documented ones have about 200 bytes.
-const maxAnswer = 64 << 10
+// The documented answers have about 200 bytes, names of functions 60, and names of versions 42.
+const (
+	maxAnswer = 64 << 10 // that is read, of header and body each
+	maxText   = 300      // of it in a message
+	maxName   = 256      // of a function, which goes into headers of records
+)
 
 type client struct {
 	cfg  Config
@@ -59,13 +65,13 @@ func (c *client) register(ctx context.Context) (f Function, err error) {
 		}
 		if err := json.Unmarshal(body, &r); err != nil {
 			// The code alone says that we are registered; what the body tells is only for the log.
-			c.log.Debug("the answer to the registration is not as documented", "error", err, "body", excerpt(body))
+			c.log.Debug("the answer to the registration is not as documented", "error", foreign{err}, "body", excerpt(body))
 		}
 		if r.ErrorInfo.ErrorType != "" {
 			c.log.Warn("the platform registered the extension and reports an error with it: see the function's log",
-				"type", r.ErrorInfo.ErrorType, "message", r.ErrorInfo.ErrorMessage)
+				"type", short(r.ErrorInfo.ErrorType, maxText), "message", short(r.ErrorInfo.ErrorMessage, maxText))
 		}
-		f = Function{Name: r.FunctionName, Version: r.FunctionVersion}
+		f = Function{Name: short(r.FunctionName, maxName), Version: short(r.FunctionVersion, maxName)}
 		return nil
 	})
 	return f, err
@@ -124,10 +130,22 @@ func excerpt(body []byte) string {
 	_ = json.Unmarshal(body, &r)
 	for _, text := range []string{r.ErrorInfo.ErrorMessage, r.ErrMessage, r.Message} {
 		if text != "" {
-			return text
+			return short(text, maxText)
 		}
 	}
-	const most = 200
-	body = bytes.TrimSpace(body)
-	return string(body[:min(most, len(body))])
+	return short(string(bytes.TrimSpace(body)), maxText)
 }
+
+// short is text of the platform in one printable line of at most n bytes.
+func short(s string, n int) string {
+	if s = printable.Text(s[:min(n, len(s))]); len(s) > n { // escapes are longer than what they stand for
+		s = s[:n]
+	}
+	return strings.ToValidUTF8(s, "")
+}
+
+// foreign is an error whose text may be the platform's.
+type foreign struct{ error }
+
+func (f foreign) Error() string { return short(f.error.Error(), maxText) }
+func (f foreign) Unwrap() error { return f.error }

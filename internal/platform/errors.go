@@ -43,14 +43,14 @@ func badAddress(api string) error {
 }
 
 func (c *client) unreachable(err error) *Error {
-	return &Error{Err: err, Temporary: true, Advice: fmt.Sprintf("nothing answers at EXTENSION_API_ADDR=%s; "+
+	return &Error{Err: foreign{err}, Temporary: true, Advice: fmt.Sprintf("nothing answers at EXTENSION_API_ADDR=%s; "+
 		"an extension must be started by FunctionGraph, from the folder extension/ of a dependency package", c.cfg.API)}
 }
 
 // refused is what an answer other than 200 means. The reference documents 400 and 500 for subscriptions,
 // and calls every code but 200 an error of the registration.
 func (c *client) refused(status int, body []byte) *Error {
-	e := &Error{Status: status, Err: fmt.Errorf("the platform answers %d %q", status, excerpt(body))}
+	e := &Error{Status: status, Err: fmt.Errorf("the platform answers %d \"%s\"", status, excerpt(body))}
 	switch {
 	case status >= http.StatusInternalServerError, status == http.StatusTooManyRequests, status == http.StatusRequestTimeout:
 		e.Temporary = true

@@ -80,6 +80,8 @@ func Join(ctx context.Context, cfg Config, deps Deps) (Function, error) {
 		// Two requests in the life of the process: a kept connection would only be a goroutine more.
 		DisableKeepAlives:  true,
 		DisableCompression: true,
+
+		MaxResponseHeaderBytes: maxAnswer,
 		// No Proxy: the API is on this machine, whatever HTTP_PROXY says to the function.
 	}}
 	f, err := c.register(ctx)
