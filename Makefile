@@ -44,6 +44,7 @@ release: ## dist/: binaries, packages, checksums and the changelog's section, fr
 		GOFLAGS=-buildvcs=true CGO_ENABLED=0 GOOS=linux GOARCH=$$arch $(GO) build -trimpath -ldflags '$(LDFLAGS) -buildid=' -o dist/ingest-linux-$$arch ./cmd/ingest || exit 1; \
 	done
 	cp LICENSE dist/
+	for arch in amd64 arm64; do $(GO) run ./cmd/package -describe dist/ingest-linux-$$arch -out dist || exit 1; done
 	awk '/^## / { if (++n > 1) exit } n' CHANGELOG.md > dist/CHANGES.md
 	cd dist && sha256sum * > SHA256SUMS
 	@cat dist/SHA256SUMS

@@ -1,6 +1,7 @@
 // Command package builds the dependency packages for FunctionGraph: for each architecture one zip with
 // extension/extensionIngest.sh, the static binary, its bill of materials and the licences of what is linked. The
-// same sources and the same Go make the same bytes.
+// same sources and the same Go make the same bytes. With -describe it writes the last two of them for a binary that is
+// there already.
 package main
 
 import (
@@ -28,8 +29,15 @@ func cold() []string {
 func main() {
 	out := flag.String("out", "dist", "folder for the packages")
 	arch := flag.String("arch", "amd64,arm64", "architectures, separated by commas")
+	describe := flag.String("describe", "", "only write the bill of materials and the notice of this binary into the folder")
 	flag.Parse()
-	if err := run(*out, strings.Split(*arch, ",")); err != nil {
+	var err error
+	if *describe != "" {
+		err = writeDescription(*describe, *out)
+	} else {
+		err = run(*out, strings.Split(*arch, ","))
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "package:", err)
 		os.Exit(1)
 	}
@@ -71,23 +79,15 @@ func build(out, tmp, arch string) error {
 	if err != nil {
 		return err
 	}
-	modules, info, err := linked(bin)
-	if err != nil {
-		return err
-	}
-	all, err := licences(modules)
-	if err != nil {
-		return err
-	}
-	bom, err := materials(modules, info, all)
+	bom, notices, err := describe(bin)
 	if err != nil {
 		return err
 	}
 	text, err := pack([]file{
 		{"extension/extensionIngest.sh", startScript, true},
 		{"extension/ingest", program, true},
-		{"extension/sbom.cdx.json", bom, false},
-		{"extension/NOTICE", notice(modules, info.GoVersion, all), false},
+		{"extension/" + bomName, bom, false},
+		{"extension/" + noticeName, notices, false},
 	})
 	if err != nil {
 		return err
@@ -101,6 +101,38 @@ func build(out, tmp, arch string) error {
 		return fmt.Errorf("%s has %d bytes, at most %d are promised", path, len(text), maxZip)
 	}
 	return nil
+}
+
+const (
+	bomName    = "sbom.cdx.json"
+	noticeName = "NOTICE"
+)
+
+// describe makes the bill of materials of a binary, and the notice with the licences of what is linked into it.
+func describe(bin string) (bom, notices []byte, err error) {
+	modules, info, err := linked(bin)
+	if err != nil {
+		return nil, nil, err
+	}
+	all, err := licences(modules)
+	if err != nil {
+		return nil, nil, err
+	}
+	bom, err = materials(modules, info, all)
+	return bom, notice(modules, info.GoVersion, all), err
+}
+
+// writeDescription writes what describe makes of a binary into the folder, under the binary's name with a dot behind it.
+func writeDescription(bin, folder string) error {
+	bom, notices, err := describe(bin)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		return err
+	}
+	name := filepath.Join(folder, filepath.Base(bin)) + "."
+	return errors.Join(os.WriteFile(name+bomName, bom, 0o644), os.WriteFile(name+noticeName, notices, 0o644))
 }
 
 // try runs the binary, another architecture's in qemu's user mode where that is installed.

@@ -190,3 +190,21 @@ func TestALicenceThatIsNotKnownEndsTheBuild(t *testing.T) {
 		t.Error("no licence is none")
 	}
 }
+
+// TestAnyBinaryIsDescribed: the image and the plain binaries of a release have a notice and a bill of materials, too.
+func TestAnyBinaryIsDescribed(t *testing.T) {
+	dir := t.TempDir()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := writeDescription(self, dir); err != nil {
+		t.Fatal(err)
+	}
+	for end, want := range map[string]string{noticeName: "The Go Authors", bomName: `"bomFormat"`} {
+		text, err := os.ReadFile(filepath.Join(dir, filepath.Base(self)+"."+end))
+		if err != nil || !strings.Contains(string(text), want) {
+			t.Errorf("%s: %v, %d bytes without %q", end, err, len(text), want)
+		}
+	}
+}
