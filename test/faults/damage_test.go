@@ -74,7 +74,7 @@ func (tr *trial) oneDamage(made string, at place) {
 		return l.Recovered > 0 && l.InFlight == 0 && l.Spooled == 0
 	})
 	tr.look()
-	code, l := life.MustStop(tr)
+	code, l := stop(tr.T, life.Process)
 	report, err := tr.judge.Read(tr.Context(), tr.kafka.Bootstrap(), tr.topic)
 	must(tr, err)
 	tr.Logf("byte %d of %s: %d of %d events lost, %d doubled, %d possible duplicates, dropped %v, quarantined %v, torn %v", at.at, at.file,

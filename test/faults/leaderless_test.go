@@ -26,8 +26,7 @@ func leaderAwayIsTold(t *testing.T, kafka *kafkatest.Cluster, bin string) {
 		return err
 	})
 	victim := leadersOf(t, kafka, topic)[0]
-	p := proc.Start(t, proc.Serve(bin, kafka.Bootstrap(), topic, "--ack=kafka", "--metadata-ttl=1s"))
-	books := sample(t, p)
+	p := start(t, proc.Serve(bin, kafka.Bootstrap(), topic, "--ack=kafka", "--metadata-ttl=1s"))
 	postForEver(t, p)
 	must(t, kafka.Kill(victim))
 	var line []string
@@ -64,8 +63,8 @@ func leaderAwayIsTold(t *testing.T, kafka *kafkatest.Cluster, bin string) {
 	must(t, kafka.Restart(victim))
 	waitFor(t, "the end of it", func() bool { return len(logged(p, "level=INFO", "events reach Kafka again", "after=", "was=")) > 0 })
 	waitFor(t, "readiness", func() bool { code, _, err := p.Get("/readyz"); return err == nil && code == http.StatusOK })
-	waitFor(t, "enough samples of the ledger", func() bool { return books.n.Load() >= wantSamples || t.Failed() })
-	t.Logf("%d samples; %s", books.n.Load(), line[0])
+	awaitSamples(t)
+	t.Log(line[0])
 }
 
 // logged are the lines of the log that hold all of the words.

@@ -1,6 +1,10 @@
 package faults
 
 import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -10,63 +14,167 @@ import (
 )
 
 const (
-	wantSamples    = 1000
+	wantSamples    = 1000 // of each fault of the table; of every other test too with -all
 	sampleInterval = 5 * time.Millisecond
 )
 
-// sampler asks a process for its ledger over and over: the terms must add up at every instant, not only when
-// nothing moves.
+// start starts a process whose ledger is sampled from its first answer to its end, and waits until it is ready.
+// Together with startUnready it is the only way in which this suite starts a process.
+func start(t *testing.T, o proc.Options) *proc.Process {
+	t.Helper()
+	p := startUnready(t, o)
+	must(t, p.WaitReady(t.Context()))
+	return p
+}
+
+// startUnready is start for a process that does not get ready now.
+func startUnready(t *testing.T, o proc.Options) *proc.Process {
+	t.Helper()
+	p := proc.StartUnready(t, o)
+	s := &sampler{row: t.Name(), stop: make(chan struct{}), done: make(chan struct{})}
+	samples.of(s.row) // so that a row without a sample is seen
+	go s.run(t, p)
+	t.Cleanup(func() { close(s.stop); <-s.done })
+	return p
+}
+
+// stop ends a process with SIGTERM. With -all it has been sampled often enough before.
+func stop(t *testing.T, p *proc.Process) (code int, last *proc.Ledger) {
+	t.Helper()
+	if *all {
+		awaitSamples(t)
+	}
+	code, last = p.MustStop(t)
+	if last.Waiting.Bodies != 0 || last.Waiting.Bytes != 0 {
+		t.Errorf("bodies wait in the last ledger: %+v", *last)
+	}
+	return code, last
+}
+
+// awaitSamples waits until the processes of the test were asked often enough.
+func awaitSamples(t *testing.T) {
+	t.Helper()
+	n := samples.of(t.Name())
+	waitFor(t, "enough samples of the ledger", func() bool { return n.Load() >= wantSamples || t.Failed() })
+}
+
+// sampler asks a process for /status over and over: the terms of the ledger must add up at every instant, not only
+// when nothing moves.
 type sampler struct {
-	n    atomic.Int64
-	once sync.Once
-	stop chan struct{}
-	done chan struct{}
+	row        string
+	stop, done chan struct{}
 }
 
-// sample begins to watch the ledger of a process.
-func sample(t *testing.T, p *proc.Process) *sampler {
-	s := &sampler{stop: make(chan struct{}), done: make(chan struct{})}
-	go func() {
-		defer close(s.done)
-		tick := time.NewTicker(sampleInterval)
-		defer tick.Stop()
-		for {
-			select {
-			case <-tick.C:
-			case <-s.stop:
-				return
-			case <-p.Exited():
-				return
+func (s *sampler) run(t *testing.T, p *proc.Process) {
+	defer close(s.done)
+	n := samples.of(s.row)
+	tick := time.NewTicker(sampleInterval) // a slow answer leaves ticks out
+	defer tick.Stop()
+	var before proc.Ledger
+	for {
+		select {
+		case <-tick.C:
+		case <-s.stop:
+			return
+		case <-p.Exited():
+			return
+		}
+		l, err := p.StatusLedger()
+		if err != nil {
+			continue // killed, frozen, or not yet listening
+		}
+		if err := soundAfter(&before, l); err != nil {
+			t.Errorf("sample %d: %v", n.Load(), err)
+			return
+		}
+		before = *l
+		n.Add(1)
+	}
+}
+
+// soundAfter compares a sample with itself and with the one before.
+func soundAfter(before, l *proc.Ledger) error {
+	if err := l.Balance(); err != nil {
+		return err
+	}
+	for name, n := range map[string]int64{
+		"spooled": l.Spooled, "inFlight": l.InFlight, "waiting.bodies": l.Waiting.Bodies, "waiting.bytes": l.Waiting.Bytes,
+		"taken bodies that do not wait": l.Bodies.Admitted - l.Waiting.Bodies,
+		// What is counted never falls.
+		"new admitted": l.Admitted - before.Admitted, "new recovered": l.Recovered - before.Recovered, "new delivered": l.Delivered - before.Delivered,
+		"new deadLettered": l.DeadLettered - before.DeadLettered, "new setAside": l.SetAside - before.SetAside,
+		"new dropped": l.DroppedTotal() - before.DroppedTotal(), "new bodies": l.Bodies.Admitted - before.Bodies.Admitted,
+		"new refused": l.RefusedTotal() - before.RefusedTotal(),
+	} {
+		if n < 0 {
+			return fmt.Errorf("%s is %d: %+v after %+v", name, n, *l, *before)
+		}
+	}
+	return nil
+}
+
+// sampled counts samples by test.
+type sampled struct {
+	sync.Mutex
+	rows map[string]*atomic.Int64
+}
+
+// samples are those of this run.
+var samples sampled
+
+func (c *sampled) of(row string) *atomic.Int64 {
+	c.Lock()
+	defer c.Unlock()
+	if c.rows == nil {
+		c.rows = map[string]*atomic.Int64{}
+	}
+	if c.rows[row] == nil {
+		c.rows[row] = new(atomic.Int64)
+	}
+	return c.rows[row]
+}
+
+// report says how often the ledgers of the run were looked at, and which tests fell short: those of the table, and
+// with -all every one, need wantSamples; the others at least one.
+func (c *sampled) report(table []*result) (text string, short []string) {
+	c.Lock()
+	defer c.Unlock()
+	if len(c.rows) == 0 {
+		return "", nil
+	}
+	least := map[string]int64{}
+	for _, r := range table {
+		least[r.Test] = wantSamples
+	}
+	var sum int64
+	for row, n := range c.rows {
+		sum += n.Load()
+		want := max(least[row], 1)
+		if *all {
+			want = wantSamples
+		}
+		if n.Load() < want {
+			short = append(short, fmt.Sprintf("%s: %d samples of the ledger, want %d", row, n.Load(), want))
+		}
+	}
+	return fmt.Sprintf("%d samples of the ledger in %d tests; each adds up", sum, len(c.rows)), short
+}
+
+// No test of the suite starts or stops a process past start and stop.
+func TestEveryProcessIsSampled(t *testing.T) {
+	files, err := filepath.Glob("*.go")
+	must(t, err)
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		must(t, err)
+		for _, call := range []string{"proc.Start", "proc.StartUnready", "proc.Launch", ".MustStop"} {
+			n, most := strings.Count(string(text), call+"("), 0
+			if file == "sampler_test.go" && (call == "proc.StartUnready" || call == ".MustStop") {
+				most = 1
 			}
-			l, err := p.Ledger()
-			if err != nil {
-				continue // killed, frozen, or not yet listening
-			}
-			s.n.Add(1)
-			if err := l.Balance(); err != nil {
-				t.Errorf("sample %d: %v", s.n.Load(), err)
-				return
+			if n > most {
+				t.Errorf("%s calls %s %d times: start, startUnready and stop sample the ledger", file, call, n)
 			}
 		}
-	}()
-	t.Cleanup(s.end)
-	return s
-}
-
-// end stops the samples.
-func (s *sampler) end() {
-	s.once.Do(func() { close(s.stop) })
-	<-s.done
-}
-
-// awaitSamples waits until the lives of the trial were asked often enough.
-func (tr *trial) awaitSamples() {
-	tr.Helper()
-	tr.await("enough samples of the ledger", func() bool {
-		var n int64
-		for _, l := range tr.lives {
-			n += l.books.n.Load()
-		}
-		return n >= wantSamples || tr.Failed()
-	})
+	}
 }

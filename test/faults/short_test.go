@@ -39,7 +39,7 @@ func quota(t *testing.T, l *lab) {
 		}})
 		return err
 	})
-	p := proc.Start(t, proc.Serve(proc.Build(t), l.kafka.Advertised(), topic, "--ack", "accept", "--codec", "none",
+	p := start(t, proc.Serve(proc.Build(t), l.kafka.Advertised(), topic, "--ack", "accept", "--codec", "none",
 		"--client-id", client, "--request-timeout", "2s"))
 	before := l.fleet.Proxy(0).Stats()
 	posted := 0
@@ -57,7 +57,7 @@ func quota(t *testing.T, l *lab) {
 	p.WaitLedger(t, patience, "delivery", func(g *proc.Ledger) bool { return g.Delivered == bursts*each })
 	after := l.fleet.Proxy(0).Stats()
 	resent := metric(t, p, "ingest_kafka_retries_total")
-	_, books := p.MustStop(t)
+	_, books := stop(t, p)
 	sent := after.Requested - before.Requested
 	t.Logf("%d bytes posted, %d sent in requests, %d connections, %.0f batches sent again", posted, sent, after.Connections-before.Connections, resent)
 	if sent > int64(posted)*11/10 {
@@ -77,7 +77,7 @@ func TestSmallRequests(t *testing.T) {
 	const topic, events, size, limit = "small", 4000, 1000, 100_000
 	l := newLab(t, kafkatest.WithProperty("socket.request.max.bytes", fmt.Sprint(limit)))
 	l.kafka.Topic(t, topic, 4, nil)
-	p := proc.Start(t, proc.Serve(proc.Build(t), l.kafka.Advertised(), topic, "--ack", "accept", "--codec", "none", "--linger", "1s"))
+	p := start(t, proc.Serve(proc.Build(t), l.kafka.Advertised(), topic, "--ack", "accept", "--codec", "none", "--linger", "1s"))
 	var body []string
 	for i := range events {
 		body = append(body, fmt.Sprintf(`{"traceId":"k%d","n":%d,"logs":"%s"}`, i%100, i, strings.Repeat("x", size)))
@@ -90,7 +90,7 @@ func TestSmallRequests(t *testing.T) {
 		return g.Delivered == events && g.InFlight == 0 && g.Admitted == events+1
 	})
 	resent := metric(t, p, "ingest_kafka_retries_total")
-	_, books := p.MustStop(t)
+	_, books := stop(t, p)
 	t.Logf("%.0f batches sent again, ledger %+v", resent, books)
 	if largest := l.fleet.Proxy(0).Stats().Largest; largest > limit || largest < limit/2 {
 		t.Errorf("the largest request had %d bytes", largest)
@@ -114,7 +114,7 @@ func largeEvents(t *testing.T, l *lab, ack string) {
 	const events, size = 60, 300 << 10
 	topic := topicName("large", ack)
 	l.kafka.Topic(t, topic, 2, nil)
-	p := proc.Start(t, proc.Serve(proc.Build(t), l.kafka.Advertised(), topic, "--ack", ack, "--codec", "none", "--memory-limit", "64MiB",
+	p := start(t, proc.Serve(proc.Build(t), l.kafka.Advertised(), topic, "--ack", ack, "--codec", "none", "--memory-limit", "64MiB",
 		"--spool-dir", filepath.Join(t.TempDir(), "spool")))
 	proxy := l.fleet.Proxy(0)
 	must(t, proxy.Refuse(true))
@@ -129,7 +129,7 @@ func largeEvents(t *testing.T, l *lab, ack string) {
 	p.WaitLedger(t, patience, "events on disk", func(g *proc.Ledger) bool { return g.Admitted == events && g.Spooled > events/2 })
 	must(t, proxy.Refuse(false))
 	p.WaitLedger(t, patience, "delivery", func(g *proc.Ledger) bool { return g.Delivered == events && g.Spooled == 0 })
-	_, books := p.MustStop(t)
+	_, books := stop(t, p)
 	if books.DroppedTotal()+books.DeadLettered+books.PossibleDuplicates != 0 {
 		t.Errorf("ledger %+v", books)
 	}

@@ -107,7 +107,7 @@ func checkOnce(t *testing.T, bootstrap, topic string, doubles int, names ...stri
 // event is in the log, and in the spool as the frame in doubt.
 func (l *lab) inDoubt(t *testing.T, bin, topic, dir, name string) *proc.Process {
 	t.Helper()
-	p := proc.Start(t, proc.Serve(bin, l.kafka.Advertised(), topic, "--ack", "disk", "--spool-dir", dir))
+	p := start(t, proc.Serve(bin, l.kafka.Advertised(), topic, "--ack", "disk", "--spool-dir", dir))
 	cuts := l.fleet.Proxy(0).Stats().CutsByKey[cutproxy.KeyProduce]
 	l.fleet.Set(cutproxy.Faults{Cut: 1, CutKeys: []int16{cutproxy.KeyProduce}})
 	postAll(t, p, name)
@@ -124,7 +124,7 @@ func spoolOpenedLate(t *testing.T, l *lab) {
 	must(t, old.Freeze())
 	l.fleet.Proxy(0).CutAll()
 	l.fleet.Set(cutproxy.Faults{})
-	p := proc.Start(t, proc.Options{Bin: bin, Listen: platformPort(t), Args: []string{"extension", "--listen", "{listen}", "--admin", "{admin}"}, Env: []string{
+	p := start(t, proc.Options{Bin: bin, Listen: platformPort(t), Args: []string{"extension", "--listen", "{listen}", "--admin", "{admin}"}, Env: []string{
 		"INGEST_BROKERS=" + l.kafka.Advertised(), "INGEST_TOPIC=" + topic, "INGEST_SPOOL_DIR=" + dir, "INGEST_ACK=kafka",
 	}})
 	before := numbered("before-", 7)
@@ -133,7 +133,7 @@ func spoolOpenedLate(t *testing.T, l *lab) {
 	p.WaitLedger(t, patience, "the old process's event", func(g *proc.Ledger) bool { return g.Recovered == 1 && g.Spooled == 0 && g.InFlight == 0 })
 	after := numbered("after-", 7)
 	postAll(t, p, after...)
-	_, books := p.MustStop(t)
+	_, books := stop(t, p)
 	if books.Delivered != 15 || books.DroppedTotal() != 0 || books.PossibleDuplicates != 0 {
 		t.Errorf("ledger %+v", books)
 	}
@@ -168,7 +168,7 @@ func resendRefused(t *testing.T, l *lab) {
 			topic := topicName("refused", setting)
 			l.kafka.Topic(t, topic, 1, nil)
 			was := topicSetting(t, l, topic, setting)
-			p := proc.Start(t, proc.Serve(bin, l.kafka.Advertised(), topic, "--codec", "none"))
+			p := start(t, proc.Serve(bin, l.kafka.Advertised(), topic, "--codec", "none"))
 			proxy := l.fleet.Proxy(0)
 			cuts := proxy.Stats().CutsByKey[cutproxy.KeyProduce]
 			l.fleet.Set(cutproxy.Faults{Cut: 1, CutKeys: []int16{cutproxy.KeyProduce}})
@@ -198,7 +198,7 @@ func resendRefused(t *testing.T, l *lab) {
 					t.Errorf("event %s is answered %d", name, res.StatusCode)
 				}
 			}
-			_, books := p.MustStop(t)
+			_, books := stop(t, p)
 			if books.Delivered+books.DeadLettered != 8 || books.DroppedTotal() != 0 || books.PossibleDuplicates != 1 {
 				t.Errorf("ledger %+v", books)
 			}
@@ -264,7 +264,7 @@ func TestARebuiltCluster(t *testing.T) {
 	l := newLab(t)
 	bin, dir, topic := proc.Build(t), filepath.Join(t.TempDir(), "spool"), "rebuilt"
 	l.kafka.Topic(t, topic, 1, nil)
-	running := proc.Start(t, proc.Serve(bin, l.kafka.Advertised(), topic))
+	running := start(t, proc.Serve(bin, l.kafka.Advertised(), topic))
 	postAll(t, running, numbered("old-", 3)...)
 	old := l.inDoubt(t, bin, topic, dir, "doubt")
 	must(t, old.Kill())
@@ -276,20 +276,20 @@ func TestARebuiltCluster(t *testing.T) {
 	l.fleet.Proxy(0).CutAll()
 	l.fleet.Proxy(0).SetTarget(fresh.kafka.Bootstrap())
 	l.fleet.Set(cutproxy.Faults{})
-	others := proc.Start(t, proc.Serve(bin, fresh.kafka.Advertised(), topic))
+	others := start(t, proc.Serve(bin, fresh.kafka.Advertised(), topic))
 	postAll(t, others, numbered("others-", 4)...)
-	thirds := proc.Start(t, proc.Serve(bin, fresh.kafka.Advertised(), topic))
+	thirds := start(t, proc.Serve(bin, fresh.kafka.Advertised(), topic))
 	postAll(t, thirds, numbered("thirds-", 2)...)
 
 	postAll(t, running, numbered("new-", 5)...)
-	again := proc.Start(t, proc.Serve(bin, fresh.kafka.Advertised(), topic, "--ack", "disk", "--spool-dir", dir))
+	again := start(t, proc.Serve(bin, fresh.kafka.Advertised(), topic, "--ack", "disk", "--spool-dir", dir))
 	postAll(t, again, numbered("again-", 3)...)
 	again.WaitLedger(t, patience, "all of the spool", func(g *proc.Ledger) bool { return g.Recovered == 1 && g.Spooled == 0 && g.InFlight == 0 })
-	_, books := again.MustStop(t)
+	_, books := stop(t, again)
 	if books.Delivered != 4 || books.PossibleDuplicates != 1 {
 		t.Errorf("ledger of the process with the old spool: %+v", books)
 	}
-	_, books = running.MustStop(t)
+	_, books = stop(t, running)
 	if books.Delivered != 8 || books.DroppedTotal() != 0 {
 		t.Errorf("ledger of the process that has seen both clusters: %+v", books)
 	}

@@ -75,7 +75,7 @@ func (c *stuckCase) try(t *testing.T, kafka *kafkatest.Cluster, bin string) {
 	if c.spool {
 		args = append(args, "--spool-dir", filepath.Join(t.TempDir(), "spool"))
 	}
-	p := proc.Start(t, proc.Serve(bin, kafka.Bootstrap(), topic, args...))
+	p := start(t, proc.Serve(bin, kafka.Bootstrap(), topic, args...))
 	load := c.post(t, p, leaders, victim)
 	healthy := func() (n int64) { return healthyRecords(t, kafka, topic, leaders, victim) }
 	rate := func(d time.Duration) float64 {
@@ -96,7 +96,7 @@ func (c *stuckCase) try(t *testing.T, kafka *kafkatest.Cluster, bin string) {
 	must(t, kafka.Restart(victim))
 	load.stop()
 	p.WaitLedger(t, patience, "everything settled", func(g *proc.Ledger) bool { return g.InFlight == 0 && g.Spooled == 0 })
-	_, books := p.MustStop(t)
+	_, books := stop(t, p)
 	t.Logf("healthy partitions got %.3f of what was posted before, %.3f during the outage of %v; %d bodies; answers %v; delivered %d, dead-lettered %d, dropped %v",
 		control, during, lasts, load.sent.Load(), load.answers(), books.Delivered, books.DeadLettered, books.Dropped)
 	if during < 0.9*control {

@@ -25,7 +25,7 @@ func onlyAddressGone(t *testing.T, kafka *kafkatest.Cluster, bin string) {
 	inSync(t, kafka, topic)
 	victim := leadersOf(t, kafka, topic)[0]
 	only := strings.Split(kafka.Bootstrap(), ",")[victim]
-	p := proc.Start(t, proc.Serve(bin, only, topic, "--ack", "kafka", "--ack-timeout", "3m", "--metadata-ttl", "1s"))
+	p := start(t, proc.Serve(bin, only, topic, "--ack", "kafka", "--ack-timeout", "3m", "--metadata-ttl", "1s"))
 	keys := 0
 	post := func(what string) {
 		t.Helper()
@@ -53,7 +53,7 @@ func onlyAddressGone(t *testing.T, kafka *kafkatest.Cluster, bin string) {
 		return err == nil && len(offsets) == 6 && slices.Max(offsets[3:]) > 0
 	})
 	must(t, kafka.Restart(victim))
-	_, books := p.MustStop(t)
+	_, books := stop(t, p)
 	if n, err := kafka.Count(topic); err != nil || n != int64(keys) || books.Delivered != int64(keys) || books.PossibleDuplicates != 0 {
 		t.Errorf("%d events in the topic, %d posted, %v; ledger %+v", n, keys, err, books)
 	}
@@ -83,10 +83,10 @@ func oneFrozen(t *testing.T, kafka *kafkatest.Cluster, bin string) {
 	}
 	createUnreplicated(t, kafka, control, 2*stuckPartitions)
 	other := leadersOf(t, kafka, control)
-	start := func(topic string) *proc.Process {
-		return proc.Start(t, proc.Serve(bin, kafka.Bootstrap(), topic, "--ack", "kafka", "--ack-timeout", "3m", "--metadata-ttl", "1s"))
+	serve := func(topic string) *proc.Process {
+		return start(t, proc.Serve(bin, kafka.Bootstrap(), topic, "--ack", "kafka", "--ack-timeout", "3m", "--metadata-ttl", "1s"))
 	}
-	p, q := start(topic), start(control)
+	p, q := serve(topic), serve(control)
 	client := &http.Client{Timeout: 2 * patience, Transport: &http.Transport{MaxIdleConnsPerHost: 64}}
 	var wg sync.WaitGroup
 	post := func(p *proc.Process, event string) time.Duration {
@@ -122,8 +122,8 @@ func oneFrozen(t *testing.T, kafka *kafkatest.Cluster, bin string) {
 	if with > 4*without {
 		t.Errorf("a client of a healthy partition waited for %v, one of the control for %v", with, without)
 	}
-	_, books := p.MustStop(t)
-	_, _ = q.MustStop(t)
+	_, books := stop(t, p)
+	_, _ = stop(t, q)
 	if in, err := kafka.Count(topic); err != nil || books.Delivered != in-books.PossibleDuplicates || books.DroppedTotal()+books.DeadLettered != 0 {
 		t.Errorf("%d events in the topic, %v; ledger %+v", in, err, books)
 	}
@@ -145,7 +145,7 @@ func allGone(t *testing.T, kafka *kafkatest.Cluster, bin string) {
 	createUnreplicated(t, kafka, topic+".dlq", 1)
 	leaders := leadersOf(t, kafka, topic)
 	leadersOf(t, kafka, topic+".dlq")
-	p := proc.Start(t, proc.Serve(bin, kafka.Bootstrap(), topic, "--ack", "accept", "--codec", "none", "--buffer-bytes", "4MiB", "--memory-limit", "48MiB"))
+	p := start(t, proc.Serve(bin, kafka.Bootstrap(), topic, "--ack", "accept", "--codec", "none", "--buffer-bytes", "4MiB", "--memory-limit", "48MiB"))
 	load := (&stuckCase{}).post(t, p, leaders, leaders[0])
 	p.WaitLedger(t, patience, "the first events", func(g *proc.Ledger) bool { return g.Delivered > 1000 })
 	for i := range kafka.Brokers() {
@@ -166,7 +166,7 @@ func allGone(t *testing.T, kafka *kafkatest.Cluster, bin string) {
 	}
 	load.stop()
 	p.WaitLedger(t, patience, "everything settled", func(g *proc.Ledger) bool { return g.InFlight == 0 })
-	_, books := p.MustStop(t)
+	_, books := stop(t, p)
 	n, err := kafka.Count(topic)
 	must(t, err)
 	t.Logf("%d bodies posted, answers %v, delivered %d", load.sent.Load(), load.answers(), books.Delivered)

@@ -58,7 +58,6 @@ type trial struct {
 // life is one process of ingest, from its start to its end.
 type life struct {
 	*proc.Process
-	books  *sampler
 	killed bool
 	code   int
 	ledger *proc.Ledger       // the last line; nil if it was killed
@@ -164,19 +163,19 @@ func (tr *trial) rate() float64 {
 // start begins the next life, at the addresses and with the spool of the one before.
 func (tr *trial) start() *life {
 	tr.Helper()
-	return tr.begin(proc.Start(tr, tr.opts))
+	return tr.begin(start(tr.T, tr.opts))
 }
 
 // startUnready is start for a life that does not get ready now.
 func (tr *trial) startUnready() *life {
 	tr.Helper()
-	l := tr.begin(proc.StartUnready(tr, tr.opts))
+	l := tr.begin(startUnready(tr.T, tr.opts))
 	tr.awaitAnswer(l)
 	return l
 }
 
 func (tr *trial) begin(p *proc.Process) *life {
-	l := &life{Process: p, books: sample(tr.T, p)}
+	l := &life{Process: p}
 	tr.opts.Listen, tr.opts.Admin = l.Listen, l.Admin
 	tr.lives = append(tr.lives, l)
 	return l
@@ -255,10 +254,9 @@ func (tr *trial) look() {
 func (tr *trial) stop() {
 	tr.Helper()
 	l := tr.now()
-	tr.awaitSamples()
+	awaitSamples(tr.T)
 	tr.look()
-	l.code, l.ledger = l.MustStop(tr)
-	l.books.end()
+	l.code, l.ledger = stop(tr.T, l.Process)
 	l.left = tr.inspect()
 	if l.ledger.Spooled != l.left.events {
 		tr.Errorf("the ledger says %d events are spooled, the directory has %d", l.ledger.Spooled, l.left.events)
@@ -272,7 +270,6 @@ func (tr *trial) kill() {
 	tr.look()
 	must(tr, l.Kill())
 	<-l.Exited()
-	l.books.end()
 	l.killed, l.left = true, tr.inspect()
 }
 

@@ -36,6 +36,13 @@ func show(r *result) {
 
 func TestMain(m *testing.M) {
 	code := m.Run()
+	if text, short := samples.report(shown.list); text != "" {
+		fmt.Println(text)
+		if code == 0 && len(short) > 0 {
+			fmt.Println(strings.Join(short, "\n"))
+			code = 1
+		}
+	}
 	if *write && len(shown.list) > 0 {
 		if err := writeAll(shown.list); err != nil {
 			fmt.Fprintln(os.Stderr, err)

@@ -4,6 +4,7 @@ package proc
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -152,6 +153,19 @@ func (p *Process) Ledger() (*Ledger, error) {
 		return nil, fmt.Errorf("/ledger answered %d: %.200q", status, body)
 	}
 	return parseLedger(body)
+}
+
+// StatusLedger is the ledger in /status.
+func (p *Process) StatusLedger() (*Ledger, error) {
+	code, body, err := p.Get("/status")
+	if err != nil {
+		return nil, err
+	}
+	var answer struct{ Ledger json.RawMessage }
+	if err := json.Unmarshal(body, &answer); err != nil || code != http.StatusOK {
+		return nil, fmt.Errorf("/status answered %d: %.200q: %w", code, body, err)
+	}
+	return parseLedger(answer.Ledger)
 }
 
 // LastLedger is the ledger that the process printed as its last line; call it after the end.
