@@ -15,32 +15,33 @@ import (
 	"functiongraph-ingest/internal/spool"
 )
 
-// ports tries the addresses that serve listens on, and lets them go again.
+// ports takes the addresses that serve listens on, and lets them go when it has all: one may be in the other's way.
 func (l *findings) ports(cfg *config.Config) {
-	try := func(setting string, addresses []string) {
+	try := func(setting string, addresses []string) (held net.Listener) {
 		var err error
 		for _, address := range addresses {
-			if path, ok := socket.UnixPath(address); ok {
-				if err := socket.InUse(path); err != nil {
-					l.add(levelFailed, "--"+setting, "end the process that has it, or choose another --"+setting, "%s cannot be taken: %v", address, err)
-				} else {
-					l.add(levelOK, "--"+setting, "", "%s is free", address)
-				}
-				return
+			if path, ok := socket.UnixPath(address); !ok {
+				held, err = net.Listen("tcp", address)
+			} else if err = socket.InUse(path); err == nil {
+				err = writable(filepath.Dir(path)) // it is not made
 			}
-			var ln net.Listener
-			if ln, err = net.Listen("tcp", address); err == nil {
-				_ = ln.Close()
+			if err == nil {
 				l.add(levelOK, "--"+setting, "", "%s is free", address)
-				return
+				return held
 			}
 		}
 		text, remedy := whyNotListen(setting, addresses, err)
 		l.add(levelFailed, "--"+setting, remedy, "%s", text)
+		return nil
 	}
-	try("listen", cfg.ListenAddresses())
+	held := []net.Listener{try("listen", cfg.ListenAddresses())}
 	if cfg.Admin != config.Off {
-		try("admin", []string{cfg.Admin})
+		held = append(held, try("admin", []string{cfg.Admin}))
+	}
+	for _, ln := range held {
+		if ln != nil {
+			_ = ln.Close()
+		}
 	}
 }
 
@@ -50,9 +51,12 @@ func whyNotListen(setting string, addresses []string, err error) (text, remedy s
 	if n := len(addresses); n > 1 {
 		what = fmt.Sprintf("each of %s to %s", addresses[0], addresses[n-1])
 	}
+	_, isUnix := socket.UnixPath(what)
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
 		return what + " is in use", "end the process that has it, perhaps another ingest, or choose another --" + setting
+	case isUnix:
+		return fmt.Sprintf("%s cannot be taken: %v", what, err), "choose a path for --" + setting + " where nothing is, in a folder that this process may write to"
 	case errors.Is(err, syscall.EACCES):
 		return what + " may not be taken: permission denied", "choose a port from 1024 up"
 	}
@@ -62,7 +66,7 @@ func whyNotListen(setting string, addresses []string, err error) (text, remedy s
 // cannotListen is whyNotListen as an error.
 func cannotListen(setting string, addresses []string, err error) error {
 	text, remedy := whyNotListen(setting, addresses, err)
-	return fmt.Errorf("--%s: %s: %s (%w)", setting, text, remedy, err)
+	return fmt.Errorf("--%s: %s: %s", setting, text, remedy)
 }
 
 // descriptors compares with what the budget reckons with. That serve lowers --max-conns is one of the budget's warnings.
@@ -151,18 +155,21 @@ func (l *findings) spool(cfg *config.Config) {
 
 // newSpool: the directory is made at the start, below the nearest folder that exists.
 func (l *findings) newSpool(subject, dir string) {
-	parent := filepath.Dir(filepath.Clean(dir))
+	parent := filepath.Clean(dir)
 	for {
 		info, err := os.Stat(parent)
 		if err == nil && !info.IsDir() {
 			l.add(levelFailed, subject, "correct --spool-dir", "cannot be made: %s is a file", parent)
 			return
 		}
-		if up := filepath.Dir(parent); err == nil || up == parent {
+		if err == nil || filepath.Dir(parent) == parent {
 			break
-		} else {
-			parent = up
 		}
+		if _, err := os.Lstat(parent); err == nil {
+			l.add(levelFailed, subject, "mend the link, or correct --spool-dir", "cannot be made: %s is a link to what is not there", parent)
+			return
+		}
+		parent = filepath.Dir(parent)
 	}
 	if err := writable(parent); err != nil {
 		l.add(levelFailed, subject, "make it for the user that runs ingest, or choose another --spool-dir", "cannot be made in %s: %v", parent, err)

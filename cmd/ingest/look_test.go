@@ -31,6 +31,10 @@ func TestLooksAtTheHost(t *testing.T) {
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
+	link := filepath.Join(dir, "link")
+	if err := os.Symlink(filepath.Join(dir, "gone"), link); err != nil {
+		t.Fatal(err)
+	}
 	for _, tt := range []struct {
 		name, args string
 		level      level
@@ -39,9 +43,14 @@ func TestLooksAtTheHost(t *testing.T) {
 		{"port in use", "--listen=" + taken, levelFailed, "--listen: " + taken + " is in use: end the process that has it"},
 		{"admin port in use", "--admin=" + taken, levelFailed, "--admin: " + taken + " is in use"},
 		{"address of another machine", "--listen=192.0.2.1:8080", levelFailed, "--listen: 192.0.2.1:8080 cannot be taken"},
+		{"unix socket without a folder", "--listen=unix:" + dir + "/none/s", levelFailed, "/none/s cannot be taken: no such file or directory: choose a path for --listen where nothing is"},
+		{"unix socket in the place of a file", "--admin=unix:" + file, levelFailed, "is there and is no socket: choose a path for --admin where nothing is"},
+		{"unix socket", "--admin=unix:" + dir + "/s", levelOK, "/s is free"},
 		{"short ack timeout", "--ack-timeout=1s", levelWarning, "--ack-timeout: 1s is not more than --request-timeout=5s"},
 		{"spool is a file", "--spool-dir=" + file, levelFailed, "is a file: set --spool-dir to a directory"},
 		{"spool below a file", "--spool-dir=" + file + "/spool", levelFailed, "--spool-dir"},
+		{"spool behind a dead link", "--spool-dir=" + link, levelFailed, "is a link to what is not there: mend the link, or correct --spool-dir"},
+		{"spool below a dead link", "--spool-dir=" + link + "/spool", levelFailed, "is a link to what is not there: mend the link, or correct --spool-dir"},
 		{"new spool", "--spool-dir=" + dir + "/a/b/c", levelNote, "does not exist and is made at the start"},
 		{"spool without room", "--spool-dir=" + dir + " --spool-keep-free=60000GiB", levelFailed, "there is no room: free space, or lower --spool-keep-free"},
 		{"spool larger than the disk", "--spool-dir=" + dir + " --spool-max=60000GiB", levelWarning, "less than --spool-max=60000GiB"},

@@ -53,13 +53,17 @@ func prepare(cfg *config.Config, log *slog.Logger) (config.Budget, error) {
 	return budget, nil
 }
 
-// signals returns two contexts: the first SIGTERM or SIGINT ends the first one, a stop; the second one ends
+// stopSignals end a process without a loss. SIGQUIT is one of them, because some managers and Ctrl-\ send it to end one;
+// SIGABRT prints all goroutines, as Go does it, for a process that hangs.
+func stopSignals() []os.Signal { return []os.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT} }
+
+// signals returns two contexts: the first of stopSignals ends the first one, a stop; the second one ends
 // both, and the stop waits for nothing. A third one kills.
 func signals() (stop, hurry context.Context, end func()) {
-	first, endFirst := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	first, endFirst := signal.NotifyContext(context.Background(), stopSignals()...)
 	hurry, hurryUp := context.WithCancel(context.Background())
 	context.AfterFunc(first, func() {
-		second, endSecond := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+		second, endSecond := signal.NotifyContext(context.Background(), stopSignals()...)
 		endFirst()
 		context.AfterFunc(second, func() {
 			endSecond()

@@ -3,6 +3,7 @@ package main
 import (
 	"io"
 	"log/slog"
+	"slices"
 
 	"functiongraph-ingest/internal/config"
 	"functiongraph-ingest/internal/metrics"
@@ -84,7 +85,7 @@ func kafkaConfig(cfg *config.Config, budget config.Budget) (kafka.Config, error)
 	k := kafka.Config{
 		StuckPartition: stuck,
 		Settle:         settle(cfg.Ack), SpoolFull: spoolFull(cfg.SpoolFull), SpoolMaxAge: cfg.SpoolMaxAge, StowTime: stop.Within(cfg.ShutdownTimeout).Disk,
-		Brokers: cfg.Brokers, Topic: cfg.Topic, DeadLetterTopic: cfg.DeadLetterTopic, ClientID: cfg.ClientID,
+		Brokers: distinct(cfg.Brokers), Topic: cfg.Topic, DeadLetterTopic: cfg.DeadLetterTopic, ClientID: cfg.ClientID,
 		CreateTopic: cfg.CreateTopic, TopicPartitions: cfg.TopicPartitions, TopicReplication: cfg.TopicReplication,
 		Codec: codec, Linger: cfg.Linger, BatchBytes: int(cfg.BatchBytes), BufferBytes: int64(budget.Buffers - oversize),
 		OversizeBytes: int64(oversize), ReplayBytes: int64(budget.Spool / 2), Instance: cfg.Instance,
@@ -105,4 +106,14 @@ func kafkaConfig(cfg *config.Config, budget config.Budget) (kafka.Config, error)
 		k.SASL = kafka.SASL{Mechanism: cfg.SASLMechanism, User: cfg.SASLUser, Password: cfg.SASLPassword.Reveal()}
 	}
 	return k, nil
+}
+
+// distinct leaves out what is there already.
+func distinct(list []string) (kept []string) {
+	for _, text := range list {
+		if !slices.Contains(kept, text) {
+			kept = append(kept, text)
+		}
+	}
+	return kept
 }

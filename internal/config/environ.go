@@ -46,14 +46,18 @@ const envPrefix = "INGEST_"
 func unknownVariables(env environment) (warnings []string) {
 	var c Config
 	known := map[string]bool{"INGEST_CACHE": true}
-	var names []string
+	var names, odd []string
 	for _, f := range c.fields() {
 		known[f.env] = true
 		names = append(names, strings.TrimPrefix(f.env, envPrefix))
 	}
 	for name := range env {
 		short, ours := strings.CutPrefix(name, envPrefix)
-		if !ours || known[name] || ofService(short) || !isName(short) {
+		if !ours || known[name] || ofService(short) {
+			continue
+		}
+		if !isName(short) {
+			odd = []string{"a variable that begins with INGEST_ is no setting and is ignored; its name is not shown, because no setting has a name like it"}
 			continue
 		}
 		guess := ""
@@ -63,7 +67,7 @@ func unknownVariables(env environment) (warnings []string) {
 		warnings = append(warnings, fmt.Sprintf("%s is no setting and is ignored%s", name, guess))
 	}
 	slices.Sort(warnings)
-	return warnings
+	return append(warnings, odd...)
 }
 
 // ofService reports whether Kubernetes makes such a variable, without the name of the Service at its front, for a

@@ -128,11 +128,16 @@ func readBool(text string) (bool, error) {
 	return false, fmt.Errorf("expected true, 1, yes, false, 0 or no but got %q", text)
 }
 
+// splitList separates at commas; blanks around them do not count, as in Kafka's own lists.
 func splitList(text string) []string {
 	if text == "" {
 		return nil
 	}
-	return strings.Split(text, ",")
+	list := strings.Split(text, ",")
+	for i := range list {
+		list[i] = strings.TrimSpace(list[i])
+	}
+	return list
 }
 
 // negation is --no-x of a setting x that is true by default.

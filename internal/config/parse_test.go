@@ -201,7 +201,7 @@ func TestUsageErrors(t *testing.T) {
 		{"serve --topic-partitions=x", `--topic-partitions: expected a whole number but got "x"`},
 		{"serve --strict=perhaps", `--strict: expected true, 1, yes, false, 0 or no but got "perhaps"`},
 		{"serve --ack-timeout=3", `--ack-timeout: expected a duration, for example 5ms, but got "3"`},
-		{"serve -x", "unknown flag -x (see ingest serve --help)"},
+		{"serve -x", "unknown flag -x: settings begin with two dashes (see ingest serve --help)"},
 		{"serv", `unknown command, did you mean "serve"? (see ingest --help)`},
 		{"serve --zzzzzzzzz", "unknown flag --zzzzzzzzz (see ingest serve --help)"},
 		{"spool", `expected one of "ls", "verify", "export", "replay" (see ingest spool --help)`},
@@ -288,10 +288,12 @@ func TestAllMistakesOfAllSourcesAtOnce(t *testing.T) {
 // A variable that looks like a setting and is none is told, except those that Kubernetes makes for a Service ingest.
 func TestUnknownVariablesAreTold(t *testing.T) {
 	c := mustParse(t, map[string]string{"INGEST_TOPC": "secret1", "INGEST_ZZZZZZZZZZZZ": "secret2", "INGEST_max_body": "1", "INGEST_TOPIC": "t", "INGEST_CACHE": "d",
+		"INGEST_": "1", "INGEST_A\x1b[31mB": "secret3", "INGEST_ " + strings.Repeat("x", 100): "1",
 		"INGEST_SERVICE_HOST": "1", "INGEST_PORT": "1", "INGEST_PORT_8080_TCP_ADDR": "1", "INGEST_EVENTS_SERVICE_PORT_HTTP": "1"}, "serve")
 	want := "INGEST_TOPC is no setting and is ignored, did you mean INGEST_TOPIC?\n" +
 		"INGEST_ZZZZZZZZZZZZ is no setting and is ignored\n" +
-		"INGEST_max_body is no setting and is ignored, did you mean INGEST_MAX_BODY?"
+		"INGEST_max_body is no setting and is ignored, did you mean INGEST_MAX_BODY?\n" +
+		"a variable that begins with INGEST_ is no setting and is ignored; its name is not shown, because no setting has a name like it"
 	if got := strings.Join(c.Warnings(), "\n"); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}

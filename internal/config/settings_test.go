@@ -215,6 +215,11 @@ func TestLists(t *testing.T) {
 	if want := []string{"a:1", "b:2", "c:3"}; !reflect.DeepEqual(c.Brokers, want) {
 		t.Errorf("%q, want %q", c.Brokers, want)
 	}
+	for _, text := range []string{"a:1, b:2", " a:1 ,b:2 ", "a:1 ,\tb:2\n"} {
+		if c := mustParse(t, map[string]string{"INGEST_BROKERS": text}, "serve"); !reflect.DeepEqual(c.Brokers, []string{"a:1", "b:2"}) {
+			t.Errorf("%q: %q", text, c.Brokers)
+		}
+	}
 	if c := mustParse(t, nil, "extension", "--telemetry-types=function"); !reflect.DeepEqual(c.TelemetryTypes, []string{"function"}) {
 		t.Errorf("%q", c.TelemetryTypes)
 	}

@@ -70,7 +70,7 @@ func flagError(err error) error {
 	case errors.As(err, &syntax): // not its text: that is the whole argument, which may hold a password
 		return errors.New("a flag begins with one or two dashes and a letter")
 	case errors.As(err, &unknown):
-		return fmt.Errorf("unknown flag -%s", unknown.GetSpecifiedName())
+		return fmt.Errorf("unknown flag -%s: settings begin with two dashes", unknown.GetSpecifiedName())
 	case errors.As(err, &bad) && errors.Is(err, strconv.ErrSyntax):
 		return fmt.Errorf("--%s: expected a whole number but got %q", bad.GetFlag().Name, bad.GetValue())
 	case errors.As(err, &bad):

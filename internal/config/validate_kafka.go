@@ -19,7 +19,7 @@ func (c *Config) checkAddresses(p *Problems) {
 	if _, isUnix := socket.UnixPath(c.Admin); c.Admin != Off && !isUnix && !isHostPort(c.Admin, 0) {
 		p.add("admin", c.Admin, "must be host:port, for example 127.0.0.1:9180, unix:/PATH, or off")
 	}
-	if c.Admin == c.Listen && !strings.HasSuffix(c.Admin, ":0") {
+	if socket.Overlap(c.Admin, c.Listen) {
 		p.add("admin", c.Admin, "must differ from --listen")
 	}
 	if c.Pprof && c.Admin == Off {

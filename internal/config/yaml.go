@@ -1,6 +1,7 @@
 package config
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -52,6 +53,7 @@ func loadYAML(path string) (values map[string]yamlValue, problems []string, err 
 // parseYAML reads one flat mapping. All messages begin with the file and the line, and none repeats a value: a
 // line may hold a secret, or a part of one.
 func parseYAML(path string, text []byte) (values map[string]yamlValue, problems []string, err error) {
+	text = bytes.TrimPrefix(text, []byte("\ufeff")) // editors of Windows put a byte order mark first
 	tokens := lexer.Tokenize(string(text))
 	if err := boundTokens(path, tokens); err != nil {
 		return nil, nil, err

@@ -35,6 +35,29 @@ func Loopback(address string) bool {
 	return err == nil && (strings.EqualFold(host, "localhost") || ip != nil && ip.IsLoopback())
 }
 
+// Overlap reports whether one process cannot listen on both addresses: they are the same, or one of two with the same
+// port stands for all addresses of the machine. Port 0 is a free one.
+func Overlap(a, b string) bool {
+	pathA, unixA := UnixPath(a)
+	pathB, unixB := UnixPath(b)
+	if unixA || unixB {
+		return unixA && unixB && filepath.Clean(pathA) == filepath.Clean(pathB)
+	}
+	hostA, portA, errA := net.SplitHostPort(a)
+	hostB, portB, errB := net.SplitHostPort(b)
+	if errA != nil || errB != nil || portA != portB || portA == "0" {
+		return false
+	}
+	local := func(host string) string {
+		if strings.EqualFold(host, "localhost") {
+			return "127.0.0.1"
+		}
+		return host
+	}
+	every := func(host string) bool { return host == "" || host == "0.0.0.0" || host == "::" }
+	return local(hostA) == local(hostB) || every(hostA) || every(hostB)
+}
+
 // Listen takes an address. mode is that of a Unix socket; to connect needs the right to write. A socket that a
 // process left behind is replaced; one that is answered is an error, and so is a file that is no socket.
 func Listen(address string, mode fs.FileMode) (net.Listener, error) {
