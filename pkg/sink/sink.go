@@ -34,6 +34,9 @@ type Record struct {
 	Value     []byte
 	Headers   []Header
 	Timestamp int64 // milliseconds since the Unix epoch, wall clock at admission
+	// Topic is the main topic of the record, an index into those of the sink's configuration; 0: the first, and the only one
+	// of a sink that has no more.
+	Topic int
 	// Type is what the event is about: the canonical name of its kind, for example "platform.report"; "": not known.
 	Type string
 
@@ -49,6 +52,7 @@ type DeadLetter struct {
 	ErrorOffset int64  // the exact byte that is wrong, in its body; -1 when not known
 	BodyID      uint64 // identifies the body, also among other processes
 	Key         []byte // the traceId where it can be read; nil: it cannot
+	Topic       int    // where it would have gone, as in Record
 	Timestamp   int64  // as in Record
 }
 

@@ -25,11 +25,11 @@ func (s *Sink) Append(ctx context.Context, recs []sink.Record, ack sink.Ack) (in
 	s.originChanged()
 	waited := false
 	// The lane of the record before. Events of one invocation come together: an equal key needs no hash. It
-	// goes to the same lane for certain, because the lock was held since then.
+	// goes to the same lane of its topic for certain, because the lock was held since then.
 	var l *lane
 	for i := range recs {
 		r := &recs[i]
-		if len(r.Key) == 0 || i > 0 && !bytes.Equal(r.Key, recs[i-1].Key) {
+		if len(r.Key) == 0 || i > 0 && (r.Topic != recs[i-1].Topic || !bytes.Equal(r.Key, recs[i-1].Key)) {
 			l = nil
 		}
 		for l = s.placeLocked(l, r, ack); l == nil; l = s.placeLocked(nil, r, ack) {
@@ -69,7 +69,7 @@ func (s *Sink) awaitRoom(ctx context.Context) error {
 	s.sealFullest()
 	room := s.roomMade
 	s.waiting++
-	if s.stalled.IsZero() && len(s.main.lanes) > 0 { // else it is Kafka that is missing, not room
+	if s.stalled.IsZero() && s.knowsTopic() { // else it is Kafka that is missing, not room
 		s.stalled = time.Now()
 		s.changes.watch()
 	}
@@ -97,6 +97,17 @@ func (s *Sink) awaitRoom(ctx context.Context) error {
 	return err
 }
 
+// knowsTopic reports whether the partitions of a main topic are known.
+func (s *core) knowsTopic() bool {
+	return slices.ContainsFunc(s.topics, func(t *topic) bool { return len(t.lanes) > 0 })
+}
+
+// mayWaitInLobby reports whether records wait in memory while the partitions of their topic are not known: with a spool,
+// and where others must not wait for a topic that is missing.
+func (s *core) mayWaitInLobby() bool {
+	return s.deps.OpenSpool != nil || len(s.topics) > 1 && s.knowsTopic()
+}
+
 // placeLocked puts one record into its lane's open batch and returns the lane, which the caller may know; nil: no
 // room now.
 func (s *Sink) placeLocked(l *lane, r *sink.Record, ack sink.Ack) *lane {
@@ -104,7 +115,7 @@ func (s *Sink) placeLocked(l *lane, r *sink.Record, ack sink.Ack) *lane {
 		if s.closed {
 			return nil
 		}
-		if l = s.laneForLocked(r.Key); l == nil {
+		if l = s.laneForLocked(s.topics[r.Topic], r.Key); l == nil {
 			return nil
 		}
 	}
@@ -112,7 +123,7 @@ func (s *Sink) placeLocked(l *lane, r *sink.Record, ack sink.Ack) *lane {
 	size := recordbatch.RecordSize(r.Key, r.Value, r.Headers) + len(first.Wire)
 	if l.full(size) {
 		l.sealAndSend()
-		l = s.laneForLocked(r.Key) // keyless records have moved on
+		l = s.laneForLocked(l.topic, r.Key) // keyless records have moved on
 		if l.full(size) {
 			l.sealAndSend()
 		}
@@ -126,15 +137,14 @@ func (s *Sink) placeLocked(l *lane, r *sink.Record, ack sink.Ack) *lane {
 	return nil
 }
 
-// laneForLocked picks the partition: as the Java client does for a key. nil: the partitions are not known, or
+// laneForLocked picks the partition of topic t: as the Java client does for a key. nil: the partitions are not known, or
 // they have become more and the lanes must drain before the first record goes by the new count, which takes a moment.
-func (s *Sink) laneForLocked(key []byte) *lane {
-	t := &s.main
+func (s *Sink) laneForLocked(t *topic, key []byte) *lane {
 	if t.grow != 0 && !t.deferGrowth() && !s.tryGrowLocked(t) {
 		return nil
 	}
 	switch n := len(t.lanes); {
-	case n == 0 && s.deps.OpenSpool != nil, t.lobby != nil: // those who came before are still in there
+	case n == 0 && s.mayWaitInLobby(), t.lobby != nil: // those who came before are still in there
 		return t.inLobby()
 	case n == 0:
 		return nil
@@ -157,21 +167,25 @@ func (s *Sink) tryGrowLocked(t *topic) bool {
 }
 
 // elsewhereLocked places a record whose lane l is stuck while there is no room: a record without a key in another
-// partition, one with a key in the dead-letter topic. nil: it must wait.
+// partition of its topic, one with a key, or whose topic cannot move at all, in the dead-letter topic. nil: it must wait.
 func (s *Sink) elsewhereLocked(l *lane, r *sink.Record, first recordbatch.Encoded, size int, ack sink.Ack) *lane {
 	if r.Key == nil {
-		to := s.otherLaneLocked(l)
-		if to == nil || !s.room.put(to, r, first, size, ack, 1) {
-			return nil
+		if to := s.otherLaneLocked(l); to != nil {
+			if !s.room.put(to, r, first, size, ack, 1) {
+				return nil
+			}
+			return to
 		}
-		return to
 	}
-	if s.cfg.StuckPartition == StuckBlock {
+	if s.cfg.StuckPartition == StuckBlock || r.Key == nil && !s.room.noneMoves(l.topic) {
 		return nil
 	}
 	d := *r
-	d.Headers = s.letters.deadHeaders(slices.Clone(r.Headers), DroppedUnavailable, len(r.Value))
-	d.Headers = s.numbered(append(d.Headers, sink.Header{Key: headerPartition, Value: strconv.AppendInt(nil, int64(l.partition), 10)}), s.number())
+	d.Headers = s.letters.deadHeaders(slices.Clone(r.Headers), l.topic, DroppedUnavailable, len(r.Value))
+	if l.partition != lobbyPartition {
+		d.Headers = append(d.Headers, sink.Header{Key: headerPartition, Value: strconv.AppendInt(nil, int64(l.partition), 10)})
+	}
+	d.Headers = s.numbered(d.Headers, s.number())
 	s.want.deadTopicSoon()
 	switch {
 	case !s.room.deadFull() && s.placeDeadLocked(&d, recordbatch.RecordSize(d.Key, d.Value, d.Headers), ack, 1):

@@ -18,7 +18,7 @@ func BenchmarkAppend(b *testing.B) {
 			}
 			defer s.Close(context.Background())
 			s.mu.Lock()
-			s.main.addLanes(4)
+			s.topics[0].addLanes(4)
 			s.mu.Unlock()
 			recs := make([]sink.Record, 64)
 			for i := range recs {

@@ -79,7 +79,7 @@ func TestRoomIsMadeBehindPartsThatWait(t *testing.T) {
 			waitFor(t, func() bool {
 				s.mu.Lock()
 				defer s.mu.Unlock()
-				return len(s.main.lanes) == 1 && len(s.main.lanes[0].parts) == 1
+				return len(s.topics[0].lanes) == 1 && len(s.topics[0].lanes[0].parts) == 1
 			})
 			want := append([]string{"good"}, fillTwice(t, s, "k", 0)...)
 			unwell.Store(false)

@@ -56,7 +56,7 @@ type client struct {
 }
 
 func newClient(c *Config, d *Deps) (*client, error) {
-	cl := &client{topics: []string{c.Topic, c.DeadLetterTopic}, timeout: c.RequestTimeout, controller: AnyBroker}
+	cl := &client{topics: append(c.mainTopics(), c.DeadLetterTopic), timeout: c.RequestTimeout, controller: AnyBroker}
 	if d.NewTransport != nil {
 		cl.Transport = d.NewTransport()
 		return cl, nil

@@ -88,7 +88,7 @@ var errNeverReached = errors.New("no broker was ever reached: what is left is in
 func (s *Sink) hopeless() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.cluster.view.reached || s.cluster.view.found.kind == noTrouble || s.disk.sp == nil || s.disk.err != nil {
+	if s.cluster.view.reached || s.someUsable() || s.cluster.view.found.kind == noTrouble || s.disk.sp == nil || s.disk.err != nil {
 		return false
 	}
 	return s.cluster.view.found.kind == unreachable || s.cluster.view.found.kind == unresolved || time.Since(s.cluster.view.foundAt) >= warnAfter
@@ -155,12 +155,12 @@ func (s *Sink) leave() error {
 	return err
 }
 
-// lastMarkToDisk leaves the final mark to the disk, with what Kafka has not taken.
+// lastMarkToDisk leaves the final marks to the disk, with what Kafka has not taken.
 func (s *Sink) lastMarkToDisk() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.disk.sp != nil {
-		s.lastMark(s.markLane())
+		s.lastMarks(markLane)
 	}
 }
 

@@ -24,7 +24,7 @@ func TestSettleTellsTheSourcesOwnLoss(t *testing.T) {
 		})
 	})
 	waitFor(t, func() bool { return s.Ready() == nil })
-	waitFor(t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return len(s.main.lanes) == 1 })
+	waitFor(t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return len(s.topics[0].lanes) == 1 })
 	var one, four ackCount
 	ctx := patient(t)
 	s.Append(ctx, []sink.Record{record("a", 0)}, &one)
@@ -86,7 +86,7 @@ func TestNothingIsSentBeforeTheTimestampTypeWasAsked(t *testing.T) {
 	})
 	s := start(t, c, nil)
 	appendAll(t, s, 10, 2, nil)
-	waitFor(t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return s.current.gen > 0 && s.main.described })
+	waitFor(t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return s.current.gen > 0 && s.topics[0].described })
 	close(asked)
 	if st := closeSink(t, s); st.Delivered != 10 || early.Load() {
 		t.Errorf("sent before the answer: %v; stats %+v", early.Load(), st)

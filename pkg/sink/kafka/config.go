@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"time"
 
 	"functiongraph-ingest/pkg/sink"
@@ -26,12 +27,15 @@ const (
 
 // Config is what users set. Zero values take the default given beside each field.
 type Config struct {
-	Brokers         []string // host:port of any brokers of the cluster; required
-	Topic           string   // required
-	DeadLetterTopic string   // <topic>.dlq
-	ClientID        string   // ingest
+	Brokers []string // host:port of any brokers of the cluster; required
+	Topic   string   // required
+	// MoreTopics are further main topics: sink.Record.Topic 1 is the first of them. Each has all that Topic has: partitions,
+	// order, frames, marks. Their names differ from each other and from those of the other topics.
+	MoreTopics      []string
+	DeadLetterTopic string // <topic>.dlq
+	ClientID        string // ingest
 
-	CreateTopic bool // create Topic when it is missing; the dead-letter topic always is, on first need
+	CreateTopic bool // create Topic and MoreTopics when they are missing; the dead-letter topic always is, on first need
 	// For created topics; 0: the brokers' default, and where brokers have none to ask for (before Kafka 2.4) as many
 	// as there are brokers, at most three.
 	TopicPartitions, TopicReplication int
@@ -187,6 +191,9 @@ func (c *Config) setDefaults() {
 	}
 }
 
+// mainTopics are the names of all main topics, in a list of its own.
+func (c *Config) mainTopics() []string { return append([]string{c.Topic}, c.MoreTopics...) }
+
 func def[T comparable](p *T, v T) {
 	var zero T
 	if *p == zero {
@@ -210,8 +217,13 @@ func (c *Config) validate() error {
 	if c.Topic == "" {
 		bad("kafka: no topic given")
 	}
-	if c.Topic == c.DeadLetterTopic {
-		bad("kafka: the dead-letter topic must differ from the topic %q", c.Topic)
+	if slices.Contains(c.mainTopics(), c.DeadLetterTopic) {
+		bad("kafka: the dead-letter topic must differ from the topic %q", c.DeadLetterTopic)
+	}
+	for i, name := range c.MoreTopics {
+		if name == "" || name == c.Topic || slices.Contains(c.MoreTopics[:i], name) {
+			bad("kafka: more topics: %q is empty, or there already", name)
+		}
 	}
 	if c.BatchBytes < MinBatchBytes || c.BatchBytes > MaxBatchBytes {
 		bad("kafka: batch bytes %d must lie between %d and %d", c.BatchBytes, MinBatchBytes, MaxBatchBytes)

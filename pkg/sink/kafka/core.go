@@ -3,6 +3,7 @@ package kafka
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -33,8 +34,9 @@ type core struct {
 	numbers numbers
 	marks   marks
 	closed  bool
-	main    topic
+	topics  []*topic // the main topics: Config.Topic, then those of Config.MoreTopics
 	dead    topic
+	all     []*topic // topics, then dead
 	brokers map[int32]*broker
 	current producer
 	// retired: partitions that are new do not begin with ids up to this generation. retirements counts how often it was
@@ -87,8 +89,11 @@ func (s *core) begin(cfg Config, deps Deps) {
 	s.numbers.headers = cfg.Headers
 	s.numbers.begin(0)
 	s.want.producer = true
-	s.main = topic{core: s, name: cfg.Topic, limit: cfg.BatchBytes}
+	for _, name := range cfg.mainTopics() {
+		s.topics = append(s.topics, &topic{core: s, name: name, limit: cfg.BatchBytes})
+	}
 	s.dead = topic{core: s, name: cfg.DeadLetterTopic, limit: cfg.BatchBytes, dead: true}
+	s.all = append(slices.Clone(s.topics), &s.dead)
 	// Every topic has a partition 0, so dead letters have a lane before their topic is known or made.
 	s.dead.addLanes(1)
 	s.watchState()
@@ -97,7 +102,7 @@ func (s *core) begin(cfg Config, deps Deps) {
 // lanes are all lanes; first those whose frames are placed anew, then the lobby.
 func (s *core) lanes() func(yield func(*lane) bool) {
 	return func(yield func(*lane) bool) {
-		for _, t := range []*topic{&s.main, &s.dead} {
+		for _, t := range s.all {
 			for _, l := range t.gone {
 				if !yield(l) {
 					return
@@ -193,11 +198,9 @@ func (l *lane) relievesMore(than *lane) bool {
 
 // checkDrained tells Close that nothing is left.
 func (s *core) checkDrained() {
-	if s.closed && s.main.batches == 0 && s.dead.batches == 0 && s.disk.overflowing == 0 && !s.holdsFrames() {
-		if len(s.main.lanes) > 0 && s.ctx.Err() == nil {
-			if l := s.main.stickyLane(); !l.stuck() && s.lastMark(l) {
-				return // it has to be delivered first
-			}
+	if s.closed && !s.unsettled() && s.disk.overflowing == 0 && !s.holdsFrames() {
+		if s.ctx.Err() == nil && s.lastMarks(movingLane) {
+			return // they have to be delivered first
 		}
 		select {
 		case <-s.drained:
@@ -207,6 +210,16 @@ func (s *core) checkDrained() {
 	}
 }
 
+// unsettled reports whether a batch is in memory that has not ended.
+func (s *core) unsettled() bool {
+	for _, t := range s.all {
+		if t.batches > 0 {
+			return true
+		}
+	}
+	return false
+}
+
 // holdsFrames says whether the spool holds back what is in it, or may hold.
 func (s *core) holdsFrames() bool {
 	return s.disk.holding && (s.disk.sp == nil || s.count.spooled > 0)
@@ -214,7 +227,7 @@ func (s *core) holdsFrames() bool {
 
 // hasPending says whether anybody waits for the cluster.
 func (s *core) hasPending() bool {
-	return s.closed || s.waiting > 0 || s.main.batches > 0 || s.dead.batches > 0 || s.count.spooled > 0
+	return s.closed || s.waiting > 0 || s.unsettled() || s.count.spooled > 0
 }
 
 // wantProducer asks for a newer producer id.

@@ -15,7 +15,7 @@ import (
 // DeadLetter implements sink.Sink.
 func (s *Sink) DeadLetter(ctx context.Context, d *sink.DeadLetter, ack sink.Ack) error {
 	r := sink.Record{Key: d.Key, Value: d.Raw, Timestamp: d.Timestamp}
-	r.Headers = s.letters.deadHeaders(fromBody(nil, d.Offset, d.ErrorOffset, d.BodyID), d.Reason, len(d.Raw))
+	r.Headers = s.letters.deadHeaders(fromBody(nil, d.Offset, d.ErrorOffset, d.BodyID), s.topics[d.Topic], d.Reason, len(d.Raw))
 	events := 1
 	var kept error
 	truncated := len(d.Raw) > maxDeadLetterBytes
@@ -53,11 +53,11 @@ func (s *Sink) DeadLetter(ctx context.Context, d *sink.DeadLetter, ack sink.Ack)
 	return err
 }
 
-// deadHeaders adds the headers of every dead letter to those that it has.
-func (s *deadLetters) deadHeaders(h []sink.Header, reason string, size int) []sink.Header {
+// deadHeaders adds the headers of every dead letter, which was to go to topic t, to those that it has.
+func (s *deadLetters) deadHeaders(h []sink.Header, t *topic, reason string, size int) []sink.Header {
 	h = append(h, sink.Header{Key: HeaderReason, Value: []byte(reason)},
 		sink.Header{Key: headerSize, Value: strconv.AppendInt(nil, int64(size), 10)},
-		sink.Header{Key: HeaderTopic, Value: []byte(s.main.name)})
+		sink.Header{Key: HeaderTopic, Value: []byte(t.name)})
 	if s.deps.Origin == nil {
 		return h
 	}

@@ -122,8 +122,7 @@ func TestRefusedRecordsAreBoundedWhileTheyCannotBeBuried(t *testing.T) {
 // The memory of a split is counted as it is: whole chunks.
 func TestPrivateMemoryIsCountedInChunks(t *testing.T) {
 	s := &Sink{}
-	s.main.core = &s.core
-	l := &lane{topic: &s.main}
+	l := &lane{topic: &topic{core: &s.core}}
 	r := record("k", 1)
 	b := s.privateBatch(l, &r, recordbatch.Encoded{}, recordbatch.RecordSize(r.Key, r.Value, r.Headers))
 	s.enqueue(l, b)

@@ -38,7 +38,7 @@ type facts struct {
 	since   time.Time
 	next    time.Time // the next attempt
 	quiet   bool      // it is that there is no answer
-	partial bool      // other partitions of the topic go on
+	partial bool      // other partitions go on
 
 	waiting       int64 // events in memory and on disk
 	spooledEvents int64

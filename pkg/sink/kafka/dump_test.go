@@ -6,7 +6,7 @@ func dump(s *Sink) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	p := &s.spooler
-	out := fmt.Sprintf("closed %v holding %v err %v dirty %d syncing %v pressed %v overflowing %d batches %d/%d waiting %d pool %d/%d grow %d held %d gen %d\n", s.closed, s.disk.holding, s.disk.err, len(p.committer.dirty), p.writer.syncing, p.spiller.pressed, s.disk.overflowing, s.main.batches, s.dead.batches, s.waiting, s.pool.InUse(), s.pool.Total(), s.main.grow, s.dead.held, s.current.gen)
+	out := fmt.Sprintf("closed %v holding %v err %v dirty %d syncing %v pressed %v overflowing %d batches %d/%d waiting %d pool %d/%d grow %d held %d gen %d\n", s.closed, s.disk.holding, s.disk.err, len(p.committer.dirty), p.writer.syncing, p.spiller.pressed, s.disk.overflowing, s.topics[0].batches, s.dead.batches, s.waiting, s.pool.InUse(), s.pool.Total(), s.topics[0].grow, s.dead.held, s.current.gen)
 	b := func(b *batch) string {
 		if b == nil {
 			return "-"

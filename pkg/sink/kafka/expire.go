@@ -43,7 +43,7 @@ func (s *expirer) expire() (at time.Time) {
 		s.expireQueue(l.disk.q, func(pos uint64) bool { return s.dropExpired(l, pos) })
 	}
 	for _, q := range s.disk.sp.Queues() {
-		if q.Topic() == s.main.name || q.Topic() == s.dead.name {
+		if s.topicNamed(q.Topic()) != nil {
 			s.expireQueue(q, func(pos uint64) bool { return s.dropUnplaced(q, pos) })
 		}
 	}

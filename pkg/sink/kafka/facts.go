@@ -23,13 +23,13 @@ func (s *reporter) factsLocked(now time.Time) facts {
 			}
 		}
 	}
-	switch lane, bad := worst(s.main.lanes); {
+	switch lane, bad, of := worst(s.topics...); {
 	case s.cluster.view.found.kind != noTrouble:
 		f.trouble, f.since, f.next = s.cluster.view.found, s.cluster.view.foundAt, s.cluster.view.nextLook
-		f.partial = now.Sub(s.ackedAt) < warnAfter
+		f.partial = now.Sub(s.ackedAt) < warnAfter || s.unreachedSince.IsZero() && s.someUsable()
 	case lane != nil:
 		f.trouble, f.since, f.next = lane.trouble, lane.troubleAt, lane.retryAt
-		f.partial = bad < len(s.main.lanes)
+		f.partial = bad < of
 	default:
 		f.trouble, f.since = s.silenceLocked(now)
 		f.quiet = f.trouble.kind != noTrouble
@@ -64,19 +64,32 @@ func (s *reporter) silenceLocked(now time.Time) (t trouble, since time.Time) {
 }
 
 // worst is the lane whose trouble is told: one that needs an operator before others, then the oldest. bad is how many
-// lanes have one.
-func worst(lanes []*lane) (w *lane, bad int) {
-	for _, l := range lanes {
-		if l.trouble.kind == noTrouble || l.failures == 0 || l.idle() {
-			continue
-		}
-		bad++
-		act := kinds[l.trouble.kind].act
-		if w == nil || act && !kinds[w.trouble.kind].act || act == kinds[w.trouble.kind].act && l.troubleAt.Before(w.troubleAt) {
-			w = l
+// of the topics' lanes have one.
+func worst(topics ...*topic) (w *lane, bad, of int) {
+	for _, t := range topics {
+		of += len(t.lanes)
+		for _, l := range t.lanes {
+			if l.trouble.kind == noTrouble || l.failures == 0 || l.idle() {
+				continue
+			}
+			bad++
+			act := kinds[l.trouble.kind].act
+			if w == nil || act && !kinds[w.trouble.kind].act || act == kinds[w.trouble.kind].act && l.troubleAt.Before(w.troubleAt) {
+				w = l
+			}
 		}
 	}
-	return w, bad
+	return w, bad, of
+}
+
+// someUsable reports whether a main topic can be used, of several.
+func (s *core) someUsable() bool {
+	for _, t := range s.topics {
+		if len(t.leaders) > 0 && t.err == nil && len(s.topics) > 1 {
+			return true
+		}
+	}
+	return false
 }
 
 // deadFactsLocked are the facts about dead letters.
@@ -89,7 +102,7 @@ func (s *reporter) deadFactsLocked(now time.Time) (f facts) {
 			f.waiting += int64(b.events)
 		}
 	}
-	if lane, _ := worst(s.dead.lanes); lane != nil {
+	if lane, _, _ := worst(&s.dead); lane != nil {
 		f.trouble, f.since, f.next = lane.trouble, lane.troubleAt, lane.retryAt
 		return f
 	}

@@ -199,7 +199,11 @@ func TestPartitionGrowthDrainsFirst(t *testing.T) {
 	if _, err := kadm.NewClient(cl).CreatePartitions(patient(t), 3, "t"); err != nil {
 		t.Fatal(err)
 	}
-	waitFor(t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return s.main.grow == 5 || len(s.main.lanes) == 5 })
+	waitFor(t, func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.topics[0].grow == 5 || len(s.topics[0].lanes) == 5
+	})
 	appendAll(t, s, 200, 20, nil)
 	if st := closeSink(t, s); st.Delivered != 400 {
 		t.Errorf("stats %+v", st)

@@ -45,11 +45,11 @@ func TestInsideShowsTroubleFirst(t *testing.T) {
 			t.Fatal("the partitions never came")
 		}
 		s.mu.Lock()
-		ready = len(s.main.lanes) == 40 && s.main.lanes[33].broker != nil
+		ready = len(s.topics[0].lanes) == 40 && s.topics[0].lanes[33].broker != nil
 		s.mu.Unlock()
 	}
 	s.mu.Lock()
-	bad, busy := s.main.lanes[33], s.main.lanes[31]
+	bad, busy := s.topics[0].lanes[33], s.topics[0].lanes[31]
 	bad.failures, bad.trouble = 1, trouble{kind: silent, subject: "broker 7"}
 	busy.open = &batch{lane: busy, events: 5, parts: 1}
 	in := s.reporter.insideLocked(3)

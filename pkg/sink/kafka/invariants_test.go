@@ -25,7 +25,7 @@ func TestWrongStatesAreFound(t *testing.T) {
 		"an event that the ledger lost":          func(s *Sink, _ *lane) { s.count.inFlight-- },
 		"an event that no batch has":             func(s *Sink, _ *lane) { s.count.inFlight++ },
 		"a lane on disk that is not counted":     func(_ *Sink, l *lane) { l.disk.any = true },
-		"a batch that is not counted":            func(s *Sink, _ *lane) { s.main.batches-- },
+		"a batch that is not counted":            func(s *Sink, _ *lane) { s.topics[0].batches-- },
 		"memory that is not counted":             func(_ *Sink, l *lane) { l.queue[0].private = 100 },
 		"sent, and open again":                   func(_ *Sink, l *lane) { l.open, l.doubt = l.doubt, l.open },
 		"a frame without a write":                func(_ *Sink, l *lane) { l.doubt.pos = 3 },
@@ -37,7 +37,7 @@ func TestWrongStatesAreFound(t *testing.T) {
 		holds(t, l, 3)
 		l.open = holds(t, l, 4)
 		l.queue = l.queue[1:3]
-		s.main.batches, s.count.inFlight = 4, 10
+		s.topics[0].batches, s.count.inFlight = 4, 10
 		if err := s.check(); err != nil {
 			t.Fatal(err)
 		}
@@ -53,16 +53,16 @@ func TestAStructThatIsUsedAgainBeginsAnew(t *testing.T) {
 	s, l, _ := bench(t)
 	s.ctx = context.Background()
 	b := holds(t, l, 1)
-	l.doubt, l.queue, s.main.batches, s.count.inFlight = b, nil, 1, 1
+	l.doubt, l.queue, s.topics[0].batches, s.count.inFlight = b, nil, 1, 1
 	if err := s.check(); err != nil {
 		t.Fatal(err)
 	}
 	rb := b.rb
-	b.rb, l.doubt, s.main.batches, s.count.inFlight = nil, nil, 0, 0
+	b.rb, l.doubt, s.topics[0].batches, s.count.inFlight = nil, nil, 0, 0
 	s.freeBatch(b)
 	b = s.newBatch(l)
 	b.rb, l.open = rb, b
-	s.main.batches = 1
+	s.topics[0].batches = 1
 	if err := s.check(); err != nil {
 		t.Error(err)
 	}

@@ -132,7 +132,7 @@ func (w *worker) deadLetter(e *entry) {
 	r, err := single(b.rb)
 	hopeless := l.topic.dead && (b.events == 0 || len(r.Value) <= truncatedBytes)
 	if !l.topic.dead {
-		r.Headers = append(s.letters.deadHeaders(r.Headers, e.reason(), len(r.Value)), e.why(0))
+		r.Headers = append(s.letters.deadHeaders(r.Headers, l.topic, e.reason(), len(r.Value)), e.why(0))
 	}
 	truncated := err == nil && !hopeless && (l.topic.dead || len(r.Value) > maxDeadLetterBytes)
 	var kept error

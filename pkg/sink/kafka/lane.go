@@ -121,6 +121,8 @@ type topic struct {
 	drainsLast *lane // one that keeps the topic from growing; nil: none is known
 	batches    int   // unsettled, open ones included
 
+	fresh, used bool // records came since the last mark; since the sequence began
+
 	err       error // why it cannot be used now
 	createErr error // why it could not be created
 	unusable  bool  // err is not going to go away by itself
@@ -231,6 +233,9 @@ func (t *topic) inLobby() *lane {
 	if t.lobby == nil {
 		t.lobby = &lane{topic: t, partition: lobbyPartition}
 		t.lobby.attach(t.core.disk.sp)
+		if len(t.lanes) == 0 && t.err != nil { // it is missing, which others need not be
+			t.lobby.fails(time.Now())
+		}
 	}
 	return t.lobby
 }

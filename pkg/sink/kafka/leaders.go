@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"fmt"
+	"time"
 
 	kafkago "github.com/segmentio/kafka-go"
 )
@@ -32,6 +33,7 @@ func (s *kafkaCluster) endBrokersLocked(known map[int32]string) {
 
 // applyLocked takes a topic's leaders over.
 func (s *kafkaCluster) applyLocked(t *topic, l leaders) {
+	defer s.placeLobby(t)
 	t.err, t.grow = nil, 0
 	if l.err != nil || len(l.brokers) == 0 {
 		if l.err == nil {
@@ -46,6 +48,9 @@ func (s *kafkaCluster) applyLocked(t *topic, l leaders) {
 		for _, ln := range t.lanes {
 			s.lead(ln, nil)
 		}
+		if t.lobby != nil {
+			t.lobby.fails(time.Now())
+		}
 		s.missingLocked(t)
 		return
 	}
@@ -53,9 +58,9 @@ func (s *kafkaCluster) applyLocked(t *topic, l leaders) {
 	switch n := len(l.brokers); {
 	case len(t.lanes) == 0:
 		t.addLanes(n)
-		if s.disk.kick != nil {
-			// What was appended before goes first: placeStrays sees to it.
-			s.disk.holding = s.disk.holding || t.lobby != nil
+		if s.disk.sp != nil || s.disk.holding {
+			// What was appended before, also by an earlier process, goes first: placeStrays sees to it.
+			s.disk.holding = true
 			wake(s.disk.kick)
 		}
 	case n > len(t.lanes):
@@ -90,7 +95,7 @@ func (s *kafkaCluster) setClusterLocked(id string) {
 		s.current.cluster = id
 		return
 	}
-	for _, t := range []*topic{&s.main, &s.dead} {
+	for _, t := range s.all {
 		t.createTime, t.described, t.knowable, t.unanswered = false, false, false, 0
 	}
 	for _, b := range s.brokers {

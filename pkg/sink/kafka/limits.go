@@ -84,7 +84,7 @@ func (s *kafkaCluster) learnt(b *broker, settings map[string]string) {
 	if bytes >= leastTold {
 		b.bound.told = int(min(bytes, 1<<30)) - requestHead
 		b.bound.now = min(maxRequestBytes, b.bound.told)
-		for _, t := range []*topic{&s.main, &s.dead} {
+		for _, t := range s.all {
 			t.limit = min(t.limit, max(minSplitLimit, b.bound.told))
 		}
 	}

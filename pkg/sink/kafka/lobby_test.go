@@ -29,7 +29,11 @@ func TestClientsOfTheLobbyHearFromTheDisk(t *testing.T) {
 			s.Append(patient(t), []sink.Record{record("a", i), record("b", i), record("c", i), record("d", i)}, &acks[i])
 		}
 		n.mend()
-		waitFor(t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return len(s.main.lanes) > 0 && s.main.lobby == nil })
+		waitFor(t, func() bool {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			return len(s.topics[0].lanes) > 0 && s.topics[0].lobby == nil
+		})
 		s.Flush()
 		waitFor(t, func() bool {
 			for i := range acks {

@@ -48,7 +48,7 @@ func (s *deadLetters) reportLossLocked(ls *loss, reason, policy string, last boo
 	if err != nil {
 		panic("kafka: " + err.Error()) // numbers and strings: cannot fail
 	}
-	r := sink.Record{Value: value, Timestamp: time.Now().UnixMilli(), Headers: s.deadHeaders(nil, ReasonLoss, len(value))}
+	r := sink.Record{Value: value, Timestamp: time.Now().UnixMilli(), Headers: s.deadHeaders(nil, s.topics[0], ReasonLoss, len(value))}
 	to := s.dead.stickyLane()
 	b := s.privateBatch(to, &r, recordbatch.Encoded{}, recordbatch.RecordSize(r.Key, r.Value, r.Headers))
 	to.seal()

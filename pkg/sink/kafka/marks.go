@@ -58,35 +58,74 @@ func (s *Sink) markSoonLocked() {
 	if now.Sub(m.at) < s.cfg.MarkInterval || s.number() == m.numbers {
 		return
 	}
-	if l := s.laneForLocked(nil); l != nil && s.room.oversizeFits(l.topic, recordbatch.ChunkSize) {
-		s.mark(l, false)
+	var lanes []*lane
+	for _, t := range s.markedTopics(false) {
+		if l := s.laneForLocked(t, nil); l != nil && s.room.oversizeFits(t, recordbatch.ChunkSize) {
+			lanes = append(lanes, l)
+		}
 	}
+	s.mark(lanes, false)
+}
+
+// markedTopics are those whose readers a mark is for: that got records since the last one, or, for the final one, since
+// the sequence began. Numbers that all went elsewhere, to the dead letters, are stated in the first topic.
+func (s *core) markedTopics(final bool) (topics []*topic) {
+	for _, t := range s.topics {
+		if t.fresh || final && t.used {
+			topics = append(topics, t)
+		}
+	}
+	if topics == nil {
+		topics = s.topics[:1]
+	}
+	return topics
 }
 
 // markLane is where a final mark goes; nil: the partitions are not known, and there is no spool.
-func (s *core) markLane() *lane {
+func markLane(t *topic) *lane {
 	switch {
-	case len(s.main.lanes) > 0 && s.main.lobby == nil:
-		return s.main.stickyLane()
-	case s.deps.OpenSpool != nil:
-		return s.main.inLobby()
+	case len(t.lanes) > 0 && t.lobby == nil:
+		return t.stickyLane()
+	case t.core.deps.OpenSpool != nil:
+		return t.inLobby()
 	}
 	return nil
 }
 
-// lastMark makes the final mark, unless there was one, or nothing is to be said. It reports whether it did.
-func (s *core) lastMark(l *lane) bool {
+// movingLane is where a final mark goes that has to be delivered; nil: it cannot be.
+func movingLane(t *topic) *lane {
+	if len(t.lanes) == 0 {
+		return nil
+	}
+	if l := t.stickyLane(); !l.stuck() {
+		return l
+	}
+	return nil
+}
+
+// lastMarks makes the final marks, in the lane that where gives for each topic, unless there were some, or nothing is to be
+// said. It reports whether it did.
+func (s *core) lastMarks(where func(*topic) *lane) bool {
 	m := &s.marks
 	if s.cfg.MarkInterval <= 0 || s.numbers.headers == HeadersNone || m.final || s.number() == 0 {
 		return false
 	}
-	m.final = true
-	s.mark(l, true)
-	return true
+	var lanes []*lane
+	for _, t := range s.markedTopics(true) {
+		if l := where(t); l != nil {
+			lanes = append(lanes, l)
+		}
+	}
+	m.final = len(lanes) > 0
+	s.mark(lanes, true)
+	return m.final
 }
 
-// mark puts a mark into l.
-func (s *core) mark(l *lane, final bool) {
+// mark puts the same mark into each of lanes.
+func (s *core) mark(lanes []*lane, final bool) {
+	if len(lanes) == 0 {
+		return
+	}
 	m, now := &s.marks, time.Now()
 	lost, dropped := s.lostSoFar()
 	value, err := json.Marshal(Mark{
@@ -105,9 +144,12 @@ func (s *core) mark(l *lane, final bool) {
 	if s.deps.Origin != nil {
 		r.Headers = append(r.Headers, s.deps.Origin()...)
 	}
-	b := s.privateBatch(l, &r, recordbatch.Encoded{}, recordbatch.RecordSize(r.Key, r.Value, r.Headers))
-	l.seal() // what it speaks of goes before
-	s.enqueue(l, b)
+	for _, l := range lanes {
+		b := s.privateBatch(l, &r, recordbatch.Encoded{}, recordbatch.RecordSize(r.Key, r.Value, r.Headers))
+		l.seal() // what it speaks of goes before
+		s.enqueue(l, b)
+		l.topic.fresh = false
+	}
 	m.at, m.numbers = now, s.number()
 }
 

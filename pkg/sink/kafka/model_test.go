@@ -331,8 +331,8 @@ func (m *model) run() {
 		m.Errorf("%d possible duplicates", st.PossibleDuplicates)
 	}
 	m.check(m.read("t"), m.read("t.dlq"), st.PossibleDuplicates)
-	if got := m.s.main.held + m.s.dead.held; got != 0 || m.s.main.batches != 0 || m.s.dead.batches != 0 {
-		m.Errorf("%d bytes held, %d and %d batches", got, m.s.main.batches, m.s.dead.batches)
+	if got := m.s.topics[0].held + m.s.dead.held; got != 0 || m.s.topics[0].batches != 0 || m.s.dead.batches != 0 {
+		m.Errorf("%d bytes held, %d and %d batches", got, m.s.topics[0].batches, m.s.dead.batches)
 	}
 }
 

@@ -14,7 +14,7 @@ func TestPressingInVainIsFollowedByAPause(t *testing.T) {
 			for _, wanted := range []int64{0, 1 << 20} {
 				synctest.Test(t, func(t *testing.T) {
 					s, _, _ := bench(t)
-					s.cfg.Settle, s.disk.overflowing, s.main.wanted = settle, overflowing, wanted
+					s.cfg.Settle, s.disk.overflowing, s.topics[0].wanted = settle, overflowing, wanted
 					s.disk.sp = &nothingSpool{}
 					s.disk.fullSince, s.disk.movedAt = time.Now(), time.Now()
 					time.Sleep(time.Hour)

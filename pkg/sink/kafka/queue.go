@@ -228,6 +228,7 @@ func (l *lane) signal() {
 
 // freed is called when a request has let go of the lane.
 func (l *lane) freed() {
+	l.topic.core.placeLobby(l.topic)
 	if l.mustGo() {
 		l.signal()
 	} else if l.open != nil {

@@ -36,10 +36,11 @@ func (s *core) retireProducer() {
 
 // renewSequence ends the sequence of numbers and begins another one.
 func (s *core) renewSequence() {
-	if l := s.markLane(); l != nil {
-		s.lastMark(l)
-	}
+	s.lastMarks(markLane)
 	lost, _ := s.lostSoFar()
 	s.marks = marks{lost: lost, setAside: s.count.setAside}
+	for _, t := range s.topics {
+		t.fresh, t.used = false, false
+	}
 	s.numbers.begin(s.count.admitted)
 }

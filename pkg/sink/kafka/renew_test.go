@@ -23,13 +23,13 @@ func cloned(t *testing.T, s, from *Sink) {
 	defer from.mu.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.main.lanes) != len(from.main.lanes) {
+	if len(s.topics[0].lanes) != len(from.topics[0].lanes) {
 		t.Fatal("the partitions are not known")
 	}
 	s.current, s.count.admitted, s.count.delivered = from.current, from.count.admitted, from.count.delivered
 	s.numbers.start, s.numbers.base, s.numbers.at = from.numbers.start, from.numbers.base, -1
-	for i, l := range from.main.lanes {
-		s.main.lanes[i].stamps = l.stamps
+	for i, l := range from.topics[0].lanes {
+		s.topics[0].lanes[i].stamps = l.stamps
 	}
 }
 
@@ -144,8 +144,8 @@ func TestARetiredProducerIsNotUsedByNewPartitions(t *testing.T) {
 		s.mu.Lock()
 		s.cluster.setClusterLocked("one")
 		retire(s)
-		s.main.addLanes(len(s.main.lanes) + 1)
-		l := s.main.lanes[len(s.main.lanes)-1]
+		s.topics[0].addLanes(len(s.topics[0].lanes) + 1)
+		l := s.topics[0].lanes[len(s.topics[0].lanes)-1]
 		if l.stamps.ready(s.current) {
 			t.Errorf("%s: a new partition would use the old id", name)
 		}

@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"strings"
 	"time"
 
 	"functiongraph-ingest/pkg/sink"
@@ -131,10 +132,15 @@ func (s *reporter) silentFrom(now time.Time) (at time.Time) {
 	return at
 }
 
-// tellReachedLocked logs that the topic can be used for the first time.
+// tellReachedLocked logs that all topics can be used for the first time.
 func (s *reporter) tellReachedLocked() {
 	if !s.told { // else the line about the end of the trouble says it
-		s.log.Info("events reach Kafka", "topic", s.main.name, "partitions", len(s.main.lanes), "idempotent", !s.unsafe)
+		names, partitions := make([]string, len(s.topics)), 0
+		for i, t := range s.topics {
+			names[i] = t.name
+			partitions += len(t.lanes)
+		}
+		s.log.Info("events reach Kafka", "topic", strings.Join(names, ","), "partitions", partitions, "idempotent", !s.unsafe)
 	}
 }
 

@@ -21,9 +21,14 @@ func (s *kafkaCluster) failedPause(n int, err error) (d time.Duration, rest bool
 	return unreadyPoll, false
 }
 
-// rest sleeps for d without a pool; true: it was stirred.
+// rest sleeps for d without a pool, unless there are topics that can be used; true: it was stirred.
 func (s *kafkaCluster) rest(d time.Duration) (stirred bool) {
-	s.client.CloseIdleConnections()
+	s.mu.Lock()
+	usable := s.someUsable()
+	s.mu.Unlock()
+	if !usable {
+		s.client.CloseIdleConnections()
+	}
 	s.sleepOrKick(d)
 	return !s.want.resting.Swap(false)
 }

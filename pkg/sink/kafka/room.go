@@ -43,6 +43,8 @@ func (s *room) put(l *lane, r *sink.Record, first recordbatch.Encoded, size int,
 		b.held += int64(size)
 		l.topic.held += int64(size)
 		l.held += int64(size)
+	} else {
+		l.topic.fresh, l.topic.used = true, true
 	}
 	b.events += events
 	b.sticky = b.sticky || r.Key == nil
@@ -92,6 +94,7 @@ func (s *room) putOversize(l *lane, r *sink.Record, first recordbatch.Encoded, s
 		placed.Headers = fromBody(slices.Clip(r.Headers), r.Offset, -1, r.BodyID)
 		r, size = &placed, recordbatch.RecordSize(r.Key, r.Value, placed.Headers)+len(first.Wire)
 	}
+	l.topic.fresh, l.topic.used = true, true
 	b := s.privateBatch(l, r, first, size)
 	b.lowest = s.count.admitted + 1
 	b.events = events

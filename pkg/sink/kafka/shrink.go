@@ -153,6 +153,27 @@ func (s *core) placeMemory(l *lane, first bool) {
 	}
 }
 
+// placeLobby places what has waited in memory for topic t, in order, where no spooler does it: there is no spool, or it
+// could not be opened. Its memory then is outside of the buffers, so it is placed piece by piece, the next one when
+// something of the topic has ended. What comes meanwhile waits behind it.
+func (s *core) placeLobby(t *topic) {
+	l := t.lobby
+	if l == nil || len(t.lanes) == 0 || s.disk.sp != nil || s.disk.holding {
+		return
+	}
+	l.seal()
+	for len(l.queue) > 0 {
+		b := l.queue[0]
+		if n := t.private - t.halves - l.private; n != 0 && n+int64(b.rb.Size()) > s.cfg.OversizeBytes {
+			return
+		}
+		pop(&l.queue)
+		s.placeMemory(&lane{topic: t, partition: l.partition, queue: []*batch{b}}, false)
+	}
+	t.lobby = nil
+	s.madeRoom()
+}
+
 // regroup sorts the records of a batch by the lanes of t where they belong, in order.
 func (s *core) regroup(t *topic, records func(func(int64, []byte, []byte, []sink.Header) bool) error) ([]*lot, error) {
 	keyless := t.lanes[t.sticky]

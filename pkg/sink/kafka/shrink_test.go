@@ -48,7 +48,7 @@ func TestATopicMadeAnewWithFewerPartitions(t *testing.T) {
 				}
 				remake(t, c.ListenAddrs(), "t", partitions)
 				n.mend()
-				waitFor(t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return len(s.main.lanes) == int(partitions) })
+				waitFor(t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return len(s.topics[0].lanes) == int(partitions) })
 				for k, v := range appendAll(t, s, 500, 37, &ack) {
 					want[k] = append(want[k], v...)
 				}
@@ -96,15 +96,15 @@ func TestOneLookIsNoProof(t *testing.T) {
 	waitFor(t, func() bool { return s.Ready() == nil })
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.cluster.noteFewerLocked(&s.main, 2)
-	s.cluster.noteFewerLocked(&s.main, 3)
-	s.cluster.noteFewerLocked(&s.main, 2)
-	s.cluster.noteFewerLocked(&s.main, 2)
-	if len(s.main.lanes) != 4 {
+	s.cluster.noteFewerLocked(s.topics[0], 2)
+	s.cluster.noteFewerLocked(s.topics[0], 3)
+	s.cluster.noteFewerLocked(s.topics[0], 2)
+	s.cluster.noteFewerLocked(s.topics[0], 2)
+	if len(s.topics[0].lanes) != 4 {
 		t.Error("lanes are gone")
 	}
-	s.cluster.noteFewerLocked(&s.main, 2)
-	if len(s.main.lanes) != 2 {
+	s.cluster.noteFewerLocked(s.topics[0], 2)
+	if len(s.topics[0].lanes) != 2 {
 		t.Error("lanes are still there")
 	}
 }

@@ -150,7 +150,10 @@ type Metrics struct {
 // Metrics returns the sink's own figures.
 func (s *Sink) Metrics() Metrics {
 	s.mu.Lock()
-	private := s.main.private + s.dead.private
+	private := int64(0)
+	for _, t := range s.all {
+		private += t.private
+	}
 	state, spoolErr := s.spooler.state, s.disk.err
 	errs, dead, throttled := maps.Clone(s.sender.requestErrors), map[string]int64{}, s.throttled
 	for reason, c := range s.letters.counts {

@@ -38,7 +38,7 @@ func (s *spiller) patienceLocked() (fires <-chan time.Time, stop func()) {
 	}
 	d = max(d, patienceOverflowing-now.Sub(s.vainAt), 0)
 	// Room in the buffers, or that a send was tried again, is nothing to who waits for room beside them.
-	for _, t := range []*topic{&s.main, &s.dead} {
+	for _, t := range s.all {
 		if t.wanted != 0 {
 			d = min(d, max(d-now.Sub(t.wantedAt), 0))
 		}
@@ -61,7 +61,7 @@ func (s *spiller) press() {
 // enoughLocked reports whether there is no need to hurry: what appenders wait for fits, and half of the buffers is free,
 // so that it takes a while until they are full again.
 func (s *spiller) enoughLocked() bool {
-	for _, t := range []*topic{&s.main, &s.dead} {
+	for _, t := range s.all {
 		if t.wanted != 0 && !s.room.oversizeFits(t, t.wanted) {
 			return false
 		}
@@ -128,7 +128,9 @@ func (s *spiller) pressedInVainLocked() {
 // waitAnewLocked lets the patience of who waits for room begin anew.
 func (s *spiller) waitAnewLocked() {
 	now := time.Now()
-	s.main.wantedAt, s.dead.wantedAt = now, now
+	for _, t := range s.all {
+		t.wantedAt = now
+	}
 	if !s.disk.fullSince.IsZero() {
 		s.disk.fullSince = now
 	}

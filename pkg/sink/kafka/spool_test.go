@@ -341,7 +341,7 @@ func TestFramesOfVanishedPartitionsArePlacedAnew(t *testing.T) {
 	dir := t.TempDir()
 	before := cluster(t, 8)
 	s, n := spooling(t, before, dir, nil)
-	waitFor(t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return len(s.main.lanes) == 8 && s.disk.sp != nil })
+	waitFor(t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return len(s.topics[0].lanes) == 8 && s.disk.sp != nil })
 	n.cut()
 	want := appendAll(t, s, 3000, 37, nil)
 	_ = s.Close(ended())

@@ -56,7 +56,7 @@ func TestLaneGoesOnAfterItsRefusedRecordIsBuried(t *testing.T) {
 	waitFor(t, func() bool { return s.Metrics().Requests == 1 })
 	s.Append(patient(t), []sink.Record{record("k", 1)}, nil)
 	// The second worker must have gone to sleep, so that only a signal can wake it.
-	waitFor(t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return s.main.lanes[0].broker.parked })
+	waitFor(t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return s.topics[0].lanes[0].broker.parked })
 	close(gate)
 	waitFor(t, func() bool { return s.Stats().Delivered == 1 })
 }
@@ -67,12 +67,12 @@ func TestSplitThatFoundNoMemoryIsTriedAgain(t *testing.T) {
 	s := start(t, c, func(cfg *Config, _ *Deps) { cfg.Linger = 50 * time.Millisecond })
 	waitFor(t, func() bool { return s.Ready() == nil })
 	s.mu.Lock()
-	s.main.halves += 1 << 30
+	s.topics[0].halves += 1 << 30
 	s.mu.Unlock()
 	appendAll(t, s, 100, 5, nil)
 	waitFor(t, func() bool { return s.Metrics().Retries > 2 })
 	s.mu.Lock()
-	s.main.halves -= 1 << 30
+	s.topics[0].halves -= 1 << 30
 	s.mu.Unlock()
 	waitFor(t, func() bool { return s.Stats().Delivered == 100 })
 }
@@ -122,7 +122,7 @@ func TestFlushReachesWhatIsBehindABusyLane(t *testing.T) {
 	waitFor(t, func() bool { return s.Metrics().Requests == 1 })
 	s.Append(patient(t), []sink.Record{record("k", 2)}, nil)
 	s.Flush()
-	waitFor(t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return s.main.lanes[0].broker.parked })
+	waitFor(t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return s.topics[0].lanes[0].broker.parked })
 	close(gate)
 	waitFor(t, func() bool { return s.Stats().Delivered == 2 })
 }
@@ -134,7 +134,7 @@ func TestFlushBeforeTheLeaderIsKnown(t *testing.T) {
 	s := start(t, c, func(cfg *Config, _ *Deps) { cfg.Linger = time.Hour })
 	s.Append(patient(t), []sink.Record{record("k", 1)}, nil)
 	s.Flush()
-	waitFor(t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return s.main.lanes[0].broker.parked })
+	waitFor(t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return s.topics[0].lanes[0].broker.parked })
 	f.Remove()
 	waitFor(t, func() bool { return s.Stats().Delivered == 1 })
 }
@@ -180,7 +180,7 @@ func TestLaneWithoutLeaderIsNotTheOneThatMakesRoom(t *testing.T) {
 	})
 	waitFor(t, func() bool { return s.Ready() == nil })
 	s.mu.Lock()
-	s.lead(s.main.lanes[0], nil)
+	s.lead(s.topics[0].lanes[0], nil)
 	s.mu.Unlock()
 	var keys [2][]byte
 	for i := byte('a'); keys[0] == nil || keys[1] == nil; i++ {
@@ -210,7 +210,7 @@ func TestRenewalsInARowPause(t *testing.T) {
 	waitFor(t, func() bool { return s.Metrics().Renewals == 2 })
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if d := time.Until(s.main.lanes[0].retryAt); d < 20*time.Minute {
+	if d := time.Until(s.topics[0].lanes[0].retryAt); d < 20*time.Minute {
 		t.Errorf("the second renewal in a row pauses %v", d)
 	}
 }
@@ -238,10 +238,10 @@ func TestShrunkenTopicForgetsThatItGrew(t *testing.T) {
 	waitFor(t, func() bool { return s.Ready() == nil })
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.cluster.applyLocked(&s.main, leaders{brokers: []int32{0, 0, 0, 0}})
-	s.cluster.applyLocked(&s.main, leaders{brokers: []int32{0, 0}})
-	if s.main.grow != 0 {
-		t.Errorf("two partitions again, and lanes for %d are still to come", s.main.grow)
+	s.cluster.applyLocked(s.topics[0], leaders{brokers: []int32{0, 0, 0, 0}})
+	s.cluster.applyLocked(s.topics[0], leaders{brokers: []int32{0, 0}})
+	if s.topics[0].grow != 0 {
+		t.Errorf("two partitions again, and lanes for %d are still to come", s.topics[0].grow)
 	}
 }
 

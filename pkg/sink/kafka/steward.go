@@ -61,7 +61,7 @@ type kafkaCluster struct {
 
 // findings are what the looks at the cluster have found.
 type findings struct {
-	reached  bool      // the topic could be used once
+	reached  bool      // all main topics could be used once, at the same time
 	found    trouble   // by the last look
 	foundAt  time.Time // when the looks began to fail
 	asking   time.Time // since when the look that is under way lasts; zero: none is
@@ -144,21 +144,27 @@ func (s *kafkaCluster) refreshOnce() error {
 	s.setClusterLocked(now.clusterID)
 	s.size = len(now.brokers)
 	s.endBrokersLocked(now.brokers)
-	s.applyLocked(&s.main, now.topics[s.main.name])
+	errs := make([]error, len(s.topics))
+	for i, t := range s.topics {
+		s.applyLocked(t, now.topics[t.name])
+		errs[i] = t.err
+	}
 	if l := now.topics[s.dead.name]; l.err == nil || s.want.deadTopic {
 		s.applyLocked(&s.dead, l)
 	}
 	s.askAgainLocked()
-	mainErr, deadErr := s.main.err, s.dead.err
+	deadErr := s.dead.err
 	makeDead := s.want.deadTopic && errors.Is(deadErr, kafkago.UnknownTopicOrPartition) && time.Now().After(s.want.deadAgain)
 	needProducer := s.want.producer
 	s.mu.Unlock()
 
 	s.learnAbilities()
-	errs := []error{mainErr}
-	if errors.Is(mainErr, kafkago.UnknownTopicOrPartition) {
-		if err := s.makeTopic(); err != nil {
-			errs = []error{inTrouble(createRefused, s.main.name, err)}
+	for i, t := range s.topics {
+		if !errors.Is(errs[i], kafkago.UnknownTopicOrPartition) {
+			continue
+		}
+		if err := s.makeTopic(t.name); err != nil {
+			errs[i] = inTrouble(createRefused, t.name, err)
 		} else if s.cfg.CreateTopic {
 			s.sight.soon = true
 		}

@@ -32,21 +32,26 @@ type placer struct {
 func (s *placer) placeStrays() (at time.Time) {
 	s.mu.Lock()
 	idle := !s.disk.holding && !s.carries || s.disk.carried.under()
+	known := s.knownTopics()
 	// Without partitions there is nothing to let go either; apply wakes us.
-	if idle || len(s.main.lanes) == 0 {
+	if idle || len(known) == 0 {
 		s.mu.Unlock()
 		return at
 	}
-	if !s.shrinkOnDisk(&s.main) || !s.shrinkOnDisk(&s.dead) {
-		s.mu.Unlock()
-		return time.Now().Add(quietPoll)
+	for _, t := range s.all {
+		if !s.shrinkOnDisk(t) {
+			s.mu.Unlock()
+			return time.Now().Add(quietPoll)
+		}
 	}
-	if l := s.main.lobby; l != nil {
-		l.evict()
+	for _, t := range known {
+		if t.lobby != nil {
+			t.lobby.evict()
+		}
 	}
 	s.mu.Unlock()
-	for _, q := range s.strays() {
-		t := s.topicOf(q)
+	for _, q := range s.strays(known) {
+		t := s.topicNamed(q.Topic())
 		err := s.placeQueue(t, q)
 		if err == nil {
 			continue
@@ -67,8 +72,12 @@ func (s *placer) placeStrays() (at time.Time) {
 	}
 	s.mu.Lock()
 	s.placing, s.placingFails, s.carries = placing{}, time.Time{}, false
-	s.endPlacingLocked()
-	s.writer.letGoLocked()
+	s.endPlacingLocked(known)
+	if len(s.knownTopics()) == len(known) {
+		s.writer.letGoLocked()
+	} else { // one more meanwhile: it has its turn first
+		wake(s.disk.kick)
+	}
 	s.madeRoom()
 	s.checkDrained()
 	s.mu.Unlock()
@@ -76,11 +85,15 @@ func (s *placer) placeStrays() (at time.Time) {
 	return at
 }
 
-// endPlacingLocked places what has no frame.
-func (s *placer) endPlacingLocked() {
-	waited := slices.Concat(s.main.gone, s.dead.gone)
-	if s.main.lobby != nil {
-		waited = append(waited, s.main.lobby)
+// endPlacingLocked places what has no frame, of topics that are known. What waits for others goes on waiting.
+func (s *placer) endPlacingLocked(known []*topic) {
+	known = append(known, &s.dead)
+	var waited []*lane
+	for _, t := range known {
+		waited = append(waited, t.gone...)
+		if t.lobby != nil {
+			waited = append(waited, t.lobby)
+		}
 	}
 	for _, l := range waited {
 		if l.checkDisk(); l.disk.any { // what is left waits for the next start, and the end does not for it
@@ -89,29 +102,43 @@ func (s *placer) endPlacingLocked() {
 		}
 		s.placeMemory(l, false)
 	}
-	s.main.gone, s.dead.gone, s.main.lobby = nil, nil, nil
+	for _, t := range known {
+		t.gone, t.lobby = nil, nil
+	}
 }
 
-// strays are the queues whose frames must be placed, the lobby's at last: what is in it came later.
-func (s *placer) strays() (queues []SpoolQueue) {
+// knownTopics are the main topics whose partitions are known.
+func (s *core) knownTopics() (known []*topic) {
+	for _, t := range s.topics {
+		if len(t.lanes) > 0 {
+			known = append(known, t)
+		}
+	}
+	return known
+}
+
+// strays are the queues whose frames must be placed, of these main topics and of the dead letters; the lobby's at last:
+// what is in it came later.
+func (s *placer) strays(of []*topic) (queues []SpoolQueue) {
 	if s.disk.sp == nil {
 		return nil // what waits in the lobby is in memory
 	}
 	for _, q := range s.disk.sp.Queues() {
-		t := s.topicOf(q)
+		t := s.topicNamed(q.Topic())
 		if t == nil {
 			s.foreign(q)
 			continue
 		}
 		s.mu.Lock()
-		known := t.leaders != nil
+		known := t.dead && t.leaders != nil || slices.Contains(of, t)
 		stray := q.Partition() < 0 || int(q.Partition()) >= len(t.lanes)
 		s.mu.Unlock()
 		if q.Tail() <= s.frail[strayOf(q)] {
 			continue
 		}
-		// The dead letters' partitions become known with the first one; a restart places those frames.
-		if stray && (known || !t.dead) {
+		// The dead letters' partitions become known with the first one; a restart places those frames. Those of a topic that
+		// is missing wait for it.
+		if stray && known {
 			queues = append(queues, q)
 		}
 	}
@@ -119,13 +146,12 @@ func (s *placer) strays() (queues []SpoolQueue) {
 	return queues
 }
 
-// topicOf is the topic of a queue; nil: this sink does not write to it.
-func (s *placer) topicOf(q SpoolQueue) *topic {
-	switch q.Topic() {
-	case s.dead.name:
-		return &s.dead
-	case s.main.name:
-		return &s.main
+// topicNamed is the topic of that name; nil: this sink does not write to it.
+func (s *core) topicNamed(name string) *topic {
+	for _, t := range s.all {
+		if t.name == name {
+			return t
+		}
 	}
 	return nil
 }

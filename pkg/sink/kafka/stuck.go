@@ -8,7 +8,8 @@ import (
 const DroppedUnavailable = "partition_unavailable"
 
 // isStuck reports whether the lane has failed for longer than a leader takes to move, while another partition was
-// moving for as long: the cluster works, and this partition does not. After a total outage all partitions
+// moving for as long, of any main topic: the cluster works, and this partition does not. The lobby of a topic that is
+// missing counts as one partition. After a total outage all partitions
 // have that time to come back.
 func (s *room) isStuck(l *lane, now time.Time) bool {
 	grace := s.deps.stuckAfter
@@ -18,12 +19,24 @@ func (s *room) isStuck(l *lane, now time.Time) bool {
 	if !s.unreachedSince.IsZero() && now.Sub(s.unreachedSince) > grace/2 {
 		return false
 	}
-	for _, o := range s.main.lanes {
-		if o.stuckSince.IsZero() && now.Sub(o.movingSince) >= grace && o.acked.Sub(l.stuckSince) > 0 {
-			return true
+	for _, t := range s.topics {
+		for _, o := range t.lanes {
+			if o.stuckSince.IsZero() && now.Sub(o.movingSince) >= grace && o.acked.Sub(l.stuckSince) > 0 {
+				return true
+			}
 		}
 	}
 	return false
+}
+
+// noneMoves reports whether no partition of topic t can move while other topics can.
+func (s *room) noneMoves(t *topic) bool {
+	for _, l := range t.lanes {
+		if !s.cannotMove(l) {
+			return false
+		}
+	}
+	return true
 }
 
 // cannotMove is isStuck for the path of every event.
@@ -60,11 +73,16 @@ func (s *room) aloneStuck(l *lane, now time.Time) bool {
 		return false
 	}
 	acked := false
-	for _, o := range s.main.lanes {
-		if !o.idle() || !o.stuckSince.IsZero() {
+	for _, t := range s.topics {
+		if t.lobby != nil {
 			return false
 		}
-		acked = acked || !o.acked.IsZero()
+		for _, o := range t.lanes {
+			if !o.idle() || !o.stuckSince.IsZero() {
+				return false
+			}
+			acked = acked || !o.acked.IsZero()
+		}
 	}
 	return acked
 }

@@ -273,7 +273,7 @@ func TestGrowthBesideAStuckPartition(t *testing.T) {
 	var ack ackCount
 	pump(t, s, 5, [][]string{keysOf(0, 2, 5), keysOf(1, 2, 5)}, &ack)
 	addPartitions(t, c, "t", 4)
-	waitFor(t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return s.main.grow == 4 })
+	waitFor(t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return s.topics[0].grow == 4 })
 	pump(t, s, 20, [][]string{keysOf(1, 4, 5), keysOf(3, 4, 5)}, &ack)
 	waitFor(t, func() bool { return s.Stats().Delivered >= 45 })
 	st.on.Store(false)

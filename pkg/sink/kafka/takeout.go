@@ -26,7 +26,7 @@ func (w *worker) takeOut(e *entry) bool {
 		if len(r.Value) > maxDeadLetterBytes {
 			return false // alone it is cut
 		}
-		r.Headers = append(s.letters.deadHeaders(r.Headers, e.reason(), len(r.Value)), e.why(r.Offset))
+		r.Headers = append(s.letters.deadHeaders(r.Headers, l.topic, e.reason(), len(r.Value)), e.why(r.Offset))
 	}
 	dead := together(letters, s.cfg.BatchBytes)
 	s.mu.Lock()

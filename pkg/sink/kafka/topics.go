@@ -7,14 +7,14 @@ import (
 	kafkago "github.com/segmentio/kafka-go"
 )
 
-// makeTopic creates the main topic, where that is wanted or the brokers do it by themselves.
-func (s *kafkaCluster) makeTopic() error {
+// makeTopic creates a main topic, where that is wanted or the brokers do it by themselves.
+func (s *kafkaCluster) makeTopic(name string) error {
 	if !s.cfg.CreateTopic {
-		s.client.createByAsking(s.ctx, s.main.name)
+		s.client.createByAsking(s.ctx, name)
 		return nil
 	}
 	partitions, replicas := s.topicNumbers()
-	return s.client.createTopic(s.ctx, s.main.name, partitions, replicas)
+	return s.client.createTopic(s.ctx, name, partitions, replicas)
 }
 
 // makeDeadTopic creates the dead-letter topic. A refusal is a warning, never a reason not to be ready.
