@@ -86,10 +86,10 @@ func (s *Server) serve(c *conn) {
 		// The error is about this connection alone, and what matters of it has been counted.
 		_ = s.http.ServeConn(c)
 		if !c.dozes() {
-			return // closed
+			break
 		}
 	}
-	_ = c.hangUp()
+	c.end()
 }
 
 // connState hears where fasthttp is with a connection.

@@ -59,7 +59,8 @@ type conn struct {
 	delivery *body.Delivery // reused from request to request; nil before the first and after one was given up
 	reserved int64          // bytes that admit reserved for the body; 0: none
 	readErr  error          // the first error of Read, which fasthttp wraps beyond recognition
-	linger   bool           // Close discards what the client still sends, so that the answer reaches it
+	unread   bool           // the last answer refuses a request of which a part is still to come
+	wrote    bool           // something that the client may not have read yet
 	away     bool           // beyond MaxConns, to be turned away
 	extra    bool           // under the registry's mutex: away, or replaced by another one
 	replaced atomic.Bool    // by another one: it ends as soon as it has no request
@@ -91,12 +92,16 @@ func (c *conn) enter(p phase, n uint64) {
 	}
 }
 
-// revoke waits until the watcher is done, and clears the deadlines it set.
+// revoke waits until the watcher is done, and clears the deadlines it set, except those of the present phase.
 func (c *conn) revoke(p phase) {
 	c.srv.conns.mu.Lock()
 	defer c.srv.conns.mu.Unlock()
+	now := time.Time{}
+	if w := c.state.Load(); w&fired != 0 && phaseOf(w) != waiting {
+		now = past() // it was fired before this got the mutex
+	}
 	if p != waiting {
-		_ = c.SetDeadline(time.Time{}) // fails only on a closed connection
+		_ = c.SetDeadline(now) // fails only on a closed connection
 	}
 }
 
@@ -125,14 +130,16 @@ func (c *conn) ages(age time.Duration) {
 }
 
 // idleSince is the tick since which a connection that may be replaced has had no request. One whose deadline has fired
-// counts too: it is about to sleep or to close.
+// counts too: it is about to sleep or to close. One that lingers comes before all others.
 func (c *conn) idleSince() (uint64, bool) {
-	if c.extra || c.kept.Load() {
+	if c.extra {
 		return 0, false
 	}
 	switch phaseOf(c.state.Load()) {
+	case closing:
+		return 0, true
 	case idle, asleep:
-		return c.quietSince.Load(), true
+		return c.quietSince.Load(), !c.kept.Load()
 	}
 	return 0, false
 }
@@ -157,10 +164,15 @@ func (c *conn) abort() {
 }
 
 // closeIdle ends a connection that no client waits on: between two requests, or behind the answer to a refused one.
+// One that lingers has little time left.
 func (c *conn) closeIdle() {
 	switch w := c.state.Load(); phaseOf(w) {
 	case idle, asleep, dropping:
 		c.fireLocked(w)
+	case closing:
+		if w&fired == 0 {
+			_ = c.SetReadDeadline(time.Now().Add(c.srv.lastLinger))
+		}
 	}
 }
 
@@ -223,17 +235,10 @@ func (c *conn) framed(ctx *fasthttp.RequestCtx) bool {
 // answer at once, see handle.
 func (c *conn) SetWriteDeadline(time.Time) error { return nil }
 
-// Close is called by fasthttp when it is done with the connection. It ends it, after a linger where
-// an answer must outlive an unread request, unless the connection only goes to sleep.
+// Close is called by fasthttp when it is done with the connection, which ends or goes to sleep: see serve.
 func (c *conn) Close() error {
 	c.giveBack()
-	if c.dozes() {
-		return nil
-	}
-	if c.linger && !c.srv.aborted.Load() { // at the very end a client that does not read is not waited for
-		c.lingering()
-	}
-	return c.hangUp()
+	return nil
 }
 
 // giveBack releases a reservation that no handler came for.

@@ -2,11 +2,13 @@ package listen
 
 import (
 	"fmt"
+	"net"
 	"strings"
 	"testing"
 	"time"
 
 	"functiongraph-ingest/internal/body"
+	"functiongraph-ingest/pkg/rawconn"
 )
 
 // The timeouts here are short so that the tests are; none asserts how long anything takes.
@@ -143,6 +145,46 @@ func TestSlowReader(t *testing.T) {
 		}
 	}()
 	until(t, "the connection is closed", func() bool { return r.srv.Stats().OpenConns == 0 })
+}
+
+// TestFiredWhileTheOldDeadlineIsRevoked: a phase that the watcher, or Shutdown, ends while its connection still waits to
+// clear the deadline of the phase before is ended. The connection stayed open for ever, and Shutdown waited for it.
+func TestFiredWhileTheOldDeadlineIsRevoked(t *testing.T) {
+	r := start(t)
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = ln.Close() }()
+	nc, err := net.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = nc.Close() }()
+	c := &conn{Conn: rawconn.New(nc.(rawconn.Stream)), srv: r.srv}
+	c.enter(idle, 1)
+	registry := &r.srv.conns
+	registry.mu.Lock()
+	c.fireLocked(c.state.Load())
+	ended := make(chan error)
+	go func() {
+		c.enter(asleep, never)
+		_, err := c.Conn.Read(c.one[:])
+		ended <- err
+	}()
+	until(t, "it has the next phase", func() bool { return phaseOf(c.state.Load()) == asleep })
+	c.closeIdle()
+	registry.mu.Unlock()
+	select {
+	case err := <-ended:
+		if !isTimeout(err) {
+			t.Error(err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("it waits for ever")
+		_ = nc.Close()
+		<-ended
+	}
 }
 
 func TestTicks(t *testing.T) {

@@ -1,6 +1,9 @@
 package listen
 
-import "syscall"
+import (
+	"io"
+	"syscall"
+)
 
 // canSleep: readable needs to look at a socket without reading from it.
 const canSleep = true
@@ -20,7 +23,9 @@ func (c *conn) readable() bool {
 			case syscall.EAGAIN:
 				return false // wait for it
 			default:
-				ok = err == nil && n > 0
+				if ok = err == nil && n > 0; !ok {
+					c.readErr = io.EOF // or it is broken
+				}
 				return true
 			}
 		}

@@ -29,7 +29,7 @@ func (s *Server) expect(ctx *fasthttp.RequestCtx) int {
 		}
 	}
 	s.begin(ctx, c, time.Now())
-	c.linger = true
+	c.unread = true
 	c.enter(writing, s.limits.read)
 	return ctx.Response.StatusCode()
 }

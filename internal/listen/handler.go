@@ -79,7 +79,7 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 	}
 	if last {
 		ctx.SetConnectionClose()
-		c.linger = unread || c.Queued() > 0 // a close with unread bytes is a reset, which takes the answer along
+		c.unread = unread
 	}
 	c.enter(writing, s.limits.read)
 }
@@ -94,7 +94,7 @@ func (s *Server) broken(ctx *fasthttp.RequestCtx, err error) {
 	}
 	s.begin(ctx, c, time.Now())
 	s.refuse(ctx, r)
-	c.linger = true
+	c.unread = true
 	c.enter(writing, s.limits.read)
 }
 

@@ -7,17 +7,19 @@ import (
 )
 
 // A server that closes a connection while the client still sends makes the kernel answer with a
-// reset, and a reset makes the client's kernel throw away an answer that was not read yet. So after
-// an early answer the sending side is closed, what the client still sends is discarded, and only then
-// the connection is closed.
+// reset, and a reset makes the client's kernel throw away an answer that was not read yet. So a connection ends as
+// RFC 9112 section 9.6 says: the sending side is closed, what the client still sends is discarded, and only then
+// the connection is closed. Its place is the first that a newcomer takes.
 const (
 	// lingerTime bounds a linger together with lingerBodies.
 	lingerTime = 2 * time.Second
+	// lastLinger bounds it while the server stops.
+	lastLinger = 100 * time.Millisecond
 	// lingerBodies is how many times Config.MaxBodyBytes a linger discards: who sends too much mostly
 	// sends somewhat too much, and must see the 413.
 	lingerBodies = 4
-	// patience is how long nothing is read at first. A client that reads while it writes sees the answer
-	// and stops by itself, with no more than the receive buffer sent; reading at once would only invite
+	// patience is how long nothing of a refused request is read at first. A client that reads while it writes sees the
+	// answer and stops by itself, with no more than the receive buffer sent; reading at once would only invite
 	// the rest of its body. Who writes everything before reading is served after that.
 	patience = 100 * time.Millisecond
 	// scratchSize is how much one call discards. On Linux the scratch is never written to, so it
@@ -31,16 +33,40 @@ const (
 	acknowledged    = "HTTP/1.1 200 OK\r\n%sConnection: close\r\nContent-Length: 0\r\n\r\n"
 )
 
+// end closes the connection, after a linger where the client may not have read all answers.
+func (c *conn) end() {
+	switch {
+	case !c.wrote:
+	case c.tls == nil && c.readFailure() == reasonClientGone: // it sends no more, and all that it sent was read
+	case c.srv.stopping.Load() && c.quietFor(c.srv.lingerTime):
+	default:
+		c.lingering()
+	}
+	_ = c.hangUp()
+}
+
+// quietFor reports whether the last request ended longer than d ago.
+func (c *conn) quietFor(d time.Duration) bool {
+	p := phaseOf(c.state.Load())
+	return (p == idle || p == asleep) && c.srv.conns.now.Load()-c.quietSince.Load() > uint64(d/c.srv.limits.tick)+1
+}
+
 // lingering says that no answer follows, and discards until the client closes or a bound is reached.
 func (c *conn) lingering() {
+	c.quietSince.Store(c.srv.conns.now.Load())
 	c.enter(closing, never)
 	c.srv.count.lingering.Add(1)
 	defer c.srv.count.lingering.Add(-1)
-	if c.endWrite() != nil || c.SetReadDeadline(time.Now().Add(patience)) != nil {
-		return // closed by the other side
+	if c.endWrite() != nil { // closed by the other side
+		return
 	}
-	c.hangup() // one that sends no more may still read: what it sent is discarded all the same
-	if c.SetReadDeadline(time.Now().Add(c.srv.lingerTime)) != nil {
+	if c.unread {
+		if !c.lingerFor(patience) {
+			return
+		}
+		c.hangup() // one that sends no more may still read: what it sent is discarded all the same
+	}
+	if !c.lingerFor(c.srv.lingerTime) {
 		return
 	}
 	for left := lingerBodies * c.srv.cfg.MaxBodyBytes; left > 0; {
@@ -50,6 +76,15 @@ func (c *conn) lingering() {
 		}
 		left -= n
 	}
+}
+
+// lingerFor gives a linger its time. It is false when its place is needed, or the connection closed.
+func (c *conn) lingerFor(d time.Duration) bool {
+	err := c.SetReadDeadline(time.Now().Add(d))
+	if c.srv.stopping.Load() && err == nil { // as closeIdle, which may have come before
+		err = c.SetReadDeadline(time.Now().Add(min(d, c.srv.lastLinger)))
+	}
+	return err == nil && c.state.Load()&fired == 0
 }
 
 // turnAway answers a connection that is not served. It waits for the request: a client is not
@@ -76,6 +111,7 @@ func (c *conn) turnAway() {
 	} else {
 		c.srv.count.events.Add(1)
 	}
+	c.unread = true
 	if _, err := io.WriteString(c, answer); err == nil {
 		c.lingering()
 	}

@@ -27,11 +27,14 @@ func (c *conn) Write(p []byte) (int, error) {
 }
 
 // send writes to the socket, through TLS where there is one.
-func (c *conn) send(p []byte) (int, error) {
+func (c *conn) send(p []byte) (n int, err error) {
 	if c.tls != nil {
-		return c.tls.Write(p)
+		n, err = c.tls.Write(p)
+	} else {
+		n, err = c.Conn.Write(p)
 	}
-	return c.Conn.Write(p)
+	c.wrote = err == nil // a client that has not read for so long is not waited for
+	return n, err
 }
 
 // handshake makes the connection secure, once. The phase is the caller's.
@@ -42,6 +45,7 @@ func (c *conn) handshake() error {
 	err := c.tls.Handshake()
 	if err != nil {
 		c.srv.count.refuse(reasonHandshake)
+		c.wrote, c.unread = true, true // an alert, or that this port talks TLS
 	}
 	return err
 }
@@ -62,7 +66,7 @@ func (c *conn) ready() bool {
 
 // endWrite says that no answer follows.
 func (c *conn) endWrite() error {
-	if c.tls != nil {
+	if c.tls != nil && c.tls.Secured() {
 		if err := c.tls.CloseWrite(); err != nil {
 			return err
 		}

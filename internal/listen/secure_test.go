@@ -142,6 +142,20 @@ func TestTLSRefusesWhoShowsNothing(t *testing.T) {
 	}
 }
 
+// TestPlainHTTPToTLS: a client without TLS that sends a long body is told so, and no reset takes it.
+func TestPlainHTTPToTLS(t *testing.T) {
+	opt, _ := secured(t, false)
+	r := start(t, opt)
+	for range 5 {
+		cl := r.dial()
+		cl.send(post("/", strings.Repeat("x", 200<<10)))
+		if got := cl.reply(); got.status != 400 || !strings.Contains(got.body, "https") {
+			t.Errorf("%+v", got)
+		}
+		_ = cl.Close()
+	}
+}
+
 // TestTLSLongRefusal: a client that sends a body that is too large sees the 413, as without TLS.
 func TestTLSLongRefusal(t *testing.T) {
 	opt, config := secured(t, false)

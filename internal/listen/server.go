@@ -34,6 +34,7 @@ import (
 	"errors"
 	"io/fs"
 	"log/slog"
+	"math"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -129,8 +130,8 @@ type Server struct {
 	inflater  *inflate.Inflater
 	scratch   []byte // what is dropped is read into; never written nor read
 	leftover  leftover
-	// lingerTime is the constant; tests have longer ones.
-	lingerTime time.Duration
+	// The constants; tests have longer ones.
+	lingerTime, lastLinger time.Duration
 
 	lastDate atomic.Pointer[dateLine]
 	dated    sync.Pool     // of *[]byte: an answer while it gets its Date
@@ -163,7 +164,7 @@ func New(cfg Config, deps Deps) *Server {
 	if deps.Logger == nil {
 		deps.Logger = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{cfg: cfg, deps: deps, scratch: make([]byte, scratchSize), lingerTime: lingerTime}
+	s := &Server{cfg: cfg, deps: deps, scratch: make([]byte, scratchSize), lingerTime: lingerTime, lastLinger: lastLinger}
 	s.Renew()
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.hard, s.cancelHard = context.WithCancel(context.Background())
@@ -189,7 +190,7 @@ func New(cfg Config, deps Deps) *Server {
 		DisablePreParseMultipartForm: true,
 		ReadBufferSize:               cfg.MaxHeaderBytes,
 		WriteBufferSize:              writeBufferSize,
-		Concurrency:                  cfg.MaxConns, // accept.go counts; this can never be exceeded
+		Concurrency:                  math.MaxInt32, // accept.go counts
 		NoDefaultServerHeader:        true,
 		NoDefaultDate:                true,
 		NoDefaultContentType:         true,

@@ -89,6 +89,7 @@ func TestRefusedAndLongCloses(t *testing.T) {
 func TestSkipEnds(t *testing.T) {
 	for _, way := range []string{"goes away", "is silent"} {
 		r := start(t, withConfig(func(c *Config) { c.AdmitWait, c.ReadTimeout = 0, time.Hour }))
+		r.srv.lingerTime = lingerTime
 		release := r.occupy(r.limit)
 		cl := r.dial()
 		request := post("/", strings.Repeat("x", 100_000))

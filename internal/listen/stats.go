@@ -37,7 +37,7 @@ type Stats struct {
 
 	OpenConns   int // connections served
 	WaitingAcks int // of those, waiting for an ack
-	Lingering   int // refused, discarding what the client still sends
+	Lingering   int // answered for the last time: what the client still sends is discarded
 	TurnedAway  int // connections beyond MaxConns being answered or closed
 }
 

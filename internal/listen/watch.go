@@ -103,6 +103,9 @@ func (r *registry) woke() {
 func (r *registry) add(c *conn, maxServed, maxExtra int) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.served >= maxServed && 2*r.extra >= maxExtra {
+		r.endLingerLocked() // so that there is room for the next one
+	}
 	switch {
 	case r.gone != nil:
 		return false
@@ -142,14 +145,31 @@ func (r *registry) replaceLocked() bool {
 	if longest == nil {
 		return false
 	}
+	longest.extra = true
+	r.extra++
+	if w := longest.state.Load(); phaseOf(w) == closing {
+		longest.fireLocked(w)
+		return true
+	}
 	// It may be on its way from one phase without a request to the next: either it sees that it is replaced, or it is
 	// found there. If it has just woken up, its request is the last.
 	longest.replaced.Store(true)
 	longest.closeIdle()
-	longest.extra = true
-	r.extra++
 	r.replaced.Add(1)
 	return true
+}
+
+// endLingerLocked closes the connection beyond MaxConns that has lingered for longest.
+func (r *registry) endLingerLocked() {
+	var longest *conn
+	for c := r.first; c != nil; c = c.next {
+		if w := c.state.Load(); c.extra && phaseOf(w) == closing && w&fired == 0 && (longest == nil || c.quietSince.Load() <= longest.quietSince.Load()) {
+			longest = c
+		}
+	}
+	if longest != nil {
+		longest.fireLocked(longest.state.Load())
+	}
 }
 
 // remove forgets a connection that is closed. It is the last thing its goroutine does.
