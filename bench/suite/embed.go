@@ -16,7 +16,9 @@ func All() []string {
 }
 
 // Others are bundled too, and not part of the whole report.
-func Others() []string { return []string{"quick", "outage-disk", "memory", "spool", "steady", "headers"} }
+func Others() []string {
+	return []string{"quick", "outage-disk", "memory", "spool", "steady", "headers"}
+}
 
 // LoadScenario reads a scenario: one of the bundled by its name, or a file whose name ends in .yaml.
 func LoadScenario(name string) (*Scenario, error) {
