@@ -83,15 +83,26 @@ func TestAuditOfARunWithAKill(t *testing.T) {
 	first.Stop()
 	options.Listen, options.Admin = p.Listen, p.Admin
 	p = proc.Start(t, options)
-	post(p, events/2).Wait()
+	post(p, events-events/3).Wait()
 	if code, l := p.MustStop(t); code != 0 || l.DroppedTotal() != 0 {
 		t.Errorf("exit %d, %+v", code, l)
 	}
 	code, a := runAudit(t, bin, k, "proved")
-	if code != 0 || !a.Complete || len(a.Starts) != 2 || a.Starts[0].State != "killed" || a.Starts[1].State != "closed" || a.Starts[0].Proven == 0 {
+	if code != 0 || !a.Complete || a.Records < events || len(a.Starts) != 2 || a.Starts[0].State != "killed" || a.Starts[1].State != "closed" || a.Starts[0].Proven == 0 {
 		t.Errorf("exit %d, %+v", code, a)
 	}
 	t.Logf("%+v", a)
+	judge := o.Judge() // the same by what the client was answered
+	must(t, kafkatest.ConsumeEach(t.Context(), k.Bootstrap(), "proved", func(m *kafkatest.Message) error {
+		if _, mark := m.Header("ingest-mark"); !mark {
+			judge.Message(m.Partition, m.Key, m.Value)
+		}
+		return nil
+	}))
+	report := judge.Report()
+	if t.Log(report); report.Err() != nil {
+		t.Error(report.Err())
+	}
 }
 
 // A short run, and copies of its topic in which something is wrong.

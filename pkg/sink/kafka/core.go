@@ -42,6 +42,9 @@ type core struct {
 	// retired: partitions that are new do not begin with ids up to this generation. retirements counts how often it was
 	// set: an answer that was asked for before is not used.
 	retired, retirements int
+	// rehearsal: the id that is asked for at the start only shows that ids are given. The first batch asks for another one,
+	// so a process that has sent nothing has none that a copy of it could share.
+	rehearsal bool
 
 	unsafe    bool          // no producer ids (PreferIdempotence and refused)
 	expiry    time.Duration // how long brokers remember a producer
@@ -88,7 +91,7 @@ func (s *core) begin(cfg Config, deps Deps) {
 	}
 	s.numbers.headers = cfg.Headers
 	s.numbers.begin(0)
-	s.want.producer = true
+	s.want.producer, s.rehearsal = true, true
 	for _, name := range cfg.mainTopics() {
 		s.topics = append(s.topics, &topic{core: s, name: name, limit: cfg.BatchBytes})
 	}
@@ -230,9 +233,10 @@ func (s *core) hasPending() bool {
 	return s.closed || s.waiting > 0 || s.unsettled() || s.count.spooled > 0
 }
 
-// wantProducer asks for a newer producer id.
+// wantProducer asks for a newer producer id, which will be used.
 func (s *core) wantProducer() {
-	if !s.unsafe {
+	s.rehearsal = false
+	if !s.unsafe && !s.want.producer {
 		s.want.producer = true
 		s.want.nudge()
 	}

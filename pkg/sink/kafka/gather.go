@@ -99,7 +99,14 @@ func (b *broker) due(l *lane, now time.Time) (bool, time.Time) {
 // sendableLocked says whether the lane could send at now; if only a pause is in the way, when it is over.
 func (s *sender) sendableLocked(l *lane, now time.Time) (ok bool, at time.Time) {
 	l.checkDisk()
-	if l.busy || l.idle() || !l.mayStamp() || !s.mayPassLocked(l) {
+	if l.busy || l.idle() {
+		return false, time.Time{}
+	}
+	if !l.mayStamp() {
+		l.wantStamp()
+		return false, time.Time{}
+	}
+	if !s.mayPassLocked(l) {
 		return false, time.Time{}
 	}
 	if now.Before(l.retryAt) {

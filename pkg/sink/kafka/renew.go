@@ -15,10 +15,7 @@ func (s *Sink) Renew() {
 		s.mu.Unlock()
 		return
 	}
-	s.retireProducer()
-	if s.current.gen != 0 {
-		s.wantProducer()
-	}
+	s.retireProducer() // the next batch asks for another one
 	s.renewSequence()
 	s.mu.Unlock()
 	s.cluster.client.CloseIdleConnections()

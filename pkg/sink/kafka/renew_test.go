@@ -155,3 +155,57 @@ func TestARetiredProducerIsNotUsedByNewPartitions(t *testing.T) {
 		s.mu.Unlock()
 	}
 }
+
+// A process that has sent nothing has no producer id that a copy of it could share. It asks for one all the same, to
+// learn whether it is given any; so does a process whose identity was renewed.
+func TestTheProducerIDIsAskedForWithTheFirstBatch(t *testing.T) {
+	c := cluster(t, 1)
+	s := start(t, c, nil)
+	waitFor(t, func() bool { return s.producerNow().gen == 1 && s.Ready() == nil })
+	rehearsed := s.producerNow()
+	one(t, s, "k", 1)
+	first := s.producerNow()
+	if first.gen != 2 || first.id == rehearsed.id {
+		t.Errorf("%+v after the first event, %+v before", first, rehearsed)
+	}
+	one(t, s, "k", 2)
+	if p := s.producerNow(); p != first {
+		t.Errorf("%+v after the second event, %+v after the first", p, first)
+	}
+	s.Renew()
+	s.mu.Lock()
+	if s.want.producer {
+		t.Error("a renewal asks for a producer id before there is a batch")
+	}
+	s.mu.Unlock()
+	one(t, s, "k", 3)
+	if p := s.producerNow(); p.gen != 3 || p.id == first.id {
+		t.Errorf("%+v after the renewal, %+v before", p, first)
+	}
+}
+
+// Two processes go on from the snapshot of one that was ready and had sent nothing. Nothing tells them of it, and the
+// broker does not take the batches of one for resends of the other's.
+func TestClonesOfAProcessThatHasSentNothing(t *testing.T) {
+	c := cluster(t, 1)
+	var clones [2]*Sink
+	for i := range clones {
+		clones[i] = start(t, c, nil)
+		waitFor(t, func() bool { return clones[i].Ready() == nil && clones[i].producerNow().gen == 1 })
+	}
+	cloned(t, clones[1], clones[0])
+	want := map[string][]string{}
+	for n := range 20 {
+		for i, s := range clones {
+			key := fmt.Sprint("clone ", i)
+			one(t, s, key, n)
+			want[key] = append(want[key], string(record(key, n).Value))
+		}
+	}
+	for _, s := range clones {
+		if st := closeSink(t, s); st.Delivered != 20 || st.PossibleDuplicates != 0 {
+			t.Errorf("%+v", st)
+		}
+	}
+	checkKeyed(t, consume(t, c, "t", 2*20), want)
+}

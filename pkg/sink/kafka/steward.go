@@ -218,6 +218,10 @@ func (s *kafkaCluster) newProducer() error {
 		s.warnLimited("unsafe", "the cluster refuses producer ids; going on without: events may arrive twice", "error", err)
 	} else {
 		s.current = producer{id: id, epoch: epoch, gen: s.current.gen + 1, cluster: s.clusterID}
+		if s.rehearsal {
+			s.rehearsal = false
+			s.retireProducer()
+		}
 	}
 	for _, b := range s.brokers {
 		b.signal()
