@@ -180,11 +180,11 @@ func (w *worker) fill() {
 	// replicas are slow would cost all others in the request their answer, again and again.
 	req.Timeout = int32((w.s.cfg.RequestTimeout / 2).Milliseconds())
 	topics := req.Topics[:0]
-	for _, dead := range []bool{false, true} {
+	for _, of := range w.s.all {
 		var t *rawproduce.RequestTopic
 		for i := range w.entries {
 			e := &w.entries[i]
-			if e.lane.topic.dead != dead {
+			if e.lane.topic != of {
 				continue
 			}
 			if t == nil {
@@ -194,7 +194,7 @@ func (w *worker) fill() {
 					topics = append(topics, rawproduce.RequestTopic{})
 				}
 				t = &topics[len(topics)-1]
-				t.Topic, t.Partitions = e.lane.topic.name, t.Partitions[:0]
+				t.Topic, t.Partitions = of.name, t.Partitions[:0]
 			}
 			e.reader = w.newReader()
 			e.reader.Reset(e.batch.rb)
