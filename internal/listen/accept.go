@@ -105,6 +105,6 @@ func connState(nc net.Conn, state fasthttp.ConnState) {
 		if bad := c.head.next(); bad != nil {
 			c.readErr = bad
 		}
-		c.rest(idle, c.srv.limits.idle)
+		c.quiet()
 	}
 }

@@ -54,7 +54,7 @@ type conn struct {
 	srv   *Server
 	state atomic.Uint64
 
-	quietSince atomic.Uint64 // the tick at which it opened, or its last request ended
+	quietSince atomic.Uint64 // the tick at which it opened, or its handshake or its last request ended
 
 	delivery *body.Delivery // reused from request to request; nil before the first and after one was given up
 	reserved int64          // bytes that admit reserved for the body; 0: none
@@ -194,7 +194,15 @@ func (c *conn) Read(p []byte) (n int, err error) {
 		buffered := len(p) <= c.srv.cfg.MaxHeaderBytes
 		if n > 0 {
 			begun := c.head.begun()
-			if bad := c.head.arrived(p[:n], buffered); bad != nil {
+			bad := c.head.arrived(p[:n], buffered)
+			for bad == nil && err == nil && n < len(p) && c.head.inTrailer() {
+				var m int // fasthttp would read the trailer from its begin for each piece of it
+				m, err = c.receive(p[n:])
+				c.meter.came(m)
+				bad = c.head.arrived(p[n:n+m], buffered)
+				n += m
+			}
+			if bad != nil {
 				n, err = c.hide(p, begun, bad)
 			}
 		}

@@ -18,10 +18,11 @@ func (c *conn) dozes() bool {
 // sleep waits for the next request without holding anything. It is false when the connection is to
 // be closed: by the other side, by the idle timeout, or by Shutdown.
 func (c *conn) sleep() bool {
-	c.rest(asleep, c.srv.limits.asleep)
+	left := c.idleLeft()
+	c.rest(asleep, left)
 	c.readErr = nil
 	c.head = head{} // fasthttp's buffer serves others
-	if canSleep && !c.readable() {
+	if canSleep && (left == 0 || !c.readable()) {
 		return false
 	}
 	c.rest(idle, c.srv.limits.idle)
@@ -29,12 +30,26 @@ func (c *conn) sleep() bool {
 	return true
 }
 
+// quiet begins the time without a request.
+func (c *conn) quiet() {
+	c.quietSince.Store(c.srv.conns.now.Load())
+	c.rest(idle, c.srv.limits.idle)
+}
+
+// idleLeft is for how many ticks more the connection may have no request. Bytes alone do not renew that: in TLS they may
+// be those of a record that never ends.
+func (c *conn) idleLeft() uint64 {
+	limits := &c.srv.limits
+	if limits.asleep == never {
+		return never
+	}
+	whole, quiet := limits.idle+limits.asleep, c.srv.conns.now.Load()-c.quietSince.Load()
+	return min(limits.asleep, whole-min(whole, quiet))
+}
+
 // rest enters a phase without a request, in which Shutdown may end the connection: either Shutdown
 // finds it there, or the connection sees that the server is stopping.
 func (c *conn) rest(p phase, n uint64) {
-	if p == idle {
-		c.quietSince.Store(c.srv.conns.now.Load())
-	}
 	c.enter(p, n)
 	if c.srv.stopping.Load() || c.replaced.Load() {
 		c.srv.conns.mu.Lock()

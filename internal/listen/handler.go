@@ -114,6 +114,11 @@ func (s *Server) invocation(ctx *fasthttp.RequestCtx, c *conn) (unread bool) {
 		c.enter(reading, s.limits.invocation)
 		c.meter.begin()
 		n, err = io.ReadFull(stream, b.Buffer()[:maxInvocation])
+		if err == nil { // it goes on, or is just as long
+			if _, err = io.ReadFull(stream, c.one[:]); err == io.EOF {
+				err = io.ErrUnexpectedEOF
+			}
+		}
 		c.meter.end()
 		event := b.Buffer()[:n]
 		s.deps.OnInvoke(event)

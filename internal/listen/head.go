@@ -60,6 +60,9 @@ func (h *head) next() error {
 // pipelined reports whether something came behind the request that is being answered.
 func (h *head) pipelined() bool { return h.after > 0 }
 
+// inTrailer reports whether a trailer has begun and not ended.
+func (h *head) inTrailer() bool { return h.part == inChunks && h.chunks.part == inTrailer }
+
 // begun reports whether something but empty lines, or a single CR, came.
 func (h *head) begun() bool {
 	return h.part != inHeader || h.lines.n > 0 || h.lines.begun && !h.lines.only

@@ -2,9 +2,14 @@ package listen
 
 import (
 	"fmt"
+	"io"
 	"math/rand/v2"
+	"net"
+	"runtime"
 	"strings"
 	"testing"
+
+	"functiongraph-ingest/pkg/rawconn"
 )
 
 func withFields(n int) string {
@@ -314,5 +319,56 @@ func TestConnectionHoldsNoBody(t *testing.T) {
 		}
 		_ = cl.Close()
 		until(t, "it is closed", func() bool { return r.srv.Stats().OpenConns == 0 })
+	}
+}
+
+// TestTrailerIsReadWhole: fasthttp gets a trailer in one piece, however it comes. It reads all of it again for each piece,
+// so one of 8 kB that came byte by byte cost it 32 MB.
+func TestTrailerIsReadWhole(t *testing.T) {
+	r := start(t)
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = ln.Close() }()
+	peer, err := net.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = peer.Close() }()
+	nc, err := ln.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = nc.Close() }()
+	c := &conn{Conn: rawconn.New(nc.(rawconn.Stream)), srv: r.srv}
+	c.enter(reading, never)
+	request := postLine + chunkedTE + "\r\n"
+	if err = c.head.arrived([]byte(request), true); err == nil {
+		err = c.head.frame(chunked)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	const rest = "0\r\nX: 1\r\nY: 2\r\n\r\n"
+	go func() {
+		for i := range rest {
+			_, _ = io.WriteString(peer, rest[i:i+1])
+			for c.Queued() > 0 { // until it is read
+				runtime.Gosched()
+			}
+		}
+	}()
+	var got, reads = 0, 0
+	var buf [1024]byte
+	for ; got < len(rest); reads++ {
+		n, err := c.Read(buf[:])
+		if err != nil {
+			t.Fatal(err)
+		}
+		got += n
+	}
+	if most := len("0\r\n"); reads > most || got != len(rest) || c.head.part != over {
+		t.Errorf("%d reads of %d bytes, part %d", reads, got, c.head.part)
 	}
 }

@@ -122,7 +122,7 @@ func TestUnfinishedHeadersGiveUpTheirPlaces(t *testing.T) {
 
 // TestConnectionAge: a connection that is old ends with its answer, or without a word while it is idle.
 func TestConnectionAge(t *testing.T) {
-	r := start(t, withConfig(func(c *Config) { c.MaxConnAge = 100 * time.Second }))
+	r := start(t, withConfig(func(c *Config) { c.MaxConnAge, c.IdleTimeout = 100*time.Second, time.Hour }))
 	busy, quiet := r.dial(), r.dial()
 	for _, cl := range []*client{busy, quiet} {
 		cl.send(post("/", "[]"))

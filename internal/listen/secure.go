@@ -60,7 +60,7 @@ func (c *conn) ready() bool {
 	if c.handshake() != nil {
 		return false
 	}
-	c.rest(idle, c.srv.limits.idle)
+	c.quiet()
 	return true
 }
 

@@ -142,6 +142,38 @@ func TestTLSRefusesWhoShowsNothing(t *testing.T) {
 	}
 }
 
+// TestTLSRecordThatNeverEnds: bytes of a record that does not end do not renew the idle timeout.
+func TestTLSRecordThatNeverEnds(t *testing.T) {
+	if !canSleep {
+		t.Skip("connections do not sleep here")
+	}
+	opt, config := secured(t, false)
+	r := start(t, opt, withConfig(func(c *Config) { c.IdleTimeout = 30 * time.Second }))
+	r.srv.lingerTime = lingerTime
+	cl := r.dialTLS(config)
+	cl.do(post("/", "[1]"))
+	raw := cl.nc.NetConn()
+	_, _ = raw.Write([]byte{0x17, 3, 3, 0x40, 0})
+	most := 3 * int(r.srv.limits.idle+r.srv.limits.asleep)
+	for ticks := 0; r.srv.Stats().OpenConns > 0 && r.inPhase(closing) == 0; ticks++ {
+		if ticks > most {
+			t.Fatalf("it is open after %d ticks", ticks)
+		}
+		_, _ = raw.Write([]byte{0})
+		r.pass(1)
+		until(t, "it rests", func() bool {
+			return r.inPhase(asleep)+r.inPhase(idle) == 0 || r.settled()
+		})
+	}
+}
+
+// settled reports whether no deadline has fired that its connection has not noticed, and all that came was read.
+func (r *rig) settled() bool {
+	ok := true
+	r.srv.conns.each(func(c *conn) { ok = ok && c.state.Load()&fired == 0 && c.Queued() == 0 })
+	return ok
+}
+
 // TestPlainHTTPToTLS: a client without TLS that sends a long body is told so, and no reset takes it.
 func TestPlainHTTPToTLS(t *testing.T) {
 	opt, _ := secured(t, false)

@@ -122,6 +122,29 @@ func TestInvocationTooLongCloses(t *testing.T) {
 	cl.closed()
 }
 
+// TestLongestInvocationKeepsItsConnection: an event of exactly as many bytes as are read is whole.
+func TestLongestInvocationKeepsItsConnection(t *testing.T) {
+	r := start(t)
+	event := "{" + strings.Repeat(" ", maxInvocation-2) + "}"
+	for _, request := range []string{
+		post("/extension/invoke", event), eventLine + chunkedTE + "\r\n" + chunksOf(event, 1000) + "0\r\nX: 1\r\n\r\n",
+		post("/extension/register", event[1:]), post("/extension/invoke", event, "Expect: 100-continue"),
+	} {
+		cl := r.dial()
+		cl.send(request + post("/", "[1]"))
+		for range 2 {
+			got := cl.reply()
+			if got.status == 100 {
+				got = cl.reply()
+			}
+			if got.status != 200 || got.close {
+				t.Errorf("%.60q: %d, close %v", request, got.status, got.close)
+			}
+		}
+		_ = cl.Close()
+	}
+}
+
 // TestShutdownDoesNotWaitForTheSkip: who was refused has its answer; the rest of its body holds nobody up.
 func TestShutdownDoesNotWaitForTheSkip(t *testing.T) {
 	r := start(t, withConfig(func(c *Config) { c.AdmitWait, c.ReadTimeout = 0, time.Hour }))
