@@ -99,12 +99,13 @@ func (c *credentials) addTo(deps *kafka.Deps) {
 	}
 	switch {
 	case c.tokens != nil:
-		deps.Token = c.tokens.Token
+		deps.Token, deps.TokenRefused = c.tokens.Token, c.tokens.Refused
 	case c.token.Load() != nil:
 		deps.Token = func(context.Context, string) (string, error) {
 			c.files.Look()
 			return *c.token.Load(), nil
 		}
+		deps.TokenRefused = oauth.RefusedOfFile
 	}
 	if c.password.Load() != nil {
 		deps.Credentials = func() (user, password string) {

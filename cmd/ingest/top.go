@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -24,6 +25,9 @@ func watch(o *config.TopOptions, stdout, stderr io.Writer) int {
 		return exitFailed
 	}
 	token, err := firstToken(o.TokenFile)
+	if p, ok := errors.AsType[*os.PathError](err); ok {
+		err = fmt.Errorf("cannot be read: %w", p.Err) // the path may be a token in place of its file's name
+	}
 	if err != nil {
 		return failed(fmt.Errorf("--token-file: %w", err))
 	}

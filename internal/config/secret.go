@@ -46,6 +46,8 @@ func (f *field) shown(text string) string {
 		return mask
 	case login && f.oneof != nil && !slices.ContainsFunc(f.oneof, func(w string) bool { return strings.EqualFold(w, text) }):
 		return mask
+	case f.name == "oauth-token-url" && !strings.Contains(text, "://"):
+		return mask
 	case f.name == "sasl-user":
 		if user, _, both := strings.Cut(text, ":"); both {
 			return user + ":" + mask

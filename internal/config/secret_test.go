@@ -47,6 +47,7 @@ func TestMisplacedSecretsAreNotRepeated(t *testing.T) {
 		{"serve", "--listen=u:" + theSecret + "@h:1"}, {"serve", "--admin=u:" + theSecret + "@h:1"},
 		{"serve", "--sasl-mechanism=OAUTHBEARER", "--oauth-token-file=" + theSecret},
 		{"serve", "--sasl-mechanism=OAUTHBEARER", "--oauth-client-secret-file=" + theSecret},
+		{"serve", "--sasl-mechanism=OAUTHBEARER", "--oauth-token-url=" + theSecret},
 		{"serve", "--sasl-mechanism=OAUTHBEARER", "--oauth-token-url=https://u:" + theSecret + "@h/"},
 		{"serve", "--sasl-mechanism=OAUTHBEARER", "--oauth-token-url=https://h/?key=" + theSecret},
 		{theSecret}, {"spool", theSecret}, {"spool", "ls", "d", theSecret}, {"version", theSecret}, {"check", theSecret},

@@ -112,6 +112,9 @@ type Deps struct {
 	// Token is asked for at each login by OAUTHBEARER, and must return when ctx ends. rejected is the last token that a
 	// broker has refused, "" if none has. An error may explain itself, as those of Secure.
 	Token func(ctx context.Context, rejected string) (string, error)
+	// TokenRefused says what is wrong with a token of Token that a broker has refused, as far as the token shows it;
+	// its Error is left to the broker. Nil: the remedy is a general one.
+	TokenRefused func(token string) sink.Trouble
 	// NewTransport replaces the transport over TCP: a simulation puts a modelled cluster here. Secure, SASL and
 	// Dial do not matter then.
 	NewTransport func() Transport

@@ -70,9 +70,6 @@ type spell struct {
 	waited  int64
 }
 
-// key is a trouble without its text.
-func (t trouble) key() trouble { return trouble{kind: t.kind, code: t.code, subject: t.subject} }
-
 // step takes the facts of one instant. It returns what is to be told, and when to look again at the latest; zero:
 // when the facts change.
 func (s *spell) step(now time.Time, f *facts) (n *note, again time.Time) {

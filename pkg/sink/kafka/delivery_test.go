@@ -17,6 +17,27 @@ func told(at time.Duration, n *note) string {
 	return fmt.Sprintf("at %v %s", at, n.trouble.word())
 }
 
+// Two errors that explain themselves, one after the other, are two reasons: each is told. The second one waited for a
+// minute after the first.
+func TestEachExplainedReasonIsTold(t *testing.T) {
+	start := time.UnixMilli(1)
+	var m machine
+	var got []string
+	for ms := 0; ms < 20_000; ms += 100 {
+		own := sink.Trouble{Kind: "unknown_ca"}
+		if ms >= 10_000 {
+			own.Kind = "expired"
+		}
+		f := facts{reached: true, since: start, trouble: trouble{kind: insecure, own: own}}
+		if n, _ := m.step(start.Add(time.Duration(ms)*time.Millisecond), &f); n != nil {
+			got = append(got, told(time.Duration(ms)*time.Millisecond, n))
+		}
+	}
+	if want := "at 2s unknown_ca, at 11s expired"; strings.Join(got, ", ") != want {
+		t.Errorf("told %q, want %q", got, want)
+	}
+}
+
 // Each case is a course of trouble: from when to when which kind, in milliseconds. The machine is asked whenever a fact
 // changes and whenever it says so, as the sink does.
 func TestWhatIsToldOfTrouble(t *testing.T) {

@@ -25,11 +25,11 @@ func (p *Probed) Explain(err error) (text, remedy string) { return p.given.expla
 func (g given) explain(err error) (text, remedy string) {
 	var code kafkago.Error
 	var dns *net.DNSError
-	if errors.As(err, &code) {
-		return g.explainCode(code)
-	}
 	if own, ok := explained(err); ok {
 		return own.Reason + " (" + printable(own.Error) + ")", own.Remedy
+	}
+	if errors.As(err, &code) {
+		return g.explainCode(code)
 	}
 	switch {
 	case errors.As(err, &dns):

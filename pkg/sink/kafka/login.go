@@ -2,9 +2,12 @@ package kafka
 
 import (
 	"context"
+	"strings"
 	"sync/atomic"
 
 	"github.com/segmentio/kafka-go/sasl"
+
+	"functiongraph-ingest/pkg/sink"
 )
 
 // login is a SASL mechanism whose user and password are asked for at each login.
@@ -13,16 +16,16 @@ type login struct {
 	credentials func() (user, password string)
 }
 
-// newLogin returns nil without a login. credentials nil: always those of s.
-func newLogin(s SASL, credentials func() (user, password string), token func(context.Context, string) (string, error)) (sasl.Mechanism, error) {
+// newLogin returns nil without a login.
+func newLogin(s SASL, d *Deps) (sasl.Mechanism, error) {
 	if s.Mechanism == OAuthBearer {
-		return &oauthBearer{token: token}, nil
+		return &oauthBearer{token: d.Token, explain: d.TokenRefused}, nil
 	}
 	m, err := mechanism(s)
-	if err != nil || m == nil || credentials == nil {
+	if err != nil || m == nil || d.Credentials == nil {
 		return m, err
 	}
-	return &login{s.Mechanism, credentials}, nil
+	return &login{s.Mechanism, d.Credentials}, nil
 }
 
 // Name implements sasl.Mechanism.
@@ -44,7 +47,8 @@ const OAuthBearer = "OAUTHBEARER"
 // oauthBearer is that mechanism. The token is asked for at each login.
 type oauthBearer struct {
 	token    func(ctx context.Context, rejected string) (string, error)
-	rejected atomic.Pointer[string] // the last token that a broker did not take; nil: none
+	explain  func(token string) sink.Trouble // nil: the broker's words are all
+	rejected atomic.Pointer[string]          // the last token that a broker did not take; nil: none
 }
 
 // Name implements sasl.Mechanism.
@@ -78,6 +82,28 @@ func (b *bearing) Next(_ context.Context, challenge []byte) (done bool, response
 	b.o.rejected.Store(&b.token)
 	return false, []byte("\x01"), nil
 }
+
+// Refused implements wire.Refusable.
+func (b *bearing) Refused(err error) error {
+	if b.o.explain == nil {
+		return err
+	}
+	why := b.o.explain(b.token)
+	why.Error = strings.ReplaceAll(err.Error(), b.token, "********")
+	return &refusedToken{err, why}
+}
+
+// refusedToken is a broker's refusal of a token, explained by the token's source.
+type refusedToken struct {
+	err error
+	why sink.Trouble
+}
+
+func (e *refusedToken) Error() string {
+	return e.why.Reason + " (" + e.why.Error + "): " + e.why.Remedy
+}
+func (e *refusedToken) Unwrap() error         { return e.err }
+func (e *refusedToken) Trouble() sink.Trouble { return e.why }
 
 // Validate finds out whether a login is possible at all: the mechanism is known, and user and password have no
 // characters that it forbids. The error names neither.

@@ -3,7 +3,14 @@ package kafka
 import (
 	"context"
 	"errors"
+	"fmt"
+	"strings"
 	"testing"
+
+	kafkago "github.com/segmentio/kafka-go"
+
+	"functiongraph-ingest/pkg/sink"
+	"functiongraph-ingest/pkg/sink/kafka/internal/wire"
 )
 
 // A login with a token: what is sent, and that a token which the broker does not take is named when the next one is
@@ -11,13 +18,13 @@ import (
 func TestLoginWithAToken(t *testing.T) {
 	var rejected []string
 	next := "one"
-	m, err := newLogin(SASL{Mechanism: OAuthBearer}, nil, func(_ context.Context, r string) (string, error) {
+	m, err := newLogin(SASL{Mechanism: OAuthBearer}, &Deps{Token: func(_ context.Context, r string) (string, error) {
 		rejected = append(rejected, r)
 		if next == "" {
 			return "", errors.New("none")
 		}
 		return next, nil
-	})
+	}})
 	if err != nil || m.Name() != "OAUTHBEARER" {
 		t.Fatal(m, err)
 	}
@@ -49,5 +56,49 @@ func TestLoginWithAToken(t *testing.T) {
 	}
 	if len(rejected) != 4 || rejected[0] != "" || rejected[1] != "" || rejected[2] != "one" || rejected[3] != "one" {
 		t.Errorf("%q", rejected)
+	}
+}
+
+// A broker that refuses a token says little. What the token's source knows is told in its place, in the log and by check,
+// and stays a refused login.
+func TestARefusedTokenIsExplained(t *testing.T) {
+	deps := Deps{
+		Token: func(context.Context, string) (string, error) { return "one", nil },
+		TokenRefused: func(token string) sink.Trouble {
+			return sink.Trouble{Kind: "token_ended", Reason: token + " has ended", Remedy: "put another"}
+		},
+	}
+	cfg := Config{SASL: SASL{Mechanism: OAuthBearer}}
+	m, err := newLogin(cfg.SASL, &deps)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, _, err := m.Start(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	refused := s.(wire.Refusable).Refused(fmt.Errorf("%w: invalid_token", kafkago.SASLAuthenticationFailed))
+	if !errors.Is(refused, kafkago.SASLAuthenticationFailed) || classOfError(refused) != classConfig {
+		t.Errorf("%v is a %v", refused, classOfError(refused))
+	}
+	g := givenBy(&cfg, &deps)
+	for _, found := range []trouble{g.lookTrouble(refused), g.sendTrouble(refused, 1)} {
+		if found.word() != "token_ended" || found.reason() != "one has ended" || found.remedy() != "put another" || !strings.Contains(found.detail, "invalid_token") {
+			t.Errorf("%+v", found)
+		}
+	}
+	if text, remedy := Explain(refused, &cfg, &deps); !strings.Contains(text, "one has ended") || !strings.Contains(text, "invalid_token") || remedy != "put another" {
+		t.Errorf("%q, %q", text, remedy)
+	}
+	deps.TokenRefused = nil
+	if m, err = newLogin(cfg.SASL, &deps); err != nil {
+		t.Fatal(err)
+	}
+	if s, _, err = m.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	refused = s.(wire.Refusable).Refused(kafkago.SASLAuthenticationFailed)
+	if found := g.lookTrouble(refused); found.kind != badLogin || !strings.Contains(found.remedy(), "--oauth-token-file") {
+		t.Errorf("%+v", found)
 	}
 }

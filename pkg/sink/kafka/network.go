@@ -93,7 +93,7 @@ func (c *pooled) other(cluster string) bool {
 }
 
 func newNetwork(c *Config, d *Deps) (*network, error) {
-	mech, err := newLogin(c.SASL, d.Credentials, d.Token)
+	mech, err := newLogin(c.SASL, d)
 	if err != nil {
 		return nil, err
 	}

@@ -130,9 +130,12 @@ func explained(err error) (t sink.Trouble, ok bool) {
 	return t, t.Kind != ""
 }
 
-func (t trouble) same(u trouble) bool {
-	return t.kind == u.kind && t.code == u.code && t.subject == u.subject && t.own.Kind == u.own.Kind
+// key is a trouble without its text.
+func (t trouble) key() trouble {
+	return trouble{kind: t.kind, code: t.code, subject: t.subject, own: sink.Trouble{Kind: t.own.Kind}}
 }
+
+func (t trouble) same(u trouble) bool { return t.key() == u.key() }
 
 func (t trouble) word() string {
 	if t.own.Kind != "" {

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -22,6 +23,13 @@ import (
 type Dialer struct {
 	Config
 	large chan struct{} // held by the one connection that reads a large answer
+}
+
+// Refusable is a login that knows more about why a broker may have refused it than the broker tells.
+type Refusable interface {
+	sasl.StateMachine
+	// Refused returns an error that wraps the broker's.
+	Refused(err error) error
 }
 
 // NewDialer returns a Dialer.
@@ -127,7 +135,10 @@ func (c *Conn) authenticate(ctx context.Context, mechanism sasl.Mechanism) error
 	for range maxRounds {
 		challenge, err := c.sendToken(ctx, token)
 		if errors.Is(err, io.EOF) {
-			return kafkago.SASLAuthenticationFailed // the way brokers refused before Kafka 1.0
+			err = kafkago.SASLAuthenticationFailed // the way brokers refused before Kafka 1.0
+		}
+		if r, ok := session.(Refusable); ok && errors.Is(err, kafkago.SASLAuthenticationFailed) {
+			return r.Refused(err)
 		}
 		if err != nil {
 			return err
@@ -161,13 +172,28 @@ func (c *Conn) sendToken(ctx context.Context, token []byte) ([]byte, error) {
 		return nil, fmt.Errorf("wire: unexpected answer %T", m)
 	}
 	if res.ErrorCode != 0 {
-		return nil, fmt.Errorf("%w: %.200s", kafkago.Error(res.ErrorCode), res.ErrorMessage)
+		return nil, fmt.Errorf("%w: %.200s", kafkago.Error(res.ErrorCode), withoutSecret(res.ErrorMessage, token))
 	}
 	if res.SessionLifetimeMs > 0 {
 		// The last request before the end must be answered before it, too.
 		c.expires = time.Now().Add(time.Duration(min(res.SessionLifetimeMs, 1<<40)) * time.Millisecond * 9 / 10)
 	}
 	return res.AuthBytes, nil
+}
+
+// withoutSecret is a broker's message without what it repeats of a login: the password of PLAIN (RFC 4616, section 2)
+// or the token of OAUTHBEARER (RFC 7628, section 3.1).
+func withoutSecret(message string, sent []byte) string {
+	secret := ""
+	if at := bytes.LastIndexByte(sent, 0); at >= 0 {
+		secret = string(sent[at+1:])
+	} else if _, after, ok := strings.Cut(string(sent), "auth=Bearer "); ok {
+		secret, _, _ = strings.Cut(after, "\x01")
+	}
+	if secret == "" {
+		return message
+	}
+	return strings.ReplaceAll(message, secret, "********")
 }
 
 // sendBareToken is sendToken for brokers before Kafka 1.0: tokens have a length and no header.
