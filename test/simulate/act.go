@@ -33,6 +33,9 @@ func (w *world) pass() {
 	if w.rng.IntN(3) > 0 {
 		n -= 3
 	}
+	if w.prof.quick {
+		n = 4
+	}
 	d := steps[w.rng.IntN(n+1)]
 	w.note("time: %v", d)
 	time.Sleep(d)
@@ -134,6 +137,7 @@ func (w *world) release() {
 		msg, err = nil, simkafka.ErrDown
 	} else {
 		w.note("release %s: %v", k, answer{msg, err})
+		w.oracle.hears(k.call.Request)
 	}
 	k.done <- verdict{msg, err}
 }
@@ -190,6 +194,34 @@ func (w *world) arrive() {
 	}
 }
 
+// clone lets another process write as a copy of this one would: under its producer id and epoch, the sequences that follow.
+func (w *world) clone(partition int) {
+	id, epoch, seq, ok := w.cluster.LastProducer(mainTopic, partition)
+	if !ok {
+		return
+	}
+	for range 1 + w.rng.IntN(2) {
+		// Of another time than any event: an answer to a resend can be told from one about this batch by that only.
+		seq = w.write(partition, id, epoch, seq, 1+w.rng.IntN(2), time.Now().Add(20*time.Minute))
+	}
+	w.note("a copy of the process writes under id %d to partition %d, sequences up to %d", id, partition, seq)
+}
+
+// write appends a batch of n records that are no events, and returns the sequence behind it.
+func (w *world) write(partition int, id int64, epoch int16, seq int32, n int, at time.Time) int32 {
+	rb := recordbatch.NewPrivateBatch(1024)
+	defer rb.Release()
+	for range n {
+		rb.TryAppend(at.UnixMilli(), []byte(foreignKey), []byte("foreign"), nil)
+	}
+	rb.Stamp(id, epoch, seq)
+	b, _ := simkafka.ParseBatch(rb.AppendTo(nil))
+	for broker := range w.cluster.Brokers() {
+		w.cluster.Append(int32(broker), mainTopic, int32(partition), &b)
+	}
+	return seq + int32(n)
+}
+
 // foreign lets another instance write, with the producer ids that the cluster hands out.
 func (w *world) foreign() {
 	id := w.cluster.NewProducer()
@@ -197,18 +229,7 @@ func (w *world) foreign() {
 	partition := w.rng.IntN(max(w.cluster.Partitions(mainTopic), 1))
 	seq := int32(0)
 	for range n {
-		rb := recordbatch.NewPrivateBatch(1024)
-		count := 1 + w.rng.IntN(2)
-		for range count {
-			rb.TryAppend(time.Now().UnixMilli(), []byte(foreignKey), []byte("foreign"), nil)
-		}
-		rb.Stamp(id, 0, seq)
-		b, _ := simkafka.ParseBatch(rb.AppendTo(nil))
-		for broker := range w.cluster.Brokers() {
-			w.cluster.Append(int32(broker), mainTopic, int32(partition), &b)
-		}
-		seq += int32(count)
-		rb.Release()
+		seq = w.write(partition, id, 0, seq, 1+w.rng.IntN(2), time.Now())
 	}
 	w.note("another instance writes under id %d to partition %d, sequences up to %d", id, partition, seq)
 }

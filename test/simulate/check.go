@@ -271,6 +271,7 @@ func (w *world) settle() {
 		}
 		msg, err := k.call.Serve(nil)
 		w.note("release %s: %v", k, answer{msg, err})
+		w.oracle.hears(k.call.Request)
 		k.done <- verdict{msg, err}
 	}
 }

@@ -6,11 +6,15 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"functiongraph-ingest/pkg/sink"
 	"functiongraph-ingest/pkg/sink/kafka"
 	"functiongraph-ingest/pkg/sink/kafka/recordbatch"
 	"functiongraph-ingest/test/simulate/simkafka"
+
+	"github.com/segmentio/kafka-go/protocol"
+	"github.com/segmentio/kafka-go/protocol/describeconfigs"
 )
 
 const (
@@ -27,6 +31,12 @@ type oracle struct {
 	strict  bool              // keys keep their order across processes too
 	settle  kafka.Settle
 	bad     string // the first violation
+
+	// expiry is when brokers forget a producer; 0: not in this schedule. Until a broker has told the process, at toldAt, it
+	// assumes a day, and does not count the copies that come of it (docs/guarantees.md).
+	expiry time.Duration
+	told   bool
+	toldAt time.Time
 }
 
 // event is one record or dead letter that was given to the sink.
@@ -38,10 +48,11 @@ type event struct {
 	dead  bool // given as a dead letter
 	taken bool // by Append
 	acked bool
-	lost  bool     // the ack said so
-	main  int      // copies in the topic
-	bury  int      // copies in the dead-letter topic
-	logs  []string // the topics that it is in, by cluster and incarnation
+	lost  bool      // the ack said so
+	main  int       // copies in the topic
+	bury  int       // copies in the dead-letter topic
+	logs  []string  // the topics that it is in, by cluster and incarnation
+	at    time.Time // when it arrived first
 }
 
 func (e *event) arrived() bool { return e.main+e.bury > 0 }
@@ -114,10 +125,14 @@ func (o *oracle) appended(cluster, topic string, incarnation int, b *simkafka.Ba
 
 // arrive counts a copy. Copies in topics that are no more do not count as doubles.
 func (o *oracle) arrive(e *event, topic, log string) {
-	if slices.Contains(e.logs, log) {
-		o.doubles++
-	} else {
+	switch {
+	case !slices.Contains(e.logs, log):
 		e.logs = append(e.logs, log)
+		if e.at.IsZero() {
+			e.at = time.Now()
+		}
+	case o.expiry == 0 || time.Since(e.at) <= o.expiry || o.told && time.Since(o.toldAt) > requestTimeout:
+		o.doubles++ // else it was sent by a process that could not know it
 	}
 	if topic == deadTopic {
 		e.bury++
@@ -204,3 +219,26 @@ func (a *ack) judge() {
 		o.violate("acknowledged and not in the log: %v", first)
 	}
 }
+
+// begins notes that another process begins, which knows nothing of the brokers.
+func (o *oracle) begins(expiry time.Duration) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.expiry, o.told = expiry, false
+}
+
+// hears notes what a process learns from an answer.
+func (o *oracle) hears(req protocol.Message) {
+	r, ok := req.(*describeconfigs.Request)
+	if !ok || !slices.ContainsFunc(r.Resources, func(r describeconfigs.RequestResource) bool { return r.ResourceType == ofBroker }) {
+		return
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if !o.told {
+		o.told, o.toldAt = true, time.Now()
+	}
+}
+
+// ofBroker is the type of a resource that is a broker (ConfigResource.Type.BROKER).
+const ofBroker = 4

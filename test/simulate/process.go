@@ -22,6 +22,8 @@ const (
 	spoolSegment = 32 << 10
 	oversize     = 40 << 10
 	bigEvent     = 20 << 10
+
+	requestTimeout = 500 * time.Millisecond
 )
 
 // process is one life of the program: a sink, its sources and what they were told.
@@ -62,12 +64,13 @@ type task struct {
 func (w *world) newProcess() *process {
 	p := &process{w: w, life: w.lives, fs: w.disk}
 	w.lives++
+	w.oracle.begins(w.prof.expiry)
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	pr := &w.prof
 	cfg := kafka.Config{
 		Brokers: []string{"sim:9092"}, Topic: mainTopic, DeadLetterTopic: deadTopic, Codec: pr.codec, Linger: pr.linger,
 		BatchBytes: pr.batch, BufferBytes: pr.buffers, OversizeBytes: oversize, Settle: pr.settle, SpoolFull: pr.policy,
-		RequestTimeout: 500 * time.Millisecond, RetryMin: 5 * time.Millisecond, RetryMax: 200 * time.Millisecond, MetadataTTL: 10 * time.Second,
+		RequestTimeout: requestTimeout, RetryMin: 5 * time.Millisecond, RetryMax: 200 * time.Millisecond, MetadataTTL: 10 * time.Second,
 		ReplayBytes: 64 << 10, DeadSpoolBytes: 128 << 10, StowTime: time.Second,
 	}
 	deps := kafka.Deps{Logger: w.logger(p.life), NewTransport: func() kafka.Transport {

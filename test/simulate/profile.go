@@ -40,13 +40,14 @@ const (
 	drops                           // --spool-full=drop-oldest or drop-newest
 	noDeadTopic                     // the dead-letter topic may not be created
 	lateCluster                     // the cluster cannot be reached at first
+	clones                          // another process writes with the sink's producer ids
 	allFamilies  = 1<<iota - 1
 )
 
 var familyNames = []string{
 	"lost-answers", "late-copies", "early-codes", "late-codes", "moves", "outages", "limits", "clocks", "contents", "growth", "anew", "fewer",
 	"other-cluster", "forgotten", "slow-disk", "broken-disk", "full-disk", "squeezed", "late-spool", "kills", "power-loss", "restarts",
-	"big-events", "dead-letters", "drops", "no-dead-topic", "late-cluster",
+	"big-events", "dead-letters", "drops", "no-dead-topic", "late-cluster", "clones",
 }
 
 func (f family) String() string {
@@ -84,6 +85,7 @@ type profile struct {
 	linger     time.Duration
 	batch      int
 	buffers    int64
+	quick      bool
 }
 
 // scenario narrows what a seed may choose.
@@ -94,6 +96,7 @@ type scenario struct {
 	settle    int    // 1 + kafka.Settle; 0: any
 	spool     int    // 1: none, 2: one; 0: either
 	narrow    bool   // one partition, one source, twice the steps
+	quick     bool   // little memory, and little time between two steps
 	fault     string // what it is for
 }
 
@@ -114,6 +117,9 @@ func newProfile(rng *rand.Rand, sc *scenario) profile {
 	}
 	if sc.narrow {
 		p.partitions, p.appenders, p.steps = 1, 1, 2*p.steps
+	}
+	if sc.quick {
+		p.quick, p.buffers, p.medium = true, 2*recordbatch.ChunkSize, 4+p.medium/2
 	}
 	if sc.settle != 0 {
 		p.settle = kafka.Settle(sc.settle - 1)

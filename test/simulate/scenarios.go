@@ -53,6 +53,10 @@ var scenarios = []scenario{
 		must: fewer, may: moves},
 	{name: "refused-content", fault: "sources wait beside an empty disk while a batch is taken apart",
 		must: contents | limits | lostAnswers, may: outages, spool: hasSpool},
+	{name: "clones", fault: "another process writes under the same producer id, after a snapshot was restored",
+		must: clones | lostAnswers, may: moves | outages},
+	{name: "behind", fault: "the end of a frame is not noted before batches that have none",
+		must: outages | kills, settle: atOnce, spool: hasSpool, narrow: true, quick: true},
 	{name: "forgotten", fault: "copies after the brokers have forgotten the producer",
 		must: forgotten | lostAnswers, may: moves | outages | deadLetters},
 }

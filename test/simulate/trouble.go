@@ -77,6 +77,8 @@ func (w *world) trouble() {
 			w.kill(f == powerLoss)
 			w.restart()
 		}
+	case clones:
+		w.clone(w.rng.IntN(max(w.cluster.Partitions(mainTopic), 1)))
 	case restarts:
 		if w.proc.closing == nil && w.rng.IntN(3) == 0 {
 			w.terminate()

@@ -135,7 +135,7 @@ func (s *core) placeMemory(l *lane, first bool) {
 		events := b.events
 		for _, g := range groups {
 			nb := s.newBatch(g.lane)
-			nb.rb, nb.opened, nb.parent, nb.untimed = g.rb, b.opened, b, b.untimed
+			nb.rb, nb.opened, nb.parent, nb.untimed, nb.root = g.rb, b.opened, b, b.untimed, b.root
 			nb.events = min(events, g.rb.Count())
 			events -= nb.events
 			b.parts++
@@ -147,7 +147,8 @@ func (s *core) placeMemory(l *lane, first bool) {
 				s.enqueue(g.lane, nb)
 			}
 		}
-		b.events, b.toFrame = 0, len(groups)
+		b.events = 0
+		b.partsGetFrames(b.root, len(groups))
 		s.unload(l.topic, b)
 		s.later(s.finish(b, 0, nil))
 	}

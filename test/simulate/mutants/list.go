@@ -49,6 +49,8 @@ var mutants = []mutant{
 		`if e.batch.maybeWritten { $w.mu.Lock()`, `if false { $w.mu.Lock()`)},
 	{"what the brokers have forgotten is not counted as a possible duplicate", "", "forgotten", sink(
 		`forgotten := $s.forgets(b, now)`, `forgotten := false && $s.forgets(b, now)`)},
+	{"a first send that is answered as a resend is believed", "", "clones", sink(
+		`if !b.collided && b.collides(p) {`, `if false && b.collides(p) {`)},
 	{"a waiter is told twice", "", "steady", sink(
 		`for _, a := range b.acks { out = append(out, settled{a.ack, min(`, `for _, a := range append(b.acks, b.acks...) { out = append(out, settled{a.ack, min(`)},
 	{"a waiter is told when the first part is settled", "", "refused-resend", sink(
@@ -70,7 +72,7 @@ var mutants = []mutant{
 		`case l.disk.any: l.doubt = l.takeFrame() return l.doubt case len(l.queue) == 0: l.seal() }`,
 		`case l.disk.any && len(l.queue) == 0: l.doubt = l.takeFrame(); return l.doubt; case len(l.queue) == 0: l.seal() }`)},
 	{"new events overtake the lobby", "", "full-disk", sink(
-		`case n == 0 && $s.deps.OpenSpool != nil, t.lobby != nil:`, `case n == 0 && $s.deps.OpenSpool != nil:`)},
+		`case n == 0 && $s.mayWaitInLobby(), t.lobby != nil:`, `case n == 0 && $s.mayWaitInLobby():`)},
 
 	// Memory and room.
 	{"memory of private batches is not given back", "", "big-events", sink(
@@ -90,6 +92,8 @@ var mutants = []mutant{
 		`err := $s.onDisk(func() error { return $p.sp.Sync(g.first, g.last) }) took = `, `var err error; took = `)},
 	{"stamps of frames are not noted before they are sent", "", "durable", sink(
 		`if len(w.notes) > 0 {`, `if len(w.notes) < 0 {`)},
+	{"the end of a frame is not noted before batches without one", "", "behind", sink(
+		`if e.behind { err =`, `if false { err =`)},
 	{"a suspect frame is not counted as a possible duplicate", "", "power", sink(
 		`if e.suspect && !e.batch.suspected {`, `if false && !e.batch.suspected {`)},
 	{"frames that left memory are forgotten", "", "durable", sink(

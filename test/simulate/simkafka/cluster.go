@@ -178,6 +178,12 @@ func (c *Cluster) NewProducer() int64 {
 	return c.producers - 1
 }
 
+// LastProducer is who wrote last to a partition, and the sequence that it goes on with; false: nobody is known.
+func (c *Cluster) LastProducer(name string, i int) (id int64, epoch int16, next int32, ok bool) {
+	c.edit(name, i, func(p *partition) { id, epoch, next, ok = p.last() })
+	return id, epoch, next, ok
+}
+
 // Append is a batch that arrives at a broker for a partition.
 func (c *Cluster) Append(broker int32, name string, i int32, b *Batch) Result {
 	c.mu.Lock()

@@ -191,6 +191,21 @@ func (p *partition) inOrder(b *Batch) int16 {
 	return CodeOutOfOrderSequence
 }
 
+// last is the producer that wrote last, and the sequence that it goes on with; false: there is none.
+func (p *partition) last() (id int64, epoch int16, next int32, ok bool) {
+	var newest *producerState
+	for i, st := range p.producers {
+		if newest == nil || st.batches[len(st.batches)-1].offset > newest.batches[len(newest.batches)-1].offset {
+			id, newest = i, st
+		}
+	}
+	if newest == nil {
+		return 0, 0, 0, false
+	}
+	last := newest.batches[len(newest.batches)-1].last
+	return id, newest.epoch, int32((uint32(last) + 1) & math.MaxInt32), true
+}
+
 func (p *partition) remember(b *Batch, stored int64, now time.Time) {
 	st := p.producers[b.ProducerID]
 	if st == nil || st.epoch != b.Epoch {
