@@ -21,6 +21,9 @@ func TestTroubleAtTheStartIsNamed(t *testing.T) {
 
 	foreign, newer := filepath.Join(t.TempDir(), "foreign"), filepath.Join(t.TempDir(), "newer")
 	must(t, os.Mkdir(foreign, 0o700))
+	used := t.TempDir()
+	must(t, os.Chmod(used, 0o755))
+	must(t, os.WriteFile(filepath.Join(used, "app.conf"), nil, 0o644))
 	file := filepath.Join(t.TempDir(), "file")
 	must(t, os.WriteFile(file, nil, 0o600))
 	filled(t, newer)
@@ -49,6 +52,10 @@ func TestTroubleAtTheStartIsNamed(t *testing.T) {
 			},
 			func() error { return os.WriteFile(segments[0], old, 0o600) },
 			[]string{"--spool-dir=" + newer, "version 2"}, []string{"have another format", "start the version of ingest that wrote them"},
+		},
+		{
+			"spool in other use", "--spool-dir=" + used, false, nil, func() error { return os.Remove(filepath.Join(used, "app.conf")) },
+			[]string{"--spool-dir=" + used, "in other use", "app.conf", "a directory of its own"}, []string{"in other use", "a directory of its own in --spool-dir"},
 		},
 		{"spool is a file", "--spool-dir=" + file, false, nil, func() error { return os.Remove(file) }, []string{"--spool-dir=" + file, "it must be a directory"}, []string{"is a file", "set --spool-dir"}},
 	} {

@@ -64,13 +64,13 @@ func (d *disk) open() (kafka.Spool, error) {
 	}
 	cfg := d.cfg
 	volume, err := spool.MakeDir(cfg.Dir, d.log)
-	if errors.Is(err, spool.ErrForeign) && d.mayMove {
+	if (errors.Is(err, spool.ErrForeign) || errors.Is(err, spool.ErrOccupied)) && d.mayMove {
 		d.mayMove = false
 		dir, tempErr := os.MkdirTemp(filepath.Dir(cfg.Dir), filepath.Base(cfg.Dir)+"-")
 		if tempErr != nil {
 			return nil, errors.Join(err, tempErr)
 		}
-		d.log.Warn("the default spool directory belongs to another user: another one is used, which a restart does not find", "spool-dir", dir, "error", err)
+		d.log.Warn("the default spool directory belongs to another user or program: another one is used, which a restart does not find", "spool-dir", dir, "error", err)
 		cfg.Dir, d.cfg.Dir = dir, dir
 		volume, err = spool.MakeDir(dir, d.log)
 	}

@@ -142,6 +142,10 @@ func (l *findings) spool(cfg *config.Config) {
 		l.add(levelFailed, subject, "choose another --spool-dir, or give it to the user that runs ingest", "belongs to user %d, who could put events into it", owner)
 		return
 	}
+	if err := spool.Occupied(dir); err != nil {
+		l.add(levelFailed, subject, occupiedRemedy, "%v", err)
+		return
+	}
 	if err := writable(dir); err != nil {
 		l.add(levelFailed, subject, "correct its owner and mode, or choose another --spool-dir", "cannot be written: %v", err)
 		return

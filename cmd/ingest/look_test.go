@@ -27,7 +27,7 @@ func TestLooksAtTheHost(t *testing.T) {
 	defer ln.Close()
 	taken := ln.Addr().String()
 	dir := t.TempDir()
-	file := filepath.Join(dir, "file")
+	file, empty := filepath.Join(dir, "file"), t.TempDir()
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -51,9 +51,10 @@ func TestLooksAtTheHost(t *testing.T) {
 		{"spool below a file", "--spool-dir=" + file + "/spool", levelFailed, "--spool-dir"},
 		{"spool behind a dead link", "--spool-dir=" + link, levelFailed, "is a link to what is not there: mend the link, or correct --spool-dir"},
 		{"spool below a dead link", "--spool-dir=" + link + "/spool", levelFailed, "is a link to what is not there: mend the link, or correct --spool-dir"},
+		{"spool in other use", "--spool-dir=" + dir, levelFailed, "is in other use"},
 		{"new spool", "--spool-dir=" + dir + "/a/b/c", levelNote, "does not exist and is made at the start"},
-		{"spool without room", "--spool-dir=" + dir + " --spool-keep-free=60000GiB", levelFailed, "there is no room: free space, or lower --spool-keep-free"},
-		{"spool larger than the disk", "--spool-dir=" + dir + " --spool-max=60000GiB", levelWarning, "less than --spool-max=60000GiB"},
+		{"spool without room", "--spool-dir=" + empty + " --spool-keep-free=60000GiB", levelFailed, "there is no room: free space, or lower --spool-keep-free"},
+		{"spool larger than the disk", "--spool-dir=" + empty + " --spool-max=60000GiB", levelWarning, "less than --spool-max=60000GiB"},
 		{"output that cannot be written", "--sink=ndjson --output=/proc/none/x", levelFailed, "--output=/proc/none/x: cannot be written"},
 		{"output that can be written", "--sink=ndjson --output=" + dir + "/new", levelOK, "can be written"},
 	} {

@@ -64,7 +64,7 @@ func (o *opening) run(ctx context.Context) error {
 // memory or descriptors. What an operator has to change does not.
 func mayPass(err error) bool {
 	var version *spool.VersionError
-	if errors.As(err, &version) || errors.Is(err, spool.ErrForeign) {
+	if errors.As(err, &version) || errors.Is(err, spool.ErrForeign) || errors.Is(err, spool.ErrOccupied) {
 		return false
 	}
 	for _, final := range []error{
@@ -77,6 +77,8 @@ func mayPass(err error) bool {
 	return true
 }
 
+const occupiedRemedy = "give the spool a directory of its own in --spool-dir, for example a new one below this"
+
 // explain adds the setting and what to do to an error of opening a spool.
 func explain(dir string, err error) error {
 	what := "choose another --spool-dir, or mend the disk"
@@ -85,6 +87,8 @@ func explain(dir string, err error) error {
 		what = "stop the process that uses it, or choose another --spool-dir"
 	case errors.Is(err, spool.ErrForeign):
 		what = "change the owner, or choose another --spool-dir"
+	case errors.Is(err, spool.ErrOccupied):
+		what = occupiedRemedy
 	case errors.Is(err, syscall.EROFS):
 		what = "mount it read-write, or choose another --spool-dir"
 	case errors.Is(err, fs.ErrPermission):

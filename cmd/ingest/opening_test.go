@@ -39,6 +39,7 @@ func TestSpoolAtTheStart(t *testing.T) {
 		"read-only":            {[]error{syscall.EROFS}, 0, []string{"read-write"}},
 		"a file":               {[]error{syscall.ENOTDIR}, 0, []string{"must be a directory"}},
 		"foreign":              {[]error{fmt.Errorf("%w: uid 5", spool.ErrForeign)}, 0, []string{"uid 5", "change the owner"}},
+		"in other use":         {[]error{fmt.Errorf("%w: x", spool.ErrOccupied)}, 0, []string{"in other use", "a directory of its own in --spool-dir"}},
 		"another version":      {[]error{&spool.VersionError{File: "f.seg", Version: 2, Segments: 1}}, 0, []string{"f.seg", "format version 2"}},
 		"foreign after a wait": {[]error{busy, fmt.Errorf("%w: uid 5", spool.ErrForeign)}, openPause, []string{"uid 5"}},
 	} {

@@ -115,11 +115,50 @@ func (d *ownDir) checkOwners(log *slog.Logger) error {
 			return foreign(path, "is "+special(modeOf(&f), "a file"), &f)
 		}
 	}
-	if int(st.Uid) == unix.Geteuid() && st.Mode&0o077 != 0 {
-		err := unix.Fchmod(fd, 0o700)
-		log.Info("the spool directory was open to others and is closed to them", "dir", d.dir, "mode", fmt.Sprintf("%#o", st.Mode&0o777), "error", err)
+	if int(st.Uid) != unix.Geteuid() || st.Mode&0o077 == 0 {
+		return nil
 	}
+	if err := occupied(d.dir, names); err != nil {
+		return err
+	}
+	err = unix.Fchmod(fd, 0o700)
+	log.Info("the spool directory was open to others and is closed to them", "dir", d.dir, "mode", fmt.Sprintf("%#o", st.Mode&0o777), "error", err)
 	return nil
+}
+
+// Occupied is an ErrOccupied if a start would refuse the directory dir for what is in it; nil: it would not, or cannot
+// read it. Nothing is changed.
+func Occupied(dir string) error {
+	var st unix.Stat_t
+	if err := unix.Stat(dir, &st); err != nil || int(st.Uid) != unix.Geteuid() || st.Mode&0o077 == 0 {
+		return nil
+	}
+	f, err := os.Open(dir)
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	names, _ := f.Readdirnames(-1)
+	slices.Sort(names)
+	return occupied(dir, names)
+}
+
+// occupied refuses a directory with these names in it that has no spool and something else: /tmp and / would be closed
+// to everybody. A lock alone is no spool: other programs have files of that name.
+func occupied(dir string, names []string) error {
+	other := ""
+	for _, name := range names {
+		switch {
+		case name == cursorName, strings.HasSuffix(name, segmentSuffix):
+			return nil
+		case other == "" && !isOwnName(name) && name != "lost+found": // that is part of a new file system
+			other = name
+		}
+	}
+	if other == "" {
+		return nil
+	}
+	return fmt.Errorf("%w: %s holds %q, which is no part of a spool, and other users may enter it; nothing was touched", ErrOccupied, dir, other)
 }
 
 // isOwnName reports whether the spool opens an entry of that name.

@@ -22,6 +22,9 @@ type ownDir struct {
 
 func openDir(dir string, _ *slog.Logger) (*ownDir, error) { return &ownDir{}, os.MkdirAll(dir, 0o700) }
 
+// Occupied is nil: nothing is closed to others here.
+func Occupied(string) error { return nil }
+
 // Close lets the directory go.
 func (*ownDir) Close() error { return nil }
 

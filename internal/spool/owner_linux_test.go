@@ -3,6 +3,7 @@ package spool_test
 import (
 	"errors"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -134,6 +135,61 @@ func TestDirectoryOfOthers(t *testing.T) {
 			}
 			if len(before) != 0 {
 				t.Errorf("gone: %v", before)
+			}
+		})
+	}
+}
+
+// A directory that is open to others and holds what is no spool is not closed to them, and nothing is made in it: it may
+// be /tmp. With a spool in it, empty, or closed already it is taken.
+func TestADirectoryInOtherUseIsNotClosed(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		mode  os.FileMode
+		files []string
+		taken bool
+	}{
+		{"other files", 0o755, []string{"app.conf"}, false},
+		{"a sticky directory of all", 0o777 | os.ModeSticky, []string{"x"}, false},
+		{"open to the group", 0o710, []string{"x"}, false},
+		{"a hidden file", 0o755, []string{".profile"}, false},
+		{"a lock of another program", 0o755, []string{"lock", "run"}, false},
+		{"a quarantine of a scanner", 0o755, []string{"quarantine", "scan.log"}, false},
+		{"nothing", 0o755, nil, true},
+		{"a new file system", 0o755, []string{"lost+found"}, true},
+		{"a spool that was killed at its start", 0o755, []string{"lock"}, true},
+		{"a spool beside others", 0o755, []string{"app.conf", "00000001-00000000000000aa.seg"}, true},
+		{"closed already", 0o700, []string{"app.conf"}, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			parent := t.TempDir()
+			dir := filepath.Join(parent, "spool")
+			must(t, os.Mkdir(dir, 0o700))
+			for _, name := range tt.files {
+				must(t, os.WriteFile(filepath.Join(dir, name), nil, 0o600))
+			}
+			must(t, os.Chmod(dir, tt.mode))
+			before := tree(t, parent)
+			if err := spool.Occupied(dir); (err == nil) != tt.taken {
+				t.Errorf("Occupied: %v", err)
+			}
+			s, err := spool.Open(spool.Config{Dir: dir}, spool.Deps{})
+			if err == nil {
+				must(t, s.Close())
+			}
+			info, statErr := os.Stat(dir)
+			must(t, statErr)
+			if tt.taken {
+				if err != nil || info.Mode().Perm() != 0o700 {
+					t.Errorf("%v, mode %v", err, info.Mode())
+				}
+				return
+			}
+			if !errors.Is(err, spool.ErrOccupied) || info.Mode()&(0o777|os.ModeSticky) != tt.mode {
+				t.Errorf("%v, mode %v", err, info.Mode())
+			}
+			if after := tree(t, parent); !maps.Equal(before, after) {
+				t.Errorf("%v instead of %v", after, before)
 			}
 		})
 	}

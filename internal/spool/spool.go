@@ -18,6 +18,8 @@ var (
 	ErrLocked = errors.New("spool: directory is locked")
 	// ErrForeign: the directory, a file in it, or a symbolic link on the way to it belongs to another user.
 	ErrForeign = errors.New("spool: not ours")
+	// ErrOccupied: the directory is open to other users and holds what belongs to no spool, so it is not taken from them.
+	ErrOccupied = errors.New("spool: the directory is in other use")
 	// ErrClosed: the spool was closed.
 	ErrClosed = errors.New("spool: closed")
 	// ErrFull: no room within Config.MaxBytes, MaxFrames, SetAsideBytes, or above KeepFree. Nothing was written.
