@@ -42,9 +42,8 @@ func runAudit(inv *config.Invocation, stdout, stderr io.Writer) int {
 
 // reading is what it takes to read topics.
 type reading struct {
-	cfg  *config.Config
-	k    kafka.Config
-	deps kafka.Deps
+	cfg *config.Config
+	*destination
 }
 
 // newReading checks the settings. An error is about them.
@@ -53,16 +52,11 @@ func newReading(cfg *config.Config) (*reading, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &reading{cfg: cfg}
-	if r.k, err = kafkaConfig(cfg, budget); err != nil {
-		return nil, err
-	}
-	login, err := newCredentials(cfg, slog.New(slog.DiscardHandler))
+	k, err := newDestination(cfg, budget, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return nil, err
 	}
-	login.addTo(&r.deps)
-	return r, nil
+	return &reading{cfg, k}, nil
 }
 
 // topic passes the records of a topic to yield, with a bar on stderr. No topic at all is an error unless it may be missing.
@@ -72,12 +66,12 @@ func (r *reading) topic(ctx context.Context, q kafka.Query, mayMiss bool, stderr
 	})
 	defer bar.End()
 	q.Progress = bar.At
-	spans, err := kafka.Read(ctx, r.k, r.deps, q, yield)
+	spans, err := kafka.Read(ctx, r.config, r.deps, q, yield)
 	if errors.Is(err, kafka.ErrNoTopic) && mayMiss {
 		return nil, nil
 	}
 	if err != nil && ctx.Err() == nil {
-		if text, remedy := kafka.Explain(err, &r.k, &r.deps); remedy != "" {
+		if text, remedy := kafka.Explain(err, &r.config, &r.deps); remedy != "" {
 			err = fmt.Errorf("%s: %s", text, remedy)
 		}
 	}

@@ -13,26 +13,6 @@ import (
 	"functiongraph-ingest/pkg/sink/kafka"
 )
 
-func settle(ack string) kafka.Settle {
-	switch ack {
-	case config.AckDisk:
-		return kafka.SettleOnDisk
-	case config.AckAccept:
-		return kafka.SettleAtOnce
-	}
-	return kafka.SettleOnKafka
-}
-
-func spoolFull(policy string) kafka.SpoolFull {
-	switch policy {
-	case config.SpoolFullDropOldest:
-		return kafka.SpoolFullDropOldest
-	case config.SpoolFullDropNewest:
-		return kafka.SpoolFullDropNewest
-	}
-	return kafka.SpoolFullBlock
-}
-
 // disk is the spool directory of --spool-dir. The sink opens it when the listener is up; a replay before.
 type disk struct {
 	cfg spool.Config

@@ -13,14 +13,7 @@ import (
 
 // kafka looks at brokers and topics as the sink will.
 func (l *findings) kafka(ctx context.Context, cfg *config.Config, budget config.Budget) {
-	k, err := kafkaConfig(cfg, budget)
-	var deps kafka.Deps
-	if err == nil {
-		var login *credentials
-		if login, err = newCredentials(cfg, slog.New(slog.DiscardHandler)); err == nil {
-			login.addTo(&deps)
-		}
-	}
+	k, err := newDestination(cfg, budget, slog.New(slog.DiscardHandler))
 	if err != nil { // plan has accepted it: a file has changed since
 		l.add(levelFailed, "settings", "", "%v", err)
 		return
@@ -28,7 +21,7 @@ func (l *findings) kafka(ctx context.Context, cfg *config.Config, budget config.
 	const mostSteps = 7 // one after another: addresses, leaders, versions, producer, configuration, quotas, and a bit
 	ctx, cancel := context.WithTimeout(ctx, mostSteps*cfg.RequestTimeout)
 	defer cancel()
-	p := kafka.Probe(ctx, k, deps)
+	p := kafka.Probe(ctx, k.config, k.deps)
 	l.brokers(&p)
 	if !p.Answered {
 		return

@@ -114,11 +114,11 @@ func (r *replaying) run(ctx, hurry context.Context, budget config.Budget, log *s
 		r.stats = untouched(sp.Stats())
 		return nil
 	}
-	login, err := newCredentials(r.cfg, log)
+	k, err := newDestination(r.cfg, budget, log)
 	if err != nil {
 		return err
 	}
-	s, err := newKafka(r.cfg, budget, login, log, nil, r.disk, newOrigin("", nil), newObserved())
+	s, err := k.sink(log, nil, r.disk, newOrigin("", nil), newObserved())
 	if err != nil {
 		return err
 	}

@@ -23,7 +23,7 @@ var errOpen = errors.New("it is open whether the topic has it")
 type letterTopic struct{ sink *kafka.Sink }
 
 func (r *reading) openTopic() (*letterTopic, error) {
-	k := r.k
+	k := r.config
 	k.Headers, k.MarkInterval, k.Settle = kafka.HeadersNone, 0, kafka.SettleOnKafka
 	s, err := kafka.New(k, r.deps)
 	if err != nil {

@@ -40,8 +40,11 @@ const (
 	HeadersCloudEvents = "cloudevents"
 )
 
-// StuckBlock is a value of --stuck-partition.
-const StuckBlock = "block"
+// The values of --stuck-partition.
+const (
+	StuckDeadLetter = "dead-letter"
+	StuckBlock      = "block"
+)
 
 // The values of --spool-full.
 const (
