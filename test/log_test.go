@@ -15,6 +15,16 @@ func serveNowhere(t *testing.T, more ...string) proc.Options {
 	return proc.Serve(proc.Build(t), "127.0.0.1:1", "t", append([]string{"--shutdown-timeout=300ms"}, more...)...)
 }
 
+// The line at the start names the addresses that were taken, not the port 0 that was asked for.
+func TestTheAddressesOfTheStartAreTold(t *testing.T) {
+	p := proc.StartUnready(t, proc.Options{Bin: proc.Build(t), Args: []string{"serve", "--listen=127.0.0.1:0", "--admin=127.0.0.1:0", "--brokers=127.0.0.1:1", "--topic=t", "--shutdown-timeout=300ms"}})
+	awaitSeen(t, "the line", func() bool { return lines(p, "msg=serving") == 1 })
+	if lines(p, "msg=serving", "listen=127.0.0.1:", "admin=127.0.0.1:") != 1 || lines(p, ":0 ") != 0 {
+		t.Errorf("%s", p.Stderr())
+	}
+	p.MustStop(t)
+}
+
 // The log is JSON where stderr is no terminal, and in the form that is asked for.
 func TestLogFormat(t *testing.T) {
 	for _, tt := range []struct {

@@ -124,7 +124,7 @@ func (e *extension) run(ctx, hurry context.Context, r *running, api string, stdo
 	stopAdmin := func() {}
 	door, err := newDoors(e.cfg, e.log)
 	if err == nil {
-		stopAdmin, err = startAdmin(r, p, seen, door)
+		_, stopAdmin, err = startAdmin(r, p, seen, door)
 		r.doors = door.files
 	}
 	if err != nil {

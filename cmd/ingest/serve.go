@@ -13,6 +13,7 @@ import (
 	"functiongraph-ingest/internal/listen"
 	"functiongraph-ingest/internal/metrics"
 	"functiongraph-ingest/internal/pipeline"
+	"functiongraph-ingest/internal/socket"
 	"functiongraph-ingest/pkg/sink"
 )
 
@@ -55,7 +56,7 @@ func serve(ctx, hurry context.Context, cfg *config.Config, budget config.Budget,
 		closeWithin(out, time.Second)
 		return exitFailed
 	}
-	stopAdmin, err := startAdmin(r, p, seen, door)
+	adminAt, stopAdmin, err := startAdmin(r, p, seen, door)
 	if err != nil {
 		log.Error("cannot start", "error", err)
 		atOnce, cancel := context.WithCancel(hurry)
@@ -63,7 +64,7 @@ func serve(ctx, hurry context.Context, cfg *config.Config, budget config.Budget,
 		_ = p.Stop(atOnce)
 		return exitFailed
 	}
-	log.Info("serving", "listen", p.Addr(), "admin", cfg.Admin, "ack", cfg.Ack, "topic", cfg.Topic,
+	log.Info("serving", "listen", p.Addr(), "admin", adminAt, "ack", cfg.Ack, "topic", cfg.Topic,
 		"memory-limit", budget.Limit, "gate", budget.Gate, "buffers", budget.Buffers)
 
 	code := exitOK
@@ -139,12 +140,12 @@ func pipelineConfig(cfg *config.Config, budget config.Budget, addr string, besid
 	}
 }
 
-// startAdmin serves the status page and what it reads until the function it returns is called. seen
+// startAdmin serves the status page and what it reads until the function it returns is called; at is its address. seen
 // is what the sink shows; nil: nothing of its own.
-func startAdmin(r *running, p *pipeline.Pipeline, seen *view, door *doors) (stop func(), err error) {
+func startAdmin(r *running, p *pipeline.Pipeline, seen *view, door *doors) (at string, stop func(), err error) {
 	cfg, log := r.cfg, r.log
 	if cfg.Admin == config.Off {
-		return func() {}, nil
+		return config.Off, func() {}, nil
 	}
 	m := metrics.New()
 	registerBuild(m)
@@ -161,7 +162,7 @@ func startAdmin(r *running, p *pipeline.Pipeline, seen *view, door *doors) (stop
 	}
 	a := admin.New(admin.Config{Addr: cfg.Admin, SocketMode: cfg.SocketPerm(), Pprof: cfg.Pprof, Hosts: cfg.AdminHost}, deps)
 	if err := a.Listen(); err != nil {
-		return nil, cannotListen("admin", []string{cfg.Admin}, err)
+		return "", nil, cannotListen("admin", []string{cfg.Admin}, err)
 	}
 	done := make(chan struct{})
 	go func() {
@@ -170,7 +171,7 @@ func startAdmin(r *running, p *pipeline.Pipeline, seen *view, door *doors) (stop
 			log.Error("the admin address ended", "error", err)
 		}
 	}()
-	return func() {
+	return socket.Text(a.Addr()), func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
 		_ = a.Shutdown(ctx)

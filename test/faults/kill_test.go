@@ -29,6 +29,7 @@ func killed() row {
 				tr.kill()
 				tr.start()
 			}
+			tr.await("as many events as a row must have", func() bool { return tr.load.Progress().Events >= 100_000 })
 			tr.load.Stop()
 			tr.settle()
 			tr.look()
