@@ -213,9 +213,14 @@ func TestReplayGoesOnWhereItWasStopped(t *testing.T) {
 	defer end()
 	requests := 0
 	var mended atomic.Bool
-	c.ControlKey(0, func(kmsg.Request) (kmsg.Response, error, bool) {
+	c.ControlKey(0, func(req kmsg.Request) (kmsg.Response, error, bool) {
 		c.KeepControl()
-		if requests++; requests <= 3 || mended.Load() {
+		for _, topic := range req.(*kmsg.ProduceRequest).Topics { // dead letters may all come first
+			if topic.Topic == "t" {
+				requests++
+			}
+		}
+		if requests <= 2 || mended.Load() {
 			return nil, nil, false
 		}
 		end()
