@@ -48,6 +48,17 @@ func runAudit(t *testing.T, bin string, k *kafkatest.Cluster, topic string, more
 	return code, a
 }
 
+// marked reports whether the topic has a mark.
+func marked(t *testing.T, k *kafkatest.Cluster, topic string) (found bool) {
+	t.Helper()
+	must(t, kafkatest.ConsumeEach(t.Context(), k.Bootstrap(), topic, func(m *kafkatest.Message) error {
+		_, ok := m.Header("ingest-mark")
+		found = found || ok
+		return nil
+	}))
+	return found
+}
+
 // A process is killed under load and started again; every event that was acknowledged is in the topic, and ingest audit
 // says so from the topic alone. AUDIT_EVENTS takes another number of events: make audit has a million.
 func TestAuditOfARunWithAKill(t *testing.T) {
@@ -68,17 +79,7 @@ func TestAuditOfARunWithAKill(t *testing.T) {
 	}
 	first := post(p, events)
 	p.WaitLedger(t, 10*time.Minute, "a part is delivered", func(l *proc.Ledger) bool { return l.Delivered > events/3 })
-	// A mark, and events behind it.
-	marked := func() bool {
-		found := false
-		must(t, kafkatest.ConsumeEach(t.Context(), k.Bootstrap(), "proved", func(m *kafkatest.Message) error {
-			_, ok := m.Header("ingest-mark")
-			found = found || ok
-			return nil
-		}))
-		return found
-	}
-	until(t, marked)
+	until(t, func() bool { return marked(t, k, "proved") }) // and events behind it
 	must(t, p.Kill())
 	first.Stop()
 	options.Listen, options.Admin = p.Listen, p.Admin
