@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"functiongraph-ingest/pkg/sink"
+	"functiongraph-ingest/pkg/sink/kafka/recordbatch"
 )
 
 // The last dead letters are shown with what finds them; what they hold only to those who asked for it.
@@ -51,7 +52,7 @@ func TestInsideShowsTroubleFirst(t *testing.T) {
 	s.mu.Lock()
 	bad, busy := s.topics[0].lanes[33], s.topics[0].lanes[31]
 	bad.failures, bad.trouble = 1, trouble{kind: silent, subject: "broker 7"}
-	busy.open = &batch{lane: busy, events: 5, parts: 1}
+	busy.open = &batch{lane: busy, events: 5, parts: 1, rb: recordbatch.NewPrivateBatch(1)}
 	in := s.reporter.insideLocked(3)
 	bad.failures, bad.trouble, busy.open = 0, trouble{}, nil
 	s.mu.Unlock()
