@@ -1,6 +1,7 @@
 package test
 
 import (
+	"cmp"
 	"crypto"
 	"crypto/rand"
 	"crypto/rsa"
@@ -13,6 +14,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -36,6 +38,13 @@ type issuer struct {
 	tokens   []string
 }
 
+// jwt is what is in a token. The zero value is one that a broker takes, for an hour.
+type jwt struct {
+	audience string
+	lifetime time.Duration
+	key      *rsa.PrivateKey
+}
+
 func newIssuer(t *testing.T) (i *issuer, jwks string) {
 	t.Helper()
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
@@ -52,8 +61,8 @@ func newIssuer(t *testing.T) (i *issuer, jwks string) {
 	return &issuer{key: key, secret: "first-secret", lifetime: 5 * time.Second}, jwks
 }
 
-// token makes a JWT. i.mu is held.
-func (i *issuer) token() string {
+// sign makes a token. i.mu is held.
+func (i *issuer) sign(j jwt) string {
 	now := time.Now()
 	part := func(v map[string]any) string {
 		text, _ := json.Marshal(v)
@@ -61,10 +70,11 @@ func (i *issuer) token() string {
 	}
 	i.issued++
 	signed := part(map[string]any{"alg": "RS256", "kid": "one", "typ": "JWT"}) + "." + part(map[string]any{
-		"sub": "fn", "aud": "kafka", "iat": now.Unix(), "exp": now.Add(i.lifetime).Unix(), "jti": fmt.Sprint(i.issued),
+		"sub": "fn", "aud": cmp.Or(j.audience, "kafka"), "jti": fmt.Sprint(i.issued),
+		"iat": now.Add(-time.Hour).Unix(), "exp": now.Add(cmp.Or(j.lifetime, time.Hour)).Unix(),
 	})
 	sum := sha256.Sum256([]byte(signed))
-	signature, _ := rsa.SignPKCS1v15(rand.Reader, i.key, crypto.SHA256, sum[:])
+	signature, _ := rsa.SignPKCS1v15(rand.Reader, cmp.Or(j.key, i.key), crypto.SHA256, sum[:])
 	token := signed + "." + base64.RawURLEncoding.EncodeToString(signature)
 	i.tokens = append(i.tokens, token)
 	return token
@@ -86,26 +96,33 @@ func (i *issuer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case !ok || user != "fn" || secret != i.secret:
 		http.Error(w, `{"error":"invalid_client"}`, http.StatusUnauthorized)
 	default:
-		fmt.Fprintf(w, `{"access_token":%q,"token_type":"Bearer","expires_in":%d}`, i.token(), int(i.lifetime.Seconds()))
+		fmt.Fprintf(w, `{"access_token":%q,"token_type":"Bearer","expires_in":%d}`, i.sign(jwt{lifetime: i.lifetime}), int(i.lifetime.Seconds()))
 	}
 }
 
-// A broker that takes tokens only, and ends each session with its token: tokens are renewed before their end while
-// events flow; the endpoint fails for longer than a token lives; the client's secret is
-// renewed. Nothing is lost, nothing doubled, nobody restarts anything, and no secret and no token is in the log.
+// A broker that takes tokens only, and ends each session with its token or after a few seconds. Nothing is lost, nothing
+// doubled, nothing is restarted, and no secret and no token is in the log.
 func TestTokensAreRenewedUnderLoad(t *testing.T) {
 	i, jwks := newIssuer(t)
-	k := kafkatest.Start(t, kafkatest.WithTokens(jwks, 10*time.Second))
+	k := kafkatest.Start(t, kafkatest.WithTokens(jwks, *rotationLogin))
+	t.Run("endpoint", func(t *testing.T) { tokensOfAnEndpoint(t, i, k) })
+	t.Run("file", func(t *testing.T) { tokensOfAFile(t, i, k) })
+}
+
+// replace writes a file as tools do that renew secrets: all at once.
+func replace(t *testing.T, path, text string) {
+	t.Helper()
+	must(t, os.WriteFile(path+".new", []byte(text), 0o600))
+	must(t, os.Rename(path+".new", path))
+}
+
+// Tokens are renewed before their end while events flow; the endpoint fails for longer than a token lives; the client's
+// secret is renewed.
+func tokensOfAnEndpoint(t *testing.T, i *issuer, k *kafkatest.Cluster) {
 	endpoint := httptest.NewServer(i)
 	defer endpoint.Close()
-	dir := t.TempDir()
-	write := func(name, text string) string {
-		path := filepath.Join(dir, name)
-		must(t, os.WriteFile(path+".new", []byte(text), 0o600))
-		must(t, os.Rename(path+".new", path))
-		return path
-	}
-	secretFile := write("secret", "first-secret\n")
+	secretFile := filepath.Join(t.TempDir(), "secret")
+	replace(t, secretFile, "first-secret\n")
 	oauth := []string{"--sasl-mechanism=OAUTHBEARER", "--oauth-token-url=" + endpoint.URL + "/token", "--oauth-client-id=fn",
 		"--oauth-client-secret-file=" + secretFile, "--oauth-scope=events write"}
 
@@ -130,10 +147,69 @@ func TestTokensAreRenewedUnderLoad(t *testing.T) {
 	f.await("a refused secret", func() bool {
 		return lines(p, "level=WARN", "invalid_client", "--oauth-client-secret-file") > 0
 	})
-	write("secret", "second-secret\n")
+	replace(t, secretFile, "second-secret\n")
 	f.await("the new secret", func() bool { return lines(p, "read again", "--oauth-client-secret-file") > 0 })
-	f.goesOn()
 	f.end(i)
+	if n := lines(p, "read again", "--oauth-client-secret-file"); n != 1 {
+		t.Errorf("%d lines about one new secret", n)
+	}
+}
+
+// The file of the token is replaced under load, by tokens that the broker refuses as well: the log, /readyz and check
+// name what is wrong with each, and the file. Each replacement is one line.
+func tokensOfAFile(t *testing.T, i *issuer, k *kafkatest.Cluster) {
+	stranger, err := rsa.GenerateKey(rand.Reader, 2048)
+	must(t, err)
+	file := filepath.Join(t.TempDir(), "token")
+	written := 0
+	write := func(j jwt) {
+		t.Helper()
+		i.set(func() { replace(t, file, i.sign(j)+"\n") })
+		written++
+	}
+	write(jwt{})
+	k.Topic(t, "token-file", 3, nil)
+	login := []string{"--sasl-mechanism=OAUTHBEARER", "--oauth-token-file=" + file}
+	p := proc.Start(t, proc.Serve(proc.Build(t), k.SASL(), "token-file", append(login, "--ack=accept")...))
+	f := newFlow(t, k, p, "token-file")
+	f.goesOn()
+	write(jwt{})
+	f.await("the new token", func() bool { return lines(p, "read again", "--oauth-token-file") == 1 })
+	f.goesOn()
+
+	for _, bad := range []struct {
+		name string
+		jwt
+		words []string
+	}{
+		{"a wrong audience", jwt{audience: "billing"}, []string{"refuses the token", `audience "billing"`, "put another token into --oauth-token-file"}},
+		{"an ended one", jwt{lifetime: -time.Minute}, []string{"refuses the token, which ended at ", "put a new token into --oauth-token-file"}},
+		{"a wrong signature", jwt{key: stranger}, []string{"refuses the token", `signed with key "one" by "RS256"`, "and signature", "put another token into --oauth-token-file"}},
+	} {
+		write(bad.jwt)
+		f.await(bad.name, func() bool {
+			_, text, err := p.Get("/readyz")
+			said := string(text)
+			return err == nil && !slices.ContainsFunc(bad.words, func(word string) bool { return !strings.Contains(said, word) })
+		})
+		code, stdout, stderr := checked(t, append([]string{"--brokers=" + k.SASL(), "--topic=token-file", "--request-timeout=5s"}, login...)...)
+		for _, word := range bad.words {
+			if code != 1 || !strings.Contains(stdout+stderr, word) {
+				t.Errorf("%s: check says, with %d and without %q:\n%s%s", bad.name, code, word, stdout, stderr)
+			}
+		}
+	}
+	write(jwt{})
+	f.await("the end of it", func() bool { return lines(p, "level=INFO", "events reach Kafka again", "after=") == 1 })
+	f.end(i)
+	if n := lines(p, "read again", "--oauth-token-file"); n != written-1 {
+		t.Errorf("%d lines about %d new tokens", n, written-1)
+	}
+	for _, words := range [][]string{{"audience"}, {"which ended at"}} {
+		if n := lines(p, append(words, "level=WARN", "events do not reach Kafka")...); n == 0 {
+			t.Errorf("no warning has %q\n%s", words, p.Stderr())
+		}
+	}
 }
 
 // flow is a load under way.

@@ -67,24 +67,28 @@ func WithProperty(key, value string) Option {
 	}
 }
 
-// WithTokens lets clients in at [Cluster.SASL] that have a token in place of a password (OAUTHBEARER): JWTs, whose form
-// and end the broker looks at, not their signature. Sessions end with their token, or after a time.
+// WithTokens lets clients in at [Cluster.SASL] that have a token in place of a password (OAUTHBEARER): JWTs for the
+// audience "kafka", signed with a key of the file jwks (RFC 7517). The broker looks at signature, end and audience, and
+// ends each session with its token, or after a time.
 func WithTokens(jwks string, session time.Duration) Option {
 	return func(o *Options) {
 		o.SASL = true
 		prefix := "listener.name." + strings.ToLower(listenerSASL) + "."
 		const handlers = "org.apache.kafka.common.security.oauthbearer."
 		for key, value := range map[string]string{
-			"sasl.enabled.mechanisms":                         "OAUTHBEARER",
-			"oauthbearer.sasl.jaas.config":                    handlers + "OAuthBearerLoginModule required;",
-			"oauthbearer.sasl.server.callback.handler.class":  handlers + "OAuthBearerValidatorCallbackHandler",
-			"oauthbearer.sasl.oauthbearer.jwks.endpoint.url":  "file://" + jwks,
-			"oauthbearer.sasl.oauthbearer.expected.audience":  "kafka",
-			"oauthbearer.sasl.oauthbearer.clock.skew.seconds": "0",
-			"oauthbearer.connections.max.reauth.ms":           fmt.Sprint(session.Milliseconds()),
+			"sasl.enabled.mechanisms":                        "OAUTHBEARER",
+			"oauthbearer.sasl.jaas.config":                   handlers + "OAuthBearerLoginModule required;",
+			"oauthbearer.sasl.server.callback.handler.class": handlers + "OAuthBearerValidatorCallbackHandler",
+			"oauthbearer.connections.max.reauth.ms":          fmt.Sprint(session.Milliseconds()),
 		} {
 			WithProperty(prefix+key, value)(o)
 		}
+		// Those of a listener alone leave signature and audience unchecked.
+		const all = "sasl.oauthbearer."
+		WithProperty(all+"jwt.validator.class", handlers+"BrokerJwtValidator")(o)
+		WithProperty(all+"jwks.endpoint.url", "file://"+jwks)(o)
+		WithProperty(all+"expected.audience", "kafka")(o)
+		WithProperty(all+"clock.skew.seconds", "0")(o)
 		o.JVM = append(o.JVM, "-Dorg.apache.kafka.sasl.oauthbearer.allowed.urls=file://"+jwks)
 	}
 }
