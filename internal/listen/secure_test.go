@@ -154,6 +154,7 @@ func TestTLSRecordThatNeverEnds(t *testing.T) {
 	cl.do(post("/", "[1]"))
 	raw := cl.nc.NetConn()
 	_, _ = raw.Write([]byte{0x17, 3, 3, 0x40, 0})
+	until(t, "the answer is behind it", func() bool { return r.inPhase(idle)+r.inPhase(asleep) == 1 })
 	most := 3 * int(r.srv.limits.idle+r.srv.limits.asleep)
 	for ticks := 0; r.srv.Stats().OpenConns > 0 && r.inPhase(closing) == 0; ticks++ {
 		if ticks > most {
