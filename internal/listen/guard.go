@@ -110,6 +110,8 @@ func (g *guard) preflight(ctx *fasthttp.RequestCtx) bool {
 func (s *Server) judge(ctx *fasthttp.RequestCtx) (target, reason) {
 	t, h := s.target(ctx.Path()), &ctx.Request.Header
 	switch {
+	case !bytes.HasPrefix(h.Protocol(), []byte("HTTP/1.")):
+		return nowhere, reasonVersion
 	case s.deps.Tokens != nil && !s.deps.Tokens.Allow(h.PeekCanonical(s.guard.authorization)):
 		return t, reasonUnauthorized
 	case t == nowhere:

@@ -140,6 +140,8 @@ type headLines struct {
 }
 
 // follow returns what is behind the empty line, if that is there. A header may have empty lines before the first.
+// A line that begins with a blank goes on with the field before, or hides from the one who reads it otherwise: RFC 9112
+// sections 2.2 and 5.2 let a server refuse it.
 // The empty line and the one before have to end with CR LF: servers disagree about where other headers end, and
 // fasthttp waits for more.
 func (l *headLines) follow(p []byte, header bool) (rest []byte, ended bool, err error) {
@@ -148,6 +150,9 @@ func (l *headLines) follow(p []byte, header bool) (rest []byte, ended bool, err 
 		most++ // the request's line
 	}
 	for len(p) > 0 {
+		if (p[0] == ' ' || p[0] == '\t') && !l.begun && (l.n > 0 || !header) {
+			return nil, false, errFraming
+		}
 		n := bytes.IndexByte(p, '\n')
 		if n > 1 && p[n-1] == '\r' { // most lines
 			l.begun, l.only, l.cr, l.lf = false, false, false, false

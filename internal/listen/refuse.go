@@ -24,6 +24,7 @@ const (
 	reasonMethod
 	reasonNotFound
 	reasonBadRequest
+	reasonVersion
 	reasonCorrupt
 	reasonHeaderTooLarge
 	reasonFields
@@ -52,6 +53,7 @@ var reasonNames = [reasons]struct {
 	reasonMethod:         {"method", fasthttp.StatusMethodNotAllowed},
 	reasonNotFound:       {"not_found", fasthttp.StatusNotFound},
 	reasonBadRequest:     {"bad_request", fasthttp.StatusBadRequest},
+	reasonVersion:        {"http_version", fasthttp.StatusHTTPVersionNotSupported},
 	reasonCorrupt:        {"corrupt_encoding", fasthttp.StatusBadRequest},
 	reasonHeaderTooLarge: {"header_too_large", fasthttp.StatusRequestHeaderFieldsTooLarge},
 	reasonFields:         {"header_fields", fasthttp.StatusRequestHeaderFieldsTooLarge},
@@ -104,6 +106,7 @@ func newTexts(cfg *Config, room *body.Room, besideFunction bool) texts {
 	}
 	set(reasonNotFound, "not found: deliveries go to %s%s", pathHint(cfg), events)
 	set(reasonBadRequest, "bad request: this is not HTTP/1.1 as it should be")
+	set(reasonVersion, "HTTP version not supported: send HTTP/1.1")
 	set(reasonHeaderTooLarge, "header too large: at most %d bytes (--max-header-bytes)", cfg.MaxHeaderBytes)
 	set(reasonFields, "too many header fields: at most %d", maxFields)
 	set(reasonReadTimeout, "timeout: the request did not arrive within %v. Nothing of this body was taken", cfg.ReadTimeout)
