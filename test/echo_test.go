@@ -1,6 +1,7 @@
 package test
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/binary"
 	"fmt"
@@ -16,7 +17,8 @@ import (
 	"functiongraph-ingest/test/proc"
 )
 
-// startEcho is a broker that refuses every login and repeats in its error what it was told.
+// startEcho is a broker that refuses every login and repeats in its error what it was told. A token is refused as RFC 7628
+// says, after a second message; the error is so long that it is cut within the token.
 func startEcho(t *testing.T) (address string) {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -37,6 +39,7 @@ func startEcho(t *testing.T) (address string) {
 // echo serves a connection until its end.
 func echo(conn net.Conn) {
 	defer conn.Close()
+	var token []byte // of OAUTHBEARER
 	for {
 		var head [8]byte // length, API key, version; then the correlation id
 		if _, err := io.ReadFull(conn, head[:]); err != nil {
@@ -50,7 +53,7 @@ func echo(conn net.Conn) {
 		if _, err := io.ReadFull(conn, rest); err != nil {
 			return
 		}
-		answer := answerTo(int16(binary.BigEndian.Uint16(head[4:])), int16(binary.BigEndian.Uint16(head[6:])), rest)
+		answer := answerTo(int16(binary.BigEndian.Uint16(head[4:])), int16(binary.BigEndian.Uint16(head[6:])), rest, &token)
 		if answer == nil {
 			return
 		}
@@ -63,7 +66,7 @@ func echo(conn net.Conn) {
 }
 
 // answerTo is the answer to a request, without its header; nil: it is not known.
-func answerTo(key, version int16, rest []byte) []byte {
+func answerTo(key, version int16, rest []byte, token *[]byte) []byte {
 	switch key {
 	case 18: // ApiVersions
 		r := kmsg.NewPtrApiVersionsResponse()
@@ -78,7 +81,15 @@ func answerTo(key, version int16, rest []byte) []byte {
 	case 36: // SaslAuthenticate
 		r := kmsg.NewPtrSASLAuthenticateResponse()
 		r.SetVersion(version)
+		if _, after, ok := bytes.Cut(rest, []byte("auth=Bearer ")); ok {
+			*token, _, _ = bytes.Cut(after, []byte{1})
+			r.SASLAuthBytes = []byte(`{"status":"invalid_token"}`)
+			return r.AppendTo(nil)
+		}
 		text := fmt.Sprintf("refused: %q %s", rest, rest)
+		if *token != nil {
+			text = fmt.Sprintf("%180s: %s", "refused", *token)
+		}
 		r.ErrorCode, r.ErrorMessage = 58, &text
 		return r.AppendTo(nil)
 	}

@@ -2,7 +2,6 @@ package kafka
 
 import (
 	"context"
-	"strings"
 	"sync/atomic"
 
 	"github.com/segmentio/kafka-go/sasl"
@@ -89,7 +88,7 @@ func (b *bearing) Refused(err error) error {
 		return err
 	}
 	why := b.o.explain(b.token)
-	why.Error = strings.ReplaceAll(err.Error(), b.token, "********")
+	why.Error = err.Error()
 	return &refusedToken{err, why}
 }
 

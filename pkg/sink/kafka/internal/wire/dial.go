@@ -132,8 +132,9 @@ func (c *Conn) authenticate(ctx context.Context, mechanism sasl.Mechanism) error
 	if err != nil {
 		return err
 	}
+	first := token // has what is secret, if anything has
 	for range maxRounds {
-		challenge, err := c.sendToken(ctx, token)
+		challenge, err := c.sendToken(ctx, token, first)
 		if errors.Is(err, io.EOF) {
 			err = kafkago.SASLAuthenticationFailed // the way brokers refused before Kafka 1.0
 		}
@@ -158,8 +159,8 @@ func (c *Conn) authenticate(ctx context.Context, mechanism sasl.Mechanism) error
 	return c.notKafka("SASL %s does not end after %d rounds", mechanism.Name(), maxRounds)
 }
 
-// sendToken sends one token of the exchange and returns the broker's.
-func (c *Conn) sendToken(ctx context.Context, token []byte) ([]byte, error) {
+// sendToken sends one token of the exchange that began with first, and returns the broker's.
+func (c *Conn) sendToken(ctx context.Context, token, first []byte) ([]byte, error) {
 	if handshake, err := c.answerTo(protocol.SaslHandshake); err != nil || handshake.version == 0 {
 		return c.sendBareToken(ctx, token)
 	}
@@ -172,7 +173,7 @@ func (c *Conn) sendToken(ctx context.Context, token []byte) ([]byte, error) {
 		return nil, fmt.Errorf("wire: unexpected answer %T", m)
 	}
 	if res.ErrorCode != 0 {
-		return nil, fmt.Errorf("%w: %.200s", kafkago.Error(res.ErrorCode), withoutSecret(res.ErrorMessage, token))
+		return nil, fmt.Errorf("%w: %.200s", kafkago.Error(res.ErrorCode), withoutSecret(res.ErrorMessage, first))
 	}
 	if res.SessionLifetimeMs > 0 {
 		// The last request before the end must be answered before it, too.
