@@ -57,7 +57,7 @@ func (s *scale) at(v float64) float64 {
 	return s.from + part*(s.to-s.from)
 }
 
-// shows says whether v has a place on the axis.
+// shows reports whether v has a place on the axis.
 func (s *scale) shows(v float64) bool {
 	return !math.IsNaN(v) && !math.IsInf(v, 0) && !(s.log && v <= 0)
 }

@@ -29,7 +29,7 @@ type process struct {
 	discard *discard
 }
 
-// ours says whether it has the admin address of ingest.
+// ours reports whether it has the admin address of ingest.
 func (p *process) ours() bool { return len(p.target.Command) == 0 }
 
 // ErrNoLimit means that a scenario limits the program's CPU time and that this machine does not let us.

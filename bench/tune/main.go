@@ -173,7 +173,7 @@ func (e *evidence) merge(file string) error {
 	return nil
 }
 
-// listed says whether name is in a list separated by commas; an empty list holds everything.
+// listed reports whether name is in a list separated by commas; an empty list holds everything.
 func listed(list, name string) bool {
 	return list == "" || strings.Contains(","+list+",", ","+name+",")
 }

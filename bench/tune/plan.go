@@ -48,7 +48,7 @@ func settings() []setting {
 	}
 }
 
-// fits says whether a setting is swept in a profile.
+// fits reports whether a setting is swept in a profile.
 func (s *setting) fits(p *profile) bool { return s.only == "" || s.only == p.Args[1] }
 
 // The conditions of a sustained rate.

@@ -17,7 +17,7 @@ const (
 	scriptPattern = "extension*.sh"
 )
 
-// isScript says whether a file name is that of a start script.
+// isScript reports whether a file name is that of a start script.
 func isScript(name string) bool {
 	ok, _ := path.Match(scriptPattern, name) // the pattern is good
 	return ok

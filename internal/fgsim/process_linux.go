@@ -95,7 +95,7 @@ func (p *process) signal(sig syscall.Signal) error {
 	return nil
 }
 
-// running says whether any process of the group is left.
+// running reports whether any process of the group is left.
 func (p *process) running() bool {
 	select {
 	case <-p.gone:

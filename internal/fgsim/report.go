@@ -112,7 +112,7 @@ type Exit struct {
 	Text   string  `json:"text"`
 }
 
-// OK says whether there is neither a violation nor a lost event.
+// OK reports whether there is neither a violation nor a lost event.
 func (r *Report) OK() bool { return len(r.Violations) == 0 && r.Posts.Lost == 0 }
 
 // WriteText prints the report for a human.

@@ -124,7 +124,7 @@ func (f *osFile) Size() (int64, error) {
 	return info.Size(), nil
 }
 
-// writeEach writes bufs, which belong at off, but for their first skip bytes.
+// writeEach writes bufs, which belong at off, except their first skip bytes.
 func (f *osFile) writeEach(bufs [][]byte, skip int, off int64) error {
 	for _, b := range bufs {
 		if skip < len(b) {

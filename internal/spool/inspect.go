@@ -210,7 +210,7 @@ func (in *inspection) cursor(topic []byte, id int32, c cursor) {
 	}
 }
 
-// gone says that a segment has lost its name since the directory was listed: its frames were done, and
+// gone reports whether a segment has lost its name since the directory was listed: its frames were done, and
 // its file may be another segment's by now. The name goes before the file is written to again, so bytes
 // that were read while it was there are the segment's.
 func (in *inspection) gone(f segmentFile) bool {

@@ -271,7 +271,7 @@ func (s *Spool) isDone(h *frameHeader, topic []byte) bool {
 	return q != nil && makePos(s.scanning.number, int64(h.offset)) <= q.cursor.done
 }
 
-// doneEverywhere says that whatever frame was at pos, it is done: all cursors are past it.
+// doneEverywhere reports whether the frame at pos is done, of whichever queue it was: all cursors are past it.
 func (s *Spool) doneEverywhere(pos Pos) bool {
 	for _, q := range s.order {
 		if q.cursor.done < pos {

@@ -191,7 +191,7 @@ func (sc *scanner) torn(head []byte) bool {
 	return head[0] == 0 && sc.zeros(sc.off) || sc.cutInHeader(head)
 }
 
-// cutInHeader says that a kill cut a write within the header of a frame or of the end mark: the kernel copies page
+// cutInHeader reports whether a kill cut a write within the header of a frame or of the end mark: the kernel copies page
 // by page, so up to the page's end there is the new header, and behind it what was there before: the end mark that
 // the first frame is written over, or, of a frame behind it, what the file had in it under another salt. A write that
 // was not cut has a good end mark behind it.

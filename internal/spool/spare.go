@@ -9,7 +9,7 @@ type spareFile struct {
 	length int64
 }
 
-// worthKeepingLocked says whether the file of g, which is gone, is to become the spare one. One is
+// worthKeepingLocked reports whether the file of g, which is gone, is to become the spare one. One is
 // enough: a segment that ends while all goes well is done before the next one ends.
 func (s *Spool) worthKeepingLocked(g *segment) bool {
 	// A sync that is under way does not mind.

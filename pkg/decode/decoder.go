@@ -23,7 +23,7 @@ type Notes struct {
 	ByteOrderMark bool // a UTF-8 byte order mark stands before the body
 }
 
-// Any tells whether there is anything to note.
+// Any reports whether there is anything to note.
 func (n Notes) Any() bool { return n != Notes{} }
 
 type state uint8

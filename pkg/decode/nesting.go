@@ -16,7 +16,7 @@ func (n *nesting) open(object bool) {
 	n.level++
 }
 
-// inObject tells whether the innermost open bracket is known to be a brace.
+// inObject reports whether the innermost open bracket is known to be a brace.
 func (n *nesting) inObject() bool {
 	l := n.level - 1
 	return l >= 0 && l < MaxDepth && n.objects[l>>6]>>(l&63)&1 == 1

@@ -100,7 +100,7 @@ func openString(b []byte) bool {
 	return open
 }
 
-// ends tells whether an element may end before q: a separator, a closing bracket, the start of the
+// ends reports whether an element may end before q: a separator, a closing bracket, the start of the
 // next one or the end of the body comes there.
 func (d *Decoder) ends(q int) bool {
 	q = blanks(d.body[:d.limit], q)

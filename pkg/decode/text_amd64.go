@@ -24,7 +24,7 @@ const (
 	maxScan = 64 << 10
 )
 
-// Vectors tells whether strings are scanned by assembly: it is in the build, and the processor can.
+// Vectors reports whether strings are scanned by assembly: it is in the build, and the processor can.
 func Vectors() bool { return cpu.X86.HasAVX2 && cpu.X86.HasBMI1 }
 
 // strictString is strictGo with vectors.

@@ -2,7 +2,7 @@
 
 package decode
 
-// Vectors tells whether strings are scanned by assembly.
+// Vectors reports whether strings are scanned by assembly.
 func Vectors() bool { return false }
 
 // strictString is strictGo where there is nothing faster.

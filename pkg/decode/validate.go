@@ -137,7 +137,7 @@ func scalar(b []byte, p int) (end, off int, r Reason) {
 	return end, -1, OK
 }
 
-// delimiter tells whether c may stand right behind a number or literal, or at least belongs to the
+// delimiter reports whether c may stand right behind a number or literal, or at least belongs to the
 // structure: then the fault is not the value's.
 func delimiter(c byte) bool {
 	switch c {

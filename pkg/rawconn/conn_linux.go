@@ -104,7 +104,7 @@ type transfer struct {
 	calls uint
 }
 
-// ordinary says that this call is better made by package net.
+// ordinary reports whether this call is better made by package net.
 func (t *transfer) ordinary(raw syscall.RawConn, p []byte) bool {
 	t.calls++
 	return raw == nil || len(p) == 0 || t.calls%nth == 0

@@ -79,7 +79,7 @@ func (o *Oracle) Posted(connection int, _ *load.Payload, status int) {
 	}
 }
 
-// sent says whether the body was posted at least once.
+// sent reports whether the body was posted at least once.
 func (b *body) sent() bool { return b.acked || b.refused || b.open > 0 }
 
 // allowed is how often an event of the body may be delivered.

@@ -156,7 +156,7 @@ func (s *committer) forgetCleanLocked() bool {
 	return len(s.dirty) < n
 }
 
-// awaitsFrame says that the lane has something without a frame, or will have when it is sealed.
+// awaitsFrame reports whether the lane has something without a frame, or will have when it is sealed.
 func (l *lane) awaitsFrame() bool {
 	return l.open != nil || l.unframed() != nil || l.bareHead() != nil
 }

@@ -223,12 +223,12 @@ func (s *core) unsettled() bool {
 	return false
 }
 
-// holdsFrames says whether the spool holds back what is in it, or may hold.
+// holdsFrames reports whether the spool holds back what is in it, or may hold.
 func (s *core) holdsFrames() bool {
 	return s.disk.holding && (s.disk.sp == nil || s.count.spooled > 0)
 }
 
-// hasPending says whether anybody waits for the cluster.
+// hasPending reports whether something waits for the cluster.
 func (s *core) hasPending() bool {
 	return s.closed || s.waiting > 0 || s.unsettled() || s.count.spooled > 0
 }

@@ -112,7 +112,7 @@ func (s *frameWriter) write(work []*batch) (g group, err error) {
 	return g, err
 }
 
-// maxFramesBytes bounds what is written before those who wait for it hear of it, but for one frame.
+// maxFramesBytes bounds what is written before the acks that wait for it are told; one frame may be larger.
 const maxFramesBytes = 1 << 20
 
 // prepareFrames makes the frames of the first of work, and returns of how many. They are ours while they are

@@ -96,7 +96,7 @@ func (b *broker) due(l *lane, now time.Time) (bool, time.Time) {
 	return !at.After(now), at
 }
 
-// sendableLocked says whether the lane could send at now; if only a pause is in the way, when it is over.
+// sendableLocked reports whether the lane could send at now; if only a pause is in the way, when it is over.
 func (s *sender) sendableLocked(l *lane, now time.Time) (ok bool, at time.Time) {
 	l.checkDisk()
 	if l.busy || l.idle() {
@@ -115,7 +115,7 @@ func (s *sender) sendableLocked(l *lane, now time.Time) (ok bool, at time.Time) 
 	return true, time.Time{}
 }
 
-// mayPassLocked says whether the spool lets the lane's next batch go; else the spooler signals when it does.
+// mayPassLocked reports whether the spool lets the lane's next batch go; else the spooler signals when it does.
 func (s *sender) mayPassLocked(l *lane) bool {
 	b := l.next()
 	switch {
@@ -142,7 +142,7 @@ func (w *worker) addLocked(l *lane) bool {
 	case b.rb == nil:
 		size = l.frameBytes() // the one in doubt is the oldest
 	default:
-		size = b.size
+		size = l.wireBytes(b)
 	}
 	if len(w.entries) > 0 && w.bytes+size > w.b.bound.now {
 		return false

@@ -7,7 +7,7 @@ import (
 	"functiongraph-ingest/pkg/sink/kafka/recordbatch"
 )
 
-// apart says that the broker refused the batch whole and nothing of it is in the log.
+// apart reports whether the broker refused the batch whole and nothing of it is in the log.
 func (e *entry) apart() bool { return e.verdict != classOK }
 
 // split takes a refused batch apart: into halves by record count, until a single record is refused,
@@ -174,7 +174,7 @@ func (w *worker) deadLetter(e *entry) {
 	w.removeLocked(e, lost)
 }
 
-// mayDeadLetter says whether the dead letters have room for one more; else the batch is sent again later, or
+// mayDeadLetter reports whether the dead letters have room for one more; else the batch is sent again later, or
 // dropped when nothing will ever take it.
 func (w *worker) mayDeadLetter(e *entry) bool {
 	s := w.s

@@ -16,7 +16,7 @@ type batch struct {
 	observed
 	rb     *recordbatch.Batch // nil: it is on disk only
 	acks   []share
-	size   int   // wire bytes once it is sealed: rb is not to be asked while somebody compresses it; 0: on disk, or read back
+	size   int   // wire bytes since it was sealed, see wireBytes; 0: it is open, on disk, or read back
 	events int   // what the ledger counts for it; 0 for a notice about an event that is counted elsewhere
 	lowest int64 // how many events were admitted with the first of it; 0: it is not known, or a parent's
 

@@ -1,18 +1,18 @@
 package kafka
 
-// stuck says that nothing can be sent, or that it failed the last time.
+// stuck reports whether the lane cannot send, or its last request failed.
 func (l *lane) stuck() bool { return l.broker == nil || l.failures > 0 }
 
 func (l *lane) idle() bool {
 	return l.open == nil && l.doubt == nil && len(l.queue) == 0 && len(l.parts) == 0 && !l.disk.any
 }
 
-// full says that a record of size bytes no longer goes into the open batch.
+// full reports whether the open batch has no room for a record of size bytes.
 func (l *lane) full(size int) bool {
 	return l.open != nil && l.open.rb.Size()+size > l.topic.limit
 }
 
-// mustGo says that the lane has more than an open batch.
+// mustGo reports whether the lane has more than an open batch.
 func (l *lane) mustGo() bool {
 	return l.doubt != nil || len(l.queue) > 0 || len(l.parts) > 0 || l.disk.any
 }
@@ -195,6 +195,15 @@ func (l *lane) claim(dst []*batch) []*batch {
 	return dst
 }
 
+// wireBytes is how many bytes the batch b of the lane has on the wire. A batch that is sealed may be with a goroutine that
+// compresses it, and its record batch must not be asked.
+func (l *lane) wireBytes(b *batch) int {
+	if b == l.open {
+		return b.rb.Size()
+	}
+	return b.size
+}
+
 // spillable is how much memory the lane would give back.
 func (l *lane) spillable() (bytes int) {
 	if l.disk.q == nil {
@@ -204,17 +213,17 @@ func (l *lane) spillable() (bytes int) {
 		if l.open == nil || l.disk.framed < len(l.queue) || l.bareHead() != nil {
 			return 0
 		}
-		return l.open.rb.Size()
+		return l.wireBytes(l.open)
 	} else if b == l.doubt {
-		bytes = b.size
+		bytes = l.wireBytes(b)
 	}
 	if !l.disk.any {
 		for _, b := range l.parts {
-			bytes += b.size
+			bytes += l.wireBytes(b)
 		}
 	}
 	for _, b := range l.queue[l.disk.framed:] {
-		bytes += b.size
+		bytes += l.wireBytes(b)
 	}
 	return bytes
 }

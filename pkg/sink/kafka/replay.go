@@ -18,7 +18,7 @@ var errFrameLost = errors.New("the frame is damaged")
 // maxKeptFrame is the largest buffer for reading that a worker keeps.
 const maxKeptFrame = 512 << 10
 
-// fits says that a frame of n bytes goes in.
+// fits reports whether a frame of n bytes goes in.
 func (r *replay) fits(n int) bool {
 	return n <= r.pool.Free()*recordbatch.ChunkSize
 }

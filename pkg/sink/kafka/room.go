@@ -110,7 +110,7 @@ func (s *room) oversizeFits(t *topic, size int64) bool {
 	return n == 0 || n+size <= s.cfg.OversizeBytes
 }
 
-// deadFull says that dead letters hold their share of the buffers.
+// deadFull reports whether dead letters hold their share of the buffers.
 func (s *room) deadFull() bool {
 	share := s.cfg.BufferBytes / deadLetterShare
 	return s.dead.held > share && s.dead.held-s.dead.stuckHeld() > share
@@ -154,18 +154,16 @@ func (s *room) ownMemory(l *lane, size int) *batch {
 
 // stuckChunks is how much of the buffers belongs to lanes that fail.
 func (s *room) stuckChunks() (n int) {
-	add := func(b *batch) {
-		if b != nil && b.private == 0 {
-			n += (b.size + recordbatch.ChunkSize - 1) / recordbatch.ChunkSize
-		}
-	}
 	for l := range s.lanes() {
 		if l.stuckSince.IsZero() {
 			continue
 		}
-		if l.open != nil && l.open.private == 0 {
-			n += l.open.rb.Chunks()
+		add := func(b *batch) {
+			if b != nil && b.private == 0 {
+				n += (l.wireBytes(b) + recordbatch.ChunkSize - 1) / recordbatch.ChunkSize
+			}
 		}
+		add(l.open)
 		add(l.doubt)
 		for _, b := range l.queue {
 			add(b)

@@ -54,5 +54,20 @@ func TestRoomIsCountedWhileABatchIsCompressed(t *testing.T) {
 	}
 }
 
+// TestABatchThatWasOpenHasItsBytesInTheRequest: it is sealed by being taken. Without its bytes requests became larger than
+// brokers take.
+func TestABatchThatWasOpenHasItsBytesInTheRequest(t *testing.T) {
+	s, l, w := bench(t)
+	s.pool = recordbatch.NewPool(8 * recordbatch.ChunkSize)
+	s.cfg.BatchBytes, l.topic.limit = 8*recordbatch.ChunkSize, 8*recordbatch.ChunkSize
+	r := sink.Record{Value: bytes.Repeat([]byte("text "), 100)}
+	if !s.room.put(l, &r, recordbatch.Encoded{}, recordbatch.RecordSize(nil, r.Value, nil), nil, 1) {
+		t.Fatal("no room for a record")
+	}
+	if b := l.open; !w.addLocked(l) || l.doubt != b || w.bytes != b.rb.Size() || l.wireBytes(b) != w.bytes {
+		t.Errorf("the request has %d bytes, the batch %d", w.bytes, b.rb.Size())
+	}
+}
+
 // noQueue is the queue of a lane that has no frames.
 type noQueue struct{ SpoolQueue }

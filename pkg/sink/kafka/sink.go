@@ -124,7 +124,7 @@ func (s *Sink) Flush() {
 	}
 }
 
-// Metrics are the sink's own figures, all since the start but for the gauges at the end.
+// Metrics are the sink's own figures, all since the start, except the gauges at the end.
 type Metrics struct {
 	Requests, Batches   int64            // produce requests and the batches in them, resends included
 	WireBytes, RawBytes int64            // of batches, as sent and before compression

@@ -90,6 +90,16 @@ func keysOf(partition, n, count int) (keys []string) {
 	return keys
 }
 
+// waitForFailure waits until a partition of the main topic has failed.
+func waitForFailure(t *testing.T, s *Sink, partition int) {
+	t.Helper()
+	waitFor(t, func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.topics[0].lanes[partition].failures > 0
+	})
+}
+
 // pump appends count records of each list of keys in turn.
 func pump(t *testing.T, s *Sink, count int, keys [][]string, ack sink.Ack) {
 	t.Helper()
@@ -135,9 +145,12 @@ func TestAStuckPartitionWithAStuckDeadLetterTopic(t *testing.T) {
 	st := stick(c, place{"t", 0}, place{"t.dlq", 0})
 	s := stuckSink(t, c, nil)
 	var healthy, stuck ackCount
-	for range 40 {
+	for i := range 40 {
 		pump(t, s, 50, [][]string{keysOf(1, 2, 5)}, &healthy)
 		pump(t, s, 50, [][]string{keysOf(0, 2, 5)}, &stuck)
+		if i == 0 {
+			waitForFailure(t, s, 0) // what the other one has from here on shows that the cluster works
+		}
 	}
 	waitFor(t, func() bool { return s.Stats().Delivered >= 2000 })
 	st.on.Store(false)

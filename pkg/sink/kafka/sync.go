@@ -112,12 +112,12 @@ func (s *frameWriter) confirm(g *group) (took time.Duration) {
 	return took
 }
 
-// workersCommitLocked says that workers give the batches that they take their frames: the disk answers at once, so this
+// workersCommitLocked reports whether workers write the frames of the batches they send: the disk answers at once, so this
 // costs neither another goroutine's wake-up nor batches that are smaller than without a spool. The spooler then
 // only sees to what no worker takes in time.
 func (s *frameWriter) workersCommitLocked() bool { return s.fastDisk && s.framesFirstLocked() }
 
-// framesFirstLocked says that a batch must have a frame before it is sent.
+// framesFirstLocked reports whether a batch must have a frame before it is sent.
 func (s *frameWriter) framesFirstLocked() bool {
 	return s.cfg.Settle == SettleOnDisk && s.disk.sp != nil && s.disk.err == nil && !s.disk.hangs
 }

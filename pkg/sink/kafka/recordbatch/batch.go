@@ -155,7 +155,7 @@ func (b *Batch) Size() int { return b.size }
 // Chunks is the number of chunks the batch holds.
 func (b *Batch) Chunks() int { return len(b.chunks) }
 
-// Private tells whether the batch has its own memory instead of the pool's.
+// Private reports whether the batch has its own memory instead of the pool's.
 func (b *Batch) Private() bool { return b.pool == nil }
 
 // Codec is how the records are compressed.

@@ -82,7 +82,7 @@ func (b *Batch) writeHeader() {
 	b.stamp.written = true
 }
 
-// putHeader writes the header but for the CRC.
+// putHeader writes the header without the CRC.
 func (b *Batch) putHeader() {
 	h := b.chunks[0][:Overhead]
 	be := binary.BigEndian
