@@ -6,7 +6,7 @@ import (
 )
 
 // bell wakes the reporter. Goroutines that send, write or ask ring it when something has changed that an operator may
-// have to know; they need not know who listens.
+// have to know; they need not know the reporter.
 type bell struct {
 	kick  chan struct{}
 	timer *time.Timer

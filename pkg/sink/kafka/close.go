@@ -124,8 +124,8 @@ func (s *Sink) kafkasTime(ctx context.Context) (context.Context, context.CancelF
 	return context.WithTimeout(ctx, left-min(s.cfg.StowTime, left/3))
 }
 
-// leave writes what is left to the spool and closes it, and drops what does not fit. Nobody else is there any
-// more.
+// leave writes what is left to the spool and closes it, and drops what does not fit. No other goroutine uses the
+// sink any more.
 func (s *Sink) leave() error {
 	s.mu.Lock()
 	behind := s.spooler.behindClose

@@ -8,8 +8,8 @@ import (
 	"functiongraph-ingest/pkg/sink/kafka/recordbatch"
 )
 
-// frameWriter owns the frames in the spool: it writes them, makes them durable, tells who waits for that, and ends those
-// whose batches are settled. Its fields are guarded by core.mu, except the last ones.
+// frameWriter owns the frames in the spool: it writes them, makes them durable, tells the acks that wait for that, and
+// ends those whose batches are settled. Its fields are guarded by core.mu, except the last ones.
 type frameWriter struct {
 	*core
 
@@ -29,10 +29,10 @@ type frameWriter struct {
 	behindSince time.Time // DoneSoon has left something to be written down; zero: nothing
 
 	syncs    atomic.Int64
-	syncKick chan struct{} // wakes the one who waits for the disk
+	syncKick chan struct{} // wakes runSyncer
 	watchdog watchdog
 
-	// writing is held by who writes frames, and guards what follows.
+	// writing is held by the goroutine that writes frames, and guards what follows.
 	writing slot
 	scratch recordbatch.Scratch
 	frames  []SpoolWrite
@@ -60,7 +60,7 @@ func (l *lane) bareHead() *batch {
 }
 
 // write gives the claimed batches frames, in order, up to the first error; what is left is not claimed any
-// more. With SettleOnDisk those who wait for a batch hear when Kafka has it or when the group is durable. The lock is free.
+// more. With SettleOnDisk the acks of a batch are told when Kafka has it or when the group is durable. The lock is free.
 func (s *frameWriter) write(work []*batch) (g group, err error) {
 	s.writing.Lock()
 	defer s.writing.Unlock()

@@ -128,7 +128,7 @@ func (s *frameWriter) wroteLocked(err error) {
 	}
 	if s.diskFailsLocked(err); err == nil {
 		if was != nil {
-			s.madeRoom() // those who wait may press again
+			s.madeRoom() // appenders that wait may press again
 		}
 		return
 	}

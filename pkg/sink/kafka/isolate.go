@@ -113,8 +113,8 @@ func (b *batch) takeApart() (root *batch) {
 	return b
 }
 
-// partsGetFrames notes that n parts of b get frames of their own, unless root's frame stands for them: who waits for b
-// hears when all of them are safe.
+// partsGetFrames notes that n parts of b get frames of their own, unless root's frame stands for them: the acks of
+// b are told when all of them are safe.
 func (b *batch) partsGetFrames(root *batch, n int) {
 	if root == nil {
 		b.toFrame = n

@@ -7,7 +7,7 @@ import (
 	"functiongraph-ingest/pkg/sink/kafka/recordbatch"
 )
 
-// batch is one record batch on its way, with those who wait for it. All fields are guarded by core.mu,
+// batch is one record batch on its way, with the acks that wait for it. All fields are guarded by core.mu,
 // but rb belongs to the worker that carries the batch while its lane is busy. The goroutine that writes its
 // frame, the spooler or that worker, reads rb while writing is set: then it does not change and is not released.
 type batch struct {

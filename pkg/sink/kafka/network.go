@@ -344,7 +344,7 @@ func (n *network) learn(m *metadata.Response) error {
 	return nil
 }
 
-// won notes who answered, and who did not though it was asked before.
+// won notes which broker answered, and which did not though they were asked before.
 func (n *network) won(attempts []attempt, failed []bool, winner int) {
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -260,7 +260,7 @@ func (l *lane) begun() {
 }
 
 // mayStamp reports whether what is asked of the cluster first is known (the topic's timestamp type, the broker's limit),
-// and a stamp for the lane's next batch is there. Whoever asks signals when that changes.
+// and a stamp for the lane's next batch is there. The goroutine that asks the cluster signals when that changes.
 func (l *lane) mayStamp() bool {
 	s := l.topic.core
 	if !l.topic.knowable || l.broker != nil && !l.broker.bound.asked {

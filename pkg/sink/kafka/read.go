@@ -33,7 +33,7 @@ type Query struct {
 	// Offsets of single partitions, in place of Since and Until: from the first one up to, not including, the second; -1: to the
 	// end. nil: all partitions.
 	Offsets map[int32][2]int64
-	// Progress hears how many offsets of how many are behind; nil: nobody does.
+	// Progress hears how many offsets of how many are behind; nil: it is not reported.
 	Progress func(done, total int64)
 }
 

@@ -88,7 +88,7 @@ func (s *room) putOversize(l *lane, r *sink.Record, first recordbatch.Encoded, s
 		l.topic.wanted = max(l.topic.wanted, int64(size))
 		return false
 	}
-	l.topic.wanted = 0 // who else waits for it asks again
+	l.topic.wanted = 0 // other appenders that wait for it ask again
 	if r.BodyID != 0 { // it may become a notice, which names its place; next to its size that costs nothing
 		placed := *r
 		placed.Headers = fromBody(slices.Clip(r.Headers), r.Offset, -1, r.BodyID)

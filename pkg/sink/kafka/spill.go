@@ -37,7 +37,7 @@ func (s *spiller) patienceLocked() (fires <-chan time.Time, stop func()) {
 		d = patienceForKafka - min(now.Sub(s.disk.fullSince), now.Sub(s.disk.movedAt))
 	}
 	d = max(d, patienceOverflowing-now.Sub(s.vainAt), 0)
-	// Room in the buffers, or that a send was tried again, is nothing to who waits for room beside them.
+	// Room in the buffers, or that a send was tried again, does not help an appender that waits for room beside them.
 	for _, t := range s.all {
 		if t.wanted != 0 {
 			d = min(d, max(d-now.Sub(t.wantedAt), 0))
@@ -108,7 +108,7 @@ func (s *spiller) spill() (again bool) {
 	defer s.mu.Unlock()
 	s.writer.work = work
 	if len(work) == 0 {
-		s.pressed = false // it cannot be written just now; who waits presses again
+		s.pressed = false // it cannot be written just now; the appender presses again
 		s.pressedInVainLocked()
 	}
 	s.madeWay = s.madeWay || err == nil && len(work) > 0
@@ -119,13 +119,13 @@ func (s *spiller) spill() (again bool) {
 	return err == nil && len(work) > 0
 }
 
-// pressedInVainLocked sees to it that who presses again does so after a pause: nothing could be written, or nothing need be.
+// pressedInVainLocked makes appenders pause before they press again: nothing could be written, or nothing need be.
 func (s *spiller) pressedInVainLocked() {
 	s.vainAt = time.Now()
 	s.waitAnewLocked()
 }
 
-// waitAnewLocked lets the patience of who waits for room begin anew.
+// waitAnewLocked lets the patience of appenders that wait for room begin anew.
 func (s *spiller) waitAnewLocked() {
 	now := time.Now()
 	for _, t := range s.all {

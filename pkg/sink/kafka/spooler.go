@@ -9,9 +9,9 @@ import (
 // waits for the disk to have what was written. They know the partitions and nothing above. What the partitions know of
 // the disk stands in core.disk.
 //
-// There are two reasons to write. Commit (SettleOnDisk): every batch gets a frame before it is sent, and those
-// who wait for it are told when the frame is durable; on a fast disk workers do that for what they send. Spill: an appender has found no room for longer than
-// its patience; batches get frames and their memory goes, from the lanes that cannot send first.
+// There are two reasons to write. Commit (SettleOnDisk): every batch gets a frame before it is sent, and its
+// acks are told when the frame is durable; on a fast disk workers do that for what they send. Spill: an appender has found
+// no room for longer than its patience; batches get frames and are evicted, starting with lanes that cannot send.
 type spooler struct {
 	*core
 	writer    frameWriter // writes frames, makes them durable, and ends them; the others stand on it

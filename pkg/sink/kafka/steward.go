@@ -9,7 +9,7 @@ import (
 	kafkago "github.com/segmentio/kafka-go"
 )
 
-// steward keeps leaders, topics and the producer id up to date. It is the only one who asks the cluster
+// steward keeps leaders, topics and the producer id up to date. No other goroutine asks the cluster
 // about them. It sleeps for MetadataTTL when all is well, and rests when nothing is and nothing waits.
 func (s *kafkaCluster) steward() {
 	if !s.awaitHold() {

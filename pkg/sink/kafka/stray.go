@@ -257,8 +257,8 @@ type placing struct {
 	parent *batch // waits for it; nil: nothing does
 }
 
-// placeFrame writes the records of a frame to the queues of the partitions where they belong. Those who wait
-// for it wait for the new frames, which become part of g. After an error the next call goes on where it was.
+// placeFrame writes the records of a frame to the queues of the partitions where they belong. Its acks wait for
+// the new frames, which become part of g. After an error the next call goes on where it was.
 func (s *placer) placeFrame(t *topic, partition int32, f *SpoolFrame, g *group) error {
 	p := &s.placing
 	if p.pos != f.Pos {

@@ -2,7 +2,7 @@ package kafka
 
 import "time"
 
-// group is batches that were written together, and who waits for them to be durable.
+// group is batches that were written together, and the acks that wait until they are durable.
 type group struct {
 	first, last uint64
 	waits       []waiting
@@ -32,7 +32,7 @@ func (g *group) add(pos uint64) {
 	}
 }
 
-// submitLocked hands a group to the one who waits for the disk.
+// submitLocked hands a group to runSyncer.
 func (s *frameWriter) submitLocked(g group) {
 	if g.last != 0 && s.cfg.Settle == SettleOnDisk {
 		s.groups = append(s.groups, g)
@@ -43,7 +43,7 @@ func (s *frameWriter) submitLocked(g group) {
 	}
 }
 
-// runSyncer makes what was committed durable, and tells who waits for it.
+// runSyncer makes what was committed durable, and tells the acks that wait for it.
 func (s *frameWriter) runSyncer() {
 	for {
 		select {
@@ -66,7 +66,7 @@ func (s *frameWriter) syncHere() bool {
 	return here && s.sync()
 }
 
-// sync makes the groups that were written durable and tells who waits for them. False: there was none.
+// sync makes the groups that were written durable, tells the acks that wait for them, and reports whether there was one.
 func (s *frameWriter) sync() bool {
 	s.mu.Lock()
 	groups := s.groups
@@ -85,8 +85,8 @@ func (s *frameWriter) sync() bool {
 	return true
 }
 
-// confirm makes a group durable, which took so long, and tells who waits for it. When the disk does not confirm they
-// hear from Kafka. The lock is free.
+// confirm makes a group durable, and tells the acks that wait for it. When the disk does not confirm they wait for
+// Kafka. It returns how long the disk took. The lock is free.
 func (s *frameWriter) confirm(g *group) (took time.Duration) {
 	start := time.Now()
 	err := s.onDisk(func() error { return s.disk.sp.Sync(g.first, g.last) })

@@ -12,8 +12,8 @@ import (
 // Nothing tells a process that it was frozen, and looking at the clock every second to find out would cost
 // more than the freezes. But the steward sleeps on a timer anyway, up to MetadataTTL:
 //
-//   - A timer that is more than frozen late was not served while it was due. Who looks first after the
-//     thaw, the steward or a worker with something to send, finds that out. A freeze that fits between two
+//   - A timer that is more than frozen late was not served while it was due. The steward, or a worker
+//     with something to send, finds that out at its first look after the thaw. A freeze that fits between two
 //     rounds of the steward is not seen, and does not matter: no broker drops a connection that
 //     was idle for less than MetadataTTL.
 //   - While a whole machine sleeps, the monotonic clock stands still and no timer is late; but the

@@ -24,8 +24,8 @@ func (s *wants) nudge() {
 	}
 }
 
-// stir ends a rest. Who has something to send holds s.mu, so that it comes either before the steward asks
-// whether anybody waits, or when it rests.
+// stir ends a rest. The caller holds s.mu, so that its event is there either before the steward asks
+// whether something waits, or while it rests.
 func (s *wants) stir() {
 	if s.resting.Load() && s.resting.CompareAndSwap(true, false) {
 		s.nudge()
