@@ -61,7 +61,7 @@ func newIssuer(t *testing.T) (i *issuer, jwks string) {
 	return &issuer{key: key, secret: "first-secret", lifetime: 5 * time.Second}, jwks
 }
 
-// sign makes a token. i.mu is held.
+// sign makes a token. The caller must hold i.mu.
 func (i *issuer) sign(j jwt) string {
 	now := time.Now()
 	part := func(v map[string]any) string {

@@ -242,7 +242,7 @@ func TestHeaderEndsTheSameInEveryCut(t *testing.T) {
 		"a\r\n" + strings.Repeat("b\r\n", 51) + "\r\n": {2, false, errFields},
 	} {
 		got := follow(text)
-		if want.err != nil { // nobody reads what is behind an error
+		if want.err != nil { // what is behind an error is not read
 			got.rest = want.rest
 		}
 		if got != want {

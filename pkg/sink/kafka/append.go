@@ -144,7 +144,7 @@ func (s *Sink) laneForLocked(t *topic, key []byte) *lane {
 		return nil
 	}
 	switch n := len(t.lanes); {
-	case n == 0 && s.mayWaitInLobby(), t.lobby != nil: // those who came before are still in there
+	case n == 0 && s.mayWaitInLobby(), t.lobby != nil: // earlier records are still in it
 		return t.inLobby()
 	case n == 0:
 		return nil

@@ -130,7 +130,7 @@ type Deps struct {
 	SetAside func(raw []byte, sha256 [32]byte) error
 	// OpenSpool opens the disk queue and reads what the last process left in it; nil: there is none. It is
 	// called from a goroutine of the sink, and again each second while it fails. The sink closes what it
-	// returns. Nothing is sent before it has returned, unless with an error.
+	// returns. Nothing is sent until it has opened the spool, or has failed once.
 	OpenSpool func() (Spool, error)
 
 	// Observer hears how long requests, batches and syncs take; nil: not wanted.

@@ -67,8 +67,8 @@ func (s *Sink) markSoonLocked() {
 	s.mark(lanes, false)
 }
 
-// markedTopics are those whose readers a mark is for: that got records since the last one, or, for the final one, since
-// the sequence began. Numbers that all went elsewhere, to the dead letters, are stated in the first topic.
+// markedTopics are the topics that get the next mark: they got records since the last mark, or, if it is the final one,
+// since the sequence began. Numbers that all went elsewhere, to the dead letters, are stated in the first topic.
 func (s *core) markedTopics(final bool) (topics []*topic) {
 	for _, t := range s.topics {
 		if t.fresh || final && t.used {

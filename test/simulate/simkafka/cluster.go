@@ -178,7 +178,7 @@ func (c *Cluster) NewProducer() int64 {
 	return c.producers - 1
 }
 
-// LastProducer is who wrote last to a partition, and the sequence that it goes on with; false: nobody is known.
+// LastProducer is the producer that wrote to a partition last, and the sequence that it goes on with; false: there is none.
 func (c *Cluster) LastProducer(name string, i int) (id int64, epoch int16, next int32, ok bool) {
 	c.edit(name, i, func(p *partition) { id, epoch, next, ok = p.last() })
 	return id, epoch, next, ok
