@@ -155,7 +155,8 @@ func (c *conn) expireLocked(now uint64) {
 	c.judgeLocked(now, w)
 }
 
-// abort ends the wait for an ack, and a request that is still being read: it is not taken any more. Under the registry's mutex, as closeIdle and kill.
+// abort ends the wait for an ack, and a request that is still being read: it is not taken any more. Under the
+// registry's mutex, as closeIdle and kill.
 func (c *conn) abort() {
 	switch w := c.state.Load(); phaseOf(w) {
 	case waiting, reading:

@@ -250,7 +250,8 @@ func (s *Server) WaitAdmitted(ctx context.Context) error {
 	}
 }
 
-// Abort answers all that wait for an ack with 504 now, and all that come to wait later.
+// Abort answers all that wait for an ack with 504 now, and all that come to wait later. A request that is still
+// coming gets 503: it is not taken any more.
 func (s *Server) Abort() {
 	s.aborted.Store(true)
 	s.cancelHard()

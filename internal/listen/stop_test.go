@@ -3,6 +3,7 @@ package listen
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 )
@@ -174,5 +175,44 @@ func TestPortInUse(t *testing.T) {
 	cfg.Addr = r.addr
 	if err := New(cfg, r.srv.deps).Listen(); err == nil {
 		t.Error("two servers on one port")
+	}
+}
+
+// TestStopEndsRequestsThatAreStillComing: who is still sending when a stop has no more time hears of the stop, not of a
+// timeout, and may send its body again elsewhere.
+func TestStopEndsRequestsThatAreStillComing(t *testing.T) {
+	r := start(t)
+	parts := map[string]string{
+		"a request line": "POST / HT",
+		"a header":       "POST / HTTP/1.1\r\nHost: x\r\nContent-Le",
+		"a body":         "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\n[",
+		"no body yet":    "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\n",
+		"a chunk":        "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\n[",
+		"a trailer":      "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n[]\r\n0\r\nA: ",
+		"a coded body":   "POST / HTTP/1.1\r\nHost: x\r\nContent-Encoding: gzip\r\nContent-Length: 30\r\n\r\n\x1f\x8b\x08",
+	}
+	clients := map[string]*client{}
+	for what, part := range parts {
+		clients[what] = r.dial()
+		clients[what].send(part)
+	}
+	until(t, "all are being read", func() bool {
+		n := 0
+		r.srv.conns.each(func(c *conn) {
+			if phaseOf(c.state.Load()) == reading && c.Queued() == 0 {
+				n++
+			}
+		})
+		return n == len(parts)
+	})
+	r.srv.Drain()
+	r.srv.Abort()
+	for what, c := range clients {
+		if got := c.reply(); got.status != 503 || !got.close || !strings.Contains(got.body, "shutting down") || got.header.Get("Retry-After") == "" {
+			t.Errorf("%s: %+v", what, got)
+		}
+	}
+	if st := r.srv.Stats(); st.Refused["shutdown"] != int64(len(parts)) || st.Refused["read_timeout"] != 0 {
+		t.Errorf("%v", st.Refused)
 	}
 }
