@@ -14,7 +14,7 @@ import (
 	"functiongraph-ingest/pkg/sink/kafka"
 )
 
-// runAudit reads the topic and its dead letters and prints what is missing. Exit code 0: nothing is; 1: they cannot be
+// runAudit reads the topics and their dead letters and prints what is missing. Exit code 0: nothing is; 1: they cannot be
 // read; 3: something is, or it cannot be told.
 func runAudit(inv *config.Invocation, stdout, stderr io.Writer) int {
 	cfg := inv.Config
@@ -80,7 +80,7 @@ func (r *reading) topic(ctx context.Context, q kafka.Query, mayMiss bool, stderr
 
 func (r *reading) audit(ctx context.Context, window config.Range, stderr io.Writer) (*audit.Report, error) {
 	a := audit.New(r.cfg.DeadLetterTopic)
-	for _, topic := range []string{r.cfg.Topic, r.cfg.DeadLetterTopic} {
+	for _, topic := range append(r.cfg.Topics(), r.cfg.DeadLetterTopic) {
 		q := kafka.Query{Topic: topic, Since: window.Since, Until: window.Until}
 		spans, err := r.topic(ctx, q, topic == r.cfg.DeadLetterTopic, stderr, func(c *kafka.Consumed) error {
 			a.Add(topic, c)

@@ -49,7 +49,7 @@ func kafkaConfig(cfg *config.Config, budget config.Budget) (kafka.Config, error)
 	oversize := min(budget.MaxBody, budget.Buffers/4)
 	k := kafka.Config{
 		SpoolMaxAge: cfg.SpoolMaxAge, StowTime: stop.Within(cfg.ShutdownTimeout).Disk,
-		Brokers: distinct(cfg.Brokers), Topic: cfg.Topic, DeadLetterTopic: cfg.DeadLetterTopic, ClientID: cfg.ClientID,
+		Brokers: distinct(cfg.Brokers), Topic: cfg.Topic, MoreTopics: cfg.Topics()[1:], DeadLetterTopic: cfg.DeadLetterTopic, ClientID: cfg.ClientID,
 		CreateTopic: cfg.CreateTopic, TopicPartitions: cfg.TopicPartitions, TopicReplication: cfg.TopicReplication,
 		Linger: cfg.Linger, BatchBytes: int(cfg.BatchBytes), BufferBytes: int64(budget.Buffers - oversize),
 		OversizeBytes: int64(oversize), ReplayBytes: int64(budget.Spool / 2), Instance: cfg.Instance,

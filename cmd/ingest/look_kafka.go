@@ -26,7 +26,9 @@ func (l *findings) kafka(ctx context.Context, cfg *config.Config, budget config.
 	if !p.Answered {
 		return
 	}
-	l.topic(cfg, budget, &p)
+	for i := range p.Topics {
+		l.topic(cfg, budget, &p, &p.Topics[i])
+	}
 	l.deadLetterTopic(cfg, &p)
 	l.producer(cfg, &p)
 	l.quotas(&p)
@@ -67,8 +69,7 @@ func (l *findings) brokers(p *kafka.Probed) {
 	}
 }
 
-func (l *findings) topic(cfg *config.Config, budget config.Budget, p *kafka.Probed) {
-	t := &p.Topic
+func (l *findings) topic(cfg *config.Config, budget config.Budget, p *kafka.Probed, t *kafka.ProbedTopic) {
 	subject := "topic " + t.Name
 	if kafka.IsMissing(t.Err) && cfg.CreateTopic {
 		if p.CreateTopics == kafka.PermissionDenied {

@@ -122,7 +122,7 @@ func (r *replaying) run(ctx, hurry context.Context, budget config.Budget, log *s
 	if err != nil {
 		return err
 	}
-	log.Info("replaying", "spool-dir", r.cfg.SpoolDir, "topic", r.cfg.Topic, "frames", total.frames, "events", total.events)
+	log.Info("replaying", "spool-dir", r.cfg.SpoolDir, "topic", strings.Join(r.cfg.Topics(), ","), "frames", total.frames, "events", total.events)
 	if !r.wait(ctx, total) {
 		log.Info("stopping", "within", r.cfg.ShutdownTimeout)
 	}
@@ -187,9 +187,10 @@ func (l *load) add(frames int, events int64) { l.frames += frames; l.events += e
 
 // left counts what is not done: of the topics that are sent to, and of others by name.
 func (r *replaying) left() (own load, foreign map[string]load) {
+	topics := r.cfg.Topics()
 	for _, q := range r.disk.sp.Load().Spool.Queues() {
 		frames, events, _ := q.Len()
-		if t := q.Topic(); t == r.cfg.Topic || t == r.cfg.DeadLetterTopic {
+		if t := q.Topic(); t == r.cfg.DeadLetterTopic || slices.Contains(topics, t) {
 			own.add(frames, events)
 		} else {
 			if foreign == nil {
@@ -214,7 +215,7 @@ func (r *replaying) report() int {
 	for _, topic := range sorted(foreign) {
 		code = exitFailed
 		l := foreign[topic]
-		fmt.Fprintf(r.out, "ingest: %d frames with %d events of topic %s are left in %s: they go where --topic or --dead-letter-topic names it\n",
+		fmt.Fprintf(r.out, "ingest: %d frames with %d events of topic %s are left in %s: they go where --topic, --topic-platform, --topic-function, --topic-extension or --dead-letter-topic names it\n",
 			l.frames, l.events, printable.Text(topic), r.cfg.SpoolDir)
 	}
 	dropped := ledger.Reasons(r.stats.Dropped)

@@ -9,18 +9,23 @@ import (
 	"strings"
 	"time"
 
+	"functiongraph-ingest/internal/config"
+	"functiongraph-ingest/internal/printable"
 	"functiongraph-ingest/pkg/sink"
 	"functiongraph-ingest/pkg/sink/kafka"
 )
 
-// toTopic is the value of --to that means the topic itself.
+// toTopic is the value of --to that means the topic itself, where the letter was to go.
 const toTopic = "topic"
 
 // errOpen ends a resend: what comes next would wait as long.
 var errOpen = errors.New("it is open whether the topic has it")
 
 // letterTopic sends dead letters to the topic, past any listener, one after the other.
-type letterTopic struct{ sink *kafka.Sink }
+type letterTopic struct {
+	sink *kafka.Sink
+	cfg  *config.Config
+}
 
 func (r *reading) openTopic() (*letterTopic, error) {
 	k := r.config
@@ -29,14 +34,20 @@ func (r *reading) openTopic() (*letterTopic, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &letterTopic{s}, nil
+	return &letterTopic{s, r.cfg}, nil
 }
 
 // send sends one. again: the topic does not take it, and it became a dead letter once more.
 func (t *letterTopic) send(ctx context.Context, l *letter) (again bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, resendTimeout)
 	defer cancel()
-	rec := sink.Record{Value: l.bytes(), Headers: l.origin(), Timestamp: cmp.Or(max(0, l.Time.UnixMilli()), time.Now().UnixMilli())}
+	name := l.Headers[kafka.HeaderTopic]
+	topic := t.cfg.TopicIndex(name)
+	if topic < 0 {
+		return false, fmt.Errorf("it was to go to topic %q, which is not among %s (--topic, --topic-platform, --topic-function, --topic-extension)",
+			printable.Text(name), strings.Join(t.cfg.Topics(), ", "))
+	}
+	rec := sink.Record{Topic: topic, Value: l.bytes(), Headers: l.origin(), Timestamp: cmp.Or(max(0, l.Time.UnixMilli()), time.Now().UnixMilli())}
 	if l.Key != "" {
 		rec.Key = []byte(l.Key)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 	"time"
 
 	"functiongraph-ingest/internal/admin"
@@ -64,7 +65,7 @@ func serve(ctx, hurry context.Context, cfg *config.Config, budget config.Budget,
 		_ = p.Stop(atOnce)
 		return exitFailed
 	}
-	log.Info("serving", "listen", p.Addr(), "admin", adminAt, "ack", cfg.Ack, "topic", cfg.Topic,
+	log.Info("serving", "listen", p.Addr(), "admin", adminAt, "ack", cfg.Ack, "topic", strings.Join(cfg.Topics(), ","),
 		"memory-limit", budget.Limit, "gate", budget.Gate, "buffers", budget.Buffers)
 
 	code := exitOK
@@ -136,6 +137,7 @@ func pipelineConfig(cfg *config.Config, budget config.Budget, addr string, besid
 		},
 		GateBytes: int64(budget.Gate), RingItems: cfg.RingItems, Decoders: cfg.Decoders, Lenient: !cfg.Strict,
 		Key: cfg.KeyField(), NoKey: cfg.Key == config.Off, EventTime: cfg.Timestamp == config.TimestampEvent,
+		Topics:       pipeline.Topics{Platform: cfg.TopicIndex(cfg.TopicPlatform), Function: cfg.TopicIndex(cfg.TopicFunction), Extension: cfg.TopicIndex(cfg.TopicExtension)},
 		ListenHealth: cfg.ListenHealth, ShutdownTimeout: cfg.ShutdownTimeout,
 	}
 }

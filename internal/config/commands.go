@@ -38,7 +38,7 @@ func commands() []command {
 		{name: "top", summary: "Show in a terminal what a running process does.",
 			more: "It asks the admin address and changes nothing. q or Ctrl-C ends it. Where the output is\nno terminal, or with --once, one picture is printed.\nExit code 0: it was shown; 1: there was no answer."},
 		{name: "audit", summary: "Prove from a topic that no event is missing, doubled or out of order.", settings: true,
-			more: "Reads --topic and --dead-letter-topic, which were written with --headers. No consumer\ngroup is used and nothing is written. Exit code 0: complete; 1: they could not be read;\n3: not complete. Settings for taking telemetry mean nothing here."},
+			more: "Reads --topic, those of the categories (--topic-platform and so on) and --dead-letter-topic,\nwhich were written with --headers: name all that the processes write to. No\nconsumer group is used and nothing is written. Exit code 0: complete; 1: they could not be\nread; 3: not complete. Settings for taking telemetry mean nothing here."},
 		{name: "dlq", args: "<command>", summary: "Look at dead letters, send them again."},
 		{name: "dlq ls", summary: "Count dead letters by reason and function.", settings: true, more: deadLetters},
 		{name: "dlq show", summary: "Print dead letters, a JSON object a line.", settings: true, more: deadLetters},

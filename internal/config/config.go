@@ -118,8 +118,11 @@ type Config struct {
 	Output           string        `name:"output" env:"INGEST_OUTPUT" default:"-" names:"file" group:"delivery" help:"File of --sink=ndjson; - for stdout."`
 	Brokers          []string      `name:"brokers" env:"INGEST_BROKERS" placeholder:"HOST:PORT" doc:"required" group:"delivery" help:"Kafka brokers to start from, separated by commas. Required."`
 	Topic            string        `name:"topic" env:"INGEST_TOPIC" placeholder:"TOPIC" doc:"required" group:"delivery" help:"Topic of the events. Required."`
+	TopicPlatform    string        `name:"topic-platform" env:"INGEST_TOPIC_PLATFORM" placeholder:"TOPIC" doc:"--topic" group:"delivery" help:"Topic of the platform's events (name: platform.…); default: --topic."`
+	TopicFunction    string        `name:"topic-function" env:"INGEST_TOPIC_FUNCTION" placeholder:"TOPIC" doc:"--topic" group:"delivery" help:"Topic of log lines of the function (name: function); default: --topic."`
+	TopicExtension   string        `name:"topic-extension" env:"INGEST_TOPIC_EXTENSION" placeholder:"TOPIC" doc:"--topic" group:"delivery" help:"Topic of log lines of extensions (name: extension); default: --topic."`
 	DeadLetterTopic  string        `name:"dead-letter-topic" env:"INGEST_DEAD_LETTER_TOPIC" placeholder:"TOPIC.dlq" doc:"<topic>.dlq" group:"delivery" help:"Topic of what is not a good event; default: the topic with .dlq at its end."`
-	CreateTopic      bool          `name:"create-topic" env:"INGEST_CREATE_TOPIC" default:"false" group:"delivery" help:"Create the topic when it is missing."`
+	CreateTopic      bool          `name:"create-topic" env:"INGEST_CREATE_TOPIC" default:"false" group:"delivery" help:"Create --topic and those of the categories when they are missing."`
 	TopicPartitions  int           `name:"topic-partitions" env:"INGEST_TOPIC_PARTITIONS" default:"-1" min:"1" max:"1000000" also:"-1" group:"delivery" help:"Partitions of a topic that is created; -1: the broker's default."`
 	TopicReplication int           `name:"topic-replication" env:"INGEST_TOPIC_REPLICATION" default:"-1" min:"1" max:"100" also:"-1" group:"delivery" help:"Replicas of a topic that is created; -1: the broker's default. Brokers before 2.4 have none to ask for: as many as there are brokers, at most 3; the same for --topic-partitions."`
 	Key              string        `name:"key" env:"INGEST_KEY" default:"traceId" placeholder:"FIELD" group:"delivery" help:"Field of each event's top level that is its key, a string or a number; off: no event has a key. Events with the same key keep their order."`

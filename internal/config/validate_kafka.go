@@ -114,6 +114,15 @@ func (c *Config) checkKafka(p *Problems) {
 	if c.DeadLetterTopic == c.Topic {
 		p.add("dead-letter-topic", c.DeadLetterTopic, "must differ from --topic")
 	}
+	for _, t := range c.categoryTopics() {
+		switch {
+		case t.topic == "":
+		case !isTopic(t.topic):
+			p.add(t.name, t.topic, legal)
+		case t.topic == c.DeadLetterTopic:
+			p.add(t.name, t.topic, "must differ from --dead-letter-topic")
+		}
+	}
 	if c.ClientID == "" {
 		p.add("client-id", "", "must not be empty, for example ingest")
 	}

@@ -29,6 +29,7 @@ type decoder struct {
 	rest               rest
 	logs               []byte
 
+	topics     topics
 	clock      clock
 	recall     recall
 	correlated [appendBatch]correlated // of recs
@@ -37,7 +38,7 @@ type decoder struct {
 
 // decode takes bodies out of the ring until it is closed and empty.
 func (p *Pipeline) decode() {
-	dec := &decoder{p: p, yes: [...]byte{'t', 'r', 'u', 'e'}}
+	dec := &decoder{p: p, topics: p.cfg.Topics.table(), yes: [...]byte{'t', 'r', 'u', 'e'}}
 	var bodies [popBatch]*body.Body
 	for {
 		n, err := p.ring.PopBatch(bodies[:])
@@ -77,7 +78,7 @@ func (dec *decoder) body(b *body.Body) {
 			dec.bad(b, ack)
 			continue
 		}
-		dec.recs[dec.n] = sink.Record{Key: key, Value: dec.e.Raw(), Timestamp: dec.timestamp(b.AdmittedAt), Type: dec.e.Kind.Name(), BodyID: b.ID, Offset: int64(dec.e.Offset()), Headers: dec.correlate(b.AdmittedAt)}
+		dec.recs[dec.n] = sink.Record{Key: key, Topic: dec.topic(), Value: dec.e.Raw(), Timestamp: dec.timestamp(b.AdmittedAt), Type: dec.e.Kind.Name(), BodyID: b.ID, Offset: int64(dec.e.Offset()), Headers: dec.correlate(b.AdmittedAt)}
 		if dec.n++; dec.n == appendBatch {
 			dec.flush(ack)
 		}
@@ -164,7 +165,7 @@ func (dec *decoder) bad(b *body.Body, ack sink.Ack) {
 	dec.dead++
 	err := dec.p.sink.DeadLetter(dec.p.hard, &sink.DeadLetter{
 		Raw: dec.e.Raw(), Reason: dec.e.Reason.String(), Offset: int64(dec.e.Offset()), ErrorOffset: int64(dec.e.ErrorOffset()),
-		BodyID: b.ID, Key: dec.key(), Timestamp: b.AdmittedAt,
+		BodyID: b.ID, Key: dec.key(), Topic: dec.topic(), Timestamp: b.AdmittedAt,
 	}, ack)
 	if err != nil {
 		dec.drop(1)

@@ -45,8 +45,9 @@ type Config struct {
 	Decoders  int   // 1 keeps the order of bodies; more do not
 	Lenient   bool  // see decode.Options
 	// Key is the field of an event that is its key; "": its traceId. NoKey: no event has a key.
-	Key   string
-	NoKey bool
+	Key    string
+	NoKey  bool
+	Topics Topics
 	// EventTime takes the record's timestamp from the event's startTime, where that is near its admission.
 	EventTime bool
 

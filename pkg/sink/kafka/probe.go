@@ -36,8 +36,8 @@ type Probed struct {
 	ClusterID       string
 	Answered        bool // a broker gave metadata; else all that follows is empty
 	Brokers         int
-	ProduceVersion  int16 // newest version of a produce request that the broker takes; -1: not known. Zstandard needs 7
-	Topic           ProbedTopic
+	ProduceVersion  int16         // newest version of a produce request that the broker takes; -1: not known. Zstandard needs 7
+	Topics          []ProbedTopic // Config.Topic and MoreTopics
 	DeadLetterTopic ProbedTopic
 	ProducerErr     error // nil: the cluster gave a producer id
 	Quotas          ProbedQuotas
@@ -50,7 +50,7 @@ type Probed struct {
 type ProbedAddress struct {
 	Address    string
 	Advertised bool  // learned from metadata, not from Config.Brokers
-	Leads      int   // partitions of the two topics, of an advertised one
+	Leads      int   // partitions of the topics, of an advertised one
 	Err        error // nil: it resolves, connects, takes TLS and login, and answers as Kafka does
 }
 
@@ -95,7 +95,10 @@ func Probe(ctx context.Context, cfg Config, deps Deps) Probed {
 		return out
 	}
 	out.Answered, out.ClusterID, out.Brokers = true, good.meta.ClusterID, len(good.meta.Brokers)
-	out.Topic, out.DeadLetterTopic = topicOf(good.meta, cfg.Topic), topicOf(good.meta, cfg.DeadLetterTopic)
+	for _, name := range cfg.mainTopics() {
+		out.Topics = append(out.Topics, topicOf(good.meta, name))
+	}
+	out.DeadLetterTopic = topicOf(good.meta, cfg.DeadLetterTopic)
 	out.CreateTopics = permission(good.meta.ClusterAuthorizedOperations, operationCreate)
 	out.Addresses = append(out.Addresses, p.leaders(ctx, good.meta)...)
 
@@ -109,7 +112,11 @@ func Probe(ctx context.Context, cfg Config, deps Deps) Probed {
 	defer cl.CloseIdleConnections()
 	out.ProduceVersion = cl.produceVersion(ctx)
 	out.ProducerErr = cl.mayProduce(ctx)
-	cl.describe(ctx, good.meta, &out.Topic, &out.DeadLetterTopic)
+	described := []*ProbedTopic{&out.DeadLetterTopic}
+	for i := range out.Topics {
+		described = append(described, &out.Topics[i])
+	}
+	cl.describe(ctx, good.meta, described...)
 	out.Quotas = cl.quotas(ctx, quotaUser(&cfg, &deps), cfg.ClientID)
 	return out
 }
@@ -155,7 +162,7 @@ func (p *probe) ask(ctx context.Context, address string) (*metadata.Response, er
 	}
 	defer cl.CloseIdleConnections()
 	return request[*metadata.Response](ctx, cl, Peer{Broker: AnyBroker}, &metadata.Request{
-		TopicNames: []string{cfg.Topic, cfg.DeadLetterTopic}, IncludeClusterAuthorizedOperations: true, IncludeTopicAuthorizedOperations: true,
+		TopicNames: append(cfg.mainTopics(), cfg.DeadLetterTopic), IncludeClusterAuthorizedOperations: true, IncludeTopicAuthorizedOperations: true,
 	})
 }
 

@@ -50,7 +50,7 @@ type Span struct {
 // that does not answer, are tried again for a minute. ErrNoTopic: the topic does not exist.
 func Read(ctx context.Context, cfg Config, deps Deps, q Query, yield func(*Consumed) error) ([]Span, error) {
 	cfg.setDefaults()
-	cfg.Topic = q.Topic
+	cfg.Topic, cfg.MoreTopics = q.Topic, nil
 	n, err := newNetwork(&cfg, &deps)
 	if err != nil {
 		return nil, err

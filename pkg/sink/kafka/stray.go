@@ -169,7 +169,7 @@ func (s *placer) foreign(q SpoolQueue) {
 	_, _, events, _ := q.Head()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.warnLimited("foreign/"+q.Topic(), "the spool holds frames of a topic that is not this process's; they stay there (ingest spool replay)",
+	s.warnLimited("foreign/"+q.Topic(), "the spool holds frames of a topic that no setting of this process names; they stay there: name it in --topic, --topic-platform, --topic-function or --topic-extension, or send them with ingest spool replay",
 		"topic", q.Topic(), "partition", q.Partition(), "events in the first", events)
 }
 

@@ -293,7 +293,7 @@ func TestFramesOfATopicThatIsNotSetAnyMore(t *testing.T) {
 	log := &logged{t: t}
 	s, _ = spooling(t, c, dir, func(cfg *Config, d *Deps) { quickLooks(cfg, d); log.to(d) })
 	waitFor(t, func() bool { st := s.Stats(); return st.Spooled == 100 && st.InFlight == 0 })
-	waitFor(t, func() bool { return log.lines("the spool holds frames of a topic", "topic=t2") > 0 })
+	waitFor(t, func() bool { return log.lines("no setting of this process", "--topic-platform", "topic=t2") > 0 })
 	_ = s.Close(ended())
 	s, _ = spooling(t, c, dir, more)
 	closeSink(t, s)
@@ -403,19 +403,26 @@ func checkGrown(t *testing.T, recs []*kgo.Record, want map[string][]string) {
 	}
 }
 
-// Every topic is made where that is wanted.
-func TestEachTopicIsMade(t *testing.T) {
+// Every topic is made where that is wanted, and looked at before.
+func TestEachTopicIsMadeAndProbed(t *testing.T) {
 	c := cluster(t, 1)
+	var cfg Config
 	s := start(t, c, func(k *Config, d *Deps) {
 		threeTopics(k, d)
 		quickLooks(k, d)
 		k.CreateTopic, k.TopicPartitions = true, 2
+		cfg = *k
 	})
 	waitFor(t, func() bool { return s.Ready() == nil })
 	want := spread(t, s, 0, 50, 3, nil)
 	closeSink(t, s)
 	for i, name := range three {
 		checkKeyed(t, consume(t, c, name, 50), want[i])
+	}
+	cfg.MoreTopics = append(cfg.MoreTopics, "t4")
+	p := Probe(patient(t), cfg, Deps{})
+	if len(p.Topics) != 4 || p.Topics[1].Partitions != 2 || p.Topics[2].Err != nil || !IsMissing(p.Topics[3].Err) {
+		t.Errorf("%+v", p.Topics)
 	}
 }
 
