@@ -48,7 +48,7 @@ func status() admin.Status {
 		Delivery: sink.Delivery{State: sink.Spooling, Since: now.Add(-5 * time.Second), Waiting: 1234, SpooledEvents: 1000, SpooledBytes: 1 << 20, Trouble: trouble, DeadLetters: trouble, Spool: trouble},
 		Ledger:   ledger.Ledger{Admitted: 5000, Delivered: 3763, DeadLettered: 3, Spooled: 1000, InFlight: 234, Dropped: ledger.Reasons{}},
 		Inside: &sink.Inside{AllPartitions: 40, DeadLetters: []sink.DeadNote{{Time: now, Reason: evil, Body: 1 << 63, Partition: -1, Content: evil}},
-			Partitions: []sink.Partition{{Topic: evil, Partition: 7, Waiting: 3, Trouble: trouble}}},
+			Partitions: []sink.Partition{{Topic: evil, Partition: 7, Waiting: 3, Trouble: trouble}, {Topic: "a", Partition: 2, Leader: 1, Waiting: 5}, {Topic: "b", Partition: -1, Leader: -1, Waiting: 6}}},
 	}
 }
 
@@ -88,6 +88,7 @@ func TestTheFrame(t *testing.T) {
 	v.add(&later)
 	all := strings.Join(v.frame(80, 1000), "\n")
 	for _, want := range []string{
+		"a/2 leader 1: 5 events in memory", "b, partitions not known yet: 6 events in memory",
 		"spooling for", "1,234 events wait, 1,000 of them on disk (1.0 MiB)", "look at the broker", "1,000 events/s", "ring       ███████████████████████", "1,000 of 1,024",
 		"7,000 admitted = 3,763 delivered + 3 dead + 1,000 disk + 2,234 memory", "7,000 = 7,000 ✔", "bad_value 3", "partitions  ", "20.0 MiB resident", "up 1 min",
 	} {

@@ -234,10 +234,13 @@ func (v *view) deadLetters(m *moment, width int) []string {
 	if in := m.status.Inside; in != nil && len(in.DeadLetters) > 0 {
 		d := in.DeadLetters[0]
 		text := span(m.at.Sub(d.Time)) + " ago: " + d.Reason
-		if d.Partition < 0 {
+		switch {
+		case d.Topic == "":
 			text += fmt.Sprintf(" at offset %d of body %d", d.Offset, d.Body)
-		} else {
-			text += fmt.Sprintf(" in partition %d: %s", d.Partition, d.Error)
+		case d.Partition < 0:
+			text += " for " + d.Topic + ": " + d.Error
+		default:
+			text += fmt.Sprintf(" for %s/%d: %s", d.Topic, d.Partition, d.Error)
 		}
 		lines = append(lines, v.label("")+" "+v.colors.Yellow(clean(text+" "+d.Content, width-labelWidth-2)))
 	}
@@ -254,7 +257,11 @@ func (v *view) partitions(in *sink.Inside, width int) (lines []string) {
 		if p.Waiting == 0 && p.Spooled == 0 && p.Trouble.Kind == "" {
 			continue
 		}
-		text := fmt.Sprintf("%s/%d leader %d: %s events in memory, %s on disk", p.Topic, p.Partition, p.Leader, term.Count(p.Waiting), term.Size(float64(p.Spooled)))
+		name := fmt.Sprintf("%s/%d leader %d", p.Topic, p.Partition, p.Leader)
+		if p.Partition < 0 {
+			name = p.Topic + ", partitions not known yet"
+		}
+		text := fmt.Sprintf("%s: %s events in memory, %s on disk", name, term.Count(p.Waiting), term.Size(float64(p.Spooled)))
 		if p.Trouble.Kind != "" {
 			text += "; " + p.Trouble.Reason
 		}

@@ -15,7 +15,7 @@ type Inside struct {
 // Partition is the queue of one partition at one instant.
 type Partition struct {
 	Topic     string  `json:"topic"`
-	Partition int32   `json:"partition"`    // -1: events wait for the first answer of the cluster
+	Partition int32   `json:"partition"`    // -1: events wait until the partitions of their topic are known
 	Leader    int32   `json:"leader"`       // broker id; -1: none is known
 	Waiting   int64   `json:"waiting"`      // events in memory
 	Spooled   int64   `json:"spooledBytes"` // bytes on disk
@@ -26,10 +26,11 @@ type Partition struct {
 type DeadNote struct {
 	Time        time.Time `json:"time"`
 	Reason      string    `json:"reason"`
-	Body        uint64    `json:"body,string"` // as in DeadLetter; a decimal string: JavaScript has no such numbers
-	Offset      int64     `json:"offset"`      // in that body
-	ErrorOffset int64     `json:"errorOffset"` // -1: not known
-	Partition   int32     `json:"partition"`   // it came out of this partition's queue; -1: it is a region of Body
+	Body        uint64    `json:"body,string"`     // as in DeadLetter; a decimal string: JavaScript has no such numbers
+	Offset      int64     `json:"offset"`          // in that body
+	ErrorOffset int64     `json:"errorOffset"`     // -1: not known
+	Topic       string    `json:"topic,omitempty"` // it came out of the queue of this topic's Partition; "": it is a region of Body
+	Partition   int32     `json:"partition"`       // -1: none
 	Bytes       int64     `json:"bytes"`
 	Error       string    `json:"error,omitempty"`   // what the broker answered, printable
 	Content     string    `json:"content,omitempty"` // its beginning, printable

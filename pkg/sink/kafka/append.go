@@ -151,7 +151,7 @@ func (s *Sink) laneForLocked(t *topic, key []byte) *lane {
 	case key != nil:
 		return t.lanes[recordbatch.Partition(key, n)]
 	case s.cfg.Keyless == KeylessInstance:
-		return t.lanes[s.instance%n]
+		return t.lanes[t.instance%n]
 	default:
 		return t.stickyLane()
 	}
@@ -189,7 +189,7 @@ func (s *Sink) elsewhereLocked(l *lane, r *sink.Record, first recordbatch.Encode
 	s.want.deadTopicSoon()
 	switch {
 	case !s.room.deadFull() && s.placeDeadLocked(&d, recordbatch.RecordSize(d.Key, d.Value, d.Headers), ack, 1):
-		s.letters.noteDeadLocked(sink.DeadNote{Reason: DroppedUnavailable, Partition: l.partition}, r.Value)
+		s.letters.noteDeadLocked(sink.DeadNote{Reason: DroppedUnavailable, Topic: l.topic.name, Partition: l.partition}, r.Value)
 		s.warnLimited("unavailable", "a partition cannot move and others can; its events go to the dead-letter topic (--stuck-partition)",
 			"topic", l.topic.name, "partition", l.partition, "since", l.stuckSince.Format(time.RFC3339))
 		return l
@@ -214,7 +214,7 @@ func (s *Sink) otherLaneLocked(l *lane) *lane {
 		if s.cfg.Keyless == KeylessInstance {
 			s.log.Warn("the partition of this instance's events without a key cannot move; they go to another one from now on",
 				"topic", t.name, "was", l.partition, "is", o.partition)
-			s.instance = int(o.partition)
+			t.instance = int(o.partition)
 		} else {
 			t.sticky = int(o.partition)
 		}

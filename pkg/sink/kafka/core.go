@@ -61,7 +61,6 @@ type core struct {
 	drained        chan struct{} // closed when closed and nothing is unsettled
 	free           []*batch
 	alarms         map[string]time.Time
-	instance       int // hash of Config.Instance for KeylessInstance
 
 	codec      atomic.Uint32 // of new batches: Config.Codec, or what the brokers take in its place
 	unfinished atomic.Bool   // endFrames has something to do
@@ -86,14 +85,12 @@ func (s *core) begin(cfg Config, deps Deps) {
 	if cfg.Codec == recordbatch.None {
 		s.pool.SumEarly()
 	}
-	if cfg.Keyless == KeylessInstance {
-		s.instance = int(recordbatch.Murmur2([]byte(cfg.Instance)) & 0x7fffffff)
-	}
+	instance := int(recordbatch.Murmur2([]byte(cfg.Instance)) & 0x7fffffff)
 	s.numbers.headers = cfg.Headers
 	s.numbers.begin(0)
 	s.want.producer, s.rehearsal = true, true
 	for _, name := range cfg.mainTopics() {
-		s.topics = append(s.topics, &topic{core: s, name: name, limit: cfg.BatchBytes})
+		s.topics = append(s.topics, &topic{core: s, name: name, limit: cfg.BatchBytes, instance: instance})
 	}
 	s.dead = topic{core: s, name: cfg.DeadLetterTopic, limit: cfg.BatchBytes, dead: true}
 	s.all = append(slices.Clone(s.topics), &s.dead)

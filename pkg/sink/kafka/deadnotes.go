@@ -80,10 +80,10 @@ func (s *deadLetters) noteDeadLocked(n sink.DeadNote, raw []byte) {
 
 // whereOf is what finds a dead letter, for a log line.
 func whereOf(n *sink.DeadNote) []any {
-	if n.Partition < 0 {
+	if n.Topic == "" {
 		return []any{"body", n.Body, "offset", n.Offset, "error-offset", n.ErrorOffset, "bytes", n.Bytes}
 	}
-	where := []any{"partition", n.Partition, "bytes", n.Bytes}
+	where := []any{"of-topic", n.Topic, "partition", n.Partition, "bytes", n.Bytes}
 	if n.Error != "" {
 		where = append(where, "error", n.Error)
 	}

@@ -160,7 +160,7 @@ func (w *worker) deadLetter(e *entry) {
 		events = 0
 	}
 	if !l.topic.dead {
-		s.letters.noteDeadLocked(sink.DeadNote{Reason: e.reason(), Partition: l.partition, Error: codeText(e.code, e.message)}, r.Value)
+		s.letters.noteDeadLocked(sink.DeadNote{Reason: e.reason(), Topic: l.topic.name, Partition: l.partition, Error: codeText(e.code, e.message)}, r.Value)
 	}
 	to := s.dead.stickyLane()
 	d := s.privateBatch(to, &r, recordbatch.Encoded{}, recordbatch.RecordSize(r.Key, r.Value, r.Headers))

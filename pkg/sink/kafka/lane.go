@@ -135,6 +135,10 @@ type topic struct {
 	// answer to a first send could not be told from one about another producer's batch.
 	knowable   bool
 	unanswered int
+
+	// instance is the lane of keyless records with KeylessInstance, modulo the number of lanes: a hash of Config.Instance,
+	// until that lane cannot move.
+	instance int
 }
 
 // advanceSticky moves keyless records to the next partition that can move, else to the next that has a leader.

@@ -179,7 +179,7 @@ func (s *core) placeLobby(t *topic) {
 func (s *core) regroup(t *topic, records func(func(int64, []byte, []byte, []sink.Header) bool) error) ([]*lot, error) {
 	keyless := t.lanes[t.sticky]
 	if s.cfg.Keyless == KeylessInstance && !t.dead {
-		keyless = t.lanes[s.instance%len(t.lanes)]
+		keyless = t.lanes[t.instance%len(t.lanes)]
 	}
 	target := func(key []byte) *lane {
 		if key == nil || t.dead {

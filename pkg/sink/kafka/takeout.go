@@ -48,7 +48,7 @@ func (w *worker) takeOut(e *entry) bool {
 		l.parts = append([]*batch{p}, l.parts...)
 	}
 	for i := range letters {
-		s.letters.noteDeadLocked(sink.DeadNote{Reason: e.reason(), Partition: l.partition, Error: codeText(e.code, e.message)}, letters[i].Value)
+		s.letters.noteDeadLocked(sink.DeadNote{Reason: e.reason(), Topic: l.topic.name, Partition: l.partition, Error: codeText(e.code, e.message)}, letters[i].Value)
 	}
 	for _, rb := range dead {
 		to := s.dead.stickyLane()

@@ -169,6 +169,9 @@ func TestATopicThatIsMissingTakesItsShare(t *testing.T) {
 		if st.Delivered+st.DeadLettered != 2*n || st.DeadLettered == 0 || st.Delivered == n || len(st.Dropped) != 0 {
 			t.Errorf("%+v", st)
 		}
+		if n := s.Inside(0).DeadLetters[0]; n.Topic != "t2" || n.Partition != lobbyPartition {
+			t.Errorf("the last dead letter: %+v", n)
+		}
 		for _, r := range consume(t, c, "t.dlq", int(st.DeadLettered)) {
 			if header(r, HeaderReason) != DroppedUnavailable || header(r, HeaderTopic) != "t2" || header(r, headerPartition) != "" {
 				t.Fatalf("a dead letter with %v", r.Headers)
@@ -191,6 +194,40 @@ func checkOrder(t *testing.T, recs []*kgo.Record) {
 		}
 		last[at] = n
 	}
+}
+
+// A partition that cannot move sends the instance's keyless events of its own topic elsewhere; those of another topic stay
+// in their partition, and so in order.
+func TestAStuckPartitionMovesTheInstanceInItsTopicOnly(t *testing.T) {
+	c := ownBrokers(t, map[string]int32{"t": 2, "t.dlq": 1})
+	makeTopic(t, c, "t2", 2)
+	for p := range int32(2) {
+		if err := c.MoveTopicPartition("t2", p, 2+p); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const instance = "an instance"
+	home := int32(recordbatch.Murmur2([]byte(instance)) & 1)
+	stick(c, place{"t", home})
+	s := stuckSink(t, c, func(cfg *Config, _ *Deps) {
+		cfg.MoreTopics, cfg.Keyless, cfg.Instance = []string{"t2"}, KeylessInstance, instance
+	})
+	const n = 2000
+	for i := range n {
+		for topic := range 2 {
+			r := sink.Record{Topic: topic, Value: fmt.Appendf(nil, "%d %s", i, strings.Repeat("x", 500)), Timestamp: 1}
+			if _, err := s.Append(patient(t), []sink.Record{r}, nil); err != nil {
+				t.Fatalf("append %d: %v: %+v", i, err, s.Stats())
+			}
+		}
+	}
+	waitFor(t, func() bool { return s.Stats().Delivered > n })
+	for _, r := range consume(t, c, "t2", n) {
+		if r.Partition != home {
+			t.Fatalf("a record of t2 is in partition %d, those before it are in %d", r.Partition, home)
+		}
+	}
+	_ = s.Close(ended())
 }
 
 // What waits in memory for a topic is placed piece by piece when it is made: memory outside of the buffers stays within

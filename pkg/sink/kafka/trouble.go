@@ -82,7 +82,7 @@ var kinds = [troubleKinds]struct {
 	topicComing:      {"topic_coming", "topic %s does not exist yet, --create-topic makes it", "wait; if this lasts look at the log of the brokers, or create the topic", false},
 	createRefused:    {"create_refused", "topic %s does not exist and may not be created", "create the topic, or grant CREATE on it (--create-topic, --topic-partitions)", true},
 	topicDenied:      {"topic_denied", "access to topic %s is denied", "grant DESCRIBE and WRITE on the topic to the user of --sasl or of --tls-cert", true},
-	topicInvalid:     {"topic_invalid", "topic %s is not a valid name", "correct --topic", true},
+	topicInvalid:     {"topic_invalid", "topic %s is not a valid name", "correct the setting that names it: --topic, --topic-platform, --topic-function or --topic-extension", true},
 	topicRemade:      {"topic_remade", "topic %s was made anew with fewer partitions", "this passes within seconds; if it stays, restart: events of the others are then placed anew", true},
 	deadTopicMissing: {"dead_letter_topic_missing", "the dead-letter topic %s does not exist and cannot be created", "create it, or grant CREATE on it, or name another one in --dead-letter-topic", true},
 	deadTopicDenied:  {"dead_letter_topic_denied", "access to the dead-letter topic %s is denied", "grant DESCRIBE and WRITE on it to the user of --sasl or of --tls-cert, or name another one in --dead-letter-topic", true},
