@@ -105,7 +105,7 @@ SCENARIO ?=
 BLOCK    ?=
 SIMULATE ?= -n 20000
 # Scenarios of test/simulate/scenarios.go whose first 100 schedules have no violation.
-MENDED   := memory steady growth refused-resend refused-content late-spool late-codes other-cluster forgotten clones behind
+MENDED   := memory steady topics topics-durable growth refused-resend refused-content late-spool late-codes other-cluster forgotten clones behind
 RUN_SIM  := bin/wazero -wasm bin/simulate.wasm -cache .cache/wazero $(if $(SCENARIO),-scenario $(SCENARIO))
 
 bin/wazero: $(wildcard test/simulate/wazero/*)

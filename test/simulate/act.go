@@ -56,9 +56,10 @@ func (w *world) append() {
 	a := idle[w.rng.IntN(len(idle))]
 	t := task{ack: &ack{o: w.oracle, p: w.proc, held: 1}}
 	if w.prof.has(deadLetters) && w.rng.IntN(6) == 0 {
-		e := w.oracle.add("", 0, w.proc.life, true)
+		topic := w.anyTopic()
+		e := w.oracle.add(mainTopics[topic], "", 0, w.proc.life, true)
 		t.ack.events = []*event{e}
-		t.dead = &sink.DeadLetter{Raw: e.value(w.size()), Reason: "bad_value", Timestamp: time.Now().UnixMilli()}
+		t.dead = &sink.DeadLetter{Raw: e.value(w.size()), Reason: "bad_value", Topic: topic, Timestamp: time.Now().UnixMilli()}
 		w.note("dead letter: event %d", e.id)
 		a.give(t)
 		return
@@ -72,9 +73,11 @@ func (w *world) append() {
 		if w.rng.IntN(8) > 0 {
 			key = fmt.Sprintf("k%d-%d", a.id, w.rng.IntN(3))
 		}
-		e := w.oracle.add(key, w.keys[key], w.proc.life, false)
-		w.keys[key]++
-		r := sink.Record{Value: e.value(w.size()), Timestamp: time.Now().UnixMilli()}
+		topic := w.anyTopic()
+		at := mainTopics[topic] + "/" + key // the same key in each topic
+		e := w.oracle.add(mainTopics[topic], key, w.keys[at], w.proc.life, false)
+		w.keys[at]++
+		r := sink.Record{Topic: topic, Value: e.value(w.size()), Timestamp: time.Now().UnixMilli()}
 		if key != "" {
 			r.Key = []byte(key)
 		}
@@ -83,6 +86,14 @@ func (w *world) append() {
 	}
 	w.note("append: %d events from %d, key %q, %d bytes", n, t.ack.events[0].id, t.ack.events[0].key, len(t.recs[0].Value))
 	a.give(t)
+}
+
+// anyTopic is one of the main topics, as sink.Record has it.
+func (w *world) anyTopic() int {
+	if w.prof.topics == 1 {
+		return 0 // the schedules of scenarios with one topic stay as they are
+	}
+	return w.rng.IntN(w.prof.topics)
 }
 
 func (w *world) size() int {

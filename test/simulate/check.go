@@ -161,7 +161,10 @@ func (w *world) heal() {
 	}
 	w.cluster.Heal()
 	w.cluster.ForbidTopics = false
-	for _, topic := range []string{mainTopic, deadTopic} {
+	for _, topic := range mainTopics[:w.prof.topics] {
+		w.makeTopic(topic)
+	}
+	for _, topic := range append(mainTopics[:w.prof.topics:w.prof.topics], deadTopic) {
 		w.cluster.Configure(topic, func(c *simkafka.TopicConfig) { *c = simkafka.TopicConfig{} })
 	}
 	p := w.proc

@@ -22,11 +22,14 @@ const (
 	deadTopic = "t.dlq"
 )
 
+// mainTopics are the topics of events; a scenario has the first ones of them.
+var mainTopics = []string{mainTopic, "t2", "t3"}
+
 // oracle knows every event, what its source was told, and where it has arrived.
 type oracle struct {
 	mu      sync.Mutex
 	events  []*event
-	last    map[string]*event // by key: the newest one that has arrived
+	last    map[string]*event // by topic and key: the newest one that has arrived
 	doubles int64             // copies beyond the first
 	strict  bool              // keys keep their order across processes too
 	settle  kafka.Settle
@@ -42,6 +45,7 @@ type oracle struct {
 // event is one record or dead letter that was given to the sink.
 type event struct {
 	id    int
+	topic string // where it belongs, if it is not given as a dead letter
 	key   string // "": keyless
 	n     int    // number within the key
 	life  int
@@ -58,8 +62,8 @@ type event struct {
 func (e *event) arrived() bool { return e.main+e.bury > 0 }
 
 func (e *event) String() string {
-	return fmt.Sprintf("event %d (key %q number %d, process %d, dead letter %v: taken %v, acked %v, lost %v, %d copies in the topic, %d in the dead letters)",
-		e.id, e.key, e.n, e.life, e.dead, e.taken, e.acked, e.lost, e.main, e.bury)
+	return fmt.Sprintf("event %d (for %s, key %q number %d, process %d, dead letter %v: taken %v, acked %v, lost %v, %d copies in the topic, %d in the dead letters)",
+		e.id, e.topic, e.key, e.n, e.life, e.dead, e.taken, e.acked, e.lost, e.main, e.bury)
 }
 
 func newOracle(settle kafka.Settle, strict bool) *oracle {
@@ -73,10 +77,10 @@ func (o *oracle) violate(format string, args ...any) {
 }
 
 // add makes an event. The value of its record begins with its id.
-func (o *oracle) add(key string, n, life int, dead bool) *event {
+func (o *oracle) add(topic, key string, n, life int, dead bool) *event {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	e := &event{id: len(o.events), key: key, n: n, life: life, dead: dead}
+	e := &event{id: len(o.events), topic: topic, key: key, n: n, life: life, dead: dead}
 	o.events = append(o.events, e)
 	return e
 }
@@ -110,7 +114,7 @@ func (o *oracle) appended(cluster, topic string, incarnation int, b *simkafka.Ba
 	err := recordbatch.Decode(b.Wire, recordbatch.MaxRecordsBytes, func(_ int64, key, value []byte, _ []sink.Header) bool {
 		e := o.eventOf(value)
 		if e == nil {
-			if topic == mainTopic && string(key) != foreignKey {
+			if topic != deadTopic && string(key) != foreignKey {
 				o.violate("a record in the topic is no event: %.40q", value)
 			}
 			return true
@@ -142,15 +146,19 @@ func (o *oracle) arrive(e *event, topic, log string) {
 	if e.dead {
 		o.violate("a dead letter is in the topic: %v", e)
 	}
+	if e.topic != topic {
+		o.violate("in topic %s, where it does not belong: %v", topic, e)
+	}
 	if e.main > 1 || e.key == "" {
 		return
 	}
-	last := o.last[e.key]
+	at := e.topic + "/" + e.key
+	last := o.last[at]
 	if last != nil && last.n > e.n && (o.strict || last.life == e.life) {
 		o.violate("out of order: %v arrives after %v", e, last)
 	}
 	if last == nil || last.n < e.n {
-		o.last[e.key] = e
+		o.last[at] = e
 	}
 }
 

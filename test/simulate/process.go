@@ -68,7 +68,7 @@ func (w *world) newProcess() *process {
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	pr := &w.prof
 	cfg := kafka.Config{
-		Brokers: []string{"sim:9092"}, Topic: mainTopic, DeadLetterTopic: deadTopic, Codec: pr.codec, Linger: pr.linger,
+		Brokers: []string{"sim:9092"}, Topic: mainTopic, MoreTopics: mainTopics[1:pr.topics], DeadLetterTopic: deadTopic, Codec: pr.codec, Linger: pr.linger,
 		BatchBytes: pr.batch, BufferBytes: pr.buffers, OversizeBytes: oversize, Settle: pr.settle, SpoolFull: pr.policy,
 		RequestTimeout: requestTimeout, RetryMin: 5 * time.Millisecond, RetryMax: 200 * time.Millisecond, MetadataTTL: 10 * time.Second,
 		ReplayBytes: 64 << 10, DeadSpoolBytes: 128 << 10, StowTime: time.Second,

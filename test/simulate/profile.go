@@ -76,6 +76,7 @@ type profile struct {
 	policy     kafka.SpoolFull
 	brokers    int
 	partitions int
+	topics     int // of events; all but the first may be missing at first
 	appenders  int
 	steps      int
 	medium     int // of 8 events, how many have some KB
@@ -95,6 +96,7 @@ type scenario struct {
 	must, may family
 	settle    int    // 1 + kafka.Settle; 0: any
 	spool     int    // 1: none, 2: one; 0: either
+	topics    int    // main topics; 0: one
 	narrow    bool   // one partition, one source, twice the steps
 	quick     bool   // little memory, and little time between two steps
 	fault     string // what it is for
@@ -115,6 +117,7 @@ func newProfile(rng *rand.Rand, sc *scenario) profile {
 			p.families |= 1 << i
 		}
 	}
+	p.topics = max(1, sc.topics)
 	if sc.narrow {
 		p.partitions, p.appenders, p.steps = 1, 1, 2*p.steps
 	}

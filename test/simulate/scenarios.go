@@ -57,6 +57,10 @@ var scenarios = []scenario{
 		must: clones | lostAnswers, may: moves | outages},
 	{name: "behind", fault: "the end of a frame is not noted before batches that have none",
 		must: outages | kills, settle: atOnce, spool: hasSpool, narrow: true, quick: true},
+	{name: "topics", fault: "three main topics, of which some are missing at first: no event is in another topic than its own",
+		may: steady, topics: 3},
+	{name: "topics-durable", fault: "the same with a spool and processes that are killed",
+		must: kills | outages, may: steady, settle: onDisk, spool: hasSpool, topics: 3},
 	{name: "forgotten", fault: "copies after the brokers have forgotten the producer",
 		must: forgotten | lostAnswers, may: moves | outages | deadLetters},
 }

@@ -23,7 +23,11 @@ func (w *world) trouble() {
 		w.release()
 		return
 	}
-	topic := mainTopic
+	one := mainTopics[w.anyTopic()]
+	if w.prof.topics > 1 && w.rng.IntN(4) == 0 {
+		w.makeTopic(one)
+	}
+	topic := one
 	if w.rng.IntN(5) == 0 {
 		topic = deadTopic
 	}
@@ -43,11 +47,11 @@ func (w *world) trouble() {
 		w.configure(topic, fmt.Sprint("message.timestamp.before.max.ms ", bound), func(c *simkafka.TopicConfig) { c.TimestampBefore = bound })
 	case contents:
 		if w.rng.IntN(2) == 0 {
-			w.configure(mainTopic, "takes everything", func(c *simkafka.TopicConfig) { c.Refuse = nil })
+			w.configure(one, "takes everything", func(c *simkafka.TopicConfig) { c.Refuse = nil })
 			break
 		}
 		digit := byte('0' + w.rng.IntN(10))
-		w.configure(mainTopic, "refuses some", func(c *simkafka.TopicConfig) {
+		w.configure(one, "refuses some", func(c *simkafka.TopicConfig) {
 			c.Refuse = func(_, value []byte) bool { id, _, _ := bytes.Cut(value, []byte(" ")); return id[len(id)-1] == digit }
 		})
 	case growth:
@@ -56,13 +60,16 @@ func (w *world) trouble() {
 			w.cluster.AddPartitions(topic, n+1)
 		}
 	case anew, fewer:
-		n := w.cluster.Partitions(mainTopic)
+		n := w.cluster.Partitions(one)
+		if n == 0 {
+			break // it is missing
+		}
 		if f == fewer {
 			n = 1 + w.rng.IntN(n)
 		}
-		w.note("%s is made anew with %d partitions", mainTopic, n)
-		w.cluster.DeleteTopic(mainTopic)
-		w.cluster.CreateTopic(mainTopic, n, simkafka.TopicConfig{})
+		w.note("%s is made anew with %d partitions", one, n)
+		w.cluster.DeleteTopic(one)
+		w.cluster.CreateTopic(one, n, simkafka.TopicConfig{})
 	case otherCluster:
 		w.otherCluster()
 	case brokenDisk:
@@ -85,6 +92,14 @@ func (w *world) trouble() {
 		}
 	default:
 		w.release()
+	}
+}
+
+// makeTopic creates a main topic that is missing.
+func (w *world) makeTopic(name string) {
+	if w.cluster.Partitions(name) == 0 {
+		w.note("topic %s is made", name)
+		w.cluster.CreateTopic(name, w.prof.partitions, simkafka.TopicConfig{})
 	}
 }
 

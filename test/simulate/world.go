@@ -53,7 +53,7 @@ type world struct {
 	possible  int64
 	delivered int64
 	dropped   map[string]int64
-	keys      map[string]int // next number by key
+	keys      map[string]int // next number by topic and key
 	troubled  time.Time      // when the disk was last slow, full, broken or not open
 	sum       uint64
 	started   time.Time
@@ -185,7 +185,13 @@ func (w *world) newCluster() {
 	c.OnAppend = func(topic string, incarnation int, _ int32, _ int64, b *simkafka.Batch) {
 		w.oracle.appended(c.ID, topic, incarnation, b)
 	}
-	c.CreateTopic(mainTopic, w.prof.partitions, simkafka.TopicConfig{})
+	for i, name := range mainTopics[:w.prof.topics] {
+		if i > 0 && w.rng.IntN(2) == 0 {
+			w.note("topic %s is missing", name)
+			continue
+		}
+		c.CreateTopic(name, w.prof.partitions, simkafka.TopicConfig{})
+	}
 	if !w.prof.has(noDeadTopic) && w.rng.IntN(2) == 0 {
 		c.CreateTopic(deadTopic, 1+w.rng.IntN(w.prof.partitions), simkafka.TopicConfig{})
 	}
