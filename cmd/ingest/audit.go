@@ -83,8 +83,7 @@ func (r *reading) audit(ctx context.Context, window config.Range, stderr io.Writ
 	for _, topic := range append(r.cfg.Topics(), r.cfg.DeadLetterTopic) {
 		q := kafka.Query{Topic: topic, Since: window.Since, Until: window.Until}
 		spans, err := r.topic(ctx, q, topic == r.cfg.DeadLetterTopic, stderr, func(c *kafka.Consumed) error {
-			a.Add(topic, c)
-			return nil
+			return a.Add(topic, c)
 		})
 		if err != nil {
 			return nil, err

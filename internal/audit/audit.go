@@ -1,13 +1,15 @@
 // Package audit proves from the records of a topic that nothing is missing: each event has a number of a dense sequence
 // (ingest-seq), one sequence for each start of a process, and marks state how far it went.
 //
-// Memory grows with the number of starts, and for each with what of it is not dense: see set.
+// Memory grows with the number of starts, and for each with what of it is not dense: see set. It is bounded, whatever a
+// topic holds: see ErrTooMuch.
 package audit
 
 import (
 	"bytes"
 	"cmp"
 	"encoding/json"
+	"errors"
 	"slices"
 	"strconv"
 	"time"
@@ -72,8 +74,23 @@ type Report struct {
 
 const maxExamples = 10 // of one start
 
-// Audit collects records, partition by partition in order of their offsets.
+// maxBytes bounds the memory of an Audit. Ten million numbers that are spread over topics and partitions take 1.5 MB, and
+// next to nothing once all of them are read; foreign headers may be as sparse as they like.
+const maxBytes = 256 << 20
+
+// startBytes is what a start takes without its numbers, and placeBytes what each partition adds to it.
+const (
+	startBytes = 1024
+	placeBytes = 256
+)
+
+// ErrTooMuch is returned when what is read would take more memory than an audit may have.
+var ErrTooMuch = errors.New("the numbers of too many starts, or with too many gaps, to be held in memory: narrow it with --since and --until")
+
+// Audit collects records, partition by partition in order of their offsets. A start may have written to several topics:
+// its numbers are one sequence, and ascend within each partition of each topic.
 type Audit struct {
+	most    int64  // bytes that starts and numbers may take
 	dead    string // the dead-letter topic
 	partial bool
 	starts  map[string]*sequence
@@ -102,7 +119,7 @@ type place struct {
 
 // New returns an Audit.
 func New(deadLetterTopic string) *Audit {
-	return &Audit{dead: deadLetterTopic, starts: map[string]*sequence{}}
+	return &Audit{most: maxBytes, dead: deadLetterTopic, starts: map[string]*sequence{}}
 }
 
 // Partial says that a topic was not read from its very beginning, or that its beginning is gone.
@@ -113,12 +130,16 @@ func (a *Audit) start(id string) *sequence {
 	if s == nil {
 		s = &sequence{Start: Start{ID: id}, last: map[place]int64{}, head: map[place]int64{}, firstOf: -1}
 		a.starts[id] = s
+		a.most -= startBytes + int64(len(id))
 	}
 	return s
 }
 
-// Add takes the next record of a topic's partition.
-func (a *Audit) Add(topic string, r *kafka.Consumed) {
+// Add takes the next record of a topic's partition. An error is [ErrTooMuch].
+func (a *Audit) Add(topic string, r *kafka.Consumed) error {
+	if a.most < 0 {
+		return ErrTooMuch
+	}
 	a.records++
 	var seq, mark, instance []byte
 	truncated := false
@@ -138,26 +159,29 @@ func (a *Audit) Add(topic string, r *kafka.Consumed) {
 	}
 	if mark != nil {
 		a.mark(r, instance)
-		return
+		return nil
 	}
 	id, digits, ok := bytes.Cut(seq, []byte("-"))
 	n, err := strconv.ParseInt(string(digits), 10, 64)
 	if !ok || err != nil || n < 0 || n > maxNumber {
 		a.foreign++
-		return
+		return nil
 	}
 	s := a.starts[string(id)]
 	if s == nil {
 		s = a.start(string(id))
 	}
-	s.note(r, instance)
+	a.note(s, r, instance)
 	at := place{topic, r.Partition}
 	if topic == a.dead && truncated {
 		s.notices++
 	}
 	before, known := s.last[at]
+	held := s.seen.held
+	added := s.seen.add(n)
+	a.most -= s.seen.held - held
 	switch {
-	case !s.seen.add(n):
+	case !added:
 		s.Doubled++
 		s.example("doubled", n, at, r.At)
 	case topic == a.dead:
@@ -171,15 +195,17 @@ func (a *Audit) Add(topic string, r *kafka.Consumed) {
 	}
 	if !known {
 		s.head[at] = n
+		a.most -= placeBytes
 	}
 	s.last[at] = n
 	s.Numbers = max(s.Numbers, n+1)
+	return nil
 }
 
 // maxNumber bounds what a foreign header makes of the memory: chunks are taken only for what is there.
 const maxNumber = 1 << 50
 
-func (s *sequence) note(r *kafka.Consumed, instance []byte) {
+func (a *Audit) note(s *sequence, r *kafka.Consumed, instance []byte) {
 	at := time.UnixMilli(r.Timestamp).UTC()
 	if s.First.IsZero() || at.Before(s.First) {
 		s.First = at
@@ -189,6 +215,7 @@ func (s *sequence) note(r *kafka.Consumed, instance []byte) {
 	}
 	if s.Instance == "" {
 		s.Instance = string(instance)
+		a.most -= int64(len(instance))
 	}
 }
 
@@ -206,7 +233,7 @@ func (a *Audit) mark(r *kafka.Consumed, instance []byte) {
 		return
 	}
 	s := a.start(m.Start)
-	s.note(r, instance)
+	a.note(s, r, instance)
 	if s.firstOf < 0 || m.Numbers < s.firstOf {
 		s.firstOf = m.Numbers
 	}

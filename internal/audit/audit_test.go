@@ -3,8 +3,11 @@ package audit
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -17,9 +20,13 @@ type topic struct {
 	audit *Audit
 	next  map[string]int64
 	now   int64
+
+	failed error // of the last record
 }
 
-func newTopic() *topic { return &topic{New("t.dlq"), map[string]int64{}, 1_700_000_000_000} }
+func newTopic() *topic {
+	return &topic{audit: New("t.dlq"), next: map[string]int64{}, now: 1_700_000_000_000}
+}
 
 func (t *topic) add(name string, partition int32, headers ...string) {
 	r := &kafka.Consumed{Partition: partition}
@@ -30,7 +37,7 @@ func (t *topic) add(name string, partition int32, headers ...string) {
 	at := fmt.Sprint(name, partition)
 	r.At = t.next[at]
 	t.next[at]++
-	t.audit.Add(name, r)
+	t.failed = t.audit.Add(name, r)
 }
 
 // events are numbers of a start, spread over the partitions.
@@ -52,7 +59,7 @@ func (t *topic) mark(m kafka.Mark) {
 	r := &kafka.Consumed{Partition: 1}
 	r.Value, r.Timestamp = value, t.now
 	r.Headers = []sink.Header{{Key: kafka.HeaderMark, Value: []byte("x")}, {Key: kafka.HeaderInstance, Value: []byte("i")}}
-	t.audit.Add("t", r)
+	t.failed = t.audit.Add("t", r)
 }
 
 func TestVerdicts(t *testing.T) {
@@ -82,6 +89,34 @@ func TestVerdicts(t *testing.T) {
 			t.add("t.dlq", 0, kafka.HeaderSeq, "a-7")
 			t.mark(final(100))
 		}, "closed 0 0 0 0 0 true"},
+		"several topics": {func(t *topic) {
+			for _, at := range []struct {
+				topic string
+				n     []int
+			}{{"t", []int{0, 3, 9}}, {"t2", []int{1, 2, 8}}, {"t3", []int{4, 5, 6, 7}}} {
+				for _, n := range at.n {
+					t.add(at.topic, 0, kafka.HeaderSeq, fmt.Sprint("a-", n))
+				}
+			}
+			t.mark(final(10))
+		}, "closed 0 0 0 0 0 true"},
+		"several topics, one of them not read": {func(t *topic) {
+			t.add("t", 0, kafka.HeaderSeq, "a-0")
+			t.add("t2", 0, kafka.HeaderSeq, "a-2")
+			t.mark(final(3))
+		}, "closed 1 0 0 0 0 false"},
+		"the same event in two topics": {func(t *topic) {
+			t.add("t", 0, kafka.HeaderSeq, "a-0")
+			t.add("t2", 0, kafka.HeaderSeq, "a-0")
+			t.mark(final(1))
+		}, "closed 0 0 1 0 0 false"},
+		"out of order in the second topic": {func(t *topic) {
+			t.add("t", 0, kafka.HeaderSeq, "a-3")
+			t.add("t2", 0, kafka.HeaderSeq, "a-2")
+			t.add("t2", 0, kafka.HeaderSeq, "a-1")
+			t.add("t2", 0, kafka.HeaderSeq, "a-0")
+			t.mark(final(4))
+		}, "closed 0 0 0 2 0 false"},
 		"set aside, with and without a notice": {func(t *topic) {
 			t.events("a", 0, 100, 7, 8)
 			t.add("t.dlq", 0, kafka.HeaderSeq, "a-7", kafka.HeaderTruncated, "true")
@@ -202,5 +237,65 @@ func TestDenseSequencesAreSmall(t *testing.T) {
 	}
 	if held > 1 || len(s.chunks) > 10_000_000/chunkBits+1 {
 		t.Errorf("%d chunks are held of %d", held, len(s.chunks))
+	}
+}
+
+// Numbers that are spread over topics and partitions, which are read one after the other, take a bit each until all of them
+// are read.
+func TestMemoryOfNumbersThatAreSpread(t *testing.T) {
+	const n, spread = 2_000_000, 8
+	before := heap()
+	a := New("t.dlq")
+	r := &kafka.Consumed{Record: sink.Record{Headers: []sink.Header{{Key: kafka.HeaderSeq}}}}
+	most := int64(0)
+	for part := range int64(spread) {
+		r.Partition = int32(part % 4)
+		for v := part; v < n; v += spread {
+			r.Headers[0].Value = strconv.AppendInt(append(r.Headers[0].Value[:0], "a-"...), v, 10)
+			if err := a.Add([]string{"t", "t2"}[part/4], r); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if part == spread-2 { // nothing is dense yet
+			most = heap()
+		}
+	}
+	end := heap()
+	if s := a.starts["a"]; s.seen.size != n || s.Doubled+s.Disordered != 0 {
+		t.Errorf("%+v", s.Start)
+	}
+	t.Logf("%d numbers: %d bytes before the last partition is read, %d behind it; %d are counted", n, most-before, end-before, maxBytes-a.most)
+	if most-before > n/8*5/4+64<<10 || end-before > 128<<10 || maxBytes-a.most > 64<<10 {
+		t.Error("that is more than a bit each")
+	}
+	runtime.KeepAlive(a)
+}
+
+// heap is what is in use.
+func heap() int64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
+
+// A topic may hold anything: numbers that are far apart, starts without end. The memory has a bound, and the error says what
+// to do.
+func TestMemoryOfForeignNumbers(t *testing.T) {
+	for name, id := range map[string]func(i int64) string{
+		"far apart": func(i int64) string { return fmt.Sprint("a-", i*chunkBits) },
+		"starts":    func(i int64) string { return fmt.Sprint(i, "-0") },
+		"names":     func(i int64) string { return fmt.Sprint(strings.Repeat("x", 100_000), i, "-0") },
+	} {
+		top := newTopic()
+		top.audit.most = 16 << 20
+		before := heap()
+		for i := int64(0); top.failed == nil && i < 1_000_000; i++ {
+			top.add("t", 0, kafka.HeaderSeq, id(i))
+		}
+		if grown := heap() - before; !errors.Is(top.failed, ErrTooMuch) || grown > 20<<20 {
+			t.Errorf("%s: %v, %d bytes", name, top.failed, grown)
+		}
+		runtime.KeepAlive(top)
 	}
 }

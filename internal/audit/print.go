@@ -52,7 +52,7 @@ func (r *Report) WriteText(w io.Writer) error {
 		fmt.Fprintf(w, "%d records have no number: they were written without --headers, or by somebody else\n", r.Unnumbered)
 	}
 	if r.Partial {
-		fmt.Fprintln(w, "the beginning of the topic was not read or is gone: each start is judged from its first mark on")
+		fmt.Fprintln(w, "the beginning of a topic was not read or is gone: each start is judged from its first mark on. Topics of different retention are compared with --since within the shortest")
 	}
 	verdict := "complete"
 	if !r.Complete {

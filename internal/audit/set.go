@@ -12,7 +12,14 @@ const (
 type set struct {
 	chunks map[int64]*[words]uint64 // nil pointer: all of them
 	size   int64
+	held   int64 // bytes that the chunks take, about
 }
+
+// entryBytes is what a chunk takes in the map.
+const (
+	entryBytes = 40
+	chunkBytes = chunkBits / 8
+)
 
 // add puts n into the set and reports whether it was not in it.
 func (s *set) add(n int64) bool {
@@ -27,6 +34,7 @@ func (s *set) add(n int64) bool {
 	if c == nil {
 		c = new([words]uint64)
 		s.chunks[key] = c
+		s.held += entryBytes + chunkBytes
 	}
 	w, mask := &c[bit/64], uint64(1)<<(bit%64)
 	if *w&mask != 0 {
@@ -36,6 +44,7 @@ func (s *set) add(n int64) bool {
 	s.size++
 	if *w == ^uint64(0) && full(c) {
 		s.chunks[key] = nil
+		s.held -= chunkBytes
 	}
 	return true
 }
