@@ -90,6 +90,8 @@ func TestCheckLooksAtARealCluster(t *testing.T) {
 		{"no login where one is asked for", "--topic=events --brokers=" + k.SASL(), 1, []string{"ingest: broker " + k.SASL() + ": ", "--sasl"}},
 		{"TLS to a port without", "--tls --topic=events --brokers=" + k.Bootstrap(), 1, []string{"--tls"}},
 		{"missing topic", "--topic=missing " + good, 1, []string{"ingest: topic missing: does not exist: create the topic, or set --create-topic"}},
+		{"one of several topics is missing", "--topic=events --topic-platform=tiny --topic-function=missing --topic-extension=events " + good, 1, []string{
+			"ingest: topic missing: does not exist: create the topic, or set --create-topic", "# ok: topic events: 3 partitions", "warning: topic tiny: takes batches"}},
 		{"missing topic that will be made", "--topic=missing --create-topic --brokers=" + k.Bootstrap(), 0, []string{"# note: topic missing: does not exist and is made at the start"}},
 		{"missing topic that may not be made", "--topic=missing --create-topic " + good, 0, []string{"warning: topic missing: does not exist, and --create-topic may not be allowed"}},
 		{"missing dead-letter topic", "--topic=events --dead-letter-topic=none --brokers=" + k.Bootstrap(), 0, []string{"# note: dead-letter topic none: does not exist and is made with the first dead letter"}},

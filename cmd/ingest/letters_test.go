@@ -4,8 +4,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -151,6 +153,58 @@ func TestResendToTheTopic(t *testing.T) {
 	want := []string{`k {"n":1} ingest-function=f`, `k {"n":2} ingest-function=f`, `k {"n":3} ingest-function=g`}
 	if slices.Sort(got); !slices.Equal(got, want) {
 		t.Errorf("%q", got)
+	}
+}
+
+// A letter goes to the topic that it names. One whose topic no setting names is refused, also by a dry run, until that topic
+// is set or the letter is edited; one that names none goes to --topic. None goes to a topic of another.
+func TestResendToSeveralTopics(t *testing.T) {
+	c := cluster(t, "t", "t.function", "other", "t.dlq")
+	brokers := "--brokers=" + c.ListenAddrs()[0]
+	cl, err := kgo.NewClient(kgo.SeedBrokers(c.ListenAddrs()...), kgo.ConsumeTopics("t", "t.function", "other"), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cl.Close()
+	for _, topic := range []string{"", "t", "t.function", "other", "t.dlq", "a\x1b[31m"} {
+		r := &kgo.Record{Topic: "t.dlq", Partition: 0, Value: []byte(`{"for":"` + url.PathEscape(topic) + `"}`), Headers: []kgo.RecordHeader{{Key: "ingest-reason", Value: []byte("refused")}}}
+		if topic != "" {
+			r.Headers = append(r.Headers, kgo.RecordHeader{Key: "ingest-topic", Value: []byte(topic)})
+		}
+		if err := cl.ProduceSync(t.Context(), r).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	args := []string{"dlq", "resend", "--to=topic", brokers, "--topic=t", "--topic-function=t.function"}
+	for _, more := range []string{"--dry-run", "--dry-run=false"} {
+		code, out, errs := call(t, append(args, more)...)
+		if code != 1 || out != `{"taken":3,"deadLetteredAgain":0,"notJSON":0,"notices":0,"refused":3}`+"\n" || strings.Contains(errs, "\x1b") ||
+			strings.Count(errs, "which no setting names: name it in --topic, --topic-platform,") != 3 || !strings.Contains(errs, `"other"`) {
+			t.Errorf("%s: exit %d, %s%s", more, code, out, errs)
+		}
+	}
+	_, shown, _ := call(t, "dlq", "show", brokers, "--topic=t")
+	file := filepath.Join(t.TempDir(), "edited")
+	for line := range strings.Lines(shown) {
+		if strings.Contains(line, `"ingest-topic":"other"`) {
+			if err := os.WriteFile(file, []byte(strings.Replace(line, `:"other"`, `:"t"`, 1)), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if code, out, errs := call(t, append(args, "--input="+file)...); code != 0 || !strings.Contains(out, `"taken":1`) {
+		t.Errorf("edited: exit %d, %s%s", code, out, errs)
+	}
+	got := map[string]int{}
+	for n := 0; n < 4; {
+		for _, r := range cl.PollFetches(t.Context()).Records() {
+			got[r.Topic+" "+string(r.Value)]++
+			n++
+		}
+	}
+	want := map[string]int{`t {"for":""}`: 1, `t {"for":"t"}`: 1, `t.function {"for":"t.function"}`: 1, `t {"for":"other"}`: 1}
+	if !maps.Equal(got, want) {
+		t.Errorf("%v", got)
 	}
 }
 

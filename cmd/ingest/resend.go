@@ -34,12 +34,12 @@ type resent struct {
 	Refused int `json:"refused"`
 }
 
-// sendTo returns what sends one dead letter where --to says.
+// sendTo returns what sends one dead letter where --to says; with --dry-run it only looks whether it could be sent.
 func (r *reading) sendTo(o *config.LetterOptions) (send func(context.Context, *letter) (again bool, err error), end func(), err error) {
 	end = func() {}
 	if o.To == toTopic {
 		if o.DryRun {
-			return nil, end, nil
+			return func(_ context.Context, l *letter) (bool, error) { _, err := l.topic(r.cfg); return false, err }, end, nil
 		}
 		t, err := r.openTopic()
 		if err != nil {
@@ -50,6 +50,9 @@ func (r *reading) sendTo(o *config.LetterOptions) (send func(context.Context, *l
 	to, err := url.Parse(o.To)
 	if err != nil || to.Scheme != "http" && to.Scheme != "https" || to.Host == "" {
 		return nil, end, errors.New("--to: must be the URL of a listener, for example http://127.0.0.1:8080/, or topic for the topic itself")
+	}
+	if o.DryRun {
+		return func(context.Context, *letter) (bool, error) { return false, nil }, end, nil
 	}
 	return func(ctx context.Context, l *letter) (bool, error) { return postLetter(ctx, o.To, l.bytes()) }, end, nil
 }
@@ -72,9 +75,6 @@ func (r *reading) resend(ctx context.Context, inv *config.Invocation, w, stderr 
 		case !isObject(value):
 			n.NotJSON++
 			fmt.Fprintf(stderr, "ingest: partition %d, offset %d: no JSON object; mend it in a file of dlq show and give that as --input\n", l.Partition, l.Offset)
-			return nil
-		case o.DryRun:
-			n.Taken++
 			return nil
 		}
 		again, err := send(ctx, l)

@@ -41,11 +41,9 @@ func (r *reading) openTopic() (*letterTopic, error) {
 func (t *letterTopic) send(ctx context.Context, l *letter) (again bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, resendTimeout)
 	defer cancel()
-	name := l.Headers[kafka.HeaderTopic]
-	topic := t.cfg.TopicIndex(name)
-	if topic < 0 {
-		return false, fmt.Errorf("it was to go to topic %q, which is not among %s (--topic, --topic-platform, --topic-function, --topic-extension)",
-			printable.Text(name), strings.Join(t.cfg.Topics(), ", "))
+	topic, err := l.topic(t.cfg)
+	if err != nil {
+		return false, err
 	}
 	rec := sink.Record{Topic: topic, Value: l.bytes(), Headers: l.origin(), Timestamp: cmp.Or(max(0, l.Time.UnixMilli()), time.Now().UnixMilli())}
 	if l.Key != "" {
@@ -65,6 +63,18 @@ func (t *letterTopic) send(ctx context.Context, l *letter) (again bool, err erro
 	case <-ctx.Done():
 		return false, fmt.Errorf("%w: %w", errOpen, t.why(ctx.Err()))
 	}
+}
+
+// topic is the place of the letter's topic in [config.Config.Topics]; a letter that names none goes to the first one. A
+// topic that no setting names is an error: the letter may belong to another program that shares the dead-letter topic.
+func (l *letter) topic(cfg *config.Config) (int, error) {
+	name := l.Headers[kafka.HeaderTopic]
+	i := cfg.TopicIndex(name)
+	if i < 0 {
+		return 0, fmt.Errorf("it was to go to topic %q, which no setting names: name it in --topic, --topic-platform, --topic-function or --topic-extension, "+
+			"or change %s in a file of dlq show and give that as --input", printable.Text(name), kafka.HeaderTopic)
+	}
+	return i, nil
 }
 
 // why says what is in the way, where that is known.
