@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -160,5 +161,51 @@ func TestSystemd(t *testing.T) {
 	hear("STOPPING=1")
 	if code, err := p.Wait(t.Context()); code != 0 || err != nil {
 		t.Errorf("exit %d, %v", code, err)
+	}
+}
+
+// A service manager that does not read, or is not there, neither delays nor ends anything: one line says so, and once
+// it reads it hears that the process is ready.
+func TestNobodyReadsFromTheNotifySocket(t *testing.T) {
+	full := filepath.Join(t.TempDir(), "notify")
+	socket, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: full, Net: "unixgram"})
+	must(t, err)
+	defer socket.Close()
+	writer, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: full, Net: "unixgram"})
+	must(t, err)
+	defer writer.Close()
+	must(t, writer.SetWriteDeadline(time.Now().Add(time.Second)))
+	for err == nil {
+		_, err = writer.Write([]byte("x"))
+	}
+	const untold, toldAgain = "the service manager cannot be told", "the service manager is told again"
+	for _, name := range []string{full, filepath.Join(t.TempDir(), "none"), "vsock:2:1"} {
+		o := proc.Options{Bin: proc.Build(t), Env: []string{"NOTIFY_SOCKET=" + name, "WATCHDOG_USEC=200000"}}
+		o.Args = []string{"serve", "--listen", "{listen}", "--admin", "{admin}", "--sink=ndjson", "--output", os.DevNull}
+		p := proc.Start(t, o)
+		awaitSeen(t, "the warning", func() bool { return lines(p, "level=WARN", untold, "unset NOTIFY_SOCKET", "error=") > 0 })
+		if status, answer := post(t, p, "application/json", []byte(goodEvent)); status != 200 {
+			t.Errorf("%s: %d %s", name, status, answer)
+		}
+		for range 2 {
+			must(t, p.Signal(syscall.SIGHUP))
+		}
+		awaitSeen(t, "a reload", func() bool { return lines(p, "read again on SIGHUP") > 0 })
+		if name == full {
+			must(t, socket.SetReadDeadline(time.Now().Add(rotationPatience)))
+			for buf := make([]byte, 200); ; {
+				n, err := socket.Read(buf)
+				must(t, err)
+				if string(buf[:n]) == "READY=1" {
+					break
+				}
+			}
+			awaitSeen(t, "the end of it", func() bool { return lines(p, "level=INFO", toldAgain) > 0 })
+		} else if n := lines(p, untold); n != 1 {
+			t.Errorf("%s: %d warnings", name, n)
+		}
+		if code, l := p.MustStop(t); code != 0 || l.Delivered != 6 {
+			t.Errorf("%s: exit %d, ledger %+v", name, code, l)
+		}
 	}
 }

@@ -167,6 +167,7 @@ func (s *secrets) commandsWith(env string, args []string) {
 // repeats what it is told: none of what the program says has a secret in it. The operating system shows the arguments of
 // a process to others; that is not its to change, and the help says so.
 func TestNoSecretIsEverSaid(t *testing.T) {
+	t.Parallel()
 	s := &secrets{t: t, bin: proc.Build(t), dir: t.TempDir(), asked: map[string]bool{}, said: map[string]string{}}
 	sources := s.sources(startEcho(t))
 	var wait sync.WaitGroup

@@ -1,8 +1,13 @@
 package test
 
 import (
+	"errors"
+	"fmt"
+	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -11,15 +16,24 @@ import (
 	"functiongraph-ingest/test/proc"
 )
 
-// What keeps serve from starting: it ends with 1 and one line that names cause and remedy, ingest check finds it, and
-// when it is mended the next start works.
-func TestTroubleAtTheStartIsNamed(t *testing.T) {
-	running := serveNowhere(t)
-	running.Args = append(running.Args, "--ack=accept", "--spool-dir="+filepath.Join(t.TempDir(), "spool"))
-	first := proc.StartUnready(t, running)
-	awaitSeen(t, "an address that answers", func() bool { c, _, err := first.Get("/healthz"); return err == nil && c == 200 })
+// obstacle is what keeps serve from starting, or from starting as it was told. docs/troubleshooting.md has the rows.
+type obstacle struct {
+	name   string
+	page   string // how the row of the page begins
+	args   []string
+	limit  int  // of descriptors, until it is mended; 0: as it is
+	root   bool // only root can make it
+	begin  func() error
+	mend   func() error
+	goesOn bool // serve starts all the same, or once it is mended; else it ends with 1
+	words  []string
+	check  []string // in one line of ingest check; the page has them
+}
 
-	foreign, newer := filepath.Join(t.TempDir(), "foreign"), filepath.Join(t.TempDir(), "newer")
+// What keeps serve from starting: one line names cause and remedy, before the start or instead of it, ingest check finds
+// it, and when it is mended the same process starts, or the next one.
+func TestTroubleAtTheStartIsNamed(t *testing.T) {
+	locked, foreign, newer := filepath.Join(t.TempDir(), "locked"), filepath.Join(t.TempDir(), "foreign"), filepath.Join(t.TempDir(), "newer")
 	must(t, os.Mkdir(foreign, 0o700))
 	used := t.TempDir()
 	must(t, os.Chmod(used, 0o755))
@@ -33,96 +47,168 @@ func TestTroubleAtTheStartIsNamed(t *testing.T) {
 	}
 	old, err := os.ReadFile(segments[0])
 	must(t, err)
+	ports := []net.Listener{held(t), held(t)}
+	listen, admin := ports[0].Addr().String(), ports[1].Addr().String()
+	var owner *proc.Process
 
-	for _, tt := range []struct {
-		name, setting string
-		root          bool // is needed
-		begin, mend   func() error
-		words, check  []string
-	}{
-		{"port taken", "--listen=" + first.Listen, false, nil, nil, []string{"--listen: " + first.Listen + " is in use", "choose another --listen"}, []string{"--listen: " + first.Listen + " is in use"}},
-		{"admin port taken", "--admin=" + first.Admin, false, nil, nil, []string{"--admin: " + first.Admin + " is in use", "choose another --admin"}, []string{"--admin: " + first.Admin + " is in use"}},
+	for _, o := range []obstacle{
 		{
-			"spool foreign", "--spool-dir=" + foreign, true, func() error { return os.Chown(foreign, 4711, 4711) }, func() error { return os.Chown(foreign, os.Getuid(), os.Getgid()) },
-			[]string{"--spool-dir=" + foreign, "4711", "change the owner"}, []string{"belongs to user 4711", "--spool-dir"},
+			name: "port taken", page: "`--listen` or `--admin` is taken", args: []string{"--listen=" + listen}, mend: ports[0].Close,
+			words: []string{"--listen: " + listen + " is in use", "choose another --listen"}, check: []string{"is in use", "end the process that has it"},
 		},
 		{
-			"spool newer version", "--spool-dir=" + newer, false, func() error {
-				return os.WriteFile(segments[0], spooltest.SetVersion(append([]byte(nil), old...), 2), 0o600)
-			},
-			func() error { return os.WriteFile(segments[0], old, 0o600) },
-			[]string{"--spool-dir=" + newer, "version 2"}, []string{"have another format", "start the version of ingest that wrote them"},
+			name: "admin port taken", page: "`--listen` or `--admin` is taken", args: []string{"--admin=" + admin}, mend: ports[1].Close,
+			words: []string{"--admin: " + admin + " is in use", "choose another --admin"}, check: []string{"is in use", "end the process that has it"},
 		},
 		{
-			"spool in other use", "--spool-dir=" + used, false, nil, func() error { return os.Remove(filepath.Join(used, "app.conf")) },
-			[]string{"--spool-dir=" + used, "in other use", "app.conf", "a directory of its own"}, []string{"in other use", "a directory of its own in --spool-dir"},
+			name: "spool locked", page: "another process has the spool", args: []string{"--spool-dir=" + locked}, goesOn: true,
+			begin: func() error { owner = served(t, serveNowhere(t, "--ack=accept", "--spool-dir="+locked)); return nil },
+			mend:  func() error { owner.MustStop(t); return nil },
+			words: []string{"cannot be opened yet", "within=30s", "error=", "process"}, check: []string{"is in use by process", "end that process"},
 		},
-		{"spool is a file", "--spool-dir=" + file, false, nil, func() error { return os.Remove(file) }, []string{"--spool-dir=" + file, "it must be a directory"}, []string{"is a file", "set --spool-dir"}},
+		{
+			name: "spool foreign", page: "the spool belongs to another user", args: []string{"--spool-dir=" + foreign}, root: true,
+			begin: func() error { return os.Chown(foreign, 4711, 4711) }, mend: func() error { return os.Chown(foreign, os.Getuid(), os.Getgid()) },
+			words: []string{"--spool-dir=" + foreign, "4711", "change the owner"}, check: []string{"belongs to user", "choose another --spool-dir"},
+		},
+		{
+			name: "spool newer version", page: "the spool has a newer format", args: []string{"--spool-dir=" + newer},
+			begin: func() error { return os.WriteFile(segments[0], spooltest.SetVersion(slices.Clone(old), 2), 0o600) },
+			mend:  func() error { return os.WriteFile(segments[0], old, 0o600) },
+			words: []string{"--spool-dir=" + newer, "version 2"}, check: []string{"have another format", "start the version of ingest that wrote them"},
+		},
+		{
+			name: "spool in other use", page: "`--spool-dir` has other files in it", args: []string{"--spool-dir=" + used}, mend: func() error { return os.Remove(filepath.Join(used, "app.conf")) },
+			words: []string{"--spool-dir=" + used, "in other use", "app.conf", "a directory of its own"}, check: []string{"in other use", "a directory of its own in --spool-dir"},
+		},
+		{
+			name: "spool is a file", page: "`--spool-dir` is a file", args: []string{"--spool-dir=" + file}, mend: func() error { return os.Remove(file) },
+			words: []string{"--spool-dir=" + file, "it must be a directory"}, check: []string{"is a file", "set --spool-dir to a directory"},
+		},
+		{
+			name: "spool where nothing can be made", page: "`--spool-dir` is where no file can be made", args: []string{"--spool-dir=/proc/ingest/spool"},
+			words: []string{"--spool-dir=/proc/ingest/spool cannot be used", "choose another --spool-dir"}, check: []string{"cannot be made in", "choose another --spool-dir"},
+		},
+		{
+			name: "descriptors short", page: "few file descriptors", args: []string{"--max-conns=1000"}, limit: 200, mend: func() error { return nil }, goesOn: true,
+			words: []string{"ulimit -n", "--max-conns", "lower"}, check: []string{"--max-conns", "is lowered to", "ulimit -n"},
+		},
+		{
+			name: "hardly any descriptors", page: "hardly any file descriptors", limit: 64, mend: func() error { return nil }, goesOn: true,
+			words: []string{"ulimit -n", "--max-conns", "lower"}, check: []string{"are allowed, and", "raise the limit (ulimit -n, LimitNOFILE=)"},
+		},
 	} {
-		t.Run(tt.name, func(t *testing.T) {
-			if tt.root && os.Getuid() != 0 {
-				skiptest.Missing(t, "only root can give files away")
-			}
-			if tt.begin != nil {
-				must(t, tt.begin())
-			}
-			args := []string{"--ack=accept", tt.setting}
-			o := serveNowhere(t, args...)
-			p := proc.StartUnready(t, o)
-			code, err := p.Wait(t.Context())
-			if must(t, err); code != 1 {
-				t.Errorf("exit code %d", code)
-			}
-			if lines(p, append(tt.words, "level=ERROR", "cannot start")...) != 1 || lines(p, "level=ERROR") != 1 {
-				t.Errorf("not one line with %q", tt.words)
-			}
-			_, stdout, stderr := checked(t, append(args, "--brokers=127.0.0.1:1", "--topic=t")...)
-			for _, word := range tt.check {
-				if !strings.Contains(stdout+stderr, word) {
-					t.Errorf("check does not say %q:\n%s", word, stderr)
-				}
-			}
-			if tt.mend == nil {
-				return
-			}
-			must(t, tt.mend())
-			again := proc.StartUnready(t, o)
-			awaitSeen(t, "a start", func() bool { c, _, err := again.Get("/healthz"); return err == nil && c == 200 })
-			again.MustStop(t)
-		})
+		t.Run(o.name, o.try)
 	}
+}
 
-	// A spool that another process has is waited for: the next one takes over without a restart.
-	t.Run("spool locked", func(t *testing.T) {
-		second := proc.StartUnready(t, serveNowhere(t, running.Args[len(running.Args)-2:]...))
-		awaitSeen(t, "the line", func() bool {
-			return lines(second, "level=WARN", "cannot be opened yet", "within=30s", "error=", "process") == 1
-		})
-		_, _, stderr := checked(t, append(running.Args[len(running.Args)-1:], "--ack=accept", "--brokers=127.0.0.1:1", "--topic=t")...)
-		if !strings.Contains(stderr, "is in use by process") {
-			t.Errorf("check says\n%s", stderr)
+func (o *obstacle) try(t *testing.T) {
+	if o.root && os.Getuid() != 0 {
+		skiptest.Missing(t, "only root can give files away")
+	}
+	if o.begin != nil {
+		must(t, o.begin())
+	}
+	serve := serveNowhere(t, append([]string{"--ack=accept"}, o.args...)...)
+	if admin, ok := strings.CutPrefix(strings.Join(o.args, " "), "--admin="); ok {
+		serve.Admin = admin // where the process is asked
+	}
+	p := proc.StartUnready(t, limited(o.limit, serve))
+	if o.goesOn {
+		awaitSeen(t, "the line", func() bool { return lines(p, append(o.words, "level=WARN")...) == 1 })
+	} else {
+		code, err := p.Wait(t.Context())
+		if must(t, err); code != 1 {
+			t.Errorf("exit code %d", code)
 		}
-		first.MustStop(t)
-		awaitSeen(t, "a start", func() bool { c, _, err := second.Get("/healthz"); return err == nil && c == 200 })
-		second.MustStop(t)
-	})
-
-	t.Run("descriptors short", func(t *testing.T) {
-		o := serveNowhere(t, "--max-conns=1000")
-		script := []string{"-c", `ulimit -n 200; exec "$0" "$@"`, o.Bin}
-		o.Bin, o.Args = "/bin/sh", append(script, o.Args...)
-		p := proc.StartUnready(t, o)
-		awaitSeen(t, "the line", func() bool { return lines(p, "level=WARN", "ulimit -n", "--max-conns", "lower") == 1 })
-		awaitSeen(t, "a start", func() bool { c, _, err := p.Get("/healthz"); return err == nil && c == 200 })
+		if lines(p, append(o.words, "level=ERROR", "cannot start")...) != 1 || lines(p, "level=ERROR") != 1 {
+			t.Errorf("not one line with %q", o.words)
+		}
+	}
+	o.checked(t)
+	if o.mend != nil {
+		must(t, o.mend())
+	}
+	if o.goesOn {
+		awaitServed(t, p)
 		p.MustStop(t)
-	})
+	}
+	if o.mend != nil {
+		again := served(t, serve)
+		if lines(again, o.words...) > 0 {
+			t.Error("the line is there although it was mended")
+		}
+		again.MustStop(t)
+	}
+}
+
+// checked has ingest check look at the same settings, and the page say what it says.
+func (o *obstacle) checked(t *testing.T) {
+	t.Helper()
+	run := limited(o.limit, proc.Options{Bin: proc.Build(t), Args: append([]string{"check", "--brokers=127.0.0.1:1", "--topic=t", "--ack=accept"}, o.args...)})
+	for _, setting := range []string{"--listen", "--admin"} {
+		if !slices.ContainsFunc(o.args, func(a string) bool { return strings.HasPrefix(a, setting) }) {
+			run.Args = append(run.Args, setting+"=127.0.0.1:0")
+		}
+	}
+	said, err := exec.Command(run.Bin, run.Args...).CombinedOutput()
+	if exit := (*exec.ExitError)(nil); !errors.As(err, &exit) { // at the least nobody is at the broker's address
+		t.Errorf("check: %v", err)
+	}
+	if !hasLine(string(said), o.check) {
+		t.Errorf("no line of check has %q:\n%s", o.check, said)
+	}
+	page, err := os.ReadFile(filepath.Join("..", "docs", "troubleshooting.md"))
+	must(t, err)
+	if !hasLine(string(page), append([]string{"| " + o.page}, o.check...)) {
+		t.Errorf("docs/troubleshooting.md has no row that begins with %q and says %q of check", o.page, o.check)
+	}
+}
+
+func hasLine(text string, words []string) bool {
+	for line := range strings.Lines(text) {
+		if !slices.ContainsFunc(words, func(word string) bool { return !strings.Contains(line, word) }) {
+			return true
+		}
+	}
+	return false
+}
+
+// limited runs a program with at most so many descriptors; 0: as many as this process.
+func limited(descriptors int, o proc.Options) proc.Options {
+	if descriptors > 0 {
+		script := []string{"-c", fmt.Sprintf(`ulimit -n %d; exec "$0" "$@"`, descriptors), o.Bin}
+		o.Bin, o.Args = "/bin/sh", append(script, o.Args...)
+	}
+	return o
+}
+
+// held is a port of this machine that is taken.
+func held(t *testing.T) net.Listener {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	t.Cleanup(func() { _ = ln.Close() })
+	return ln
+}
+
+// served starts a process that has no Kafka, and waits until it answers.
+func served(t *testing.T, o proc.Options) *proc.Process {
+	t.Helper()
+	p := proc.StartUnready(t, o)
+	awaitServed(t, p)
+	return p
+}
+
+func awaitServed(t *testing.T, p *proc.Process) {
+	t.Helper()
+	awaitSeen(t, "an address that answers", func() bool { c, _, err := p.Get("/healthz"); return err == nil && c == 200 })
 }
 
 // filled leaves a spool with an event in it.
 func filled(t *testing.T, dir string) {
 	t.Helper()
-	p := proc.StartUnready(t, serveNowhere(t, "--ack=accept", "--spool-dir="+dir))
-	awaitSeen(t, "an address that answers", func() bool { c, _, err := p.Get("/healthz"); return err == nil && c == 200 })
+	p := served(t, serveNowhere(t, "--ack=accept", "--spool-dir="+dir))
 	if status, answer := post(t, p, "application/json", []byte(goodEvent)); status != 200 {
 		t.Fatalf("%d %s", status, answer)
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"strings"
 	"syscall"
@@ -11,13 +12,36 @@ import (
 	"functiongraph-ingest/internal/printable"
 )
 
-// writable asks whether a file can be written, or something made in a directory, without doing so.
+// writable asks whether a file can be written, or a file made in a directory, and leaves neither changed. The mode does
+// not tell: root may write everywhere by it, but not below /proc or /sys.
 func writable(path string) error {
-	mode := uint32(unix.W_OK)
-	if info, err := os.Stat(path); err == nil && info.IsDir() {
-		mode |= unix.X_OK
+	info, err := os.Stat(path)
+	if err != nil || !info.IsDir() {
+		return unix.Faccessat(unix.AT_FDCWD, path, unix.W_OK, unix.AT_EACCESS)
 	}
-	return unix.Faccessat(unix.AT_FDCWD, path, mode, unix.AT_EACCESS)
+	if err := unix.Faccessat(unix.AT_FDCWD, path, unix.W_OK|unix.X_OK, unix.AT_EACCESS); err != nil {
+		return err
+	}
+	fd, err := unix.Open(path, unix.O_TMPFILE|unix.O_WRONLY|unix.O_CLOEXEC, 0o600) // a file without a name
+	if err == nil {
+		return unix.Close(fd)
+	}
+	if !errors.Is(err, unix.EOPNOTSUPP) && !errors.Is(err, unix.EISDIR) && !errors.Is(err, unix.EINVAL) {
+		return err
+	}
+	return tryFile(path)
+}
+
+// tryFile makes a file in a directory whose file system has none without a name, such as NFS, and removes it.
+func tryFile(dir string) error {
+	f, err := os.CreateTemp(dir, ".ingest-check-")
+	if path := (*os.PathError)(nil); errors.As(err, &path) {
+		return fmt.Errorf("its file system takes no file: %w", path.Err)
+	}
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Close(), os.Remove(f.Name()))
 }
 
 // foreignOwner reports whether a directory, or the link that leads to it, belongs to another user than this one and

@@ -93,6 +93,8 @@ func explain(dir string, err error) error {
 		what = "mount it read-write, or choose another --spool-dir"
 	case errors.Is(err, fs.ErrPermission):
 		what = fmt.Sprintf("let uid %d write to it, or choose another --spool-dir", os.Geteuid())
+	case errors.Is(err, fs.ErrNotExist):
+		what = "nothing can be made there: choose another --spool-dir"
 	case errors.Is(err, syscall.ENOTDIR), errors.Is(err, fs.ErrExist):
 		what = "it must be a directory: choose another --spool-dir"
 	}

@@ -26,6 +26,7 @@ type running struct {
 	level   *logging.Level
 	log     *slog.Logger
 	manager *sdnotify.Conn  // nil: none
+	untold  bool            // the manager did not take the last notice
 	files   *reload.Files   // of the sink; nil: none
 	doors   *reload.Files   // of the addresses; nil: none
 	gone    <-chan struct{} // see view
@@ -44,8 +45,8 @@ func parseAgain(args []string) func() (*config.Config, error) {
 
 // wait returns when ctx ends or the sink's destination has, or with an error when the listener does.
 func (r *running) wait(ctx context.Context, p *pipeline.Pipeline) error {
-	r.manager.Ready()
-	defer r.manager.Stopping()
+	again := r.ready()
+	defer func() { r.told(r.manager.Stopping()) }()
 	var alive <-chan time.Time
 	if every := r.manager.WatchdogEvery() / 2; every > 0 {
 		tick := time.NewTicker(every)
@@ -62,14 +63,40 @@ func (r *running) wait(ctx context.Context, p *pipeline.Pipeline) error {
 			r.log.Error("the reader of the output is gone: stopping; what it has not taken is dropped and counted")
 			return nil
 		case <-r.hangup:
-			r.manager.Reloading()
+			r.told(r.manager.Reloading())
 			r.reload()
-			r.manager.Ready()
+			again = r.ready()
+		case <-again:
+			again = r.ready()
 		case <-alive:
 			_ = p.Ledger() // takes the locks of all parts: one that hangs is no sign of life
-			r.manager.Watchdog()
+			r.told(r.manager.Watchdog())
 		}
 	}
+}
+
+// readyAgain is the pause before a manager that was not told that the service is ready is told once more: without
+// that it would end the service.
+const readyAgain = time.Second
+
+// ready tells the service manager that the service is ready. It returns when to say so again; nil: it was told.
+func (r *running) ready() <-chan time.Time {
+	if r.told(r.manager.Ready()) {
+		return nil
+	}
+	return time.After(readyAgain)
+}
+
+// told reports whether the service manager took a notice, and logs when that changes.
+func (r *running) told(err error) bool {
+	switch {
+	case err != nil && !r.untold:
+		r.log.Warn("the service manager cannot be told how this process is, and may end it: let the manager that set NOTIFY_SOCKET read from it, or unset NOTIFY_SOCKET", "error", err)
+	case err == nil && r.untold:
+		r.log.Info("the service manager is told again how this process is")
+	}
+	r.untold = err != nil
+	return err == nil
 }
 
 // reload reads files and settings again. What cannot be used leaves what there was.

@@ -31,11 +31,13 @@ func TestMessages(t *testing.T) {
 		_ = socket.SetReadDeadline(time.Now().Add(30 * time.Second))
 		c := New(environment("NOTIFY_SOCKET", name))
 		for _, tt := range []struct {
-			say  func()
+			say  func() error
 			want string
 		}{{c.Ready, "READY=1"}, {c.Reloading, "RELOADING=1\nMONOTONIC_USEC="}, {c.Stopping, "STOPPING=1"}, {c.Watchdog, "WATCHDOG=1"}} {
 			before := monotonicMicroseconds()
-			tt.say()
+			if err := tt.say(); err != nil {
+				t.Fatal(err)
+			}
 			buf := make([]byte, 100)
 			n, err := socket.Read(buf)
 			if err != nil {
@@ -54,14 +56,36 @@ func TestMessages(t *testing.T) {
 	}
 }
 
+// A manager that cannot be told is an error of each notice, also when its queue is full; without a manager there is
+// nothing to tell.
 func TestNobodyListens(t *testing.T) {
-	for _, c := range []*Conn{
-		New(environment()), New(environment("NOTIFY_SOCKET", "")), New(environment("NOTIFY_SOCKET", "vsock:2:1")),
-		New(environment("NOTIFY_SOCKET", filepath.Join(t.TempDir(), "none"))),
+	full := filepath.Join(t.TempDir(), "full")
+	socket, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: full, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer socket.Close()
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for n := 0; New(environment("NOTIFY_SOCKET", full)).Ready() == nil; n++ {
+		if n == 100_000 {
+			t.Fatal("the queue of the socket never fills")
+		}
+	}
+	for name, told := range map[string]bool{
+		"": true, full: false, "vsock:2:1": false, "notify": false, file: false, "/" + strings.Repeat("n", 200): false,
+		filepath.Join(t.TempDir(), "none"): false, "@ingest-none-" + strconv.Itoa(os.Getpid()): false,
 	} {
-		c.Ready()
+		c := New(environment("NOTIFY_SOCKET", name))
+		for _, say := range []func() error{c.Ready, c.Reloading, c.Stopping, c.Watchdog} {
+			if err := say(); (err == nil) != told {
+				t.Errorf("NOTIFY_SOCKET=%q: %v", name, err)
+			}
+		}
 		if c.WatchdogEvery() != 0 {
-			t.Error("a watchdog")
+			t.Errorf("NOTIFY_SOCKET=%q: a watchdog", name)
 		}
 	}
 }

@@ -2,8 +2,11 @@ package faults
 
 import (
 	"fmt"
+	"maps"
+	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -13,10 +16,16 @@ import (
 	"functiongraph-ingest/test/proc"
 )
 
-const (
-	wantSamples    = 1000 // of each fault of the table; of every other test too with -all
-	sampleInterval = 5 * time.Millisecond
-)
+const sampleInterval = 5 * time.Millisecond
+
+// wantSamples is the minimum for each test. The whole suite waits until it has them; in the short form they are there
+// before the fault is over.
+func wantSamples() int64 {
+	if *all {
+		return 1000
+	}
+	return 20
+}
 
 // start starts a process whose ledger is sampled from its first answer to its end, and waits until it is ready.
 // Together with startUnready it is the only way in which this suite starts a process.
@@ -38,12 +47,10 @@ func startUnready(t *testing.T, o proc.Options) *proc.Process {
 	return p
 }
 
-// stop ends a process with SIGTERM. With -all it has been sampled often enough before.
+// stop ends a process with SIGTERM, once the test has enough samples.
 func stop(t *testing.T, p *proc.Process) (code int, last *proc.Ledger) {
 	t.Helper()
-	if *all {
-		awaitSamples(t)
-	}
+	awaitSamples(t)
 	code, last = p.MustStop(t)
 	if last.Waiting.Bodies != 0 || last.Waiting.Bytes != 0 {
 		t.Errorf("bodies wait in the last ledger: %+v", *last)
@@ -55,7 +62,7 @@ func stop(t *testing.T, p *proc.Process) (code int, last *proc.Ledger) {
 func awaitSamples(t *testing.T) {
 	t.Helper()
 	n := samples.of(t.Name())
-	waitFor(t, "enough samples of the ledger", func() bool { return n.Load() >= wantSamples || t.Failed() })
+	waitFor(t, "enough samples of the ledger", func() bool { return n.Load() >= wantSamples() || t.Failed() })
 }
 
 // sampler asks a process for its ledger over and over: the terms must add up at every instant, not only when nothing
@@ -138,30 +145,27 @@ func (c *sampled) of(row string) *atomic.Int64 {
 	return c.rows[row]
 }
 
-// report says how often the ledgers of the run were looked at, and which tests fell short: those of the table, and
-// with -all every one, need wantSamples; the others at least one.
-func (c *sampled) report(table []*result) (text string, short []string) {
+// report says how often the ledgers of the run were looked at, in the long form for each test, and which tests fell short.
+func (c *sampled) report() (text string, short []string) {
 	c.Lock()
 	defer c.Unlock()
 	if len(c.rows) == 0 {
 		return "", nil
 	}
-	least := map[string]int64{}
-	for _, r := range table {
-		least[r.Test] = wantSamples
-	}
-	var sum int64
-	for row, n := range c.rows {
-		sum += n.Load()
-		want := max(least[row], 1)
+	var b strings.Builder
+	sum, least := int64(0), int64(math.MaxInt64)
+	for _, row := range slices.Sorted(maps.Keys(c.rows)) {
+		n := c.rows[row].Load()
+		sum, least = sum+n, min(least, n)
 		if *all {
-			want = wantSamples
+			fmt.Fprintf(&b, "%6d samples of %s\n", n, row)
 		}
-		if n.Load() < want {
-			short = append(short, fmt.Sprintf("%s: %d samples of the ledger, want %d", row, n.Load(), want))
+		if n < wantSamples() {
+			short = append(short, fmt.Sprintf("%s: %d samples of the ledger, want %d", row, n, wantSamples()))
 		}
 	}
-	return fmt.Sprintf("%d samples of the ledger in %d tests; each adds up", sum, len(c.rows)), short
+	fmt.Fprintf(&b, "%d samples of the ledger in %d tests, at least %d in each; each adds up", sum, len(c.rows), least)
+	return b.String(), short
 }
 
 // No test of the suite starts or stops a process past start and stop.

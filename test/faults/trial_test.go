@@ -254,7 +254,6 @@ func (tr *trial) look() {
 func (tr *trial) stop() {
 	tr.Helper()
 	l := tr.now()
-	awaitSamples(tr.T)
 	tr.look()
 	l.code, l.ledger = stop(tr.T, l.Process)
 	l.left = tr.inspect()

@@ -36,7 +36,7 @@ func show(r *result) {
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if text, short := samples.report(shown.list); text != "" {
+	if text, short := samples.report(); text != "" {
 		fmt.Println(text)
 		if code == 0 && len(short) > 0 {
 			fmt.Println(strings.Join(short, "\n"))

@@ -24,7 +24,7 @@ import (
 )
 
 const (
-	startTimeout = 120 * time.Second // a JVM on a machine that is busy with other tests
+	startTimeout = 5 * time.Minute // a JVM on a machine that is busy with other tests
 	stopTimeout  = 60 * time.Second
 	startTries   = 3 // another process may take a port between the choice and the start
 )
