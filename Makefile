@@ -20,7 +20,7 @@ PROCESS_TESTS := ./test/...
 UNIT_TESTS    := ./cmd/... ./internal/... ./pkg/... ./bench/... ./docs/... ./deploy/... ./test/simulate/mutants
 
 .DEFAULT_GOAL := help
-.PHONY: help build package release check fmt vet staticcheck test test-unit test-race test-builds test-process faults audit compat fuzz models demo fgsim \
+.PHONY: help build package release sizes check fmt vet staticcheck test test-unit test-race test-builds test-process faults audit compat fuzz models demo fgsim \
 	simulate simulate-build simulate-short mutants \
 	bench bench-quick bench-e2e bench-produce rivals bench-crowd bench-micro bench-compare tune tune-short
 
@@ -48,6 +48,17 @@ release: ## dist/: binaries, packages, checksums and the changelog's section, fr
 	awk '/^## / { if (++n > 1) exit } n' CHANGELOG.md > dist/CHANGES.md
 	cd dist && sha256sum * > SHA256SUMS
 	@cat dist/SHA256SUMS
+
+sizes: ## bytes of binaries and packages of the commit BASE (HEAD) and of this tree
+	@set -e; tmp=$$(mktemp -d); trap 'rm -rf "$$tmp"' EXIT; mkdir $$tmp/base; git archive $(BASE) | tar x -C $$tmp/base; \
+	for tree in $$tmp/base .; do \
+		if [ $$tree = . ]; then echo "this tree"; else echo "$(BASE)"; fi; \
+		(cd $$tree && $(GO) run ./cmd/package -out $$tmp/out | sed "s|^$$tmp/out/||; s|, runs.*||"); \
+		for arch in amd64 arm64; do \
+			(cd $$tree && CGO_ENABLED=0 GOOS=linux GOARCH=$$arch $(GO) build -trimpath -ldflags '$(LDFLAGS) -buildid=' -o $$tmp/ingest ./cmd/ingest); \
+			echo "ingest-linux-$$arch: $$(wc -c < $$tmp/ingest) bytes"; \
+		done; \
+	done
 
 check: fmt vet staticcheck ## formatting, vet on all platforms and tags, staticcheck
 
@@ -129,7 +140,7 @@ fuzz: ## every fuzz target for FUZZTIME (30s)
 	@set -e; for package in $$($(GO) list $(UNIT_TESTS)); do \
 		for target in $$($(GO) test -list '^Fuzz' $$package | grep '^Fuzz' || true); do \
 			echo "$$package $$target"; \
-			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$package; \
+			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1x $$package; \
 		done; \
 	done
 

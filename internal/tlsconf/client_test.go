@@ -250,9 +250,9 @@ func TestRefusals(t *testing.T) {
 		{"TLS 1.3, foreign", echo(tls13), file(foreign.Issue(t, "me")), Version12, `refuses the certificate of --tls-cert, "CN=me", signed by "CN=foreign": give one`},
 		{"TLS 1.3, expired", echo(tls13), file(clients.Issue(t, "me", tlstest.Valid(-2*time.Hour, -time.Hour))), Version12,
 			`refuses the certificate of --tls-cert, "CN=me", which expired on `},
-		{"TLS 1.2 is not enough", echo(tls12), nil, Version13, "the broker has no TLS version from --tls-min-version=1.3 on"},
+		{"TLS 1.2 is not enough", echo(tls12), nil, Version13, "the broker has no TLS version from --tls-min-version=1.3 on: set --tls-min-version=1.2, or enable TLS 1.3 on the broker (ssl.enabled.protocols)"},
 		{"TLS 1.1 only", echo(&tls.Config{Certificates: []tls.Certificate{broker}, MinVersion: tls.VersionTLS11, MaxVersion: tls.VersionTLS11}), nil, Version12,
-			"the broker has no TLS version from --tls-min-version=1.2 on"},
+			"the broker has no TLS version from --tls-min-version=1.2 on: enable TLS 1.2 or 1.3 on the broker (ssl.enabled.protocols)"},
 		{"no TLS, closes", func(c net.Conn) { _, _ = c.Read(make([]byte, 4)) }, nil, Version12, "closed the connection during the handshake: this may be a port without TLS"},
 		{"no TLS, answers", func(c net.Conn) {
 			_, _ = io.WriteString(c, "HTTP/1.1 400 Bad Request\r\n\r\n")

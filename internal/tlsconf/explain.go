@@ -84,7 +84,7 @@ func (x *explainer) failure(err error, when phase) failure {
 			return failure{clientCertificate, "the broker closed the connection after the handshake", "set --tls-cert if it demands a certificate of the client"}
 		}
 		return failure{closesTLS, "the broker closed the connection during the handshake: this may be a port without TLS, or one with no TLS version from --tls-min-version=" + x.settings.MinVersion + " on",
-			"use its TLS port in --brokers, or remove --tls; if it speaks TLS, renew its settings or lower --tls-min-version"}
+			"use its TLS port in --brokers, or remove --tls; if it speaks TLS, " + x.otherVersion()}
 	}
 	return failure{}
 }
@@ -190,6 +190,15 @@ const (
 	alertCertificateRequired    tls.AlertError = 116
 )
 
+// otherVersion is what to do about a broker without a TLS version that is taken here. 1.2 is the lowest that
+// --tls-min-version can have.
+func (x *explainer) otherVersion() string {
+	if x.settings.MinVersion == Version13 {
+		return "set --tls-min-version=1.2, or enable TLS 1.3 on the broker (ssl.enabled.protocols)"
+	}
+	return "enable TLS 1.2 or 1.3 on the broker (ssl.enabled.protocols)"
+}
+
 // refused is what an alert means that the broker has sent. Package tls has no public type for one outside of
 // QUIC, but the same words.
 func (x *explainer) refused(alert error) failure {
@@ -201,7 +210,7 @@ func (x *explainer) refused(alert error) failure {
 	own := x.material.own
 	switch {
 	case is(alertProtocolVersion):
-		return failure{tlsRefused, "the broker has no TLS version from --tls-min-version=" + x.settings.MinVersion + " on", "renew its settings, or lower --tls-min-version"}
+		return failure{tlsRefused, "the broker has no TLS version from --tls-min-version=" + x.settings.MinVersion + " on", x.otherVersion()}
 	case is(alertUnrecognizedName):
 		return failure{wrongName, "the broker does not know the name " + x.host, "set --tls-server-name to the name of its certificate"}
 	case own == nil && (aboutCertificate || is(alertHandshakeFailure)):
