@@ -61,7 +61,6 @@ func TestLikeDMS(t *testing.T) {
 	}
 	const secure = "listener.name.secure.ssl."
 	k := kafkatest.Start(t, kafkatest.WithVersion("2.8.2"), kafkatest.WithACLs(),
-		kafkatest.WithProperty("authorizer.class.name", "kafka.security.authorizer.AclAuthorizer"),
 		kafkatest.WithProperty("zookeeper.session.timeout.ms", "6000"),
 		kafkatest.WithProperty(secure+"keystore.type", "PKCS12"), kafkatest.WithProperty(secure+"keystore.password", "secret"),
 		kafkatest.WithProperty(secure+"key.password", "secret"), kafkatest.WithSecure(kafkatest.Secure{KeyStore: store, Login: true}))

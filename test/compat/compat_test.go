@@ -1,5 +1,5 @@
 // Package compat runs the built binary against real brokers of several versions of Apache Kafka, with every codec, and
-// reads what they have with kcat and with Kafka's own DumpLogSegments.
+// reads what they have with kcat, with the console consumer of each version, and with Kafka's own DumpLogSegments.
 package compat
 
 import (
@@ -25,7 +25,7 @@ var (
 
 // versions are the releases that are tried: the oldest and the newest of what is in use, and where a part of the
 // protocol has changed.
-var versions = []string{"1.1.1", "2.3.1", "2.8.2", "3.5.2", "3.9.1", kafkatest.Version(), "4.4.0"}
+var versions = []string{"1.1.1", "2.3.1", "2.8.2", "3.5.2", "3.9.2", "4.0.2", kafkatest.Version(), "4.4.0"}
 
 var codecs = []string{"none", "snappy", "lz4", "zstd", "gzip"}
 
@@ -47,15 +47,28 @@ func TestCompatibility(t *testing.T) {
 	for _, version := range tried {
 		t.Run(version, func(t *testing.T) {
 			k := kafkatest.Start(t, kafkatest.WithVersion(version),
-				kafkatest.WithProperty("auto.create.topics.enable", "true"), kafkatest.WithProperty("num.partitions", "5"))
+				kafkatest.WithProperty("auto.create.topics.enable", "true"), kafkatest.WithProperty("num.partitions", "5"),
+				kafkatest.WithProperty("group.initial.rebalance.delay.ms", "0"))
+			var read []string // all that kcat has read
 			for _, codec := range codecs {
 				t.Run(codec, func(t *testing.T) {
-					text := deliver(t, k, "by-ingest-"+codec, 3, codec, "--create-topic", "--topic-partitions=3")
-					cells = append(cells, cell{version, codec, text})
+					text, lines := deliver(t, k, "by-ingest-"+codec, 3, codec, "--create-topic", "--topic-partitions=3")
+					cells, read = append(cells, cell{version, codec, text}), append(read, lines...)
 				})
 			}
 			t.Run("topic of the broker's making", func(t *testing.T) {
-				cells = append(cells, cell{version, "auto", deliver(t, k, "by-the-broker", 5, "snappy")})
+				text, lines := deliver(t, k, "by-the-broker", 5, "snappy")
+				cells, read = append(cells, cell{version, "auto", text}), append(read, lines...)
+			})
+			t.Run("console consumer", func(t *testing.T) {
+				lines, err := k.Console(t.Context(), "by-.*", len(read))
+				if err != nil {
+					t.Fatal(err)
+				}
+				slices.Sort(lines)
+				if slices.Sort(read); !slices.Equal(lines, read) {
+					t.Errorf("the console consumer has read other records than kcat: %d and %d", len(lines), len(read))
+				}
 			})
 		})
 	}
@@ -67,8 +80,8 @@ func TestCompatibility(t *testing.T) {
 }
 
 // deliver posts events and bad ones, to a topic that is made on the way with so many partitions, and looks at
-// everything that Kafka has then. It returns what the table says.
-func deliver(t *testing.T, k *kafkatest.Cluster, topic string, partitions int, codec string, more ...string) string {
+// everything that Kafka has then. It returns what the table says, and the records as the console consumer prints them.
+func deliver(t *testing.T, k *kafkatest.Cluster, topic string, partitions int, codec string, more ...string) (text string, lines []string) {
 	t.Helper()
 	p := proc.Start(t, proc.Serve(proc.Build(t), k.Bootstrap(), topic, append(more, "--codec="+codec)...))
 	var good, wrong []string
@@ -91,8 +104,7 @@ func deliver(t *testing.T, k *kafkatest.Cluster, topic string, partitions int, c
 	if code != 0 || l.Delivered != bodies*perBody || l.DeadLettered != bad || !l.Idempotent || l.PossibleDuplicates != 0 {
 		t.Errorf("exit %d, ledger %+v", code, l)
 	}
-	has(t, k, topic, good)
-	has(t, k, topic+".dlq", wrong)
+	lines = append(has(t, k, topic, good), has(t, k, topic+".dlq", wrong)...)
 	leaders, err := k.Leaders(topic)
 	if err != nil || len(leaders) != partitions {
 		t.Errorf("%d partitions, want %d: %v", len(leaders), partitions, err)
@@ -120,9 +132,9 @@ func deliver(t *testing.T, k *kafkatest.Cluster, topic string, partitions int, c
 		t.Errorf("the log has %v, want %s", used, want)
 	}
 	if want != codec {
-		return "as " + want
+		return "as " + want, lines
 	}
-	return "ok"
+	return "ok", lines
 }
 
 func post(t *testing.T, p *proc.Process, body string) {
@@ -137,17 +149,19 @@ func post(t *testing.T, p *proc.Process, body string) {
 	}
 }
 
-// has compares a topic, as kcat reads it, with values: all of them, each once, byte for byte.
-func has(t *testing.T, k *kafkatest.Cluster, topic string, values []string) {
+// has compares a topic, as kcat reads it, with values: all of them, each once, byte for byte. It returns the records as
+// the console consumer prints them.
+func has(t *testing.T, k *kafkatest.Cluster, topic string, values []string) (lines []string) {
 	t.Helper()
 	var got []string
 	for _, m := range kafkatest.Kcat(t, k.Bootstrap(), topic) {
-		got = append(got, string(m.Value))
+		got, lines = append(got, string(m.Value)), append(lines, m.ConsoleLine())
 	}
 	slices.Sort(got)
 	if want := slices.Sorted(slices.Values(values)); !slices.Equal(got, want) {
 		t.Errorf("topic %s has %d records, want %d", topic, len(got), len(want))
 	}
+	return lines
 }
 
 // page is docs/compatibility.md.
@@ -159,9 +173,9 @@ Written by ` + "`make compat`" + `, which runs the built binary against one real
 ZooKeeper, the others with KRaft), with ` + "`--ack=kafka`" + ` and producer ids.
 
 In each cell 300 events with and without keys and 4 dead letters were posted. kcat has read every one of them, byte for
-byte and once. Kafka's DumpLogSegments found every batch valid, with a producer id and the codec of the column. Topic
-and dead-letter topic were made by ingest on the way: in the last column the topic by the broker, which makes what is
-asked for (` + "`auto.create.topics.enable`" + `), elsewhere by ` + "`--create-topic`" + `.
+byte and once, and the Java console consumer of each version the same records with the same keys and timestamps. Kafka's
+DumpLogSegments found every batch valid, with a producer id and the codec of the column. Topic and dead-letter topic
+were made by ingest on the way: in the last column the topic by the broker, which makes what is asked for (` + "`auto.create.topics.enable`" + `), elsewhere by ` + "`--create-topic`" + `.
 
 | Kafka | ` + strings.Join(codecs, " | ") + ` | topic made by the broker |
 |---|` + strings.Repeat("---|", len(codecs)+1) + "\n")

@@ -32,6 +32,7 @@ const (
 // Cluster is a running Kafka. All methods are safe for concurrent use. Broker indices start at 0.
 type Cluster struct {
 	dir       string
+	version   string
 	brokers   []*broker
 	old       bool       // brokers keep their state in ZooKeeper
 	zooKeeper *zooKeeper // nil: not old
@@ -70,7 +71,7 @@ func startOnce(ctx context.Context, o *Options, java, jars string) (_ *Cluster, 
 	if err != nil {
 		return nil, err
 	}
-	c := &Cluster{dir: dir, old: needsZooKeeper(o.Version)}
+	c := &Cluster{dir: dir, version: o.Version, old: needsZooKeeper(o.Version)}
 	defer func() {
 		if err != nil {
 			_ = c.Close()

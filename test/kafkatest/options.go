@@ -32,6 +32,8 @@ type Options struct {
 	// SASL makes a further listener on every broker, SASL_PLAINTEXT with SCRAM-SHA-256, for clients that
 	// bootstrap at [Cluster.SASL]. Its users are made with [Cluster.SetPassword].
 	SASL bool
+	// ACLs makes brokers ask for permissions, see [WithACLs].
+	ACLs bool
 	// Secure makes a further listener on every broker, with TLS, for clients that bootstrap at [Cluster.Secure].
 	// nil: none.
 	Secure *Secure
@@ -190,6 +192,9 @@ func serverProperties(o *Options, i int, all []ports, logDir string) string {
 	}
 	if needsZooKeeper(o.Version) {
 		withZooKeeper(props, nodeID(i), all[0].controller)
+	}
+	if o.ACLs {
+		props["authorizer.class.name"], props["super.users"] = authorizer(o.Version), "User:ANONYMOUS"
 	}
 	if me.sasl != "" {
 		addLogin(props, listenerSASL, scramSHA256)
