@@ -71,8 +71,11 @@ func (c *Cluster) Revoke(user, topic string, operations ...kmsg.ACLOperation) er
 			return err
 		}
 		for _, r := range resp.Results {
-			if err := kerr.ErrorForCode(r.ErrorCode); err != nil || len(r.MatchingACLs) != 1 {
-				return fmt.Errorf("take back permissions of %q on %q: %d found, %w", user, topic, len(r.MatchingACLs), err)
+			if err := kerr.ErrorForCode(r.ErrorCode); err != nil {
+				return fmt.Errorf("take back permissions of %q on %q: %w", user, topic, err)
+			}
+			if n := len(r.MatchingACLs); n != 1 {
+				return fmt.Errorf("take back permissions of %q on %q: %d found, want 1", user, topic, n)
 			}
 		}
 		return nil
