@@ -20,6 +20,9 @@ type Pairs struct {
 	// these two processes. What a process keeps for life, as where its memory lies, is in all of its pairs.
 	Low, High float64
 	N         int
+	// Raw and Wire are bytes of an event in a batch, before compression and as sent: with the target, and with the base.
+	// Zero: the program does not tell.
+	Raw, Wire [2]float64
 }
 
 // Pairs compares each target with the first one. Only interleaved scenarios have pairs.
@@ -35,7 +38,10 @@ func (r *Result) Pairs() (list []Pairs) {
 				continue
 			}
 			low, high := interval(ratios)
-			list = append(list, Pairs{l.Name, t.Name, s.Targets[0].Name, median(ratios) - 1, low - 1, high - 1, len(ratios)})
+			p := Pairs{Load: l.Name, Target: t.Name, Base: s.Targets[0].Name, More: median(ratios) - 1, Low: low - 1, High: high - 1, N: len(ratios)}
+			p.Raw[0], p.Wire[0] = r.bytes(l.Name, p.Target)
+			p.Raw[1], p.Wire[1] = r.bytes(l.Name, p.Base)
+			list = append(list, p)
 		}
 	}
 	return list
@@ -55,6 +61,20 @@ func (r *Result) ratios(load, base, target string) (list []float64) {
 		}
 	}
 	return list
+}
+
+// bytes are the medians of what an event takes in a batch with a target.
+func (r *Result) bytes(load, target string) (raw, wire float64) {
+	var raws, wires []float64
+	for _, w := range r.Rows {
+		if w.Load == load && w.Target == target && w.Round > 0 && w.RawPerEv > 0 {
+			raws, wires = append(raws, w.RawPerEv), append(wires, w.WirePerEv)
+		}
+	}
+	if raws == nil {
+		return 0, 0
+	}
+	return median(raws), median(wires)
 }
 
 // interval is the sign test's, of leastPairs values or more: the k-th value from either end, with the greatest k whose two tails of a fair
@@ -79,6 +99,10 @@ func interval(values []float64) (low, high float64) {
 
 // String is one line of a report.
 func (p Pairs) String() string {
-	return fmt.Sprintf("%s: %s costs %+.1f %% CPU per event beside %s (95 %%: %+.1f to %+.1f; %d pairs)",
+	text := fmt.Sprintf("%s: %s costs %+.1f %% CPU per event beside %s (95 %%: %+.1f to %+.1f; %d pairs)",
 		p.Load, p.Target, 100*p.More, p.Base, 100*p.Low, 100*p.High, p.N)
+	if p.Raw[0] > 0 && p.Raw[1] > 0 {
+		text += fmt.Sprintf("; an event takes %.0f bytes of a batch beside %.0f, and %.0f beside %.0f as sent", p.Raw[0], p.Raw[1], p.Wire[0], p.Wire[1])
+	}
+	return text
 }

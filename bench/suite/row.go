@@ -21,7 +21,9 @@ type Row struct {
 	Cores        float64 `json:"cores"`                      // CPU time of the process per second
 	Switches     float64 `json:"contextSwitchesPerSecond"`
 	AllocsPerEv  float64 `json:"allocationsPerEvent"`
-	PeakRSS      int64   `json:"peakRSSBytes"` // since the process began
+	RawPerEv     float64 `json:"rawBytesPerEvent,omitempty"`  // of delivered events, in a batch before compression; of ingest only
+	WirePerEv    float64 `json:"wireBytesPerEvent,omitempty"` // as sent
+	PeakRSS      int64   `json:"peakRSSBytes"`                // since the process began
 
 	P50        float64 `json:"p50Millis"`
 	P99        float64 `json:"p99Millis"`
@@ -68,6 +70,9 @@ func (r *Row) fill(phases []load.Result, measured int, before, after reading) {
 	r.Cores = cpu / seconds
 	r.Switches = float64(after.switches-before.switches) / seconds
 	r.AllocsPerEv = ratio(after.metrics[metricAllocations]-before.metrics[metricAllocations], float64(m.Events))
+	delivered := after.metrics[metricDelivered] - before.metrics[metricDelivered]
+	r.RawPerEv = ratio(after.metrics[metricRawBytes]-before.metrics[metricRawBytes], delivered)
+	r.WirePerEv = ratio(after.metrics[metricWireBytes]-before.metrics[metricWireBytes], delivered)
 	r.P50, r.P99 = millis(m.Latency.Quantile(0.5)), millis(m.Latency.Quantile(0.99))
 	r.P999, r.Max = millis(m.Latency.Quantile(0.999)), millis(m.Latency.Max())
 	r.Refused, r.NoReply = m.Answers()-m.Status[200], m.NoReply+m.Refused

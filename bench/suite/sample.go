@@ -14,6 +14,8 @@ const (
 	metricAllocations = "ingest_process_allocated_objects_total"
 	metricDelivered   = "ingest_ledger_delivered_events_total"
 	metricInFlight    = "ingest_ledger_in_flight_events"
+	metricRawBytes    = "ingest_kafka_raw_bytes_total"
+	metricWireBytes   = "ingest_kafka_wire_bytes_total"
 )
 
 // sampleEvery is the distance of the points of a series.

@@ -38,6 +38,7 @@ func summary(rows []*Row) *Row {
 		func(w *Row) *float64 { return &w.AllocsPerEv }, func(w *Row) *float64 { return &w.P50 },
 		func(w *Row) *float64 { return &w.P99 }, func(w *Row) *float64 { return &w.P999 }, func(w *Row) *float64 { return &w.Max },
 		func(w *Row) *float64 { return &w.RefusedP99 }, func(w *Row) *float64 { return &w.GeneratorCPU },
+		func(w *Row) *float64 { return &w.RawPerEv }, func(w *Row) *float64 { return &w.WirePerEv },
 		func(w *Row) *float64 { return &w.Waited }, func(w *Row) *float64 { return &w.LateP99 },
 	} {
 		values := make([]float64, len(rows))
