@@ -23,7 +23,9 @@ func TestTheCategoryDecidesTheTopic(t *testing.T) {
 		`{"name":"order","id":7}`:                   0,
 		`{"id":7}`:                                  0,
 		`{"name":17}`:                               0,
-		`{"name":"function",`:                       0,
+		`[{"name":"function",}]`:                    2,
+		`[{"logs":x,"name":"platform.new"}]`:        1,
+		`[{"logs":x}]`:                              0,
 	} {
 		dec.d.Reset([]byte(text), decode.Options{})
 		if !dec.d.Next(&dec.e) {
