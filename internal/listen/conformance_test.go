@@ -102,6 +102,15 @@ func smuggling() []conformanceCase {
 		te("a vertical tab", "\vchunked", one(400), nil),
 		te("with a zero byte", " chunked\x00", one(400), nil),
 		te("empty", "", one(400), nil),
+		te("identity", " identity", one(400), nil),
+		{"identity and a length", postLine + "Transfer-Encoding: identity\r\nContent-Length: 3\r\n\r\n[1]" + smuggled, one(400), nil, false},
+		{"a length and identity", postLine + "Content-Length: 3\r\ntransfer-encoding:IDENTITY \r\n\r\n[1]" + smuggled, one(400), nil, false},
+		{"identity and a length of 0", postLine + "Transfer-Encoding: identity\r\nContent-Length: 0\r\n\r\n" + smuggled, one(400), nil, false},
+		{"identity, and close", postLine + "Connection: close\r\nTransfer-Encoding: identity\r\nContent-Length: 3\r\n\r\n[1]", one(400), nil, false},
+		{"identity, of a GET", "GET / HTTP/1.1\r\n" + hostLine + "Transfer-Encoding: identity\r\n\r\n" + smuggled, one(400), nil, false},
+		{"identity, of a GET with a length", "GET / HTTP/1.1\r\n" + hostLine + "Transfer-Encoding: identity\r\nContent-Length: 3\r\n\r\n[1]" + smuggled, one(400), nil, false},
+		{"identity, not found", "POST /nope HTTP/1.1\r\n" + hostLine + "Content-Length: 3\r\nTransfer-Encoding: identity\r\n\r\n[1]" + smuggled, one(400), nil, false},
+		{"identity is no coding of another field", postLine + "X-Transfer-Encoding: identity\r\nTE: identity\r\nConnection: close\r\nContent-Length: 3\r\n\r\n[1]", one(200), took("[1]"), false},
 		{"a blank before the colon", postLine + "Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n" + smuggled, one(400), nil, false},
 		{"a name in two lines", postLine + "Transfer-\r\n Encoding: chunked\r\n\r\n0\r\n\r\n" + smuggled, one(400), nil, false},
 		{"an underscore is another name", postLine + "Transfer_Encoding: chunked\r\nContent-Length: 3\r\n\r\n[1]", one(200), took("[1]"), true},
@@ -194,6 +203,7 @@ func expectations() []conformanceCase {
 		{"100-continue, chunked", postLine + "Expect: 100-continue\r\n" + chunkedTE + "\r\n3\r\n[1]\r\n0\r\n\r\n", []int{100, 200}, took("[1]"), true},
 		{"100-continue, too large", postLine + "Expect: 100-continue\r\nContent-Length: 99999999\r\n\r\n", one(413), nil, false},
 		{"100-continue, not found", "POST /nope HTTP/1.1\r\n" + hostLine + "Expect: 100-continue\r\nContent-Length: 3\r\n\r\n", one(404), nil, false},
+		{"100-continue, identity", postLine + "Expect: 100-continue\r\nTransfer-Encoding: identity\r\nContent-Length: 3\r\n\r\n", one(400), nil, false},
 		{"another expectation", postLine + "Expect: tea\r\nContent-Length: 3\r\n\r\n[1]", one(200), took("[1]"), true},
 	}
 }

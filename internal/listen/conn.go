@@ -229,6 +229,10 @@ func (c *conn) hide(p []byte, begun bool, bad error) (int, error) {
 
 // framed tells head about the body of the request whose header was parsed, and reports whether both see the same.
 func (c *conn) framed(ctx *fasthttp.RequestCtx) bool {
+	if uncertain(&ctx.Request.Header) {
+		c.readErr = errFraming
+		return false
+	}
 	n := 0
 	if ctx.Request.IsBodyStream() || ctx.Request.MayContinue() {
 		n = ctx.Request.Header.ContentLength()

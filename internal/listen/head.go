@@ -3,6 +3,8 @@ package listen
 import (
 	"bytes"
 	"errors"
+
+	"github.com/valyala/fasthttp"
 )
 
 // A header field costs fasthttp 56 bytes and two slices, so 800 fields in 4 KiB cost 75 KB. They are counted here,
@@ -20,6 +22,27 @@ var (
 
 // unparsable makes fasthttp answer a request of which it must see nothing, with our error.
 const unparsable = "-\r\n\r\n"
+
+// uncertain reports whether a request has a transfer coding, and the last one is not chunked: RFC 9112 section 6.3
+// says that its length cannot be known. fasthttp refuses all such requests except those with identity, which earlier
+// versions of HTTP had. It takes their Content-Length instead, and closes the connection afterwards; without one their
+// length is 0 or unknown to it. So only such requests are looked at.
+func uncertain(h *fasthttp.RequestHeader) bool {
+	if n := h.ContentLength(); n == chunked || n > 0 && !h.ConnectionClose() {
+		return false
+	}
+	name := []byte(fasthttp.HeaderTransferEncoding)
+	if len(h.PeekCanonical(name)) > 0 { // fasthttp keeps chunked only
+		return false
+	}
+	for line := range bytes.Lines(h.RawHeaders()) {
+		n := len(name)
+		if len(line) > n && line[n] == ':' && bytes.EqualFold(line[:n], name) {
+			return true
+		}
+	}
+	return false
+}
 
 // part is where a request is.
 type part uint8
