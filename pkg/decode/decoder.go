@@ -14,6 +14,8 @@ type Options struct {
 	NDJSON bool
 }
 
+const byteOrderMark = "\xef\xbb\xbf" // of UTF-8
+
 // Notes count what is wrong with a body and has no bytes of its own to be a region. Nothing is lost
 // by any of them.
 type Notes struct {
@@ -60,6 +62,7 @@ type Decoder struct {
 	state   state
 	prev    previous
 	lenient bool
+	yielded bool     // an event or a region, in this body
 	search  *search  // made when it is needed, and kept
 	line    *Decoder // walks over a line of NDJSON that is an array; made when it is needed, and kept
 	inLine  bool     // it is not at its end
@@ -68,9 +71,9 @@ type Decoder struct {
 // Reset starts on a new body, which the decoder only reads and never copies.
 func (d *Decoder) Reset(body []byte, o Options) {
 	*d = Decoder{body: body, limit: len(body), lenient: o.Lenient, budget: budgetFor(len(body)), search: d.search, line: d.line}
-	if bytes.HasPrefix(body, []byte("\xef\xbb\xbf")) {
+	if bytes.HasPrefix(body, []byte(byteOrderMark)) {
 		d.notes.ByteOrderMark = true
-		d.pos = 3
+		d.pos = len(byteOrderMark)
 	}
 	switch {
 	case uint64(len(body)) > math.MaxUint32: // spans are 32 bits wide
@@ -90,6 +93,7 @@ func (d *Decoder) Next(e *Event) bool {
 	for {
 		if d.inLine {
 			if d.line.Next(e) {
+				d.yielded = true
 				return true
 			}
 			d.leaveArray()
@@ -161,7 +165,7 @@ func (d *Decoder) object(p int, e *Event) bool {
 		d.notes.MissingCommas++
 	}
 	d.countCommas()
-	d.prev = goodOne
+	d.prev, d.yielded = goodOne, true
 	d.pos = end
 	return true
 }
@@ -252,7 +256,7 @@ func (d *Decoder) finish(e *Event) bool {
 	}
 	d.notes.ExtraCommas += d.commas
 	d.notes.Unclosed = d.notes.Unclosed || s == inArray
-	return false
+	return d.onlyCommas(e)
 }
 
 // closing is a closing bracket in the array.
@@ -267,7 +271,22 @@ func (d *Decoder) closing(p int, e *Event) bool {
 	if rest < len(d.body) {
 		return d.region(e, rest, d.withoutSeparators(rest, len(d.body)), rest, TrailingData)
 	}
-	return false
+	return d.onlyCommas(e)
+}
+
+// onlyCommas makes e the region of a body, at its end, that has commas and no element: no other trace of it would be
+// left. A body without commas is empty.
+func (d *Decoder) onlyCommas(e *Event) bool {
+	if d.yielded || d.notes.ExtraCommas == 0 {
+		return false
+	}
+	d.notes.ExtraCommas = 0 // they are in the region
+	start := 0
+	if d.notes.ByteOrderMark {
+		start = len(byteOrderMark)
+	}
+	start = blanks(d.body, start)
+	return d.region(e, start, trimmed(d.body, start), start+bytes.IndexByte(d.body[start:], ','), BadStructure)
 }
 
 // findLast looks for the bracket that closes the array from behind.
@@ -281,6 +300,7 @@ func (d *Decoder) findLast() {
 func (d *Decoder) region(e *Event, s, t, off int, r Reason) bool {
 	*e = Event{body: d.body, errOff: uint32(off), Reason: r}
 	e.at[raw] = span{uint32(s), uint32(t)}
+	d.yielded = true
 	return true
 }
 

@@ -36,7 +36,20 @@ func TestBodies(t *testing.T) {
 		{`[{"a":1}{"b":2}]`, []string{`unknown@1 {"a":1}`, `unknown@8 {"b":2}`}, Notes{MissingCommas: 1}},
 		{`[{"a":1},]`, []string{`unknown@1 {"a":1}`}, Notes{ExtraCommas: 1}},
 		{`[,{"a":1},,{"b":2},,]`, []string{`unknown@2 {"a":1}`, `unknown@11 {"b":2}`}, Notes{ExtraCommas: 4}},
-		{`[,]`, nil, Notes{ExtraCommas: 1}},
+
+		// Commas and nothing else: no event, and no other trace of the body.
+		{`[,]`, []string{"bad_structure@0(1) [,]"}, Notes{}},
+		{`[,,,,]`, []string{"bad_structure@0(1) [,,,,]"}, Notes{}},
+		{" [ \n, ] ", []string{"bad_structure@1(4) [ \n, ]"}, Notes{}},
+		{`,`, []string{"bad_structure@0(0) ,"}, Notes{}},
+		{` ,, ,`, []string{"bad_structure@1(1) ,, ,"}, Notes{}},
+		{`,]`, []string{"bad_structure@0(0) ,]"}, Notes{}},
+		{"\xef\xbb\xbf[,]\n", []string{"bad_structure@3(4) [,]"}, Notes{ByteOrderMark: true}},
+		{"[,]\n[]", []string{"bad_structure@0(1) [,]\n[]"}, Notes{}},
+		{"[]\n[,]", []string{"trailing_data@3(3) [,]"}, Notes{}},
+		{`[,`, []string{"truncated@0(2) [,"}, Notes{}},
+		{"[,]\n[{}]", []string{"unknown@5 {}"}, Notes{ExtraCommas: 1}},
+		{`[,5,]`, []string{"not_object@2(2) 5"}, Notes{ExtraCommas: 2}},
 
 		// A bad element between two good ones.
 		{`[{},{"a":1,},{}]`, []string{"unknown@1 {}", `bad_structure@4(11) {"a":1,}`, "unknown@13 {}"}, Notes{}},
@@ -134,6 +147,12 @@ func TestLines(t *testing.T) {
 		{"[1]\n{}", []string{"not_object@0(0) [1]", "unknown@4 {}"}, Notes{}},
 		{"{}[{}]\n", []string{"unknown@0 {}", "trailing_data@2(2) [{}]"}, Notes{}},
 		{"{\"a\":x} {\"b\":2}\n{}", []string{`bad_value@0(5) {"a":x}`, `unknown@8 {"b":2}`, "unknown@16 {}"}, Notes{}},
+		{",\n", []string{"bad_structure@0(0) ,"}, Notes{}},
+		{"\n,,\n ,\n", []string{"bad_structure@1(1) ,,\n ,"}, Notes{}},
+		{"[]\n,\n", []string{"bad_structure@0(3) []\n,"}, Notes{}},
+		{",\n{}\n,\n", []string{"unknown@2 {}"}, Notes{ExtraCommas: 2}},
+		{"[{}]\n,\n", []string{"unknown@1 {}"}, Notes{ExtraCommas: 1}},
+		{"[,]\n", []string{"bad_structure@0(1) [,]"}, Notes{}},
 		{"7\nx\n{}", []string{"not_object@0(0) 7", "bad_value@2(2) x", "unknown@4 {}"}, Notes{}},
 		{"\xef\xbb\xbf{}\n", []string{"unknown@3 {}"}, Notes{ByteOrderMark: true}},
 	} {

@@ -19,7 +19,8 @@
 //	[{…}] x             event, region `x` trailing_data
 //	[{…},{"a            event, region `{"a` truncated
 //	[{…}                event, Notes.Unclosed
-//	[                   region `[` truncated: no other trace of the body would be left
+//	[,,]                region `[,,]` bad_structure: no other trace of the body would be left
+//	[                   region `[` truncated, for the same reason
 //	hello               region `hello` bad_value
 //
 // Any syntactically valid object is a good element, {} included; any other value is not_object. A body
