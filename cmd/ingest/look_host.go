@@ -21,7 +21,7 @@ func (l *findings) ports(cfg *config.Config) {
 		var err error
 		for _, address := range addresses {
 			if path, ok := socket.UnixPath(address); !ok {
-				held, err = net.Listen("tcp", address)
+				held, err = socket.Listen(address, 0)
 			} else if err = socket.InUse(path); err == nil {
 				err = writable(filepath.Dir(path)) // it is not made
 			}

@@ -36,7 +36,7 @@ func Loopback(address string) bool {
 }
 
 // Overlap reports whether one process cannot listen on both addresses: they are the same, or one of two with the same
-// port stands for all addresses of the machine. Port 0 is a free one.
+// port stands for all addresses of the machine, or all of IPv4. Port 0 is a free one.
 func Overlap(a, b string) bool {
 	pathA, unixA := UnixPath(a)
 	pathB, unixB := UnixPath(b)
@@ -54,11 +54,35 @@ func Overlap(a, b string) bool {
 		}
 		return host
 	}
-	every := func(host string) bool { return host == "" || host == "0.0.0.0" || host == "::" }
+	// An address of IPv6 only is in the way of none that is of IPv4 only. Names may be either.
+	if network(a) == "tcp4" && sixOnly(hostB) || network(b) == "tcp4" && sixOnly(hostA) {
+		return false
+	}
+	every := func(host string) bool {
+		ip := net.ParseIP(host)
+		return host == "" || ip != nil && ip.IsUnspecified()
+	}
 	return local(hostA) == local(hostB) || every(hostA) || every(hostB)
 }
 
-// Listen takes an address. mode is that of a Unix socket; to connect needs the right to write. A socket that a
+// sixOnly reports whether host is an IPv6 address that stands for itself alone; [::] takes IPv4 too.
+func sixOnly(host string) bool {
+	ip := net.ParseIP(host)
+	return ip != nil && ip.To4() == nil && !ip.IsUnspecified()
+}
+
+// network is what an address of host:port is listened on in. Without it Go listens on [::] where 0.0.0.0 is asked for,
+// which takes IPv6 too: a firewall that knows IPv4 only would not cover that.
+func network(address string) string {
+	host, _, _ := net.SplitHostPort(address)
+	if ip := net.ParseIP(host); ip != nil && ip.To4() != nil {
+		return "tcp4"
+	}
+	return "tcp"
+}
+
+// Listen takes an address. Of host:port, 0.0.0.0 stands for all IPv4 addresses; no host, or [::], for those of IPv6 too.
+// mode is that of a Unix socket; to connect needs the right to write. A socket that a
 // process left behind is replaced; one that is answered is an error, and so is a file that is no socket.
 func Listen(address string, mode fs.FileMode) (net.Listener, error) {
 	if path, ok := UnixPath(address); ok {
@@ -68,7 +92,7 @@ func Listen(address string, mode fs.FileMode) (net.Listener, error) {
 	// peers are found by idle timeouts, not by keep-alive probes.
 	lc := net.ListenConfig{KeepAlive: -1}
 	lc.SetMultipathTCP(false)
-	return lc.Listen(context.Background(), "tcp", address)
+	return lc.Listen(context.Background(), network(address), address)
 }
 
 // InUse is why path cannot be taken for a Unix socket; nil: it can.

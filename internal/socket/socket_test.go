@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -89,5 +90,57 @@ func TestLoopback(t *testing.T) {
 		if got := Loopback(address); got != want {
 			t.Errorf("%q: %v", address, got)
 		}
+	}
+}
+
+// TestIPv4Only: 0.0.0.0 was listened on as [::], past a firewall of IPv4.
+func TestIPv4Only(t *testing.T) {
+	for _, host := range []string{"0.0.0.0", "[::ffff:0.0.0.0]"} {
+		ln, err := Listen(host+":0", 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := ln.Addr().String(); !strings.HasPrefix(got, "0.0.0.0:") {
+			t.Errorf("%q: listens on %s", host, got)
+		}
+		_ = ln.Close()
+	}
+	six, err := net.Listen("tcp6", "[::1]:0")
+	if err != nil {
+		return // this machine has no IPv6
+	}
+	_ = six.Close()
+	for host, want := range map[string][2]bool{ // answered on 127.0.0.1, on [::1]
+		"0.0.0.0": {true, false}, "127.0.0.1": {true, false}, "localhost": {true, false}, "[::ffff:0.0.0.0]": {true, false},
+		"": {true, true}, "[::]": {true, true}, "[::1]": {false, true},
+	} {
+		ln, err := Listen(host+":0", 0)
+		if err != nil {
+			t.Errorf("%q: %v", host, err)
+			continue
+		}
+		port := strconv.Itoa(ln.Addr().(*net.TCPAddr).Port)
+		var got [2]bool
+		for i, to := range []string{"127.0.0.1", "::1"} {
+			if c, err := net.Dial("tcp", net.JoinHostPort(to, port)); err == nil {
+				got[i] = true
+				_ = c.Close()
+			}
+		}
+		if got != want {
+			t.Errorf("%q: answers on 127.0.0.1 and [::1]: %v, want %v", host, got, want)
+		}
+		// What Overlap says is what the kernel does.
+		for _, other := range []string{"127.0.0.1", "0.0.0.0", "[::1]", "[::]", ""} {
+			a, b := host+":"+port, other+":"+port
+			second, err := Listen(b, 0)
+			if err == nil {
+				_ = second.Close()
+			}
+			if Overlap(a, b) != (err != nil) || Overlap(b, a) != Overlap(a, b) {
+				t.Errorf("Overlap(%q, %q) is %v; the kernel: %v", a, b, Overlap(a, b), err)
+			}
+		}
+		_ = ln.Close()
 	}
 }
