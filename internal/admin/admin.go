@@ -63,7 +63,7 @@ type Server struct {
 
 // New returns a server that does not listen yet.
 func New(cfg Config, deps Deps) *Server {
-	conns := &conns{}
+	conns := &conns{lingerTime: lingerTime, lastLinger: lastLinger}
 	return &Server{cfg: cfg, tls: deps.TLS, conns: conns, http: &http.Server{
 		Handler:      guardHost(cfg.Addr, cfg.Hosts, guardTokens(deps, handler(cfg, deps))),
 		ReadTimeout:  readTimeout,
@@ -111,10 +111,12 @@ func (s *Server) Serve() error {
 // Shutdown stops listening and waits for the answers under way until ctx ends; then it closes their
 // connections. It is idempotent.
 func (s *Server) Shutdown(ctx context.Context) error {
+	s.conns.stop()
 	err := s.http.Shutdown(ctx)
 	if err != nil {
 		err = errors.Join(err, s.http.Close())
 	}
+	s.conns.wait()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.ln != nil {

@@ -3,7 +3,9 @@ package admin
 import (
 	"net"
 	"net/http"
+	"slices"
 	"sync"
+	"time"
 
 	"functiongraph-ingest/internal/tlsconf"
 )
@@ -16,34 +18,44 @@ const (
 	maxHeader = 4 << 10
 )
 
-// conns bounds the connections: when there are maxConns, a newcomer takes the place of the one that has waited for
-// a request for longest.
+// conns bounds the connections: when there are maxConns, a newcomer takes the place of one that has its answer and
+// lingers, or else of the one that has waited for a request for longest.
 type conns struct {
-	mu   sync.Mutex
-	idle []net.Conn // without a request, the oldest first
-	n    int
+	lingering sync.WaitGroup
+	// How long one lingers, and while the server stops.
+	lingerTime, lastLinger time.Duration
+
+	mu       sync.Mutex
+	ending   []*conn // that linger, the oldest first
+	idle     []*conn // without a request, the oldest first
+	n        int
+	stopping bool
+	stopped  bool // no linger begins any more
 }
 
-// Accept makes room before it hands a connection to net/http.
+// limited makes room before it hands a connection to net/http.
 type limited struct {
 	net.Listener
 	conns *conns
 	tls   *tlsconf.Server // nil: plaintext
 }
 
+// Accept implements net.Listener.
 func (l limited) Accept() (net.Conn, error) {
 	for {
-		c, err := l.Listener.Accept()
+		raw, err := l.Listener.Accept()
 		if err != nil {
 			return nil, err
 		}
-		if l.conns.enter() {
-			if l.tls != nil {
-				return l.tls.Secure(c), nil // its first read begins the handshake, within the deadline for a header
-			}
-			return c, nil
+		if !l.conns.enter() {
+			_ = raw.Close()
+			continue
 		}
-		_ = c.Close()
+		c := &conn{Conn: raw, conns: l.conns}
+		if l.tls != nil {
+			return secured{l.tls.Secure(c), c}, nil // its first read begins the handshake, within the deadline for a header
+		}
+		return c, nil
 	}
 }
 
@@ -52,12 +64,16 @@ func (c *conns) enter() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.n >= maxConns {
-		if len(c.idle) == 0 {
+		switch {
+		case len(c.ending) > 0:
+			_ = c.ending[0].Conn.Close() // the linger notices
+			c.ending = c.ending[1:]
+		case len(c.idle) > 0:
+			_ = c.idle[0].Conn.Close() // net/http notices
+			c.idle = c.idle[1:]
+		default:
 			return false
 		}
-		oldest := c.idle[0]
-		c.idle = c.idle[1:]
-		cut(oldest) // net/http notices, and hear is called
 	}
 	c.n++
 	return true
@@ -65,26 +81,69 @@ func (c *conns) enter() bool {
 
 // hear is the server's ConnState.
 func (c *conns) hear(conn net.Conn, state http.ConnState) {
+	raw := base(conn)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for i, other := range c.idle {
-		if other == conn {
-			c.idle = append(c.idle[:i], c.idle[i+1:]...)
-			break
-		}
-	}
-	switch state {
-	case http.StateNew, http.StateIdle:
-		c.idle = append(c.idle, conn)
-	case http.StateClosed, http.StateHijacked:
-		c.n--
+	c.idle = without(c.idle, raw)
+	if state == http.StateNew || state == http.StateIdle {
+		c.idle = append(c.idle, raw)
 	}
 }
 
-// cut closes a connection without telling a client that may not read.
-func cut(c net.Conn) {
-	if secure, ok := c.(interface{ NetConn() net.Conn }); ok {
-		c = secure.NetConn()
+// lingers begins the linger of a connection, and reports whether it did.
+func (c *conns) lingers(conn *conn) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.stopped {
+		return false
 	}
-	_ = c.Close()
+	c.idle = without(c.idle, conn)
+	c.ending = append(c.ending, conn)
+	c.lingering.Go(conn.linger)
+	return true
+}
+
+// patience gives the linger of a connection its time.
+func (c *conns) patience(conn *conn) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	d := c.lingerTime
+	if c.stopping {
+		d = c.lastLinger
+	}
+	return conn.Conn.SetReadDeadline(time.Now().Add(d))
+}
+
+// leave gives the place of a closed connection back.
+func (c *conns) leave(conn *conn) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.idle, c.ending = without(c.idle, conn), without(c.ending, conn)
+	c.n--
+}
+
+// stop shortens the lingers, those that begin later too.
+func (c *conns) stop() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.stopping = true
+	for _, conn := range c.ending {
+		_ = conn.Conn.SetReadDeadline(time.Now().Add(c.lastLinger))
+	}
+}
+
+// wait returns when no connection lingers, after stop and when net/http serves none.
+func (c *conns) wait() {
+	c.mu.Lock()
+	c.stopped = true
+	c.mu.Unlock()
+	c.lingering.Wait()
+}
+
+// without removes conn from a list.
+func without(list []*conn, conn *conn) []*conn {
+	if i := slices.Index(list, conn); i >= 0 {
+		return slices.Delete(list, i, i+1)
+	}
+	return list
 }
