@@ -40,7 +40,7 @@ func runAudit(inv *config.Invocation, stdout, stderr io.Writer) int {
 	return exitOK
 }
 
-// reading is what it takes to read topics.
+// reading holds settings and destination of a command that reads topics.
 type reading struct {
 	cfg *config.Config
 	*destination

@@ -38,7 +38,7 @@ func (f finding) String() string {
 	return text
 }
 
-// findings collects what the looks find.
+// findings collects the results of all looks.
 type findings []finding
 
 func (l *findings) add(at level, subject, remedy, format string, args ...any) {

@@ -104,7 +104,7 @@ func word[T any](setting, text string, words map[string]T) (T, error) {
 	return value, nil
 }
 
-// distinct leaves out what is there already.
+// distinct removes repeated values.
 func distinct(list []string) (kept []string) {
 	for _, text := range list {
 		if !slices.Contains(kept, text) {

@@ -37,7 +37,7 @@ func newDisk(cfg *config.Config, budget config.Budget, log *slog.Logger) *disk {
 	}}
 }
 
-// open implements kafka.Deps.OpenSpool. It hands over what is open already.
+// open implements kafka.Deps.OpenSpool. It hands over the spool that is open already.
 func (d *disk) open() (kafka.Spool, error) {
 	if s := d.sp.Load(); s != nil {
 		return s, nil

@@ -55,5 +55,5 @@ func newDoors(cfg *config.Config, log *slog.Logger) (*doors, error) {
 	return d, err
 }
 
-// look reads again what has changed.
+// look reads changed files again.
 func (d *doors) look() { d.files.Look() }

@@ -112,7 +112,7 @@ type lot struct {
 	Newest   time.Time `json:"newest"`
 }
 
-// maxLots bounds the memory: who writes to the topic chooses reasons and functions.
+// maxLots bounds the memory, because writers to the topic choose reasons and functions.
 const maxLots = 10_000
 
 func (r *reading) countLetters(ctx context.Context, inv *config.Invocation, w, stderr io.Writer) error {

@@ -40,7 +40,7 @@ func (o *observed) Acked(bytes int, sinceFirst, sinceAdmitted time.Duration) {
 // Synced implements kafka.Observer.
 func (o *observed) Synced(d time.Duration) { o.syncs.Observe(d.Microseconds()) }
 
-// registerBuild adds what the process is.
+// registerBuild adds the metrics that name version, build and start of the process.
 func registerBuild(m *metrics.Metrics) {
 	m.Process()
 	info, ok := debug.ReadBuildInfo()

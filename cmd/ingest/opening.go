@@ -79,7 +79,7 @@ func mayPass(err error) bool {
 
 const occupiedRemedy = "give the spool a directory of its own in --spool-dir, for example a new one below this"
 
-// explain adds the setting and what to do to an error of opening a spool.
+// explain adds the setting and the remedy to an error of opening a spool.
 func explain(dir string, err error) error {
 	what := "choose another --spool-dir, or mend the disk"
 	switch {

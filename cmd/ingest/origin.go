@@ -22,7 +22,7 @@ type origin struct {
 	place place
 }
 
-// place is what is known of where events come from; "" is not known.
+// place tells where events come from; "" stands for unknown.
 type place struct{ instance, function, version, region, project, alias string }
 
 func newOrigin(instance string, tags []config.Tag) *origin {
@@ -43,7 +43,7 @@ func (o *origin) instance(name string) {
 	o.update(func(p *place) { p.instance = name })
 }
 
-// update changes what is known, and the headers with it.
+// update changes the known places, and the headers with them.
 func (o *origin) update(change func(*place)) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -87,7 +87,7 @@ func (o *origin) urn(urn string) {
 	o.update(func(p *place) { p.region, p.project, p.alias = parts[at-2], parts[at-1], alias })
 }
 
-// maxURN bounds what stands in every record.
+// maxURN bounds a name that every record repeats.
 const maxURN = 512
 
 // list returns the headers, which must not be written to.

@@ -26,7 +26,7 @@ import (
 	"functiongraph-ingest/pkg/sink/kafka"
 )
 
-// replayPoll is how often a replay looks at what is left.
+// replayPoll is the interval at which a replay counts the frames that are left.
 const replayPoll = 50 * time.Millisecond
 
 // startReplay checks the settings and sends what is in the spool directory until it is empty, the timeout (0:

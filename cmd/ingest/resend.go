@@ -25,7 +25,7 @@ const (
 	maxAnswer     = 4 << 10
 )
 
-// resent is what became of the dead letters that were to be sent again.
+// resent counts the outcomes of a resend.
 type resent struct {
 	Taken   int `json:"taken"`
 	Again   int `json:"deadLetteredAgain"`
@@ -34,7 +34,8 @@ type resent struct {
 	Refused int `json:"refused"`
 }
 
-// sendTo returns what sends one dead letter where --to says; with --dry-run it only looks whether it could be sent.
+// sendTo returns the function that sends one dead letter to the place that --to names; with --dry-run it only looks
+// whether the letter could be sent.
 func (r *reading) sendTo(o *config.LetterOptions) (send func(context.Context, *letter) (again bool, err error), end func(), err error) {
 	end = func() {}
 	if o.To == toTopic {
@@ -57,7 +58,7 @@ func (r *reading) sendTo(o *config.LetterOptions) (send func(context.Context, *l
 	return func(ctx context.Context, l *letter) (bool, error) { return postLetter(ctx, o.To, l.bytes()) }, end, nil
 }
 
-// resend sends dead letters to a listener, one a body, or to the topic, and prints what became of them.
+// resend sends dead letters to a listener, one a body, or to the topic, and prints the outcomes.
 func (r *reading) resend(ctx context.Context, inv *config.Invocation, w, stderr io.Writer) error {
 	o := inv.Letters
 	send, end, err := r.sendTo(o)

@@ -18,7 +18,7 @@ import (
 // toTopic is the value of --to that means the topic itself, where the letter was to go.
 const toTopic = "topic"
 
-// errOpen ends a resend: what comes next would wait as long.
+// errOpen ends a resend, because each following letter would wait as long.
 var errOpen = errors.New("it is open whether the topic has it")
 
 // letterTopic sends dead letters to the topic, past any listener, one after the other.
@@ -77,7 +77,7 @@ func (l *letter) topic(cfg *config.Config) (int, error) {
 	return i, nil
 }
 
-// why says what is in the way, where that is known.
+// why returns the reason that nothing is sent, if it is known.
 func (t *letterTopic) why(err error) error {
 	if d := t.sink.Delivery(); d.Trouble.Kind != "" {
 		return fmt.Errorf("%s: %s", d.Trouble.Reason, d.Trouble.Remedy)

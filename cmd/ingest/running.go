@@ -99,7 +99,7 @@ func (r *running) told(err error) bool {
 	return err == nil
 }
 
-// reload reads files and settings again. What cannot be used leaves what there was.
+// reload reads files and settings again. Those that cannot be used leave the old ones in effect.
 func (r *running) reload() {
 	changed, failed := r.files.Again()
 	doorsChanged, doorsFailed := r.doors.Again()
@@ -129,7 +129,7 @@ func (r *running) settings() []byte {
 	return append(b, '\n')
 }
 
-// take takes over what can change while the process runs, and names what cannot.
+// take applies settings that can change while the process runs, and names the others.
 func (r *running) take(next *config.Config) (changed, restart []string, err error) {
 	restart = r.cfg.NeedRestart(next)
 	if len(restart) > 0 || next.LogLevel != r.cfg.LogLevel { // else a bad file was told of already

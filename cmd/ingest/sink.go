@@ -11,7 +11,7 @@ import (
 	"functiongraph-ingest/pkg/sink/kafka"
 )
 
-// view is what there is to see of a sink beyond what all have. nil: nothing.
+// view shows what only some sinks have. A nil field is one that the sink lacks.
 type view struct {
 	register    func(*metrics.Metrics)
 	dropReasons []string           // what it may drop events for
@@ -21,7 +21,7 @@ type view struct {
 	gone        <-chan struct{}    // closed when its destination has ended for good; nil: it never does
 }
 
-// shownPartitions bounds what /status tells of partitions: a topic may have thousands.
+// shownPartitions is the maximum number of partitions in /status; a topic may have thousands.
 const shownPartitions = 32
 
 // newSink makes the sink that --sink names; d is its spool, or nil. It does not look at Kafka before hold is closed;
