@@ -76,6 +76,16 @@ func (d *directory) displaceAll() {
 	}
 }
 
+// lowestDisplaced is the first position that a displaced segment may have had; 0: none is displaced.
+func (d *directory) lowestDisplaced() (lowest Pos) {
+	for _, f := range d.segments {
+		if pos := makePos(f.number, 0); f.displaced && (lowest == 0 || pos < lowest) {
+			lowest = pos
+		}
+	}
+	return lowest
+}
+
 // takeOutCopies keeps one of the files that have the same salt: the one whose header has the number of its
 // name, else the longest.
 func (d *directory) takeOutCopies(fsys FS, dir string) error {

@@ -138,18 +138,28 @@ func (s *Spool) adoptCursors(l *loadedCursors) (exists, clean bool) {
 		// The page cache outlives a process, not a run of the machine.
 		c.stale = !clean && !(l.file.whole && l.file.header.boot == c.boot)
 	}
-	if err := c.beginLocked(); err != nil {
-		c.failed.Add(1)
-		s.log.Warn("the cursors cannot be written; trying again with the next one", "error", err)
+	if c.stale {
+		c.open = true // it has no closing mark, and keeps that of the other run until noteSuspects has told
+	} else if err := c.beginLocked(); err != nil {
+		s.cursorsFailed(err)
 	}
 	return l.exists, clean
 }
 
-// settleCursors compares the cursors with the frames that were found.
-func (s *Spool) settleCursors() {
+func (s *Spool) cursorsFailed(err error) {
+	s.cursors.failed.Add(1)
+	s.log.Warn("the cursors cannot be written; trying again with the next one", "error", err)
+}
+
+// noteSuspects compares the cursors with the frames that were found, and writes down which of those are suspect before
+// anything is changed by which one knows: an Open that is killed must leave that to the next one. Cursors of queues with
+// frames in segments that get another number are set back before lowest, the first position of these: as long as one
+// has its old name, the cursor would take it for another. It is false when that could not be written.
+func (s *Spool) noteSuspects(lowest Pos) bool {
 	c := &s.cursors
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	var failed error
 	for _, q := range s.order {
 		if e, ok := q.afterLocked(q.cursor.doubt - 1); q.cursor.doubt != 0 && (!ok || e.pos != q.cursor.doubt) {
 			q.cursor.doubt, q.cursor.stamp = 0, Stamp{} // done, or in quarantine
@@ -164,13 +174,34 @@ func (s *Spool) settleCursors() {
 		s.log.Warn("a cursor is lost, damaged or perhaps old; frames that are done may be sent again",
 			"topic", q.topic, "partition", q.partition, "frames", q.frames, "events", q.events)
 		q.cursor.suspect = q.newestLocked()
-		_ = c.writeLocked(q) // counted; else the next Open finds it lost again
+		if q.displaced {
+			q.cursor.done = min(q.cursor.done, lowest-1)
+		}
+		failed = errors.Join(failed, c.writeLocked(q))
 	}
+	switch {
+	case failed == nil && c.stale:
+		c.open = false
+		failed = c.beginLocked()
+	case failed == nil && lowest > 0 && c.file != nil:
+		failed = c.file.Sync()
+	}
+	if failed != nil {
+		s.cursorsFailed(failed)
+	}
+	return failed == nil
+}
+
+// settleCursors begins the cursor file anew when nothing is left, so that slots of partitions that are no more do not
+// pile up.
+func (s *Spool) settleCursors() {
+	c := &s.cursors
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if s.stats.frames > 0 || c.file == nil || c.slots == 0 {
 		return
 	}
-	// Nothing is left: begin anew, so that slots of partitions that are no more do not pile up. The removal of
-	// the segments must be durable first, or a loss of power could bring back frames without a cursor.
+	// The removal of the segments must be durable first, or a loss of power could bring back frames without a cursor.
 	if s.fs.SyncDir(s.cfg.Dir) == nil && c.file.Truncate(cursorHeaderBytes) == nil {
 		c.slots = 0
 		for _, q := range s.order {

@@ -146,6 +146,7 @@ type inspection struct {
 	cursors map[partition]cursor
 	there   map[Pos]bool // frames that are not done
 	scanned int64
+	strange bool // the present segment, see segment.strange
 	// farthest is the greatest segment number in the cursors.
 	farthest uint32
 	sc       scanner
@@ -267,12 +268,14 @@ func (in *inspection) judge(file File, f segmentFile) Kind {
 	sc.start(file, f.Size, f.salt)
 	head, err := sc.at(0, segmentHeaderBytes)
 	var h segmentHeader
+	in.strange = f.displaced
 	switch {
 	case err != nil:
 		return KindUnreadable
 	case h.parse(head) && h.version != Version:
 		return KindForeign
 	case h.parse(head) && h.salt == f.salt:
+		in.strange = in.strange || h.number != f.number
 		return ""
 	case h.parse(head) && !sc.begun(), sc.zeros(0) || f.Size < segmentHeaderBytes:
 		return KindTorn
@@ -356,7 +359,7 @@ func (in *inspection) frame(file File, f segmentFile, p *Piece, r *region) error
 		p.Kind = KindDone
 	case !whole:
 		p.Kind = KindUnreadable
-	case in.there[r.replaces] && !f.displaced:
+	case in.there[r.replaces] && !in.strange:
 		p.Kind = KindVoid
 	default:
 		p.Kind = KindFrame

@@ -73,7 +73,7 @@ func (r *recovery) read(d *directory) (err error) {
 		s.nextSegment = 1
 	}
 	for _, f := range d.segments {
-		if !f.displaced {
+		if f.number <= maxNumber { // a number that was there before says nothing
 			s.nextSegment = max(s.nextSegment, f.number+1)
 		}
 	}
@@ -129,7 +129,9 @@ func (r *recovery) settle(d *directory) error {
 	s.removeSpares()
 	exists, clean := s.adoptCursors(&r.cursors)
 	s.stats.unclean = (exists || len(d.segments) > 0) && !clean
-	r.renumber()
+	if s.noteSuspects(d.lowestDisplaced()) {
+		r.renumber()
+	}
 	for _, change := range r.changes {
 		change()
 	}
@@ -152,8 +154,8 @@ func (r *recovery) settle(d *directory) error {
 	return nil
 }
 
-// renumber gives the displaced segments their names and headers. If a name cannot be given the file keeps its
-// own, and the next Open renumbers it again.
+// renumber gives the displaced segments their names. If a name cannot be given the file keeps its own, and the next
+// Open renumbers it again. The header keeps the number of old, which says what the frames in it call the others.
 func (r *recovery) renumber() {
 	s, renamed := r.Spool, false
 	for _, g := range r.segments {
@@ -167,17 +169,8 @@ func (r *recovery) renumber() {
 		err := s.fs.Rename(s.path(g.name), s.path(name))
 		s.log.Error("a spool segment has a number that another one has, or one out of range, and gets a new one; its frames are sent, perhaps again",
 			"segment", g.name, "now", name, "error", err)
-		if err != nil {
-			continue
-		}
-		renamed = true
-		g.name = name
-		// The header's number is for people: a reader goes by salt and name.
-		var head [segmentHeaderBytes]byte
-		h := segmentHeader{version: Version, number: g.number, salt: g.salt, created: g.created}
-		h.put(&head)
-		if g.size >= segmentHeaderBytes {
-			_ = g.file.WriteVec([][]byte{head[:]}, 0) // the next Open accepts the old one too
+		if err == nil {
+			renamed, g.name = true, name
 		}
 	}
 	if renamed {

@@ -16,7 +16,7 @@ func (r *recovery) readSegment(f segmentFile) error {
 	if err != nil {
 		return err
 	}
-	g := &segment{number: f.number, name: f.Name, salt: f.salt, file: file, displaced: f.displaced}
+	g := &segment{number: f.number, name: f.Name, salt: f.salt, file: file, displaced: f.displaced, strange: f.displaced}
 	r.segments = append(r.segments, g)
 	size, err := file.Size()
 	if err != nil {
@@ -57,8 +57,8 @@ func (r *recovery) readSegmentHeader(g *segment) bool {
 		r.foreign.Segments++
 		r.foreign.Bytes += g.charged
 		return false
-	case parsed && h.salt == g.salt: // a number that the name does not have: it was being renumbered
-		g.created = h.created
+	case parsed && h.salt == g.salt:
+		g.created, g.strange = h.created, g.strange || h.number != g.number
 	case parsed && !sc.begun(), torn, sc.zeros(0):
 		// Or the file of a former segment whose new header did not reach the disk: what it has in it is done.
 		r.change(func() { s.countTorn(g, 0, g.size) })
@@ -104,7 +104,7 @@ func (r *recovery) region(g *segment, x *region) {
 		q.pushLocked(entry{pos: pos, size: uint32(length), events: x.header.Events}, g)
 		q.displaced = q.displaced || g.displaced
 		s.tail = pos
-		if x.replaces != 0 && !g.displaced { // else the position may be another segment's: better twice, and counted
+		if x.replaces != 0 && !g.strange {
 			s.placed[x.replaces] = append(s.placed[x.replaces], pos)
 		}
 	case regionGap:

@@ -13,6 +13,7 @@ type segment struct {
 	file      File
 	created   int64 // ms since the Unix epoch; 0: not known
 	displaced bool  // Open gave it another number
+	strange   bool  // this Open or an earlier one did: positions in it may be those of other segments
 
 	size    int64 // bytes up to the end mark
 	length  int64 // of the file; more than size if the file had another segment in it before
