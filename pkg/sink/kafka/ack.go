@@ -40,7 +40,7 @@ func (s *core) finish(b *batch, lost int, out []settled) []settled {
 		parent := b.parent
 		if b.pos != 0 {
 			s.frameEnds(b)
-		} else if s.disk.carried.batch == b {
+		} else if s.disk.carried.has(b) {
 			wake(s.disk.kick) // for the next frame
 		}
 		s.freeBatch(b)

@@ -140,7 +140,7 @@ func (s *Sink) placeLocked(l *lane, r *sink.Record, ack sink.Ack) *lane {
 // laneForLocked picks the partition of topic t: as the Java client does for a key. nil: the partitions are not known, or
 // they have become more and the lanes must drain before the first record goes by the new count, which takes a moment.
 func (s *Sink) laneForLocked(t *topic, key []byte) *lane {
-	if t.grow != 0 && !t.deferGrowth() && !s.tryGrowLocked(t) {
+	if t.grow != 0 && !t.deferGrowth() && !s.tryGrowLocked(t) || t.fewer.placing {
 		return nil
 	}
 	switch n := len(t.lanes); {

@@ -3,23 +3,29 @@ package kafka
 import (
 	"errors"
 	"io"
+	"slices"
 )
 
 // While the disk is full or fails, frames that must be placed cannot be placed on disk. Then they are carried: one frame
 // at a time is read into memory, its records go to their partitions, and it is done when all of them are settled. New
 // events wait in the lobby meanwhile, because later events must not overtake. A kill lets the frame come back, so its
-// events count as possible duplicates.
+// events count as possible duplicates. What is in memory only is carried the same way, as many batches at a time as fit
+// beside the buffers.
 
-// carried is the frame that is being carried.
+// carried is what is being carried: a frame, or batches that have none and were placed in memory.
 type carried struct {
-	batch *batch // stands for the frame; nil: there is none
-	life  uint32
-	lane  *lane // that has the frame
+	batches []waiting // one that stands for the frame, or those that were placed
+	lane    *lane     // that has the frame; nil: it is none
 }
 
-// under reports whether a frame is under way, or its end is being written. s.mu is held.
+// under reports whether something is under way, or the frame's end is being written. s.mu is held.
 func (c *carried) under() bool {
-	return c.batch != nil && (c.batch.life == c.life || c.lane.disk.closing)
+	return c.lane != nil && c.lane.disk.closing || slices.ContainsFunc(c.batches, func(w waiting) bool { return w.b.life == w.life })
+}
+
+// has reports whether b is among what is carried.
+func (c *carried) has(b *batch) bool {
+	return len(c.batches) > 0 && slices.Contains(c.batches, waiting{b, b.life})
 }
 
 // carry takes the oldest frame of a queue into memory, or the rest of the one that was placed in part, and lets the lanes
@@ -39,7 +45,7 @@ func (s *placer) carry(t *topic, q SpoolQueue) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !t.dead {
+	for _, t := range s.knownTopics() {
 		t.inLobby() // later events wait there
 	}
 	l := t.unplaced(q.Partition())
@@ -67,7 +73,7 @@ func (s *placer) carry(t *topic, q SpoolQueue) error {
 		s.enqueue(lot.lane, nb)
 	}
 	s.placing, s.carries = placing{}, true
-	s.disk.carried = carried{b, b.life, l}
+	s.disk.carried = carried{[]waiting{{b, b.life}}, l}
 	s.later(s.finish(b, 0, nil)) // its own part: the others remain
 	s.writer.letGoLocked()
 	return nil

@@ -47,7 +47,8 @@ type Config struct {
 	// OversizeBytes bounds the memory of records larger than BatchBytes, which get a buffer of their own.
 	// One of them is always admitted, so the true bound is OversizeBytes or the largest record. Batches that
 	// were split because the broker refused them have the same bound again; dead letters have their own
-	// two. 4 MiB.
+	// two. What is placed in other partitions has it too, rounded up to 16 KiB for each, and one batch's in any
+	// case. 4 MiB.
 	OversizeBytes int64
 
 	Headers Headers // none

@@ -72,6 +72,9 @@ func (s *core) check() error {
 	if overflowing != s.disk.overflowing {
 		return fmt.Errorf("%d partitions have frames on disk only, %d are counted", overflowing, s.disk.overflowing)
 	}
+	if s.disk.holding && s.disk.carried.under() {
+		return fmt.Errorf("nothing is sent while a frame is carried, so it never arrives")
+	}
 	for t, n := range batches {
 		if n > t.batches || private[t] > t.private {
 			return fmt.Errorf("topic %s has %d batches with %d bytes of their own, %d and %d are counted", t.name, n, private[t], t.batches, t.private)

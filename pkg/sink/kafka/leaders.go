@@ -59,8 +59,12 @@ func (s *kafkaCluster) applyLocked(t *topic, l leaders) {
 	case len(t.lanes) == 0:
 		t.addLanes(n)
 		if s.disk.sp != nil || s.disk.holding {
-			// What was appended before, also by an earlier process, goes first: placeStrays sees to it.
-			s.disk.holding = true
+			// What was appended before, also by an earlier process, goes first: placeStrays sees to it. What is carried
+			// must not be held: placeStrays comes again when it has arrived.
+			s.disk.holding = !s.disk.carried.under()
+			if !t.dead {
+				t.inLobby() // what comes meanwhile goes behind
+			}
 			wake(s.disk.kick)
 		}
 	case n > len(t.lanes):

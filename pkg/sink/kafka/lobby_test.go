@@ -2,12 +2,15 @@ package kafka
 
 import (
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"functiongraph-ingest/pkg/sink"
+	"functiongraph-ingest/pkg/sink/kafka/recordbatch"
 )
 
 // TestClientsOfTheLobbyHearFromTheDisk: events that come before the partitions are known, and have no frame until they are
@@ -58,3 +61,74 @@ func TestClientsOfTheLobbyHearFromTheDisk(t *testing.T) {
 		}
 	}
 }
+
+// TestPlacingKeepsItsMemory: what came before the partitions were known is placed within the memory beside the buffers,
+// however many partitions and topics it goes to: through the disk, or step by step where that takes nothing.
+func TestPlacingKeepsItsMemory(t *testing.T) {
+	const (
+		partitions = 32
+		rounds     = 1500 // of one event for each topic
+		oversize   = 64 << 10
+		batch      = 2 * recordbatch.ChunkSize
+	)
+	for _, tt := range []struct {
+		name string
+		fail error // of the disk
+		open error // of the spool
+	}{
+		{"disk", nil, nil}, {"no disk", nil, errDisk}, {"broken disk", errDisk, nil}, {"full disk", ErrSpoolFull, nil},
+	} {
+		for _, settle := range []Settle{SettleAtOnce, SettleOnDisk, SettleOnKafka} {
+			t.Run(fmt.Sprint(tt.name, " ", settle), func(t *testing.T) {
+				t.Parallel()
+				c := cluster(t, partitions, kfake.SeedTopics(partitions, "t2"))
+				events := int64(2 * rounds)
+				n := &line{}
+				n.cut()
+				s, _ := spooling(t, c, t.TempDir(), func(cfg *Config, d *Deps) {
+					cfg.Settle, cfg.Linger, cfg.OversizeBytes, cfg.BatchBytes, cfg.BufferBytes = settle, time.Hour, oversize, batch, 4<<20
+					cfg.MoreTopics, d.Dial = []string{"t2"}, n.dial
+					open := d.OpenSpool
+					d.OpenSpool = func() (Spool, error) {
+						if tt.open != nil {
+							return nil, tt.open
+						}
+						sp, err := open()
+						if err == nil && tt.fail != nil {
+							sp = &takesNothing{sp, tt.fail}
+						}
+						return sp, err
+					}
+				})
+				var ack ackCount
+				want := spreadOver(t, s, 0, rounds, 2, 997, &ack)
+				n.mend()
+				most := int64(0)
+				waitFor(t, func() bool {
+					s.Flush()
+					most = max(most, s.Metrics().PrivateBytes)
+					return s.Stats().Delivered == events
+				})
+				// One batch is placed in any case, before its own memory goes.
+				if bound := int64(2 * (oversize + partitions*recordbatch.ChunkSize + 2*batch)); most > bound {
+					t.Errorf("%d bytes beside the buffers, the bound is %d", most, bound)
+				}
+				if st := closeSink(t, s); st.Delivered != events || st.Spooled != 0 || st.PossibleDuplicates != 0 || len(st.Dropped) != 0 {
+					t.Errorf("%+v", st)
+				}
+				ack.check(t, 0)
+				checkKeyed(t, consume(t, c, "t", rounds), want[0])
+				checkKeyed(t, consume(t, c, "t2", rounds), want[1])
+			})
+		}
+	}
+}
+
+// takesNothing is a spool that cannot be written.
+type takesNothing struct {
+	Spool
+	err error
+}
+
+func (s *takesNothing) Append([]SpoolWrite) (int, error) { return 0, s.err }
+func (s *takesNothing) Room(int64) error                 { return s.err }

@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // frailSpool fails when frames are placed, or made durable.
@@ -204,4 +206,68 @@ func TestSpoolThatOpensLate(t *testing.T) {
 	n.mend()
 	waitFor(t, func() bool { return s.Stats().Delivered == 100 })
 	closeSink(t, s)
+}
+
+// A topic that is made while frames of another one are carried in memory, because the disk is full, stops nothing: all of
+// both arrive, what waited on disk before what came since.
+func TestATopicThatComesWhileAnotherIsCarried(t *testing.T) {
+	const before, since, keys = 300, 60, 37
+	dir := t.TempDir()
+	two := func(cfg *Config, d *Deps) {
+		quickLooks(cfg, d)
+		cfg.MoreTopics, d.placingPatience = three[1:2], time.Nanosecond
+	}
+	s, _ := spooling(t, cluster(t, 4), dir, func(cfg *Config, d *Deps) {
+		two(cfg, d)
+		d.Dial = func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("no network") }
+	})
+	want := spreadOver(t, s, 0, before, 2, keys, nil)
+	waitFor(t, func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.disk.sp != nil
+	})
+	_ = s.Close(ended())
+
+	c := cluster(t, 4)
+	var takes atomic.Bool
+	c.ControlKey(int16(kmsg.Produce), func(r kmsg.Request) (kmsg.Response, error, bool) {
+		c.KeepControl()
+		if takes.Load() {
+			return nil, nil, false
+		}
+		return answerAll(r.(*kmsg.ProduceRequest), func(string, int32) int16 { return 7 }), nil, true // REQUEST_TIMED_OUT
+	})
+	s, _ = spooling(t, c, dir, func(cfg *Config, d *Deps) {
+		two(cfg, d)
+		open := d.OpenSpool
+		d.OpenSpool = func() (Spool, error) {
+			sp, err := open()
+			if err != nil {
+				return nil, err
+			}
+			b := &frailSpool{Spool: sp, with: ErrSpoolFull}
+			b.fails.Store(1 << 30)
+			return b, nil
+		}
+	})
+	under := func(ok func() bool) func() bool {
+		return func() bool {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			return ok()
+		}
+	}
+	waitFor(t, under(s.disk.carried.under))
+	makeTopic(t, c, "t2", 3)
+	waitFor(t, under(func() bool { return len(s.topics[1].lanes) > 0 }))
+	takes.Store(true)
+	want = joined(want, spreadOver(t, s, before, since, 2, keys, nil))
+	waitFor(t, func() bool { return s.Stats().Delivered == 2*(before+since) })
+	if st := closeSink(t, s); st.Spooled != 0 || len(st.Dropped) != 0 {
+		t.Errorf("%+v", st)
+	}
+	for i, name := range three[:2] {
+		checkKeyed(t, consume(t, c, name, before+since), want[i])
+	}
 }

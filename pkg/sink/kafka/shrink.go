@@ -15,11 +15,16 @@ import (
 type fewer struct {
 	partitions int  // 0: it tells of none
 	looks      int  // in a row
-	onDisk     bool // placeStrays removes the lanes, because frames must be placed
+	onDisk     bool // placeStrays removes the lanes, because frames must be placed, or more than fits beside the buffers
+	placing    bool // a part of what the lanes have in memory is placed already; nothing is appended until the rest is
 }
 
-// shrink removes all lanes but the first n and places their batches; false: not now, or the spooler does it.
+// shrink removes all lanes but the first n and places their batches; false: not now, not all of it now, or the spooler
+// does it.
 func (s *core) shrink(t *topic, n int) bool {
+	if s.disk.carried.under() {
+		return false // to hold everything now would hold what is carried too
+	}
 	gone := slices.Clone(t.lanes[n:])
 	frames := false
 	for _, l := range gone {
@@ -28,20 +33,23 @@ func (s *core) shrink(t *topic, n int) bool {
 		}
 		frames = frames || l.hasFrames()
 	}
-	if frames {
+	quiet := !slices.ContainsFunc(gone, func(l *lane) bool { return !l.quiet() })
+	if frames || quiet && s.disk.sp != nil && !t.fitsBeside(gone, n) {
 		t.fewer.onDisk, s.disk.holding = true, true
 		wake(s.disk.kick)
 		return false
 	}
+	if !quiet {
+		return false
+	}
 	for _, l := range gone {
-		if !l.quiet() {
+		if _, all := s.placeMemory(l, n); !all {
+			t.fewer.placing = true // the next look at the cluster goes on
 			return false
 		}
 	}
 	s.removeLanes(t, n)
-	for _, l := range gone {
-		s.placeMemory(l, false)
-	}
+	s.madeRoom()
 	return true
 }
 
@@ -74,7 +82,8 @@ func (s *core) shrinkOnDisk(t *topic) bool {
 }
 
 // evictHead leaves the lane's batch in doubt to the disk, if it has a frame; else it is placed before the frames. The
-// lane is none of the topic's any more.
+// lane is none of the topic's any more. That goes beyond the bound for memory beside the buffers if it must: it is one
+// batch of each such lane, and has to be there before the frames are placed.
 func (l *lane) evictHead() {
 	s, b := l.topic.core, l.doubt
 	if b == nil && len(l.parts) == 0 {
@@ -83,7 +92,7 @@ func (l *lane) evictHead() {
 	if b == nil || b.pos == 0 {
 		head := &lane{topic: l.topic, partition: l.partition, doubt: b, parts: l.parts}
 		l.doubt, l.parts = nil, nil
-		s.placeMemory(head, true)
+		head.batches(func(b *batch) { s.placeBatch(b, len(l.topic.lanes), true) })
 		return
 	}
 	if b.rb != nil {
@@ -117,75 +126,122 @@ func (s *core) removeLanes(t *topic, n int) {
 	}
 }
 
-// placeMemory moves what a lane has in memory to the lanes where it belongs now. The lane is none of the topic's
-// any more. Where first is true it goes before the frames of those lanes.
-func (s *core) placeMemory(l *lane, first bool) {
+// placeMemory moves what a lane has in memory to those of the topic's first n lanes where it belongs now: one batch, and
+// more as far as the memory beside the buffers goes. It returns the batches that were moved, and whether that was all.
+func (s *core) placeMemory(l *lane, n int) (placed []waiting, all bool) {
 	l.seal()
-	var list []*batch
-	l.batches(func(b *batch) { list = append(list, b) })
-	l.doubt, l.parts, l.queue = nil, nil, nil
-	for _, b := range list {
-		if b.maybeWritten { // in the log of a partition that may be gone
-			s.suspect(b)
+	for b := l.next(); b != nil; b = l.next() {
+		if len(placed) > 0 && !l.topic.hasBeside(b, n) {
+			return placed, false
 		}
-		groups, err := s.regroup(l.topic, b.rb.Records)
-		if err != nil {
-			panic("kafka: a batch of our own cannot be read: " + err.Error())
-		}
-		events := b.events
-		for _, g := range groups {
-			nb := s.newBatch(g.lane)
-			nb.rb, nb.opened, nb.parent, nb.untimed, nb.root = g.rb, b.opened, b, b.untimed, b.root
-			nb.events = min(events, g.rb.Count())
-			events -= nb.events
-			b.parts++
-			if first {
-				g.lane.topic.adoptWhole(nb)
-				g.lane.parts = append(g.lane.parts, nb)
-				g.lane.wantFrame()
-			} else {
-				s.enqueue(g.lane, nb)
-			}
-		}
-		b.events = 0
-		b.partsGetFrames(b.root, len(groups))
-		s.unload(l.topic, b)
-		s.later(s.finish(b, 0, nil))
+		l.take()
+		l.doubt = nil
+		placed = append(placed, waiting{b, b.life})
+		s.placeBatch(b, n, false)
 	}
+	return placed, true
+}
+
+// placeBatch moves the records of a batch, which has left its lane, to those of the first n lanes where they belong now.
+// Where first is true they go before the frames of those lanes.
+func (s *core) placeBatch(b *batch, n int, first bool) {
+	t := b.lane.topic
+	if b.maybeWritten { // in the log of a partition that may be gone
+		s.suspect(b)
+	}
+	groups, err := s.regroup(t, n, b.rb.Records)
+	if err != nil {
+		panic("kafka: a batch of our own cannot be read: " + err.Error())
+	}
+	events := b.events
+	for _, g := range groups {
+		nb := s.newBatch(g.lane)
+		nb.rb, nb.opened, nb.parent, nb.untimed, nb.root = g.rb, b.opened, b, b.untimed, b.root
+		nb.events = min(events, g.rb.Count())
+		events -= nb.events
+		b.parts++
+		if first {
+			t.adoptWhole(nb)
+			g.lane.parts = append(g.lane.parts, nb)
+			g.lane.wantFrame()
+		} else {
+			s.enqueue(g.lane, nb)
+		}
+	}
+	b.events = 0
+	b.partsGetFrames(b.root, len(groups))
+	s.unload(t, b)
+	s.later(s.finish(b, 0, nil))
 }
 
 // placeLobby places what has waited in memory for topic t, in order, where no spooler does it: there is no spool, or it
-// could not be opened. Its memory then is outside of the buffers, so it is placed piece by piece, the next one when
-// something of the topic has ended. What comes meanwhile waits behind it.
+// could not be opened. It is placed as far as there is memory beside the buffers, the next part when something of the
+// topic has ended. What comes meanwhile waits behind it.
 func (s *core) placeLobby(t *topic) {
 	l := t.lobby
 	if l == nil || len(t.lanes) == 0 || s.disk.sp != nil || s.disk.holding {
 		return
 	}
 	l.seal()
+	n := len(t.lanes)
 	for len(l.queue) > 0 {
 		b := l.queue[0]
-		if n := t.private - t.halves - l.private; n != 0 && n+int64(b.rb.Size()) > s.cfg.OversizeBytes {
+		if t.besideBuffers(n) != 0 && !t.hasBeside(b, n) {
 			return
 		}
-		pop(&l.queue)
-		s.placeMemory(&lane{topic: t, partition: l.partition, queue: []*batch{b}}, false)
+		s.placeBatch(pop(&l.queue), n, false)
 	}
 	t.lobby = nil
 	s.madeRoom()
 }
 
-// regroup sorts the records of a batch by the lanes of t where they belong, in order.
-func (s *core) regroup(t *topic, records func(func(int64, []byte, []byte, []sink.Header) bool) error) ([]*lot, error) {
-	keyless := t.lanes[t.sticky]
+// fitsBeside reports whether all that these lanes of the topic have in memory fits beside the buffers when it is placed in
+// the first n lanes.
+func (t *topic) fitsBeside(lanes []*lane, n int) bool {
+	need := t.besideBuffers(n)
+	for _, l := range lanes {
+		l.batches(func(b *batch) { need += b.needsBeside(n) })
+	}
+	return need <= t.core.cfg.OversizeBytes
+}
+
+// hasBeside reports whether b fits beside the buffers when it is placed in the first n lanes.
+func (t *topic) hasBeside(b *batch, n int) bool {
+	return t.besideBuffers(n)+b.needsBeside(n) <= t.core.cfg.OversizeBytes
+}
+
+// besideBuffers is how much memory outside of the buffers the first n lanes have.
+func (t *topic) besideBuffers(n int) (bytes int64) {
+	for _, l := range t.lanes[:min(n, len(t.lanes))] {
+		bytes += l.private
+	}
+	return bytes
+}
+
+// needsBeside is how much memory the records of b take at most when they are placed in n lanes; 0: b is on disk only.
+// Where they are compressed only the size of a whole batch is known.
+func (b *batch) needsBeside(n int) int64 {
+	if b.rb == nil {
+		return 0
+	}
+	bytes := b.rb.Size()
+	if b.rb.Codec() != recordbatch.None {
+		bytes = max(bytes, b.lane.topic.core.cfg.BatchBytes)
+	}
+	return int64(bytes) + int64(min(n, b.rb.Count()))*(recordbatch.ChunkSize+recordbatch.Overhead)
+}
+
+// regroup sorts the records of a batch by those of the first n lanes of t where they belong, in order.
+func (s *core) regroup(t *topic, n int, records func(func(int64, []byte, []byte, []sink.Header) bool) error) ([]*lot, error) {
+	keyless := t.lanes[t.sticky%n]
 	if s.cfg.Keyless == KeylessInstance && !t.dead {
-		keyless = t.lanes[t.instance%len(t.lanes)]
+		keyless = t.lanes[t.instance%n]
 	}
 	target := func(key []byte) *lane {
 		if key == nil || t.dead {
 			return keyless
 		}
-		return t.lanes[recordbatch.Partition(key, len(t.lanes))]
+		return t.lanes[recordbatch.Partition(key, n)]
 	}
 	lots := map[*lane]*lot{}
 	var order []*lot

@@ -19,6 +19,7 @@ func TestATopicMadeAnewWithFewerPartitions(t *testing.T) {
 		events int
 	}{
 		{"memory", SettleOnKafka, false, 500},
+		{"much memory", SettleOnKafka, false, 20_000},
 		{"memory beside a spool", SettleAtOnce, true, 200},
 		{"disk", SettleAtOnce, true, 20_000},
 		{"disk, waiting for it", SettleOnDisk, true, 5_000},

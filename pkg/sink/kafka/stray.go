@@ -38,6 +38,7 @@ func (s *placer) placeStrays() (at time.Time) {
 		s.mu.Unlock()
 		return at
 	}
+	s.disk.holding, s.disk.carried = true, carried{} // what is placed is not sent before that is noted
 	for _, t := range s.all {
 		if !s.shrinkOnDisk(t) {
 			s.mu.Unlock()
@@ -70,13 +71,21 @@ func (s *placer) placeStrays() (at time.Time) {
 		}
 		s.possibleDuplicates.Add(int64(s.placing.placed)) // it cannot be read: the rest waits for the next start
 	}
+	if s.stow(known) {
+		return time.Now()
+	}
 	s.mu.Lock()
-	s.placing, s.placingFails, s.carries = placing{}, time.Time{}, false
-	s.endPlacingLocked(known)
-	if len(s.knownTopics()) == len(known) {
-		s.writer.letGoLocked()
-	} else { // one more meanwhile: it has its turn first
-		wake(s.disk.kick)
+	if len(s.knownTopics()) != len(known) {
+		s.mu.Unlock()
+		return time.Now() // one more meanwhile: it has its turn first
+	}
+	s.placing, s.placingFails = placing{}, time.Time{}
+	s.carries = !s.endPlacingLocked(known)
+	s.writer.letGoLocked()
+	if s.disk.sp == nil {
+		for _, t := range known {
+			s.placeLobby(t)
+		}
 	}
 	s.madeRoom()
 	s.checkDrained()
@@ -85,26 +94,84 @@ func (s *placer) placeStrays() (at time.Time) {
 	return at
 }
 
-// endPlacingLocked places what has no frame, of topics that are known. What waits for others goes on waiting.
-func (s *placer) endPlacingLocked(known []*topic) {
-	known = append(known, &s.dead)
-	var waited []*lane
-	for _, t := range known {
-		waited = append(waited, t.gone...)
-		if t.lobby != nil {
-			waited = append(waited, t.lobby)
+// unplacedLocked are the topic's lanes that are placed, in the order in which their events came.
+func (t *topic) unplacedLocked() []*lane {
+	if t.lobby == nil {
+		return t.gone
+	}
+	return append(slices.Clip(t.gone), t.lobby)
+}
+
+// stow leaves to the disk what the lanes that are placed have in memory, where that does not fit beside the buffers: it is
+// placed there then. It reports whether something has gone there.
+func (s *placer) stow(known []*topic) bool {
+	s.mu.Lock()
+	work := s.writer.work[:0]
+	var stowed []*lane
+	for _, t := range append(known, &s.dead) {
+		waited := t.unplacedLocked()
+		if s.disk.sp == nil || s.disk.err != nil || t.dead && t.leaders == nil || t.holdsBare() || t.fitsBeside(waited, len(t.lanes)) {
+			continue // without leaders strays leaves the frames of dead letters where they are
+		}
+		for _, l := range waited {
+			l.seal()
+			work = l.claim(work)
+		}
+		stowed = append(stowed, waited...)
+	}
+	s.mu.Unlock()
+	if len(work) == 0 {
+		return false
+	}
+	g, err := s.writer.write(work)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.writer.work = work
+	for _, l := range stowed {
+		l.evict()
+	}
+	s.writer.submitLocked(g)
+	return err == nil
+}
+
+// holdsBare reports whether the topic has batches without a frame that wait in its lanes. Frames that are placed there
+// now would go before them.
+func (t *topic) holdsBare() bool {
+	return slices.ContainsFunc(t.lanes, func(l *lane) bool { return l.open != nil || len(l.queue) > l.disk.framed })
+}
+
+// endPlacingLocked places what has no frame, of topics that are known. What waits for others goes on waiting. It reports
+// whether that was all: what does not fit beside the buffers is placed when what was placed before is settled, because
+// there is no disk that takes it.
+func (s *placer) endPlacingLocked(known []*topic) (all bool) {
+	if s.disk.sp == nil {
+		return true // placeLobby does it
+	}
+	var carried carried
+	all = true
+	for _, t := range append(known, &s.dead) {
+		for _, l := range t.unplacedLocked() {
+			if l.checkDisk(); l.disk.any { // what is left waits for the next start, and the end does not for it
+				l.disk.any = false
+				s.disk.overflowing--
+			}
+			placed, whole := s.placeMemory(l, len(t.lanes))
+			carried.batches = append(carried.batches, placed...)
+			if !whole {
+				all = false
+				break // the topic's next lanes go behind it
+			}
+			if l == t.lobby {
+				t.lobby = nil
+			} else {
+				t.gone = t.gone[1:]
+			}
 		}
 	}
-	for _, l := range waited {
-		if l.checkDisk(); l.disk.any { // what is left waits for the next start, and the end does not for it
-			l.disk.any = false
-			s.disk.overflowing--
-		}
-		s.placeMemory(l, false)
+	if !all {
+		s.disk.carried = carried
 	}
-	for _, t := range known {
-		t.gone, t.lobby = nil, nil
-	}
+	return all
 }
 
 // knownTopics are the main topics whose partitions are known.
@@ -310,7 +377,7 @@ func (s *placer) placeFrame(t *topic, partition int32, f *SpoolFrame, g *group) 
 func (s *placer) beginPlacing(t *topic, partition int32, f *SpoolFrame) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	lots, err := s.regroup(t, func(yield func(int64, []byte, []byte, []sink.Header) bool) error {
+	lots, err := s.regroup(t, len(t.lanes), func(yield func(int64, []byte, []byte, []sink.Header) bool) error {
 		return recordbatch.Decode(f.Wire, recordbatch.MaxRecordsBytes, yield)
 	})
 	if err != nil {

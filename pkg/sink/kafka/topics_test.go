@@ -24,12 +24,18 @@ func threeTopics(cfg *Config, _ *Deps) { cfg.MoreTopics = three[1:] }
 // spread appends records n times, one for each topic in one call, and returns what belongs to each, per key in order.
 func spread(t *testing.T, s *Sink, from, n, topics int, ack sink.Ack) []map[string][]string {
 	t.Helper()
+	return spreadOver(t, s, from, n, topics, 7, ack)
+}
+
+// spreadOver is spread with so many keys.
+func spreadOver(t *testing.T, s *Sink, from, n, topics, keys int, ack sink.Ack) []map[string][]string {
+	t.Helper()
 	want := make([]map[string][]string, topics)
 	for i := range want {
 		want[i] = map[string][]string{}
 	}
 	for i := from; i < from+n; i++ {
-		key := fmt.Sprint("key-", i%7)
+		key := fmt.Sprint("key-", i%keys)
 		var recs []sink.Record
 		for topic := range topics { // the same key in each
 			r := record(key, i)
