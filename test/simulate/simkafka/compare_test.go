@@ -26,6 +26,7 @@ type send struct {
 	age       time.Duration // of its records; negative: they are from the future
 	timeless  bool
 	keyless   bool
+	every     int // so many records apart keyless and age hold, from the first on; 0: for all
 	size      int // of its last value
 	partition int32
 	spoil     func(wire []byte)
@@ -102,6 +103,11 @@ var script = []send{
 	{what: "refused now, and in the log", topic: "compact", p: "a", seq: 0, keyless: true, want: simkafka.CodeInvalidRecord},
 	{what: "the sequence of what was refused, with a key", topic: "compact", p: "a", seq: 1},
 
+	{what: "every other record without a key", topic: "compact", p: "a", seq: 2, n: 5, keyless: true, every: 2, want: simkafka.CodeInvalidRecord},
+	{what: "a record without a key, and too old", topic: "compact", p: "a", seq: 2, n: 3, keyless: true, every: 2, age: time.Hour, set: [2]string{"message.timestamp.before.max.ms", "600000"}, want: simkafka.CodeInvalidRecord},
+	{what: "some records too old", topic: "compact", p: "a", seq: 2, n: 4, every: 3, age: time.Hour, want: simkafka.CodeInvalidTimestamp},
+	{what: "the same sequence, good", topic: "compact", p: "a", seq: 2, n: 4},
+
 	{what: "a partition that is not there", topic: "order", p: "a", partition: 7, want: simkafka.CodeUnknownTopic},
 	{what: "a topic that is not there", topic: "never", p: "a", want: simkafka.CodeUnknownTopic},
 }
@@ -139,10 +145,11 @@ type answer struct {
 	code   int16
 	offset int64
 	time   string
+	named  string // the records that are the reason
 }
 
 func (a answer) String() string {
-	return fmt.Sprintf("code %d, offset %d, append time %s", a.code, a.offset, a.time)
+	return fmt.Sprintf("code %d, offset %d, append time %s, records %s", a.code, a.offset, a.time, a.named)
 }
 
 func (b *asked) send(t *testing.T, s *send) answer {
@@ -163,8 +170,10 @@ func (b *asked) send(t *testing.T, s *send) answer {
 	}
 	rb := recordbatch.NewPrivateBatch(s.size + 4096)
 	for i := range max(s.n, 1) {
-		key, value := []byte("k"), []byte("v")
-		if s.keyless {
+		key, value, ts := []byte("k"), []byte("v"), ts
+		if s.every != 0 && i%s.every != 0 {
+			ts = time.Now().UnixMilli()
+		} else if s.keyless {
 			key = nil
 		}
 		if i == max(s.n, 1)-1 {
@@ -180,7 +189,10 @@ func (b *asked) send(t *testing.T, s *send) answer {
 		s.spoil(wire)
 	}
 	p := b.produce(t, s.topic, s.partition, wire)
-	a := answer{p.ErrorCode, p.BaseOffset, "of the broker"}
+	a := answer{p.ErrorCode, p.BaseOffset, "of the broker", ""}
+	for _, e := range p.RecordErrors {
+		a.named += fmt.Sprint(" ", e.BatchIndex)
+	}
 	stamp := fmt.Sprint(s.topic, s.p, s.epoch, s.seq)
 	first, again := b.told[stamp]
 	switch {

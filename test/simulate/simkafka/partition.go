@@ -75,6 +75,7 @@ type Result struct {
 	Code       int16
 	Offset     int64 // -1: none
 	AppendTime int64 // ms since the Unix epoch; -1: a first append to a topic with the producer's timestamps
+	Named      []int // the records that are refused, by index in the batch, where Kafka names them (KIP-467)
 	Appended   bool  // not in the answer: the batch is in the log now and was not before
 }
 
@@ -85,8 +86,10 @@ func (p *partition) append(cfg *TopicConfig, b *Batch, now time.Time, expiry tim
 	if p.starved {
 		return refused(CodeNotEnoughReplicas)
 	}
-	if code := validate(cfg, b, now); code != CodeOK {
-		return refused(code)
+	if code, named := validate(cfg, b, now); code != CodeOK {
+		r := refused(code)
+		r.Named = named
+		return r
 	}
 	at := int64(-1)
 	stored := b.MaxTime
@@ -110,40 +113,46 @@ func (p *partition) append(cfg *TopicConfig, b *Batch, now time.Time, expiry tim
 }
 
 // validate is UnifiedLog.analyzeAndValidateRecords and LogValidator: what is asked before anything is compared with
-// what the log has.
-func validate(cfg *TopicConfig, b *Batch, now time.Time) int16 {
+// what the log has. It names the records that are refused, each for one reason; one for its time decides about the code.
+func validate(cfg *TopicConfig, b *Batch, now time.Time) (code int16, named []int) {
 	limit := cfg.MaxMessageBytes
 	if limit == 0 {
 		limit = defaultMaxMessageBytes
 	}
 	if len(b.Wire)-4 > limit {
-		return CodeMessageTooLarge
+		return CodeMessageTooLarge, nil
 	}
 	if crc32.Checksum(b.Wire[25:], crc32.MakeTable(crc32.Castagnoli)) != binary.BigEndian.Uint32(b.Wire[21:]) {
-		return CodeCorruptMessage
+		return CodeCorruptMessage, nil
 	}
 	if b.ProducerID != noProducer && b.Sequence < 0 || b.Count <= 0 || int32(binary.BigEndian.Uint32(b.Wire[27:]))+1 != b.Count {
-		return CodeInvalidRecord
+		return CodeInvalidRecord, nil
 	}
 	after := cfg.TimestampAfter
 	if after == 0 {
 		after = defaultTimestampAfterMs * time.Millisecond
 	}
-	ms, code := now.UnixMilli(), CodeOK
+	ms, i, timed := now.UnixMilli(), 0, false
 	err := recordbatch.Decode(b.Wire, recordbatch.MaxRecordsBytes, func(ts int64, key, value []byte, _ []sink.Header) bool {
 		switch {
 		case cfg.Refuse != nil && cfg.Refuse(key, value):
-			code = CodeInvalidRecord
+			named = append(named, i)
 		case cfg.LogAppendTime || ts == recordbatch.NoTimestamp:
 		case ts-ms > after.Milliseconds(), cfg.TimestampBefore != 0 && ms-ts > cfg.TimestampBefore.Milliseconds():
-			code = CodeInvalidTimestamp
+			timed, named = true, append(named, i)
 		}
-		return code == CodeOK
+		i++
+		return true
 	})
-	if err != nil {
-		return CodeCorruptMessage
+	switch {
+	case err != nil:
+		return CodeCorruptMessage, nil
+	case timed:
+		return CodeInvalidTimestamp, named
+	case len(named) > 0:
+		return CodeInvalidRecord, named
 	}
-	return code
+	return CodeOK, nil
 }
 
 // forget drops the state of producers that wrote nothing for expiry (producer.id.expiration.ms).

@@ -141,9 +141,11 @@ func (c *Call) Serve(codes func(*Sent) (before, after int16)) (protocol.Message,
 			res.Topics = append(res.Topics, produce.ResponseTopic{Topic: s.Topic})
 		}
 		rt := &res.Topics[len(res.Topics)-1]
-		rt.Partitions = append(rt.Partitions, produce.ResponsePartition{
-			Partition: s.Partition, ErrorCode: r.Code, BaseOffset: r.Offset, LogAppendTime: r.AppendTime,
-		})
+		rp := produce.ResponsePartition{Partition: s.Partition, ErrorCode: r.Code, BaseOffset: r.Offset, LogAppendTime: r.AppendTime}
+		for _, n := range r.Named {
+			rp.RecordErrors = append(rp.RecordErrors, produce.ResponseError{BatchIndex: int32(n)})
+		}
+		rt.Partitions = append(rt.Partitions, rp)
 	}
 	return res, nil
 }
