@@ -5,11 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"functiongraph-ingest/pkg/sink"
+	"functiongraph-ingest/pkg/sink/kafka/recordbatch"
 )
 
 // frailSpool fails when frames are placed, or made durable.
@@ -270,4 +274,47 @@ func TestATopicThatComesWhileAnotherIsCarried(t *testing.T) {
 	for i, name := range three[:2] {
 		checkKeyed(t, consume(t, c, name, before+since), want[i])
 	}
+}
+
+// What comes while frames of an earlier process cannot be placed on disk goes behind them when they are carried.
+func TestWhatComesGoesBehindWhatIsCarried(t *testing.T) {
+	const before, since, keys = 300, 600, 37
+	dir := lobbyOf(t, SettleAtOnce, before)
+	c := cluster(t, 4)
+	s, _ := spooling(t, c, dir, func(cfg *Config, d *Deps) {
+		cfg.BatchBytes = 2 * recordbatch.ChunkSize // some batches of each partition are full
+		d.placingPatience = 100 * time.Millisecond // over at the second try
+		open := d.OpenSpool
+		d.OpenSpool = func() (Spool, error) {
+			sp, err := open()
+			if err != nil {
+				return nil, err
+			}
+			b := &frailSpool{Spool: sp, with: ErrSpoolFull}
+			b.fails.Store(1 << 30)
+			return b, nil
+		}
+	})
+	waitFor(t, func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return len(s.topics[0].lanes) > 0
+	})
+	want := map[string][]string{}
+	for i := range before + since {
+		r := record(fmt.Sprintf("key-%03d", i%keys), i)
+		if i >= before {
+			r.Value = append(r.Value, strings.Repeat("x", 500)...)
+		}
+		want[string(r.Key)] = append(want[string(r.Key)], string(r.Value))
+		if i < before {
+			continue // lobbyOf has left it
+		}
+		if n, err := s.Append(patient(t), []sink.Record{r}, nil); n != 1 || err != nil {
+			t.Fatal(n, err)
+		}
+	}
+	waitFor(t, func() bool { return s.Stats().Delivered == before+since })
+	closeSink(t, s)
+	checkKeyed(t, consume(t, c, "t", before+since), want)
 }
