@@ -96,7 +96,7 @@ test-builds: ## unit tests of the other builds: invariants, purego, yields in th
 
 # Never from the cache: the binary under test is not among the files that the cache looks at.
 test-process: ## the built binary as a process against a real Apache Kafka
-	$(GO) test -count=1 -p 1 -timeout $(PATIENCE) $(PROCESS_TESTS)
+	$(GO) test -count=1 -p 1 -parallel 2 -timeout $(PATIENCE) $(PROCESS_TESTS)
 
 # -write puts the figures into docs/guarantees.md; FAULTS chooses tests, for example FAULTS=TestKilled.
 FAULTS ?= .

@@ -1,10 +1,12 @@
 package test
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -36,17 +38,18 @@ func TestMemoryLimitHoldsAgainstHeaders(t *testing.T) {
 				if c.admin {
 					addr = p.Admin
 				}
-				var all sync.WaitGroup
-				stop := make(chan struct{})
+				var all, pressing sync.WaitGroup
+				stop, pressed := make(chan struct{}), make(chan struct{})
 				for range 100 {
-					all.Go(func() { flood(addr, c.text, 10, stop) })
+					pressing.Add(1)
+					all.Go(func() { flood(addr, c.text, 10, pressing.Done, stop) })
 				}
+				all.Go(func() { pressing.Wait(); close(pressed) })
 				served, longest := 0, time.Duration(0)
-				began := time.Now()
-				for end, last := began.Add(4*time.Second), began.Add(time.Minute); began.Before(end) || served == 0 && began.Before(last); {
+				for last := time.Now().Add(time.Minute); (served == 0 || !closed(pressed)) && time.Now().Before(last); {
+					began := time.Now()
 					served += goodPost(t, p.URL("/"))
 					longest = max(longest, time.Since(began))
-					began = time.Now()
 				}
 				close(stop)
 				all.Wait()
@@ -68,23 +71,32 @@ func TestMemoryLimitHoldsAgainstHeaders(t *testing.T) {
 	}
 }
 
-// flood keeps n connections that have sent text open until stop, and makes new ones for those that are closed.
-func flood(addr, text string, n int, stop chan struct{}) {
+// floodRounds is how often a flood looks after each of its connections until it counts as pressing.
+const floodRounds = 4
+
+// flood keeps n connections that have sent text open until stop, and makes new ones for those that are closed. It calls
+// pressing once.
+func flood(addr, text string, n int, pressing func(), stop chan struct{}) {
 	open := make([]net.Conn, n)
-	for i := 0; ; i = (i + 1) % n {
-		select {
-		case <-stop:
+	for look := 0; ; look++ {
+		if closed(stop) {
 			for _, c := range open {
 				if c != nil {
 					_ = c.Close()
 				}
 			}
+			if look <= floodRounds*n {
+				pressing()
+			}
 			return
-		default:
 		}
+		if look == floodRounds*n {
+			pressing()
+		}
+		i := look % n
 		if c := open[i]; c != nil {
 			_ = c.SetReadDeadline(time.Now().Add(20 * time.Millisecond))
-			if _, err := c.Read(make([]byte, 1)); err == nil || err == io.EOF {
+			if _, err := c.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
 				_ = c.Close()
 				open[i] = nil
 			}
@@ -97,6 +109,15 @@ func flood(addr, text string, n int, stop chan struct{}) {
 		_ = c.SetWriteDeadline(time.Now().Add(time.Second))
 		_, _ = io.WriteString(c, text) // it may be refused in the middle
 		open[i] = c
+	}
+}
+
+func closed(c chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
 	}
 }
 

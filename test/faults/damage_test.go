@@ -26,6 +26,7 @@ type place struct {
 // copy is flipped or its newest segment is cut, and ingest is started on it. It always starts, delivers
 // every frame but the one that was hit, nothing else, and the books are right.
 func TestDamagedDirectory(t *testing.T) {
+	beside(t)
 	l := newLab(t)
 	r := &row{fault: "damaged", proxy: true, events: 120_000, rate: 60_000, modes: []mode{disk}, promise: everything}
 	tr := l.prepare(t, r, disk)

@@ -75,6 +75,14 @@ func (r *row) modesOf() []mode {
 	return r.short
 }
 
+// beside lets a test of the short form run beside others: it has a cluster of its own, and waits most of the time. The
+// long form takes figures, which others would disturb.
+func beside(t *testing.T) {
+	if !*all {
+		t.Parallel()
+	}
+}
+
 func everything(mode) promise { return promise{} }
 
 const (

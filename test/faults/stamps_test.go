@@ -31,6 +31,7 @@ import (
 
 // TestStamps runs what needs one broker; each part has topics of its own.
 func TestStamps(t *testing.T) {
+	beside(t)
 	l := newLab(t)
 	for name, part := range map[string]func(*testing.T, *lab){
 		"a spool that is opened late":             spoolOpenedLate,
@@ -261,6 +262,7 @@ func withAdmin(t *testing.T, bootstrap string, f func(context.Context, *kadm.Cli
 
 // The cluster is made anew behind the same address, and producer ids begin again there.
 func TestARebuiltCluster(t *testing.T) {
+	beside(t)
 	l := newLab(t)
 	bin, dir, topic := proc.Build(t), filepath.Join(t.TempDir(), "spool"), "rebuilt"
 	l.kafka.Topic(t, topic, 1, nil)

@@ -88,7 +88,7 @@ func (c *stuckCase) try(t *testing.T, kafka *kafkatest.Cluster, bin string) {
 	waitFor(t, "the first events", func() bool { return healthy() > 1000 })
 	control := rate(5 * time.Second)
 	must(t, kafka.Kill(victim))
-	lasts := 30 * time.Second
+	lasts := 20 * time.Second // twice as long as until a partition counts as stuck
 	if *all {
 		lasts = time.Minute
 	}

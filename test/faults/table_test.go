@@ -9,25 +9,31 @@ import (
 
 // TestOneBroker: everything that can go wrong with one broker, its topics, and the way to it.
 func TestOneBroker(t *testing.T) {
+	beside(t)
 	l := newLab(t, kafkatest.WithSASL())
 	must(t, l.kafka.SetPassword(user, "another one"))
 	l.rows(t, oneBrokerRows())
 }
 
 // TestKilled: ingest is killed again and again.
-func TestKilled(t *testing.T) { newLab(t).rows(t, []row{killed()}) }
+func TestKilled(t *testing.T) {
+	beside(t)
+	newLab(t).rows(t, []row{killed()})
+}
 
-// TestFullDisk: there is no room in memory or on disk.
+// TestFullDisk: there is no room in memory or on disk. It runs alone: the small disk has to be empty until the fault.
 func TestFullDisk(t *testing.T) { newLab(t).rows(t, diskRows()) }
 
 // TestThreeBrokers: leaders move.
 func TestThreeBrokers(t *testing.T) {
+	beside(t)
 	l := newLab(t, kafkatest.WithBrokers(3), kafkatest.WithHeap("320m"))
 	l.rows(t, threeBrokerRows())
 }
 
 // TestForgottenProducer: the broker forgets whom it has seen while a batch is in doubt.
 func TestForgottenProducer(t *testing.T) {
+	beside(t)
 	l := newLab(t, kafkatest.WithProperty("producer.id.expiration.ms", "2000"),
 		kafkatest.WithProperty("producer.id.expiration.check.interval.ms", "200"))
 	l.rows(t, forgottenRows())
