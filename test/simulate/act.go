@@ -200,7 +200,9 @@ func (w *world) arrive() {
 	// A request that is older than what brokers remember could not be told from a new one. Nothing waits that long.
 	old := w.prof.expiry != 0 && time.Since(c.since) >= w.prof.expiry
 	if w.reachable(c.Call) && !old {
+		w.oracle.travels(time.Since(c.since))
 		msg, err := c.Serve(nil)
+		w.oracle.travels(0)
 		w.note("arrives late: %s: %v", described{c.Call}, answer{msg, err})
 	}
 }

@@ -114,12 +114,11 @@ func (w *world) ended(p *process, err error, clean bool) {
 	p.stats = p.sink.Stats()
 	m := p.sink.Metrics()
 	w.note("process %d has ended: %v; %+v", p.life, err, p.stats)
-	hangs := p.atDisk()
+	// Or did: the end does not wait for a disk, though it may answer a moment later.
+	hangs := p.atDisk() || err != nil && strings.Contains(err.Error(), "the disk does not answer")
 	if hangs {
 		w.disk, w.killed = w.disk.Kill(), true // what was not written when the program gave up is not written
 	}
-	// Or did: the end does not wait for a disk, though it may answer a moment later.
-	left := hangs || err != nil && strings.Contains(err.Error(), "the disk does not answer")
 	p.release()
 	p.end()
 	synctest.Wait() // its sources have counted what was taken
@@ -128,10 +127,10 @@ func (w *world) ended(p *process, err error, clean bool) {
 	if sum := total(&p.stats); sum != p.taken+p.stats.Recovered {
 		o.violate("at the end the ledger has %d events, %d were taken and %d recovered: %+v", sum, p.taken, p.stats.Recovered, p.stats)
 	}
-	if p.stats.InFlight != 0 || !left && (m.BufferBytes != 0 || m.PrivateBytes != 0) {
+	if p.stats.InFlight != 0 || !hangs && (m.BufferBytes != 0 || m.PrivateBytes != 0) {
 		o.violate("at the end %d events are in flight, %d bytes of buffers and %d outside of them are not given back", p.stats.InFlight, m.BufferBytes, m.PrivateBytes)
 	}
-	if n := p.stats.Dropped[sink.DroppedShutdown]; n > 0 && clean && !left {
+	if n := p.stats.Dropped[sink.DroppedShutdown]; n > 0 && clean && !hangs {
 		o.violate("stopped beside a disk with room, %d events were dropped", n)
 	}
 	o.mu.Unlock()

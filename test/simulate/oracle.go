@@ -40,6 +40,7 @@ type oracle struct {
 	expiry time.Duration
 	told   bool
 	toldAt time.Time
+	onWay  time.Duration // how long the request that is served now has been on its way, which a process cannot know
 }
 
 // event is one record or dead letter that was given to the sink.
@@ -135,7 +136,7 @@ func (o *oracle) arrive(e *event, topic, log string) {
 		if e.at.IsZero() {
 			e.at = time.Now()
 		}
-	case o.expiry == 0 || time.Since(e.at) <= o.expiry || o.told && time.Since(o.toldAt) > requestTimeout:
+	case o.expiry == 0 || time.Since(e.at) <= o.expiry || o.told && time.Since(o.toldAt) > requestTimeout && o.onWay <= requestTimeout:
 		o.doubles++ // else it was sent by a process that could not know it
 	}
 	if topic == deadTopic {
@@ -233,6 +234,13 @@ func (o *oracle) begins(expiry time.Duration) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.expiry, o.told = expiry, false
+}
+
+// travels notes how long the request that is served next has been on its way.
+func (o *oracle) travels(d time.Duration) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.onWay = d
 }
 
 // hears notes what a process learns from an answer.

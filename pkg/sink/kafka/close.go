@@ -128,16 +128,18 @@ func (s *Sink) kafkasTime(ctx context.Context) (context.Context, context.CancelF
 // sink any more.
 func (s *Sink) leave() error {
 	s.mu.Lock()
-	behind := s.spooler.behindClose
+	behind, sp := s.spooler.behindClose, s.disk.sp
 	s.mu.Unlock()
-	if behind {
-		return nil // the account is closed
+	switch {
+	case behind && sp != nil:
+		return sp.Close() // the account is closed; another sink may want the directory
+	case behind:
+		return nil
 	}
 	s.lastMarkToDisk()
 	s.spooler.spillAll()
 	s.abandon()
 	s.spooler.writer.endFrames()
-	sp := s.disk.sp
 	if sp == nil {
 		return nil
 	}

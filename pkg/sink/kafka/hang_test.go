@@ -139,3 +139,26 @@ func TestCloseDoesNotWaitForAHangingDisk(t *testing.T) {
 		t.Errorf("the account was %+v and is %+v", st, again)
 	}
 }
+
+// TestASpoolThatOpensAfterTheEndIsClosed: a process that goes on without the sink does not keep the directory.
+func TestASpoolThatOpensAfterTheEndIsClosed(t *testing.T) {
+	disk, called, opens := NewTestDisk(t), make(chan struct{}), make(chan struct{})
+	cfg := Config{Brokers: []string{"127.0.0.1:1"}, Topic: "t", DeadLetterTopic: "t.dlq", StowTime: time.Millisecond}
+	s, err := New(cfg, Deps{OpenSpool: func() (Spool, error) { close(called); <-opens; return disk.Open() }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-called
+	if err := s.Close(ended()); !errors.Is(err, errLeftBehind) {
+		t.Errorf("err = %v", err)
+	}
+	if sp, err := disk.Open(); err != nil || sp.Close() != nil {
+		t.Fatal(err)
+	}
+	close(opens)
+	waitFor(t, func() bool { return s.Close(ended()) == nil })
+	sp, err := disk.Open()
+	if err != nil || sp.Close() != nil {
+		t.Errorf("the directory cannot be opened any more: %v", err)
+	}
+}
