@@ -120,10 +120,15 @@ func (s *core) lanes() func(yield func(*lane) bool) {
 	}
 }
 
-// lead moves a lane to the broker that leads it now.
+// lead moves a lane to the broker that leads it now. A lane without one fails since its former leader is silent: that the
+// cluster tells of it later is no sign that it could move until then.
 func (s *core) lead(l *lane, b *broker) {
 	if b == nil {
-		l.fails(time.Now())
+		since := time.Now()
+		if old := l.broker; old != nil && !old.silentSince.IsZero() {
+			since = old.silentSince
+		}
+		l.fails(since)
 	} else if l.failures == 0 {
 		l.stuckSince = time.Time{}
 	}

@@ -314,3 +314,19 @@ func addPartitions(t *testing.T, c *kfake.Cluster, topic string, total int) {
 		t.Fatal(err)
 	}
 }
+
+// TestAPartitionFailsSinceItsLeaderIsSilent: the cluster tells only later that there is no leader. A dead-letter partition
+// that began to fail then had no partition beside it that was acknowledged since, if memory was full by that time, and
+// all waited for it.
+func TestAPartitionFailsSinceItsLeaderIsSilent(t *testing.T) {
+	s := &core{}
+	silent := time.Now().Add(-time.Minute)
+	for want, b := range map[time.Time]*broker{silent: {silentSince: silent}, {}: {}} {
+		l := &lane{topic: &topic{core: s}, broker: b}
+		b.lanes = append(b.lanes, l)
+		s.lead(l, nil)
+		if want.IsZero() && time.Since(l.stuckSince) > 30*time.Second || !want.IsZero() && !l.stuckSince.Equal(want) {
+			t.Errorf("it fails since %v; its leader is silent since %v", l.stuckSince, want)
+		}
+	}
+}
