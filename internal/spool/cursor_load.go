@@ -140,14 +140,21 @@ func (s *Spool) adoptCursors(l *loadedCursors) (exists, clean bool) {
 	}
 	if c.stale {
 		c.open = true // it has no closing mark, and keeps that of the other run until noteSuspects has told
-	} else if err := c.beginLocked(); err != nil {
-		s.cursorsFailed(err)
+	} else if err := c.counted(c.beginLocked()); err != nil {
+		s.warnCursors(err)
 	}
 	return l.exists, clean
 }
 
-func (s *Spool) cursorsFailed(err error) {
-	s.cursors.failed.Add(1)
+// counted counts a failed write that writeSlotsLocked has not.
+func (c *cursors) counted(err error) error {
+	if err != nil {
+		c.failed.Add(1)
+	}
+	return err
+}
+
+func (s *Spool) warnCursors(err error) {
 	s.log.Warn("the cursors cannot be written; trying again with the next one", "error", err)
 }
 
@@ -182,12 +189,12 @@ func (s *Spool) noteSuspects(lowest Pos) bool {
 	switch {
 	case failed == nil && c.stale:
 		c.open = false
-		failed = c.beginLocked()
+		failed = c.counted(c.beginLocked())
 	case failed == nil && lowest > 0 && c.file != nil:
-		failed = c.file.Sync()
+		failed = c.counted(c.file.Sync())
 	}
 	if failed != nil {
-		s.cursorsFailed(failed)
+		s.warnCursors(failed)
 	}
 	return failed == nil
 }

@@ -144,7 +144,7 @@ func (r *recovery) settle(d *directory) error {
 	s.dropVoid()
 	s.settleCursors()
 	if err := s.WriteCursors(); err != nil {
-		s.log.Warn("the cursors cannot be written; trying again with the next one", "error", err)
+		s.warnCursors(err)
 	}
 	s.stats.recoveredFrames, s.stats.recoveredEvents = int64(s.stats.frames), s.stats.events
 	if s.stats.unclean || s.stats.frames > 0 {

@@ -11,13 +11,13 @@ const (
 	hasSpool = 2
 )
 
-// steady are the families of which no violation is known. fullDisk is not among them: frames of the lobby that cannot be
-// placed for ten seconds, because the disk is full, wait for the next start, and later events overtake them. Nor are deadLetters: one that waits for room while nothing can
-// be written keeps the spooler awake.
+// steady are the families of every day. fullDisk is not among them: frames of the lobby that cannot be placed for ten
+// seconds, because the disk is full, wait for the next start, and later events overtake them. Nor are deadLetters: one
+// that waits for room while nothing can be written keeps the spooler awake.
 const steady = lostAnswers | lateCopies | earlyCodes | lateCodes | moves | outages | anew | slowDisk | kills | powerLoss | restarts
 
-// scenarios are narrow worlds, in which seeds find a kind of fault soon. Those of which no violation is known stand in the
-// Makefile (MENDED) and are part of `make test`; in all those named after a fault, commit 9a2bdb0 broke the promise.
+// scenarios are narrow worlds, in which seeds find a kind of fault soon. Those whose first schedules have no
+// violation stand in the Makefile (MENDED) and are part of `make test`; in all those named after a fault, commit 9a2bdb0 broke the promise.
 var scenarios = []scenario{
 	{name: "steady", fault: "the troubles of every day",
 		may: steady},
