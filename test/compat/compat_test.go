@@ -13,6 +13,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"functiongraph-ingest/test/kafkatest"
 	"functiongraph-ingest/test/proc"
@@ -46,9 +49,14 @@ func TestCompatibility(t *testing.T) {
 	}
 	for _, version := range tried {
 		t.Run(version, func(t *testing.T) {
-			k := kafkatest.Start(t, kafkatest.WithVersion(version),
+			options := []kafkatest.Option{kafkatest.WithVersion(version),
 				kafkatest.WithProperty("auto.create.topics.enable", "true"), kafkatest.WithProperty("num.partitions", "5"),
-				kafkatest.WithProperty("group.initial.rebalance.delay.ms", "0"))
+				kafkatest.WithProperty("group.initial.rebalance.delay.ms", "0")}
+			old := version < "2.8"
+			if old {
+				options = append(options, withPermissions()...)
+			}
+			k := kafkatest.Start(t, options...)
 			var read []string // all that kcat has read
 			for _, codec := range codecs {
 				t.Run(codec, func(t *testing.T) {
@@ -60,6 +68,9 @@ func TestCompatibility(t *testing.T) {
 				text, lines := deliver(t, k, "by-the-broker", 5, "snappy")
 				cells, read = append(cells, cell{version, "auto", text}), append(read, lines...)
 			})
+			if old {
+				t.Run("IDEMPOTENT_WRITE is taken", func(t *testing.T) { idempotentWriteIsTaken(t, k) })
+			}
 			t.Run("console consumer", func(t *testing.T) {
 				lines, err := k.Console(t.Context(), "by-.*", len(read))
 				if err != nil {
@@ -77,6 +88,59 @@ func TestCompatibility(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// withPermissions has a broker of before SCRAM's own requests ask for permissions where clients log in.
+func withPermissions() []kafkatest.Option {
+	const login = "listener.name.login."
+	return []kafkatest.Option{kafkatest.WithSASL(), kafkatest.WithACLs(),
+		kafkatest.WithProperty(login+"sasl.enabled.mechanisms", "PLAIN"),
+		kafkatest.WithProperty(login+"plain.sasl.jaas.config",
+			`org.apache.kafka.common.security.plain.PlainLoginModule required user_fn="right";`)}
+}
+
+// idempotentWriteIsTaken: brokers before 2.8 ask for IDEMPOTENT_WRITE on the cluster with each request. Without it the
+// log names it, and once it is back everything that waited is delivered, without a restart and once.
+func idempotentWriteIsTaken(t *testing.T, k *kafkatest.Cluster) {
+	const topic = "denied"
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	k.Topic(t, topic, 1, nil)
+	must(k.Grant("fn", topic, kmsg.ACLOperationWrite, kmsg.ACLOperationDescribe))
+	must(k.Grant("fn", "", kmsg.ACLOperationIdempotentWrite))
+	p := proc.Start(t, proc.Serve(proc.Build(t), k.SASL(), topic, "--ack=accept", "--sasl-mechanism=PLAIN", "--sasl=fn:right"))
+	var want []string
+	send := func(event string) { want = append(want, event); post(t, p, "["+event+"]") }
+	lines := func(words ...string) (n int) {
+		for line := range strings.Lines(p.Stderr()) {
+			if !slices.ContainsFunc(words, func(word string) bool { return !strings.Contains(line, word) }) {
+				n++
+			}
+		}
+		return n
+	}
+	await := func(what string, n int64, words ...string) {
+		t.Helper()
+		p.WaitLedger(t, 2*time.Minute, what, func(l *proc.Ledger) bool { return l.Delivered >= n && (words == nil || lines(words...) > 0) })
+	}
+	send(`{"n":1}`)
+	await("the first event", 1)
+	must(k.Revoke("fn", "", kmsg.ACLOperationIdempotentWrite))
+	p.WaitLedger(t, 2*time.Minute, "the refusal", func(*proc.Ledger) bool {
+		send(fmt.Sprintf(`{"n":%d}`, len(want)+1)) // the broker learns of it a moment later
+		return lines("level=WARN", "refuses a producer id", "IDEMPOTENT_WRITE on the cluster") > 0
+	})
+	must(k.Grant("fn", "", kmsg.ACLOperationIdempotentWrite))
+	await("the end of it", int64(len(want)), "level=INFO", "events reach Kafka again", "was=producer_denied")
+	code, l := p.MustStop(t)
+	if code != 0 || l.Delivered != int64(len(want)) || l.PossibleDuplicates != 0 || len(l.Dropped) != 0 {
+		t.Errorf("exit %d, ledger %+v, want %d events", code, l, len(want))
+	}
+	has(t, k, topic, want)
 }
 
 // deliver posts events and bad ones, to a topic that is made on the way with so many partitions, and looks at
