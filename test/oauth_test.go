@@ -82,6 +82,13 @@ func (i *issuer) sign(j jwt) string {
 
 func (i *issuer) set(f func()) { i.mu.Lock(); defer i.mu.Unlock(); f() }
 
+// secrets are what no log may have.
+func (i *issuer) secrets() []string {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return append(slices.Clone(i.tokens), "first-secret", "second-secret")
+}
+
 func (i *issuer) count() int { i.mu.Lock(); defer i.mu.Unlock(); return i.issued }
 
 func (i *issuer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -149,7 +156,7 @@ func tokensOfAnEndpoint(t *testing.T, i *issuer, k *kafkatest.Cluster) {
 	})
 	replace(t, secretFile, "second-secret\n")
 	f.await("the new secret", func() bool { return lines(p, "read again", "--oauth-client-secret-file") > 0 })
-	f.end(i)
+	f.end(i.secrets()...)
 	if n := lines(p, "read again", "--oauth-client-secret-file"); n != 1 {
 		t.Errorf("%d lines about one new secret", n)
 	}
@@ -201,7 +208,7 @@ func tokensOfAFile(t *testing.T, i *issuer, k *kafkatest.Cluster) {
 	}
 	write(jwt{})
 	f.await("the end of it", func() bool { return lines(p, "level=INFO", "events reach Kafka again", "after=") == 1 })
-	f.end(i)
+	f.end(i.secrets()...)
 	if n := lines(p, "read again", "--oauth-token-file"); n != written-1 {
 		t.Errorf("%d lines about %d new tokens", n, written-1)
 	}
@@ -244,8 +251,8 @@ func (f *flow) goesOn() {
 	f.p.WaitLedger(f.t, rotationPatience, "more events", func(l *proc.Ledger) bool { return l.Delivered > start+1000 })
 }
 
-// end ends it and judges it.
-func (f *flow) end(i *issuer) {
+// end ends it and judges it: nothing is lost, nothing comes twice, and no secret is told.
+func (f *flow) end(secrets ...string) *proc.Ledger {
 	f.t.Helper()
 	f.goesOn()
 	f.run.Stop()
@@ -254,16 +261,15 @@ func (f *flow) end(i *issuer) {
 		f.t.Errorf("exit %d, ledger %+v", code, l)
 	}
 	r := f.judge.MustRead(f.t, f.k.Bootstrap(), f.topic)
-	f.t.Logf("acknowledged %d, delivered %d, %d tokens; %d resends recognised, %d possible duplicates",
-		r.Acked, r.Delivered, i.count(), l.DuplicatesSuppressed, l.PossibleDuplicates)
+	f.t.Logf("acknowledged %d, delivered %d, %d secrets; %d resends recognised, %d possible duplicates",
+		r.Acked, r.Delivered, len(secrets), l.DuplicatesSuppressed, l.PossibleDuplicates)
 	if r.Lost != 0 || r.Doubled != 0 || r.Acked == 0 {
 		f.t.Errorf("%v", r)
 	}
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	for _, secret := range append(i.tokens, "first-secret", "second-secret") {
+	for _, secret := range secrets {
 		if said := f.p.Stderr() + f.p.Stdout(); strings.Contains(said, secret) {
 			f.t.Errorf("the log has %s", secret)
 		}
 	}
+	return l
 }

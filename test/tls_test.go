@@ -3,7 +3,6 @@ package test
 import (
 	"strings"
 	"testing"
-	"time"
 
 	"functiongraph-ingest/internal/tlsconf/tlstest"
 	"functiongraph-ingest/test/kafkatest"
@@ -11,14 +10,30 @@ import (
 )
 
 // A broker as Huawei's DMS has them: SASL_SSL with SCRAM-SHA-512, addressed by IP, a private authority, and a
-// certificate that does not have the address. This one asks for a certificate of the client as well.
+// certificate that does not have the address. This one asks for a certificate of the client as well, and has one port
+// with TLS 1.2 alone and one with TLS 1.3 alone.
 func TestBrokerWithoutItsAddressInTheCertificate(t *testing.T) {
 	ca, clients := tlstest.CA(t, "dms"), tlstest.CA(t, "clients")
 	broker := ca.Issue(t, "broker", tlstest.Hosts("kafka.example"))
-	k := kafkatest.Start(t, kafkatest.WithSecure(kafkatest.Secure{
+	secure := kafkatest.Secure{
 		KeyStore:   tlstest.Write(t, "broker.pem", broker.KeyPEM(), broker.CertPEM()),
 		TrustStore: tlstest.Write(t, "clients.pem", clients.CertPEM()), Login: true,
-	}))
+	}
+	options := []kafkatest.Option{kafkatest.WithSecure(secure),
+		kafkatest.WithAdvertise(func(_ int, target string) (string, error) { return target, nil }),
+		kafkatest.WithProperty("listener.security.protocol.map", "DIRECT:PLAINTEXT,PROXIED:SASL_SSL,SECURE:SASL_SSL,CONTROLLER:PLAINTEXT"),
+		kafkatest.WithProperty("listener.name.secure.ssl.enabled.protocols", "TLSv1.3")}
+	for key, value := range map[string]string{
+		"ssl.enabled.protocols": "TLSv1.2", "ssl.client.auth": "required",
+		"ssl.keystore.type": "PEM", "ssl.keystore.location": secure.KeyStore,
+		"ssl.truststore.type": "PEM", "ssl.truststore.location": secure.TrustStore,
+		"sasl.enabled.mechanisms":        "SCRAM-SHA-512",
+		"scram-sha-512.sasl.jaas.config": "org.apache.kafka.common.security.scram.ScramLoginModule required;",
+	} {
+		options = append(options, kafkatest.WithProperty("listener.name.proxied."+key, value))
+	}
+	k := kafkatest.Start(t, options...)
+	tls12, tls13 := k.Advertised(), k.Secure()
 	must(t, k.SetPassword("fn", "geheim, =ä"))
 	caFile := tlstest.Write(t, "ca.pem", ca.CertPEM())
 	me, stranger := clients.Issue(t, "fn"), tlstest.CA(t, "stranger").Issue(t, "fn")
@@ -31,13 +46,15 @@ func TestBrokerWithoutItsAddressInTheCertificate(t *testing.T) {
 		return proc.StartUnready(t, o)
 	}
 
-	for _, tt := range []struct{ topic, more string }{
-		{"by-authority", "--tls-verify=ca"},
-		{"by-name", "--tls-server-name=kafka.example --tls-min-version=1.3"},
+	for _, tt := range []struct{ topic, brokers, more string }{
+		{"by-authority", tls13, "--tls-verify=ca"},
+		{"by-name", tls13, "--tls-server-name=kafka.example --tls-min-version=1.3"},
+		{"by-authority-1.2", tls12, "--tls-verify=ca"},
+		{"by-name-1.2", tls12, "--tls-server-name=kafka.example"},
 	} {
 		t.Run(tt.topic, func(t *testing.T) {
 			k.Topic(t, tt.topic, 3, nil)
-			p := serve(t, k.Secure(), tt.topic, append(strings.Fields(tt.more), "--tls", "--tls-ca="+caFile, "--tls-cert="+good)...)
+			p := serve(t, tt.brokers, tt.topic, append(strings.Fields(tt.more), "--tls", "--tls-ca="+caFile, "--tls-cert="+good)...)
 			must(t, p.WaitReady(t.Context()))
 			for range 10 {
 				if status, answer := post(t, p, "application/json", []byte(`[{"a":1},{"a":2},{"a":3}]`)); status != 200 {
@@ -54,26 +71,27 @@ func TestBrokerWithoutItsAddressInTheCertificate(t *testing.T) {
 	}
 
 	// What /readyz says names the setting that is wrong.
-	for _, tt := range []struct{ name, brokers, more, reason, remedy string }{
-		{"name", k.Secure(), "--tls --tls-cert=" + good + " --tls-ca=" + caFile, "is for kafka.example, not 127.0.0.1", "set --tls-verify=ca"},
-		{"authority", k.Secure(), "--tls --tls-server-name=kafka.example --tls-cert=" + good, "an authority that is not trusted, \"CN=dms\"", "put its certificate into --tls-ca"},
-		{"no client certificate", k.Secure(), "--tls --tls-verify=ca --tls-ca=" + caFile, "demands a certificate of the client", "set --tls-cert"},
-		{"foreign client certificate", k.Secure(), "--tls --tls-verify=ca --tls-ca=" + caFile + " --tls-cert=" + bad, `refuses the certificate of --tls-cert, "CN=fn", signed by "CN=stranger"`, "give one that its truststore knows"},
+	type wrong struct{ name, brokers, more, reason, remedy string }
+	rows := []wrong{
 		{"no TLS there", k.Bootstrap(), "--tls --tls-verify=ca --tls-ca=" + caFile, "this may be a port without TLS", "remove --tls"},
-	} {
+		{"no TLS 1.3 there", tls12, "--tls --tls-verify=ca --tls-min-version=1.3 --tls-cert=" + good + " --tls-ca=" + caFile,
+			"the broker has no TLS version from --tls-min-version=1.3 on", "set --tls-min-version=1.2, or enable TLS 1.3 on the broker"},
+	}
+	for version, brokers := range map[string]string{"1.2": tls12, "1.3": tls13} {
+		rows = append(rows,
+			wrong{"name " + version, brokers, "--tls --tls-cert=" + good + " --tls-ca=" + caFile, "is for kafka.example, not 127.0.0.1", "set --tls-verify=ca"},
+			wrong{"authority " + version, brokers, "--tls --tls-server-name=kafka.example --tls-cert=" + good, "an authority that is not trusted, \"CN=dms\"", "put its certificate into --tls-ca"},
+			wrong{"no client certificate " + version, brokers, "--tls --tls-verify=ca --tls-ca=" + caFile, "demands a certificate of the client", "set --tls-cert"},
+			wrong{"foreign client certificate " + version, brokers, "--tls --tls-verify=ca --tls-ca=" + caFile + " --tls-cert=" + bad, `refuses the certificate of --tls-cert, "CN=fn", signed by "CN=stranger"`, "give one that its truststore knows"})
+	}
+	for _, tt := range rows {
 		t.Run(tt.name, func(t *testing.T) {
 			p := serve(t, tt.brokers, "nothing", strings.Fields(tt.more)...)
-			deadline := time.Now().Add(time.Minute)
-			for {
-				_, answer, err := p.Get("/readyz")
-				if err == nil && strings.Contains(string(answer), tt.reason) && strings.Contains(string(answer), tt.remedy) {
-					return
-				}
-				if time.Now().After(deadline) {
-					t.Fatalf("/readyz says %s (%v), want %q and %q", answer, err, tt.reason, tt.remedy)
-				}
-				time.Sleep(50 * time.Millisecond)
-			}
+			said := func() string { _, answer, _ := p.Get("/readyz"); return string(answer) }
+			awaitSeen(t, tt.reason+" and "+tt.remedy, func() bool {
+				answer := said()
+				return strings.Contains(answer, tt.reason) && strings.Contains(answer, tt.remedy)
+			})
 		})
 	}
 }

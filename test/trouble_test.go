@@ -286,6 +286,10 @@ func TestTroubleIsNamed(t *testing.T) {
 				m.try(t, k)
 			})
 		}
+		t.Run("permissions are taken under load", func(t *testing.T) {
+			t.Parallel()
+			permissionsAreTaken(t, k)
+		})
 	})
 	t.Run(rows[last].name, func(t *testing.T) { rows[last].try(t, k) })
 }

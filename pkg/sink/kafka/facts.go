@@ -98,9 +98,7 @@ func (s *reporter) deadFactsLocked(now time.Time) (f facts) {
 		return f
 	}
 	for _, l := range s.dead.lanes {
-		for _, b := range l.queue {
-			f.waiting += int64(b.events)
-		}
+		f.waiting += l.eventsInMemory()
 	}
 	if lane, _, _ := worst(&s.dead); lane != nil {
 		f.trouble, f.since, f.next = lane.trouble, lane.troubleAt, lane.retryAt

@@ -203,7 +203,7 @@ func (l *lane) notable() int {
 
 // seen is the lane as an operator sees it.
 func (l *lane) seen() sink.Partition {
-	p := sink.Partition{Topic: l.topic.name, Partition: l.partition, Leader: -1}
+	p := sink.Partition{Topic: l.topic.name, Partition: l.partition, Leader: -1, Waiting: l.eventsInMemory()}
 	if l.broker != nil {
 		p.Leader = l.broker.id
 	}
@@ -211,9 +211,17 @@ func (l *lane) seen() sink.Partition {
 		p.Trouble = l.trouble.seen()
 		p.Trouble.Since, p.Trouble.Next = l.troubleAt, l.retryAt
 	}
+	if l.disk.q != nil && l.disk.any {
+		p.Spooled = l.disk.q.Bytes()
+	}
+	return p
+}
+
+// eventsInMemory are those of the lane that wait in memory, the ones that are being sent included.
+func (l *lane) eventsInMemory() (n int64) {
 	count := func(b *batch) {
 		if b != nil && b.inMemory() {
-			p.Waiting += int64(b.events)
+			n += int64(b.events)
 		}
 	}
 	count(l.open)
@@ -224,8 +232,5 @@ func (l *lane) seen() sink.Partition {
 	for _, b := range l.parts {
 		count(b)
 	}
-	if l.disk.q != nil && l.disk.any {
-		p.Spooled = l.disk.q.Bytes()
-	}
-	return p
+	return n
 }

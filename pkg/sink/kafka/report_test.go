@@ -228,7 +228,7 @@ func TestTroubleIsToldWithItsRemedy(t *testing.T) {
 			},
 		},
 		{
-			name: "a dead-letter topic that is denied", dead: true, words: []string{"dead letters do not reach their topic", "denied", "--dead-letter-topic"},
+			name: "a dead-letter topic that is denied", dead: true, words: []string{"dead letters do not reach their topic", "denied", "--dead-letter-topic", "waiting=1"},
 			state: sink.Delivering, again: "dead letters reach their topic again",
 			setup: func(_ *testing.T, c *kfake.Cluster, _ *Config, _ *Deps) func() {
 				return answerProduce(c, kerr.TopicAuthorizationFailed)
