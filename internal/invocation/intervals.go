@@ -29,11 +29,13 @@ const (
 // before its first line, and is taken for open until the platform says that it has ended. An interval is never too
 // short: until platform.report tells its end, it ends when platform.runtimeDone was received, which is later.
 //
-// Times are milliseconds since the Unix epoch by the platform's clock, which is this machine's. All methods are safe
-// for concurrent use.
+// Times are milliseconds since the Unix epoch by the platform's clock, which is this machine's. When that clock is set
+// back, a time may stand for two moments: nothing is certain up to the latest time that it has shown. All methods are
+// safe for concurrent use.
 type Intervals struct {
 	seed    maphash.Seed
 	limit   int64         // no invocation takes longer
+	clock   func() int64  // the machine's; tests replace it
 	changes atomic.Uint64 // of what At says
 	cold    atomic.Pointer[[]byte]
 
@@ -46,6 +48,9 @@ type Intervals struct {
 	forgotten   int64       // the latest end of those that were left out since: nothing is certain up to it
 	unannounced int         // of list
 	overflowed  bool        // more were open than are kept: nothing is certain any more
+	shown       int64       // the latest time that the clock has shown
+	setBack     int64       // nothing is certain up to it: the clock has shown it and was set back
+	nameless    [2]int64    // nothing is certain from the first to the second, because an announcement named no invocation; 0: there was none
 
 	first  *interval // the first one of this process
 	initAt int64     // when the platform began to initialise the instance; 0: it has not said so
@@ -58,26 +63,51 @@ type interval struct {
 	begin, end int64
 	ended      bool
 	announced  bool
-	began      bool // platform.start has come: begin is what it says
-	reported   bool // platform.report has come: end is what it says
+	began      bool  // platform.start has come: begin is what it says
+	reported   bool  // platform.report has come: end is what it says
+	again      int64 // when it was announced once more after its end, as a retry may be; 0: it was not
 }
+
+// latest is when it began, or was announced once more.
+func (i *interval) latest() int64 { return max(i.begin, i.again) }
 
 // NewIntervals returns an empty set. limit is how long an invocation may take at most; 0: not known.
 func NewIntervals(limit time.Duration) *Intervals {
 	if limit <= 0 {
 		limit = longest
 	}
-	return &Intervals{seed: maphash.MakeSeed(), limit: limit.Milliseconds(), byID: map[uint64]*interval{}, forgotten: math.MinInt64}
+	return &Intervals{
+		seed: maphash.MakeSeed(), limit: limit.Milliseconds(), clock: func() int64 { return time.Now().UnixMilli() },
+		byID: map[uint64]*interval{}, forgotten: math.MinInt64, setBack: math.MinInt64,
+	}
 }
 
-// Announce opens the invocation id at now: the platform has said that it invokes the function.
-func (v *Intervals) Announce(id []byte, now int64) {
-	if len(id) == 0 {
-		return
+// watchLocked looks whether the clock was set back.
+func (v *Intervals) watchLocked() {
+	now := v.clock()
+	if now < v.shown {
+		v.setBack = max(v.setBack, v.shown)
+		v.changes.Add(1)
 	}
+	v.shown = now
+}
+
+// Announce opens the invocation id at now: the platform has said that it invokes the function. Without an id no line is
+// certain for as long as an invocation may take. An id that was announced before and has ended is open again, and named
+// no more: a line between its two runs could not be told from theirs.
+func (v *Intervals) Announce(id []byte, now int64) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	v.watchLocked()
 	v.expireLocked(now)
+	if len(id) == 0 {
+		if v.nameless[1] == 0 {
+			v.nameless[0] = now
+		}
+		v.nameless[1] = now + v.limit
+		v.changes.Add(1)
+		return
+	}
 	i := v.byID[maphash.Bytes(v.seed, id)]
 	if i == nil {
 		if i = v.addLocked(id, now); i == nil {
@@ -87,9 +117,11 @@ func (v *Intervals) Announce(id []byte, now int64) {
 			v.first = i
 			v.coldLocked()
 		}
-	} else if !i.announced {
+	} else if !i.announced { // this came late
 		v.unannounced--
 		v.changes.Add(1)
+	} else if i.ended {
+		v.reopenLocked(i, now)
 	}
 	i.announced = true
 }
@@ -122,8 +154,14 @@ func (v *Intervals) Begin(id []byte, at int64) {
 	}
 }
 
-// End closes the invocation id at the time at. reported: platform.report says so, which has the last word.
-func (v *Intervals) End(id []byte, at int64, reported bool) {
+// End closes the invocation id at the time at, when its end became known.
+func (v *Intervals) End(id []byte, at int64) { v.close(id, at, at, false) }
+
+// Report closes the invocation id at its end, which platform.report says and which has the last word. at is when that
+// became known, and counts in place of an end before the beginning.
+func (v *Intervals) Report(id []byte, end, at int64) { v.close(id, end, at, true) }
+
+func (v *Intervals) close(id []byte, at, known int64, reported bool) {
 	if len(id) == 0 {
 		return
 	}
@@ -139,6 +177,12 @@ func (v *Intervals) End(id []byte, at int64, reported bool) {
 		}
 		i.began = true
 		v.unannounced++
+	}
+	if i.again != 0 && (!reported || at < i.again) { // perhaps the end of the run before
+		return
+	}
+	if reported && at < i.begin {
+		at, reported = known, false
 	}
 	if i.reported || i.ended && !reported {
 		return
@@ -174,18 +218,28 @@ func (v *Intervals) Changes() uint64 { return v.changes.Load() }
 func (v *Intervals) At(at int64) (open int, only []byte) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	v.watchLocked()
 	begun, _ := slices.BinarySearch(v.begins, at+1)
 	ended, _ := slices.BinarySearch(v.ends, at)
 	open = begun - ended
-	if open != 1 || v.overflowed || v.unannounced > 0 || at <= v.forgotten {
+	if open != 1 || !v.certainLocked(at) {
 		return open, nil
 	}
 	for _, i := range slices.Backward(v.list) {
 		if i.begin <= at && (!i.ended || at <= i.end) {
+			if i.again != 0 {
+				return 1, nil
+			}
 			return 1, i.id
 		}
 	}
 	return open, nil // the sorted times and the list differ: nothing is certain
+}
+
+// certainLocked reports whether all invocations of the time at are known.
+func (v *Intervals) certainLocked(at int64) bool {
+	nameless := v.nameless[1] != 0 && at >= v.nameless[0] && at <= v.nameless[1]
+	return !v.overflowed && v.unannounced == 0 && at > max(v.forgotten, v.setBack) && !nameless
 }
 
 // addLocked makes room for an invocation and opens it. nil: there is no room, and from now on nothing is certain.
@@ -218,6 +272,15 @@ func (v *Intervals) endLocked(i *interval, at int64) {
 	v.changes.Add(1)
 }
 
+// reopenLocked opens what has ended once more.
+func (v *Intervals) reopenLocked(i *interval, now int64) {
+	at, _ := slices.BinarySearch(v.ends, i.end)
+	v.ends = slices.Delete(v.ends, at, at+1)
+	i.ended, i.reported, i.again = false, false, now
+	v.oldest = min(v.oldest, i.latest())
+	v.changes.Add(1)
+}
+
 // expireLocked ends what cannot run any more, because its end was lost.
 func (v *Intervals) expireLocked(now int64) {
 	old := now - v.limit
@@ -228,10 +291,10 @@ func (v *Intervals) expireLocked(now int64) {
 	for _, i := range v.list {
 		switch {
 		case i.ended:
-		case i.begin <= old:
-			v.endLocked(i, i.begin+v.limit)
+		case i.latest() <= old:
+			v.endLocked(i, i.latest()+v.limit)
 		default:
-			v.oldest = min(v.oldest, i.begin)
+			v.oldest = min(v.oldest, i.latest())
 		}
 	}
 }

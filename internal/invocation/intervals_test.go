@@ -25,16 +25,16 @@ func TestOnlyOneInvocationCanHaveWrittenTheLine(t *testing.T) {
 	v.Announce(b, 30)
 	at(29, 1, "a")
 	at(30, 2, "")
-	v.End(a, 60, false) // runtimeDone, when it was received
+	v.End(a, 60) // runtimeDone, when it was received
 	at(60, 2, "")
 	at(61, 1, "b")
-	v.End(a, 40, true) // platform.report: the line of b at 41 may come late
+	v.Report(a, 40, 60) // platform.report: the line of b at 41 may come late
 	at(40, 2, "")
 	at(41, 1, "b")
-	v.End(a, 90, false) // a copy that comes late
+	v.End(a, 90) // a copy that comes late
 	at(41, 1, "b")
 	at(20, 1, "a") // a late line of a
-	v.End(b, 50, true)
+	v.Report(b, 50, 60)
 	at(51, 0, "")
 }
 
@@ -43,7 +43,7 @@ func TestNothingIsCertainWhileAnInvocationIsNotAnnounced(t *testing.T) {
 	v := NewIntervals(0)
 	v.Announce([]byte("a"), 10)
 	v.Begin([]byte("c"), 100)
-	v.End([]byte("c"), 110, true)
+	v.Report([]byte("c"), 110, 110)
 	if n, id := v.At(20); n != 1 || id != nil {
 		t.Errorf("%d, %s", n, id)
 	}
@@ -51,9 +51,85 @@ func TestNothingIsCertainWhileAnInvocationIsNotAnnounced(t *testing.T) {
 	if n, id := v.At(20); n != 1 || string(id) != "a" {
 		t.Errorf("%d, %s", n, id)
 	}
-	v.End([]byte("d"), 50, true) // begun at any time
+	v.Report([]byte("d"), 50, 50) // begun at any time
 	if n, id := v.At(20); n != 2 || id != nil {
 		t.Errorf("%d, %s", n, id)
+	}
+}
+
+// What would make an invocation's interval too short, so that the only other one was named for its lines.
+func TestOthersAreNotNamedForLines(t *testing.T) {
+	a, b := []byte("a"), []byte("b")
+	for name, c := range map[string]struct {
+		play func(v *Intervals, clock *int64)
+		at   int64
+		open int
+		only string
+	}{
+		"the clock was set back within a": {func(v *Intervals, clock *int64) {
+			v.Announce(b, 50)
+			v.Report(b, 150, 150)
+			*clock = 200
+			v.Announce(a, 200)
+			*clock = 110
+		}, 110, 1, ""},
+		"later it is certain again": {func(v *Intervals, clock *int64) {
+			*clock = 200
+			v.Announce(a, 200)
+			*clock = 110
+			v.At(110)
+			*clock = 210
+		}, 210, 1, "a"},
+		"a report's end lies before the beginning": {func(v *Intervals, _ *int64) {
+			v.Announce(a, 10)
+			v.Announce(b, 20)
+			v.Report(b, 5, 40)
+		}, 30, 2, ""},
+		"a retry has the id of its first run": {func(v *Intervals, _ *int64) {
+			v.Announce(a, 10)
+			v.Report(a, 15, 16)
+			v.Announce(b, 20)
+			v.Announce(a, 30)
+			v.End(a, 35)        // of the first run, late
+			v.Report(a, 15, 36) // as well
+		}, 40, 2, ""},
+		"after its end it is over": {func(v *Intervals, _ *int64) {
+			v.Announce(a, 10)
+			v.Report(a, 15, 16)
+			v.Announce(b, 20)
+			v.Announce(a, 30)
+			v.Report(a, 38, 39)
+		}, 40, 1, "b"},
+		"between two runs of one id": {func(v *Intervals, _ *int64) {
+			v.Announce(a, 10)
+			v.Report(a, 15, 16)
+			v.Announce(a, 30)
+		}, 20, 1, ""},
+		"a retry whose end is lost": {func(v *Intervals, _ *int64) {
+			v.Announce(a, 10)
+			v.Report(a, 15, 16)
+			v.Announce(a, 30)
+			v.Announce(b, 200_000)
+		}, 200_000, 1, "b"},
+		"an announcement without an id": {func(v *Intervals, _ *int64) {
+			v.Announce(b, 20)
+			v.Announce(nil, 30)
+		}, 30, 1, ""},
+		"before it": {func(v *Intervals, _ *int64) {
+			v.Announce(b, 20)
+			v.Announce(nil, 30)
+		}, 29, 1, "b"},
+		"when that one has ended": {func(v *Intervals, _ *int64) {
+			v.Announce(nil, 30)
+			v.Announce(b, 100_000)
+		}, 100_000, 1, "b"},
+	} {
+		v, clock := NewIntervals(time.Minute), int64(1)
+		v.clock = func() int64 { return clock }
+		c.play(v, &clock)
+		if n, id := v.At(c.at); n != c.open || string(id) != c.only {
+			t.Errorf("%s: %d open, %q; want %d, %q", name, n, id, c.open, c.only)
+		}
 	}
 }
 
@@ -78,8 +154,8 @@ func TestIntervalsAreBounded(t *testing.T) {
 	for i := range 5 * maxIntervals {
 		ms := int64(10 * i)
 		v.Announce(id(i), ms)
-		v.End(id(i), ms+5, true)
-		v.End(id(i), ms+9, false)
+		v.Report(id(i), ms+5, ms+5)
+		v.End(id(i), ms+9)
 	}
 	if n := len(v.list); n > maxIntervals || n != len(v.byID) || n != len(v.begins) || n != len(v.ends) {
 		t.Fatal(n, len(v.byID), len(v.begins), len(v.ends))
@@ -92,7 +168,7 @@ func TestIntervalsAreBounded(t *testing.T) {
 		t.Errorf("%d, %s", n, only)
 	}
 	v.Begin(id(0), 0) // copies of what was forgotten
-	v.End(id(0), 5, true)
+	v.Report(id(0), 5, 5)
 	if v.unannounced != 0 {
 		t.Error("a copy counts as a new invocation")
 	}
@@ -156,8 +232,8 @@ func TestIntervalsAgainstACount(t *testing.T) {
 				s := truth[k]
 				s.end = s.begin + rng.Int64N(50)
 				truth[k] = s
-				v.End(id(k), s.end+rng.Int64N(9), false)
-				v.End(id(k), s.end, true)
+				v.End(id(k), s.end+rng.Int64N(9))
+				v.Report(id(k), s.end, s.end)
 				if rng.IntN(4) == 0 { // comes last, and says nonsense
 					before := v.byID[maphash.Bytes(v.seed, id(k))].began
 					v.Begin(id(k), s.end+20)

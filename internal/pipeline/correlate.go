@@ -20,6 +20,10 @@ const (
 	HeaderColdStart = "ingest-cold-start"
 )
 
+// lineAhead is how far the time of a line may lie behind its admission, in milliseconds: two processes' clocks may be read
+// in another order than the line came.
+const lineAhead = 1000
+
 // correlated is the memory of the headers of one record.
 type correlated struct {
 	headers [2]sink.Header
@@ -61,11 +65,11 @@ func (dec *decoder) correlate(admitted int64) []sink.Header {
 	return h
 }
 
-// openAt asks which invocations were open when the line at hand was written. Without a time it may be of any of those
-// that were open when it came.
+// openAt asks which invocations were open when the line at hand was written. Without a time, or with one that lies in
+// the future and so cannot be right, it may be of any of those that were open when it came.
 func (dec *decoder) openAt(admitted int64) (open int, only []byte) {
 	at, ok := dec.clock.start(&dec.e)
-	if !ok {
+	if !ok || at > admitted+lineAhead {
 		open, _ = dec.p.intervals.At(admitted)
 		return open, nil
 	}
@@ -92,12 +96,12 @@ func (dec *decoder) note(admitted int64) {
 			v.Begin(dec.e.Key(nil), admitted)
 		}
 	case decode.RuntimeDone: // its startTime may be that of the invocation
-		v.End(dec.e.Key(nil), max(start, admitted), false)
+		v.End(dec.e.Key(nil), max(start, admitted))
 	case decode.Report:
 		if end, err := dec.e.End(); err == nil {
-			v.End(dec.e.Key(nil), end.UnixMilli(), true)
+			v.Report(dec.e.Key(nil), end.UnixMilli(), max(start, admitted))
 		} else {
-			v.End(dec.e.Key(nil), max(start, admitted), false)
+			v.End(dec.e.Key(nil), max(start, admitted))
 		}
 	case decode.InitStart, decode.InitRuntimeDone, decode.InitReport:
 		if !ok {

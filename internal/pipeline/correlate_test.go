@@ -60,6 +60,7 @@ func TestLinesSayOfWhichInvocationTheyAre(t *testing.T) {
 			[]string{"", "trace=a cold-start=true", "trace-open=2", "cold-start=true", "trace-open=2"}},
 		{"", "[" + event("report", "a", 1, `,"endTime":"`+when(7)+`","status":"success","metrics":{}`) + "," + line(8, "") + "," + line(6.5, "") + "," + line(3, "") + "]",
 			[]string{"cold-start=true", "trace=b", "trace-open=2", "trace=a cold-start=true"}},
+		{"", "[" + line(100, "") + "," + line(8, "") + "]", []string{"trace-open=1", "trace=b"}}, // from the future
 	} {
 		if step.announce != "" {
 			announce(step.announce)

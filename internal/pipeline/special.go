@@ -64,14 +64,18 @@ func (p *Pipeline) lastEnded(at int64) {
 }
 
 // invoked takes an invocation event: {"traceId":…,"invokedFunctionUrn":…}. It runs in the request's
-// handler, because the invocation is to be open before the function starts to work. What is not as documented
-// is ignored: platform.start comes too.
+// handler, because the invocation is to be open before the function starts to work. Of what is not as documented only
+// the intervals hear, because it may announce an invocation; for the rest platform.start comes too.
 func (p *Pipeline) invoked(data []byte) {
 	p.Wake()
 	var d decode.Decoder
 	var e decode.Event
 	d.Reset(bytes.TrimSpace(data), decode.Options{Lenient: true})
-	if d.Next(&e) && e.Reason == decode.OK {
+	if !d.Next(&e) || e.Reason != decode.OK {
+		if p.intervals != nil {
+			p.intervals.Announce(nil, time.Now().UnixMilli())
+		}
+	} else {
 		var event struct {
 			URN string `json:"invokedFunctionUrn"`
 		}
