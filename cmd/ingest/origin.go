@@ -6,6 +6,8 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"unicode"
+	"unicode/utf8"
 
 	"functiongraph-ingest/internal/config"
 	"functiongraph-ingest/pkg/sink"
@@ -55,7 +57,7 @@ func (o *origin) update(change func(*place)) {
 	p := &o.place
 	var h []sink.Header
 	add := func(key, value string) {
-		if value != "" {
+		if value != "" && isName(value) {
 			h = append(h, sink.Header{Key: key, Value: []byte(value)})
 		}
 	}
@@ -87,8 +89,17 @@ func (o *origin) urn(urn string) {
 	o.update(func(p *place) { p.region, p.project, p.alias = parts[at-2], parts[at-1], alias })
 }
 
-// maxURN bounds a name that every record repeats.
-const maxURN = 512
+// Bounds of what every record repeats.
+const (
+	maxURN  = 512
+	maxName = 255
+)
+
+// isName reports whether records can repeat a name that comes from the environment or the platform. One that cannot be
+// right is treated as unknown.
+func isName(s string) bool {
+	return len(s) <= maxName && utf8.ValidString(s) && !strings.ContainsFunc(s, unicode.IsControl)
+}
 
 // list returns the headers, which must not be written to.
 func (o *origin) list() []sink.Header { return *o.headers.Load() }

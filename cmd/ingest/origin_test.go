@@ -46,3 +46,26 @@ func TestOrigin(t *testing.T) {
 		t.Error("the same answer made another list")
 	}
 }
+
+// Names come from the environment and from a socket, and every record repeats them.
+func TestNamesThatARecordCannotRepeat(t *testing.T) {
+	for _, name := range []string{strings.Repeat("x", 64<<10), strings.Repeat("ä", 128), "a\nb", "a\x00", "\xff", "\u0085"} {
+		t.Setenv("RUNTIME_FUNC_NAME", strings.ReplaceAll(name, "\x00", "\x01"))
+		t.Setenv("RUNTIME_PROJECT_ID", strings.ReplaceAll(name, "\x00", "\x01"))
+		o := newOrigin("host-1", nil)
+		o.function(name, name)
+		o.urn("urn:fss:a\x1bb:p:function:default:hello:!prod\n")
+		o.instance("host-2")
+		var keys []string
+		for _, h := range o.list() {
+			keys = append(keys, h.Key)
+		}
+		if got := fmt.Sprint(keys); got != "[ingest-instance ingest-project]" {
+			t.Errorf("%.20q: %s", name, got)
+		}
+		o.function("日志", "1")
+		if h := o.list(); string(h[1].Value) != "日志" {
+			t.Errorf("%s", h)
+		}
+	}
+}
