@@ -163,6 +163,51 @@ func TestAuditFindsWhatIsWrong(t *testing.T) {
 	}
 }
 
+// Ranges of offsets and of time, of a process that runs on.
+func TestAuditOfARange(t *testing.T) {
+	k, bin := kafka(t), proc.Build(t)
+	k.Topic(t, "ranges", 2, nil)
+	p := proc.Start(t, proc.Serve(bin, k.Bootstrap(), "ranges", "--headers=cloudevents", "--mark-interval=100ms", "--instance=one"))
+	send := func(n int) {
+		var body strings.Builder
+		for i := range n {
+			body.WriteString(`{"name":"function","traceId":"` + strconv.Itoa(i%50) + `","logs":"` + strconv.Itoa(i) + "\"}\n")
+		}
+		if status, answer := post(t, p, "application/x-ndjson", []byte(body.String())); status != 200 {
+			t.Fatalf("%d %s", status, answer)
+		}
+	}
+	send(1000)
+	p.WaitLedger(t, time.Minute, "all are delivered", func(l *proc.Ledger) bool { return l.Delivered == 1000 })
+	for _, c := range []struct {
+		flags    []string
+		complete bool
+		state    string
+	}{
+		{nil, false, "open"},
+		{[]string{"--offsets=0:100-200"}, true, "continued"},
+		{[]string{"--offsets=0:0-,1:3-300"}, true, "continued"},
+		{[]string{"--offsets=0:0-99999"}, false, "open"}, // its tail may be cut off
+	} {
+		code, a := runAudit(t, bin, k, "ranges", c.flags...)
+		if a.Complete != c.complete || (code == 0) != c.complete || len(a.Starts) != 1 || a.Starts[0].State != c.state || a.Starts[0].Missing != 0 {
+			t.Errorf("%v: exit %d, %+v", c.flags, code, a)
+		}
+	}
+	before := "--until=" + time.Now().UTC().Format(time.RFC3339Nano)
+	if code, a := runAudit(t, bin, k, "ranges", before); code != 3 || a.Complete {
+		t.Errorf("nothing is behind the range: exit %d, %+v", code, a)
+	}
+	until(t, func() bool { // a mark comes with the first event after its interval
+		send(10)
+		code, a := runAudit(t, bin, k, "ranges", before)
+		return code == 0 && a.Complete && a.Starts[0].State == "continued" && a.Starts[0].Proven >= 1000
+	})
+	if out, err := exec.CommandContext(t.Context(), bin, "audit", "--brokers="+k.Bootstrap(), "--topic=ranges", "--offsets=0:9-8").CombinedOutput(); err == nil || !strings.Contains(string(out), "--offsets") {
+		t.Errorf("%v: %s", err, out)
+	}
+}
+
 // recordsOf reads n records, those of each partition in order.
 func recordsOf(t *testing.T, k *kafkatest.Cluster, topic string, n int) (list []*kgo.Record) {
 	t.Helper()

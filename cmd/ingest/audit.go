@@ -79,9 +79,12 @@ func (r *reading) topic(ctx context.Context, q kafka.Query, mayMiss bool, stderr
 }
 
 func (r *reading) audit(ctx context.Context, window config.Range, stderr io.Writer) (*audit.Report, error) {
-	a := audit.New(r.cfg.DeadLetterTopic)
+	a := audit.New(r.cfg.DeadLetterTopic, window.Until)
 	for _, topic := range append(r.cfg.Topics(), r.cfg.DeadLetterTopic) {
-		q := kafka.Query{Topic: topic, Since: window.Since, Until: window.Until}
+		q := kafka.Query{Topic: topic, Since: window.Since} // to the end: what --until cuts off may stand before older records
+		if topic == r.cfg.Topic {
+			q.Offsets = window.Offsets
+		}
 		spans, err := r.topic(ctx, q, topic == r.cfg.DeadLetterTopic, stderr, func(c *kafka.Consumed) error {
 			return a.Add(topic, c)
 		})
@@ -89,8 +92,10 @@ func (r *reading) audit(ctx context.Context, window config.Range, stderr io.Writ
 			return nil, err
 		}
 		for _, s := range spans {
-			if s.First > 0 {
-				a.Partial()
+			if _, cut := q.Offsets[s.Partition]; cut {
+				a.Cut(topic, s.Partition, s.First > 0, s.End < s.Latest)
+			} else if s.First > 0 {
+				a.Partial(topic, s.Partition, s.First == s.Start)
 			}
 		}
 	}

@@ -6,12 +6,10 @@
 package audit
 
 import (
-	"bytes"
 	"cmp"
-	"encoding/json"
 	"errors"
+	"maps"
 	"slices"
-	"strconv"
 	"time"
 
 	"functiongraph-ingest/pkg/sink/kafka"
@@ -27,6 +25,8 @@ const (
 	Killed State = "killed"
 	// Open: it has no last mark, and nothing says that it has ended. It may be running, or the topic's tail is cut off.
 	Open State = "open"
+	// Continued: it has no last mark, because it goes on behind the range that was asked for.
+	Continued State = "continued"
 )
 
 // Start is what the topic has of one start of a process. Numbers are half-open ranges.
@@ -69,7 +69,9 @@ type Report struct {
 	Records    int64   `json:"records"`
 	Unnumbered int64   `json:"unnumbered"` // records of others, or of a time without --headers
 	Partial    bool    `json:"partial"`    // the beginning of the topic was not read, or is gone
-	Complete   bool    `json:"complete"`
+	// Gone: the beginnings of partitions are gone, up to this time in one of them; later ones are all there.
+	Gone     time.Time `json:"gone,omitzero"`
+	Complete bool      `json:"complete"`
 }
 
 const maxExamples = 10 // of one start
@@ -90,9 +92,13 @@ var ErrTooMuch = errors.New("the numbers of too many starts, or with too many ga
 // Audit collects records, partition by partition in order of their offsets. A start may have written to several topics:
 // its numbers are one sequence, and ascend within each partition of each topic.
 type Audit struct {
-	most    int64  // bytes that starts and numbers may take
-	dead    string // the dead-letter topic
+	most    int64     // bytes that starts and numbers may take
+	dead    string    // the dead-letter topic
+	until   time.Time // what is younger is not asked for; zero: nothing is
 	partial bool
+	cuts    map[place]cut
+	oldest  map[place]int64 // timestamps of the first records, in milliseconds
+	gone    int64           // the latest of those of partitions whose beginning is gone; 0: none is
 	starts  map[string]*sequence
 	records int64
 	foreign int64
@@ -110,25 +116,40 @@ type sequence struct {
 	told     int64 // events that marks say were dropped or set aside
 	firstOf  int64 // Numbers of the earliest mark; -1: none
 	markedBy int64 // Numbers of the latest
+	after    int64 // Numbers of the earliest mark behind until; -1: none
 }
+
+// cut says that a partition was read from an offset on, or up to one, in which there are others.
+type cut struct{ head, tail bool }
 
 type place struct {
 	topic     string
 	partition int32
 }
 
-// New returns an Audit.
-func New(deadLetterTopic string) *Audit {
-	return &Audit{most: maxBytes, dead: deadLetterTopic, starts: map[string]*sequence{}}
+// New returns an Audit of what is older than until; zero: of all. Younger records must be added too: what is older may
+// stand behind them, and they say that the rest is there.
+func New(deadLetterTopic string, until time.Time) *Audit {
+	return &Audit{most: maxBytes, dead: deadLetterTopic, until: until, cuts: map[place]cut{}, oldest: map[place]int64{}, starts: map[string]*sequence{}}
 }
 
-// Partial says that a topic was not read from its very beginning, or that its beginning is gone.
-func (a *Audit) Partial() { a.partial = true }
+// Partial says that a partition was not read from its beginning on, or that its beginning is gone.
+func (a *Audit) Partial(topic string, partition int32, gone bool) {
+	a.partial = true
+	if gone {
+		a.gone = max(a.gone, a.oldest[place{topic, partition}])
+	}
+}
+
+// Cut says that only a range of a partition's offsets was read, and whether there are others before and behind it.
+func (a *Audit) Cut(topic string, partition int32, head, tail bool) {
+	a.cuts[place{topic, partition}] = cut{head, tail}
+}
 
 func (a *Audit) start(id string) *sequence {
 	s := a.starts[id]
 	if s == nil {
-		s = &sequence{Start: Start{ID: id}, last: map[place]int64{}, head: map[place]int64{}, firstOf: -1}
+		s = &sequence{Start: Start{ID: id}, last: map[place]int64{}, head: map[place]int64{}, firstOf: -1, after: -1}
 		a.starts[id] = s
 		a.most -= startBytes + int64(len(id))
 	}
@@ -141,7 +162,12 @@ func (a *Audit) Add(topic string, r *kafka.Consumed) error {
 		return ErrTooMuch
 	}
 	a.records++
-	var seq, mark, instance []byte
+	at := place{topic, r.Partition}
+	if _, known := a.oldest[at]; !known {
+		a.oldest[at] = r.Timestamp
+	}
+	var seq, mark []byte
+	instance := ""
 	truncated := false
 	for i := range r.Headers {
 		switch h := &r.Headers[i]; h.Key {
@@ -151,8 +177,10 @@ func (a *Audit) Add(topic string, r *kafka.Consumed) error {
 			}
 		case kafka.HeaderMark:
 			mark = h.Value
-		case kafka.HeaderInstance, kafka.HeaderCloudEventSource:
-			instance = h.Value
+		case kafka.HeaderInstance:
+			instance = string(h.Value)
+		case kafka.HeaderCloudEventSource:
+			instance = kafka.InstanceOf(h.Value)
 		case kafka.HeaderTruncated:
 			truncated = true
 		}
@@ -161,9 +189,8 @@ func (a *Audit) Add(topic string, r *kafka.Consumed) error {
 		a.mark(r, instance)
 		return nil
 	}
-	id, digits, ok := bytes.Cut(seq, []byte("-"))
-	n, err := strconv.ParseInt(string(digits), 10, 64)
-	if !ok || err != nil || n < 0 || n > maxNumber {
+	id, n, ok := kafka.ParseNumber(seq)
+	if !ok || n > maxNumber {
 		a.foreign++
 		return nil
 	}
@@ -172,7 +199,6 @@ func (a *Audit) Add(topic string, r *kafka.Consumed) error {
 		s = a.start(string(id))
 	}
 	a.note(s, r, instance)
-	at := place{topic, r.Partition}
 	if topic == a.dead && truncated {
 		s.notices++
 	}
@@ -188,7 +214,7 @@ func (a *Audit) Add(topic string, r *kafka.Consumed) error {
 		s.DeadLettered++
 	default:
 		s.Delivered++
-		if known && n < before { // dead letters have no order to keep
+		if known && n < before && !a.younger(r.Timestamp) { // dead letters have no order to keep
 			s.Disordered++
 			s.example("disordered", n, at, r.At)
 		}
@@ -205,8 +231,11 @@ func (a *Audit) Add(topic string, r *kafka.Consumed) error {
 // maxNumber bounds what a foreign header makes of the memory: chunks are taken only for what is there.
 const maxNumber = 1 << 50
 
-func (a *Audit) note(s *sequence, r *kafka.Consumed, instance []byte) {
-	at := time.UnixMilli(r.Timestamp).UTC()
+// younger reports whether a record of the time ms is not asked for.
+func (a *Audit) younger(ms int64) bool { return !a.until.IsZero() && ms >= a.until.UnixMilli() }
+
+func (a *Audit) note(s *sequence, r *kafka.Consumed, instance string) {
+	at := timeOf(r.Timestamp)
 	if s.First.IsZero() || at.Before(s.First) {
 		s.First = at
 	}
@@ -214,7 +243,7 @@ func (a *Audit) note(s *sequence, r *kafka.Consumed, instance []byte) {
 		s.Last = at
 	}
 	if s.Instance == "" {
-		s.Instance = string(instance)
+		s.Instance = instance
 		a.most -= int64(len(instance))
 	}
 }
@@ -226,14 +255,17 @@ func (s *sequence) example(what string, n int64, at place, offset int64) {
 }
 
 // mark takes a statement of a process about its sequence.
-func (a *Audit) mark(r *kafka.Consumed, instance []byte) {
-	var m kafka.Mark
-	if err := json.Unmarshal(r.Value, &m); err != nil || m.Start == "" || m.Numbers < 0 || m.Safe < 0 || m.Safe > m.Numbers || m.Numbers > maxNumber {
+func (a *Audit) mark(r *kafka.Consumed, instance string) {
+	m, ok := kafka.ParseMark(r.Value)
+	if !ok || m.Numbers > maxNumber {
 		a.foreign++
 		return
 	}
 	s := a.start(m.Start)
 	a.note(s, r, instance)
+	if a.younger(r.Timestamp) && (s.after < 0 || m.Numbers < s.after) {
+		s.after = m.Numbers
+	}
 	if s.firstOf < 0 || m.Numbers < s.firstOf {
 		s.firstOf = m.Numbers
 	}
@@ -247,12 +279,24 @@ func (a *Audit) mark(r *kafka.Consumed, instance []byte) {
 	s.Numbers = max(s.Numbers, m.Numbers)
 }
 
+// timeOf is a timestamp as a time that JSON knows.
+func timeOf(ms int64) time.Time {
+	const least, most = 0, 253402300799999 // the years 1970 to 9999
+	return time.UnixMilli(min(max(ms, least), most)).UTC()
+}
+
 // Report judges what was read.
 func (a *Audit) Report() *Report {
-	r := &Report{Records: a.records, Unnumbered: a.foreign, Partial: a.partial, Complete: len(a.starts) > 0}
+	r := &Report{Records: a.records, Unnumbered: a.foreign, Partial: a.partial, Complete: true}
 	list := make([]*sequence, 0, len(a.starts))
 	latest := map[string]time.Time{} // first timestamps of instances' last starts
+	if a.gone > 0 {
+		r.Gone = timeOf(a.gone)
+	}
 	for _, s := range a.starts {
+		if a.younger(s.First.UnixMilli()) {
+			continue
+		}
 		list = append(list, s)
 		if s.First.After(latest[s.Instance]) {
 			latest[s.Instance] = s.First
@@ -261,27 +305,36 @@ func (a *Audit) Report() *Report {
 	slices.SortFunc(list, func(x, y *sequence) int { return cmp.Or(x.First.Compare(y.First), cmp.Compare(x.ID, y.ID)) })
 	spare := map[string]int64{} // losses that later starts of an instance tell of, beyond their own
 	for _, s := range slices.Backward(list) {
-		s.judge(a.partial, s.Instance != "" && latest[s.Instance].After(s.First), spare)
+		s.judge(a, s.Instance != "" && latest[s.Instance].After(s.First), spare)
 	}
+	proven := false
 	for _, s := range list {
 		r.Starts = append(r.Starts, s.Start)
 		r.Complete = r.Complete && s.Complete
+		proven = proven || s.Proven > s.From
 	}
+	r.Complete = r.Complete && proven
 	return r
 }
 
-func (s *sequence) judge(partial, succeeded bool, spare map[string]int64) {
-	if partial {
+func (s *sequence) judge(a *Audit, succeeded bool, spare map[string]int64) {
+	if a.partial {
 		s.From = s.begin()
 	}
 	end := s.Numbers
 	switch {
 	case s.final:
 		s.State, s.Proven = Closed, s.Numbers
+	case s.goesOn():
+		end = max(s.safe, s.after)
+		s.State, s.Proven = Continued, end
 	case succeeded:
 		s.State, s.Proven, end = Killed, s.safe, s.safe
 	default:
 		s.State, s.Proven, end = Open, s.safe, s.safe
+	}
+	if len(a.cuts) > 0 {
+		end = s.within(a.cuts, end)
 	}
 	s.From = min(s.From, s.Numbers)
 	if end > s.From {
@@ -298,7 +351,37 @@ func (s *sequence) judge(partial, succeeded bool, spare map[string]int64) {
 	s.Missing -= s.Lost
 	s.SetAside = min(s.SetAside, s.Lost+s.notices)
 	s.Lost = max(0, s.Lost-s.SetAside)
-	s.Complete = s.Missing == 0 && s.Lost == 0 && s.Doubled == 0 && s.Disordered == 0 && s.State != Open && s.Proven > 0
+	s.Complete = s.Missing == 0 && s.Lost == 0 && s.Doubled == 0 && s.Disordered == 0 && s.State != Open && (s.Proven > 0 || s.State == Continued)
+}
+
+// goesOn reports whether a mark behind the time that was asked for says that everything before it is there.
+func (s *sequence) goesOn() bool {
+	return s.after >= 0 && (s.after <= s.safe || s.seen.count(s.safe, s.after) == s.after-s.safe)
+}
+
+// within narrows what must be there, up to end, to what lies between the numbers with which the partitions begin and end
+// of which only a range was read, and returns the new end.
+func (s *sequence) within(cuts map[place]cut, end int64) int64 {
+	if s.State == Open && slices.ContainsFunc(slices.Collect(maps.Values(cuts)), func(c cut) bool { return c.tail }) {
+		s.State, end = Continued, s.Numbers
+	}
+	for at, c := range cuts {
+		last, known := s.last[at]
+		if !known {
+			last = -1 // its numbers may all be outside
+		}
+		if c.head {
+			s.From = max(s.From, s.head[at])
+		}
+		if c.tail || c.head && !known {
+			end = min(end, last+1)
+		}
+	}
+	s.Proven = min(s.Proven, end)
+	if s.State == Continued {
+		s.Proven = end
+	}
+	return end
 }
 
 // begin is the first number that must be there when the beginning of the topic was not read: what comes after the first

@@ -6,6 +6,7 @@ import (
 	"io"
 	"strconv"
 	"text/tabwriter"
+	"time"
 
 	"functiongraph-ingest/internal/printable"
 )
@@ -51,6 +52,10 @@ func (r *Report) WriteText(w io.Writer) error {
 	if r.Unnumbered > 0 {
 		fmt.Fprintf(w, "%d records have no number: they were written without --headers, or by somebody else\n", r.Unnumbered)
 	}
+	if !r.Complete && !r.Gone.IsZero() {
+		fmt.Fprintf(w, "the beginning of a partition is gone, by the topic's retention or deleted: what is older than its first record cannot be judged; --since=%s leaves that out\n",
+			r.Gone.Add(time.Second).Format(time.RFC3339))
+	}
 	if r.Partial {
 		fmt.Fprintln(w, "the beginning of a topic was not read or is gone: each start is judged from its first mark on. Topics of different retention are compared with --since within the shortest")
 	}
@@ -74,6 +79,8 @@ func (s *Start) explain(w io.Writer) {
 	switch {
 	case s.State == Open:
 		fmt.Fprintf(w, "%s: its last mark is missing: it still runs, was killed and not started again, waits on disk (ingest spool replay), or the tail of the topic is gone\n", id)
+	case s.State == Continued && s.Proven <= s.From:
+		fmt.Fprintf(w, "%s: nothing of it must be in the range that was read\n", id)
 	case s.State == Killed && s.Proven == 0:
 		fmt.Fprintf(w, "%s: it was killed before its first mark: nothing says what must be there\n", id)
 	case s.State == Killed:

@@ -96,12 +96,13 @@ func (c *command) notes() string {
 // options are the flags that are no settings, of all commands.
 type options struct {
 	help, version       toggle
-	extension, markdown toggle // check
-	offline             toggle // check
-	json                toggle // check, spool ls, version, audit, dlq ls
-	dryRun              toggle // dlq resend
-	withMeta            toggle // spool export
-	since, until        string // since: also of spool export
+	extension, markdown toggle   // check
+	offline             toggle   // check
+	json                toggle   // check, spool ls, version, audit, dlq ls
+	dryRun              toggle   // dlq resend
+	withMeta            toggle   // spool export
+	since, until        string   // since: also of spool export
+	offsets             []string // of audit
 	letters             LetterOptions
 	spool               SpoolOptions
 	top                 TopOptions
@@ -163,6 +164,7 @@ func (o *options) addTo(flags *pflag.FlagSet, cmd string) {
 	case "audit":
 		add(&o.json, "json", "", "Print JSON.")
 		o.addRange(flags)
+		flags.StringSliceVar(&o.offsets, "offsets", nil, "Only these offsets of --topic, as `PARTITION:FIRST-LAST`; other partitions are read whole.")
 	case "dlq ls":
 		add(&o.json, "json", "", "Print JSON.")
 		o.addLetters(flags)

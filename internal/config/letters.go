@@ -2,13 +2,21 @@ package config
 
 import (
 	"errors"
+	"fmt"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
 )
 
 // Range bounds the timestamps of records that are read. Zero: from the beginning, to the end.
-type Range struct{ Since, Until time.Time }
+type Range struct {
+	Since, Until time.Time
+	// Offsets are those of single partitions of --topic: from the first up to, not including, the second; -1: to the end. Only
+	// audit has them.
+	Offsets map[int32][2]int64
+}
 
 // LetterOptions are the flags of the dlq commands. They are no settings.
 type LetterOptions struct {
@@ -31,12 +39,45 @@ func (o *options) addLetters(flags *pflag.FlagSet) {
 	flags.StringSliceVar(&o.letters.Functions, "function", nil, "Only dead letters of these `FUNCTIONS` (ingest-function).")
 }
 
-// window reads --since and --until.
+// parseOffsets reads PARTITION:FIRST-LAST, where LAST may be left out.
+func parseOffsets(list []string) (offsets map[int32][2]int64, err error) {
+	for _, text := range list {
+		part, span, ok := strings.Cut(strings.TrimSpace(text), ":")
+		first, last, isRange := strings.Cut(span, "-")
+		p, err := strconv.ParseInt(part, 10, 32)
+		from, err2 := strconv.ParseUint(first, 10, 62)
+		to := uint64(0)
+		var err3 error
+		if last != "" {
+			to, err3 = strconv.ParseUint(last, 10, 62)
+		}
+		_, twice := offsets[int32(p)]
+		if !ok || !isRange || p < 0 || errors.Join(err, err2, err3) != nil || last != "" && to < from || twice {
+			return nil, fmt.Errorf("--offsets: %q must be PARTITION:FIRST-LAST or PARTITION:FIRST-, each partition once", text)
+		}
+		if offsets == nil {
+			offsets = map[int32][2]int64{}
+		}
+		offsets[int32(p)] = [2]int64{int64(from), int64(to) + 1}
+		if last == "" {
+			offsets[int32(p)] = [2]int64{int64(from), -1}
+		}
+	}
+	return offsets, nil
+}
+
+// window reads --since, --until and --offsets.
 func (o *options) window(now time.Time) (r Range, err error) {
 	var other error
 	r.Since, err = parseSince("since", o.since, now)
 	r.Until, other = parseSince("until", o.until, now)
 	err = errors.Join(err, other)
+	if r.Offsets, other = parseOffsets(o.offsets); other != nil {
+		return r, errors.Join(err, other)
+	}
+	if r.Offsets != nil && (o.since != "" || o.until != "") {
+		return r, errors.New("--offsets: stands in place of --since and --until")
+	}
 	if err == nil && !r.Since.IsZero() && !r.Until.IsZero() && !r.Since.Before(r.Until) {
 		err = errors.New("--until: must be later than --since")
 	}

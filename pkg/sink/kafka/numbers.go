@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"crypto/rand"
+	"encoding/json"
 	"net/url"
 	"slices"
 	"strconv"
@@ -37,8 +38,9 @@ const (
 	ceType                 = "ce_type"
 	contentType            = "content-type"
 
-	typePrefix  = "com.huaweicloud.functiongraph."
-	typeUnknown = "ingest.event"
+	sourcePrefix = "/functiongraph"
+	typePrefix   = "com.huaweicloud.functiongraph."
+	typeUnknown  = "ingest.event"
 )
 
 // startIDLength is enough that no two of a billion starts are alike: 13 letters of base 32.
@@ -58,6 +60,46 @@ type numbers struct {
 	typ   string        // the type in wire
 	first int           // where the digits begin
 	last  int           // and end
+}
+
+// ParseNumber reads the value of a [HeaderSeq]: the id of the start and the number. false: it is none of ours, as the ids
+// of other programs' CloudEvents are.
+func ParseNumber(value []byte) (start []byte, no int64, ok bool) {
+	if len(value) < startIDLength+2 || value[startIDLength] != '-' || !isStartID(string(value[:startIDLength])) {
+		return nil, 0, false
+	}
+	digits := value[startIDLength+1:]
+	if len(digits) > 18 || digits[0] == '0' && len(digits) > 1 {
+		return nil, 0, false
+	}
+	for _, c := range digits {
+		if c < '0' || c > '9' {
+			return nil, 0, false
+		}
+		no = 10*no + int64(c-'0')
+	}
+	return value[:startIDLength:startIDLength], no, true
+}
+
+func isStartID(s string) bool {
+	return len(s) == startIDLength && strings.Trim(s, "abcdefghijklmnopqrstuvwxyz234567") == ""
+}
+
+// ParseMark reads the value of a mark. false: it is none of ours.
+func ParseMark(value []byte) (m Mark, ok bool) {
+	err := json.Unmarshal(value, &m)
+	return m, err == nil && isStartID(m.Start) && m.Safe >= 0 && m.Safe <= m.Numbers
+}
+
+// InstanceOf reads the instance from the value of a [HeaderCloudEventSource]. A source of others is an instance of itself.
+func InstanceOf(ceSource []byte) string {
+	source := string(ceSource)
+	if rest, ok := strings.CutPrefix(source, sourcePrefix+"/"); ok {
+		if name, err := url.PathUnescape(rest[strings.LastIndexByte(rest, '/')+1:]); err == nil {
+			return name
+		}
+	}
+	return source
 }
 
 // begin starts a sequence; admitted is how many events have no number of it.
@@ -167,7 +209,7 @@ func inSource(key string) bool {
 
 // source is a URI reference that names where the events come from.
 func source(origin []sink.Header) string {
-	uri := "/functiongraph"
+	uri := sourcePrefix
 	for _, key := range sourceKeys() {
 		for _, h := range origin {
 			if h.Key == key {

@@ -333,3 +333,20 @@ func BenchmarkNumbers(b *testing.B) {
 		s.encoded("function")
 	}
 }
+
+// What readers make of the headers that are written.
+func TestNumbersAreReadAsTheyAreWritten(t *testing.T) {
+	n := numbers{headers: HeadersStandard}
+	for _, no := range []int64{0, 7, 10, 1 << 50} {
+		n.begin(0)
+		if start, got, ok := ParseNumber(n.text(no)); !ok || got != no || string(start) != n.start {
+			t.Errorf("%s: %s %d %v", n.text(no), start, got, ok)
+		}
+	}
+	for _, name := range []string{"i", "a b/c%", "日志", "/"} {
+		from := []sink.Header{{Key: "ingest-function", Value: []byte("f/g")}, {Key: HeaderInstance, Value: []byte(name)}}
+		if got := InstanceOf([]byte(source(from))); got != name {
+			t.Errorf("%s: %s", source(from), got)
+		}
+	}
+}

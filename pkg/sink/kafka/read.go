@@ -31,7 +31,7 @@ type Query struct {
 	// what is there at the start.
 	Since, Until time.Time
 	// Offsets of single partitions, in place of Since and Until: from the first one up to, not including, the second; -1: to the
-	// end. nil: all partitions.
+	// end. Other partitions are read as without it.
 	Offsets map[int32][2]int64
 	// Progress hears how many offsets of how many are behind; nil: it is not reported.
 	Progress func(done, total int64)
@@ -42,6 +42,7 @@ type Span struct {
 	Partition  int32
 	First, End int64
 	Start      int64 // the oldest offset that the topic still has
+	Latest     int64 // behind its youngest one
 }
 
 // Read reads a topic as far as it is at the start, one partition after another, each from a leader of it, and passes the
@@ -145,9 +146,6 @@ func (r *topicReader) spans(ctx context.Context, q Query) ([]Span, error) {
 	for p := range int32(partitions) {
 		s := Span{Partition: p}
 		given, ok := q.Offsets[p]
-		if q.Offsets != nil && !ok {
-			continue
-		}
 		start, err := r.offset(ctx, p, earliest)
 		if err != nil {
 			return nil, err
@@ -156,7 +154,7 @@ func (r *topicReader) spans(ctx context.Context, q Query) ([]Span, error) {
 		if err != nil {
 			return nil, err
 		}
-		s.Start, s.First, s.End = start, start, end
+		s.Start, s.First, s.End, s.Latest = start, start, end, end
 		if ok {
 			s.First = given[0]
 			if given[1] >= 0 {
