@@ -27,6 +27,7 @@ type letter struct {
 	Reason      string            `json:"reason"`
 	Function    string            `json:"function,omitempty"`
 	Key         string            `json:"key,omitempty"`
+	KeyBase64   []byte            `json:"keyBase64,omitempty"` // in place of a key that is no text
 	Headers     map[string]string `json:"headers"`
 	Value       *string           `json:"value,omitempty"`       // nil: it is no text
 	ValueBase64 []byte            `json:"valueBase64,omitempty"` // in place of value
@@ -80,11 +81,16 @@ func (r *reading) each(ctx context.Context, inv *config.Invocation, stderr io.Wr
 }
 
 func letterOf(c *kafka.Consumed) *letter {
-	l := &letter{Partition: c.Partition, Offset: c.At, Time: time.UnixMilli(c.Timestamp).UTC(), Key: string(c.Key), Headers: map[string]string{}}
+	l := &letter{Partition: c.Partition, Offset: c.At, Time: c.Time(), Headers: map[string]string{}}
 	for _, h := range c.Headers {
 		l.Headers[h.Key] = string(h.Value)
 	}
 	l.Reason, l.Function = l.Headers[kafka.HeaderReason], l.Headers["ingest-function"]
+	if utf8.Valid(c.Key) {
+		l.Key = string(c.Key)
+	} else {
+		l.KeyBase64 = c.Key
+	}
 	if utf8.Valid(c.Value) {
 		text := string(c.Value)
 		l.Value = &text
@@ -177,8 +183,19 @@ func (r *reading) showLetters(ctx context.Context, inv *config.Invocation, w, st
 	})
 }
 
-// linesOf passes the lines of a file of dlq show to yield.
-func linesOf(name string, yield func(*letter) error) error {
+// key is the record's key; nil: it has none.
+func (l *letter) key() []byte {
+	if l.Key != "" {
+		return []byte(l.Key)
+	}
+	return l.KeyBase64
+}
+
+// byteOrderMark is what some editors put before a text.
+const byteOrderMark = "\xef\xbb\xbf"
+
+// lettersOf passes the letters of a file of dlq show to yield, however an editor or jq has laid out their lines.
+func lettersOf(name string, yield func(*letter) error) error {
 	file := os.Stdin
 	if name != "-" {
 		var err error
@@ -187,19 +204,25 @@ func linesOf(name string, yield func(*letter) error) error {
 		}
 		defer file.Close()
 	}
-	lines := bufio.NewScanner(file)
-	lines.Buffer(nil, 64<<20) // no event of a topic is larger, escaped
-	for n := 1; lines.Scan(); n++ {
-		if len(lines.Bytes()) == 0 {
-			continue
-		}
+	text := bufio.NewReader(file)
+	if front, _ := text.Peek(len(byteOrderMark)); string(front) == byteOrderMark {
+		_, _ = text.Discard(len(byteOrderMark))
+	}
+	all := json.NewDecoder(text)
+	for n := 1; ; n++ {
 		l := &letter{}
-		if err := json.Unmarshal(lines.Bytes(), l); err != nil {
-			return fmt.Errorf("line %d of %s is none of \"ingest dlq show\": %w", n, name, err)
+		err := all.Decode(l)
+		if err == io.EOF {
+			return nil
+		}
+		if err == nil && l.Value == nil && l.ValueBase64 == nil {
+			err = errors.New("it has neither value nor valueBase64")
+		}
+		if err != nil {
+			return fmt.Errorf("letter %d of %s is none of \"ingest dlq show\": %w", n, name, err)
 		}
 		if err := yield(l); err != nil {
 			return err
 		}
 	}
-	return lines.Err()
 }

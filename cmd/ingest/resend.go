@@ -2,13 +2,16 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
+	"os"
 	"strconv"
 	"time"
 	"unicode/utf8"
@@ -55,7 +58,11 @@ func (r *reading) sendTo(o *config.LetterOptions) (send func(context.Context, *l
 	if o.DryRun {
 		return func(context.Context, *letter) (bool, error) { return false, nil }, end, nil
 	}
-	return func(ctx context.Context, l *letter) (bool, error) { return postLetter(ctx, o.To, l.bytes()) }, end, nil
+	p, err := newPoster(o)
+	if err != nil {
+		return nil, end, err
+	}
+	return func(ctx context.Context, l *letter) (bool, error) { return p.letter(ctx, l.bytes()) }, p.http.CloseIdleConnections, nil
 }
 
 // resend sends dead letters to a listener, one a body, or to the topic, and prints the outcomes.
@@ -81,12 +88,13 @@ func (r *reading) resend(ctx context.Context, inv *config.Invocation, w, stderr 
 		again, err := send(ctx, l)
 		switch {
 		case ctx.Err() != nil:
-			return ctx.Err()
+			n.Refused++
+			return fmt.Errorf("interrupted at partition %d, offset %d: whether that letter was taken is open, and none behind it was sent", l.Partition, l.Offset)
 		case err != nil:
 			n.Refused++
 			fmt.Fprintf(stderr, "ingest: partition %d, offset %d: %v\n", l.Partition, l.Offset, err)
-			if errors.Is(err, errOpen) {
-				return err
+			if errors.Is(err, errOpen) || errors.Is(err, errDoor) {
+				return fmt.Errorf("ended at partition %d, offset %d, and none behind it was sent: %w", l.Partition, l.Offset, err)
 			}
 		case again:
 			n.Again++
@@ -95,9 +103,14 @@ func (r *reading) resend(ctx context.Context, inv *config.Invocation, w, stderr 
 		}
 		return nil
 	}
-	if o.Input != "" {
-		err = linesOf(o.Input, one)
-	} else {
+	switch {
+	case o.Input == "-":
+		err = lettersOf(o.Input, one)
+	case o.Input != "":
+		if err = lettersOf(o.Input, func(*letter) error { return nil }); err == nil { // all or none of a broken file
+			err = lettersOf(o.Input, one)
+		}
+	default:
 		err = r.each(ctx, inv, stderr, one)
 	}
 	line, _ := json.Marshal(n) // numbers only
@@ -113,13 +126,47 @@ func isObject(value []byte) bool {
 	return bytes.HasPrefix(bytes.TrimLeft(value, " \t\r\n"), []byte("{")) && json.Valid(value) && utf8.Valid(value)
 }
 
-// postLetter posts one event until the listener has room for it. again: it became a dead letter once more.
-func postLetter(ctx context.Context, to string, value []byte) (again bool, err error) {
+// poster posts events to a listener.
+type poster struct {
+	http  *http.Transport
+	to    string
+	token string // "": none
+}
+
+func newPoster(o *config.LetterOptions) (*poster, error) {
+	token, err := firstToken(o.TokenFile)
+	if p, ok := errors.AsType[*os.PathError](err); ok {
+		err = fmt.Errorf("cannot be read: %w", p.Err) // the path may be a token in place of its file's name
+	}
+	if err != nil {
+		return nil, fmt.Errorf("--to-token-file: %w", err)
+	}
+	trust, err := trusted(o.CA)
+	if err != nil {
+		return nil, fmt.Errorf("--to-ca: %w", err)
+	}
+	if o.Cert != "" {
+		cert, err := tls.LoadX509KeyPair(o.Cert, cmp.Or(o.Key, o.Cert))
+		if err != nil {
+			return nil, fmt.Errorf("--to-cert: %w", err)
+		}
+		if trust == nil {
+			trust = &tls.Config{MinVersion: tls.VersionTLS12}
+		}
+		trust.Certificates = []tls.Certificate{cert}
+	}
+	return &poster{&http.Transport{Proxy: http.ProxyFromEnvironment, TLSClientConfig: trust, ForceAttemptHTTP2: true}, o.To, token}, nil
+}
+
+// letter posts one event until the listener has room for it. again: it became a dead letter once more.
+func (p *poster) letter(ctx context.Context, value []byte) (again bool, err error) {
 	for try := 1; ; try++ {
-		status, answer, wait, err := postOnce(ctx, to, value)
+		status, answer, wait, err := p.post(ctx, value)
 		switch {
 		case err != nil:
 			return false, err
+		case status == http.StatusUnauthorized || status == http.StatusForbidden:
+			return false, fmt.Errorf("%w: answered %d: name a token that it takes in --to-token-file", errDoor, status)
 		case status == http.StatusOK:
 			var a struct{ DeadLettered, Dropped int }
 			if json.Unmarshal(answer, &a) == nil && a.Dropped > 0 {
@@ -137,17 +184,20 @@ func postLetter(ctx context.Context, to string, value []byte) (again bool, err e
 	}
 }
 
-func postOnce(ctx context.Context, to string, value []byte) (status int, answer []byte, wait time.Duration, err error) {
+func (p *poster) post(ctx context.Context, value []byte) (status int, answer []byte, wait time.Duration, err error) {
 	ctx, cancel := context.WithTimeout(ctx, resendTimeout)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, to, bytes.NewReader(value))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, p.to, bytes.NewReader(value))
 	if err != nil {
 		return 0, nil, 0, err
 	}
 	req.Header.Set("Content-Type", "application/json")
-	res, err := http.DefaultTransport.RoundTrip(req) // no redirects: a listener knows none
+	if p.token != "" {
+		req.Header.Set("Authorization", "Bearer "+p.token)
+	}
+	res, err := p.http.RoundTrip(req) // no redirects: a listener knows none
 	if err != nil {
-		return 0, nil, 0, err
+		return 0, nil, 0, fmt.Errorf("%w: %w", errDoor, err)
 	}
 	defer func() { _ = res.Body.Close() }()
 	answer, _ = io.ReadAll(io.LimitReader(res.Body, maxAnswer)) // the status says it all

@@ -21,6 +21,9 @@ const toTopic = "topic"
 // errOpen ends a resend, because each following letter would wait as long.
 var errOpen = errors.New("it is open whether the topic has it")
 
+// errDoor ends a resend, because the listener would not take any other letter either.
+var errDoor = errors.New("no letter can be sent there")
+
 // letterTopic sends dead letters to the topic, past any listener, one after the other.
 type letterTopic struct {
 	sink *kafka.Sink
@@ -45,10 +48,7 @@ func (t *letterTopic) send(ctx context.Context, l *letter) (again bool, err erro
 	if err != nil {
 		return false, err
 	}
-	rec := sink.Record{Topic: topic, Value: l.bytes(), Headers: l.origin(), Timestamp: cmp.Or(max(0, l.Time.UnixMilli()), time.Now().UnixMilli())}
-	if l.Key != "" {
-		rec.Key = []byte(l.Key)
-	}
+	rec := sink.Record{Topic: topic, Key: l.key(), Value: l.bytes(), Headers: l.origin(), Timestamp: cmp.Or(max(0, l.Time.UnixMilli()), time.Now().UnixMilli())}
 	before, done := t.sink.Stats(), make(settlement, 1)
 	if _, err := t.sink.Append(ctx, []sink.Record{rec}, done); err != nil {
 		return false, fmt.Errorf("%w: %w", errOpen, t.why(err))

@@ -97,8 +97,8 @@ type Audit struct {
 	until   time.Time // what is younger is not asked for; zero: nothing is
 	partial bool
 	cuts    map[place]cut
-	oldest  map[place]int64 // timestamps of the first records, in milliseconds
-	gone    int64           // the latest of those of partitions whose beginning is gone; 0: none is
+	oldest  map[place]time.Time // timestamps of the first records
+	gone    time.Time           // the latest of those of partitions whose beginning is gone; zero: none is
 	starts  map[string]*sequence
 	records int64
 	foreign int64
@@ -130,14 +130,14 @@ type place struct {
 // New returns an Audit of what is older than until; zero: of all. Younger records must be added too: what is older may
 // stand behind them, and they say that the rest is there.
 func New(deadLetterTopic string, until time.Time) *Audit {
-	return &Audit{most: maxBytes, dead: deadLetterTopic, until: until, cuts: map[place]cut{}, oldest: map[place]int64{}, starts: map[string]*sequence{}}
+	return &Audit{most: maxBytes, dead: deadLetterTopic, until: until, cuts: map[place]cut{}, oldest: map[place]time.Time{}, starts: map[string]*sequence{}}
 }
 
 // Partial says that a partition was not read from its beginning on, or that its beginning is gone.
 func (a *Audit) Partial(topic string, partition int32, gone bool) {
 	a.partial = true
-	if gone {
-		a.gone = max(a.gone, a.oldest[place{topic, partition}])
+	if first := a.oldest[place{topic, partition}]; gone && first.After(a.gone) {
+		a.gone = first
 	}
 }
 
@@ -164,7 +164,7 @@ func (a *Audit) Add(topic string, r *kafka.Consumed) error {
 	a.records++
 	at := place{topic, r.Partition}
 	if _, known := a.oldest[at]; !known {
-		a.oldest[at] = r.Timestamp
+		a.oldest[at] = r.Time()
 	}
 	var seq, mark []byte
 	instance := ""
@@ -235,7 +235,7 @@ const maxNumber = 1 << 50
 func (a *Audit) younger(ms int64) bool { return !a.until.IsZero() && ms >= a.until.UnixMilli() }
 
 func (a *Audit) note(s *sequence, r *kafka.Consumed, instance string) {
-	at := timeOf(r.Timestamp)
+	at := r.Time()
 	if s.First.IsZero() || at.Before(s.First) {
 		s.First = at
 	}
@@ -279,20 +279,12 @@ func (a *Audit) mark(r *kafka.Consumed, instance string) {
 	s.Numbers = max(s.Numbers, m.Numbers)
 }
 
-// timeOf is a timestamp as a time that JSON knows.
-func timeOf(ms int64) time.Time {
-	const least, most = 0, 253402300799999 // the years 1970 to 9999
-	return time.UnixMilli(min(max(ms, least), most)).UTC()
-}
-
 // Report judges what was read.
 func (a *Audit) Report() *Report {
 	r := &Report{Records: a.records, Unnumbered: a.foreign, Partial: a.partial, Complete: true}
 	list := make([]*sequence, 0, len(a.starts))
 	latest := map[string]time.Time{} // first timestamps of instances' last starts
-	if a.gone > 0 {
-		r.Gone = timeOf(a.gone)
-	}
+	r.Gone = a.gone
 	for _, s := range a.starts {
 		if a.younger(s.First.UnixMilli()) {
 			continue

@@ -174,6 +174,10 @@ func (o *options) addTo(flags *pflag.FlagSet, cmd string) {
 	case "dlq resend":
 		o.addLetters(flags)
 		flags.StringVar(&o.letters.To, "to", "", "`URL` to post to, for example http://127.0.0.1:8080/, or topic: to the topic itself, past any listener. Required.")
+		flags.StringVar(&o.letters.TokenFile, "to-token-file", os.Getenv("INGEST_LISTEN_TOKEN_FILE"), "`FILE` with the token that the listener asks for, as --listen-token-file; default: $INGEST_LISTEN_TOKEN_FILE.")
+		flags.StringVar(&o.letters.CA, "to-ca", "", "PEM `FILE` of the authorities to trust with https. Default: the system's.")
+		flags.StringVar(&o.letters.Cert, "to-cert", "", "PEM `FILE` of a certificate to show the listener.")
+		flags.StringVar(&o.letters.Key, "to-key", "", "PEM `FILE` of its key, where it has a file of its own.")
 		flags.StringVar(&o.letters.Input, "input", "", "`FILE` with lines of \"dlq show\", which are sent in place of the topic's; - for stdin.")
 		add(&o.dryRun, "dry-run", "", "Say what would be sent, and send nothing.")
 	case "spool export":

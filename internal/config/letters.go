@@ -24,6 +24,9 @@ type LetterOptions struct {
 	Functions []string // only of these; nil: all
 	Limit     int      // show; 0: all
 	To        string   // resend
+	TokenFile string   // resend: of the token for To; "": none
+	CA        string   // resend: PEM file of the authorities to trust; "": the system's
+	Cert, Key string   // resend: PEM files of the certificate to show; "": none, and in Cert
 	Input     string   // resend: lines of show in place of the topic; "": the topic
 	DryRun    bool     // resend
 }

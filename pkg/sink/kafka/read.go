@@ -24,6 +24,13 @@ type Consumed struct {
 	At          int64 // offset
 }
 
+// Time is the record's timestamp. Producers may write anything: it is the nearest time of the years 1970 to 9999, which is
+// what RFC 3339 and JSON know.
+func (c *Consumed) Time() time.Time {
+	const least, most = 0, 253402300799999
+	return time.UnixMilli(min(max(c.Timestamp, least), most)).UTC()
+}
+
 // Query says what of a topic is read.
 type Query struct {
 	Topic string
