@@ -39,6 +39,8 @@ func outage(t *testing.T, k *kafkatest.Cluster, p *proc.Process, topic string) (
 	must(t, restarted)
 	delivered(p.MustLedger(t).Delivered + 2000)
 	run.Stop()
+	// On a busy machine much of it is still on disk, where a stop would leave it.
+	p.WaitLedger(t, 2*rotationPatience, "everything in Kafka", func(l *proc.Ledger) bool { return l.Spooled == 0 && l.InFlight == 0 })
 	code, l := p.MustStop(t)
 	if code != 0 || len(l.Dropped) != 0 || l.Spooled != 0 {
 		t.Errorf("exit %d, ledger %+v", code, l)

@@ -239,7 +239,8 @@ ZooKeeper, the others with KRaft), with ` + "`--ack=kafka`" + ` and producer ids
 In each cell 300 events with and without keys and 4 dead letters were posted. kcat has read every one of them, byte for
 byte and once, and the Java console consumer of each version the same records with the same keys and timestamps. Kafka's
 DumpLogSegments found every batch valid, with a producer id and the codec of the column. Topic and dead-letter topic
-were made by ingest on the way: in the last column the topic by the broker, which makes what is asked for (` + "`auto.create.topics.enable`" + `), elsewhere by ` + "`--create-topic`" + `.
+were made by ingest on the way: in the last column the topic by the broker, which makes what is asked for
+(` + "`auto.create.topics.enable`" + `), elsewhere by ` + "`--create-topic`" + `.
 
 | Kafka | ` + strings.Join(codecs, " | ") + ` | topic made by the broker |
 |---|` + strings.Repeat("---|", len(codecs)+1) + "\n")
@@ -259,7 +260,8 @@ were made by ingest on the way: in the last column the topic by the broker, whic
 - Brokers before 2.1 do not take zstd: batches go as snappy, with one warning.
 - Brokers before 2.4 have no default for partitions and replicas of a new topic: without ` + "`--topic-partitions` and\n  `--topic-replication`" + ` it gets as many as there are brokers, at most three.
 - Brokers before 2.8 with ACLs want IDEMPOTENT_WRITE on the cluster beside WRITE on the topic, or
-  ` + "`--idempotence=prefer`" + `.
+  ` + "`--idempotence=prefer`" + `. With 1.1.1 and 2.3.1 it was taken away while a process sent: one warning named it, and all
+  that waited was delivered once it was back.
 - Services without producer ids need ` + "`--idempotence=prefer`" + `: see [guarantees](guarantees.md).
 `)
 	return b.Bytes()

@@ -91,21 +91,25 @@ func answerProduce(c *kfake.Cluster, code *kerr.Error) (mend func()) {
 		if !on {
 			return nil, nil, false
 		}
-		r := req.(*kmsg.ProduceRequest)
-		res := r.ResponseKind().(*kmsg.ProduceResponse)
-		for _, t := range r.Topics {
-			rt := kmsg.NewProduceResponseTopic()
-			rt.Topic = t.Topic
-			for _, p := range t.Partitions {
-				rp := kmsg.NewProduceResponseTopicPartition()
-				rp.Partition, rp.ErrorCode = p.Partition, code.Code
-				rt.Partitions = append(rt.Partitions, rp)
-			}
-			res.Topics = append(res.Topics, rt)
-		}
-		return res, nil, true
+		return refuseAll(req.(*kmsg.ProduceRequest), code), nil, true
 	})
 	return func() { mu.Lock(); on = false; mu.Unlock() }
+}
+
+// refuseAll is an answer that has the code for each partition.
+func refuseAll(req *kmsg.ProduceRequest, code *kerr.Error) *kmsg.ProduceResponse {
+	res := req.ResponseKind().(*kmsg.ProduceResponse)
+	for _, t := range req.Topics {
+		rt := kmsg.NewProduceResponseTopic()
+		rt.Topic = t.Topic
+		for _, p := range t.Partitions {
+			rp := kmsg.NewProduceResponseTopicPartition()
+			rp.Partition, rp.ErrorCode = p.Partition, code.Code
+			rt.Partitions = append(rt.Partitions, rp)
+		}
+		res.Topics = append(res.Topics, rt)
+	}
+	return res
 }
 
 // Whatever is wrong from the start, or later, is one warning that names the reason and the setting.
