@@ -26,12 +26,15 @@ func (w *world) check() {
 		return
 	}
 	w.lookAtDisk()
-	o := w.oracle
+	o, opened := w.oracle, w.opened()
 	st, m := p.sink.Stats(), p.sink.Metrics()
 	inCall := int64(0)
 	var stuck time.Duration
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if w.prof.spool && (m.SpoolError != nil || !opened) {
+		o.goesBare()
+	}
 	if m.SpoolError != nil {
 		o.strict = false // batches go without frames: one that is under way when the process is killed may arrive later
 	}

@@ -30,9 +30,11 @@ type oracle struct {
 	mu      sync.Mutex
 	events  []*event
 	last    map[string]*event // by topic and key: the newest one that has arrived
-	doubles int64             // copies beyond the first
+	doubled map[log]int64     // copies beyond the first
+	doubles int64             // for each topic of a cluster those in the log that has most of them
 	strict  bool              // keys keep their order across processes too
 	settle  kafka.Settle
+	life    int    // of the process that runs
 	bad     string // the first violation
 
 	// expiry is when brokers forget a producer; 0: not in this schedule. Until a broker has told the process, at toldAt, it
@@ -41,6 +43,12 @@ type oracle struct {
 	told   bool
 	toldAt time.Time
 	onWay  time.Duration // how long the request that is served now has been on its way, which a process cannot know
+}
+
+// log is what a topic of a cluster holds until it is made anew.
+type log struct {
+	cluster, topic string
+	incarnation    int
 }
 
 // event is one record or dead letter that was given to the sink.
@@ -53,10 +61,11 @@ type event struct {
 	dead  bool // given as a dead letter
 	taken bool // by Append
 	acked bool
+	bare  bool      // it was in memory while the spool could not be used, so it may have been sent without a frame
 	lost  bool      // the ack said so
 	main  int       // copies in the topic
 	bury  int       // copies in the dead-letter topic
-	logs  []string  // the topics that it is in, by cluster and incarnation
+	logs  []log     // that it is in
 	at    time.Time // when it arrived first
 }
 
@@ -68,7 +77,7 @@ func (e *event) String() string {
 }
 
 func newOracle(settle kafka.Settle, strict bool) *oracle {
-	return &oracle{last: map[string]*event{}, settle: settle, strict: strict}
+	return &oracle{last: map[string]*event{}, doubled: map[log]int64{}, settle: settle, strict: strict}
 }
 
 func (o *oracle) violate(format string, args ...any) {
@@ -120,7 +129,7 @@ func (o *oracle) appended(cluster, topic string, incarnation int, b *simkafka.Ba
 			}
 			return true
 		}
-		o.arrive(e, topic, fmt.Sprint(cluster, " ", incarnation))
+		o.arrive(e, log{cluster, topic, incarnation})
 		return true
 	})
 	if err != nil {
@@ -128,16 +137,18 @@ func (o *oracle) appended(cluster, topic string, incarnation int, b *simkafka.Ba
 	}
 }
 
-// arrive counts a copy. Copies in topics that are no more do not count as doubles.
-func (o *oracle) arrive(e *event, topic, log string) {
+// arrive counts a copy. A topic that was made anew is another one: the same request may arrive in both, and double what
+// is there. Each of them has as many doubles as were counted, at most.
+func (o *oracle) arrive(e *event, l log) {
+	topic := l.topic
 	switch {
-	case !slices.Contains(e.logs, log):
-		e.logs = append(e.logs, log)
+	case !slices.Contains(e.logs, l):
+		e.logs = append(e.logs, l)
 		if e.at.IsZero() {
 			e.at = time.Now()
 		}
 	case o.expiry == 0 || time.Since(e.at) <= o.expiry || o.told && time.Since(o.toldAt) > requestTimeout && o.onWay <= requestTimeout:
-		o.doubles++ // else it was sent by a process that could not know it
+		o.double(l) // else it was sent by a process that could not know it
 	}
 	if topic == deadTopic {
 		e.bury++
@@ -155,12 +166,42 @@ func (o *oracle) arrive(e *event, topic, log string) {
 	}
 	at := e.topic + "/" + e.key
 	last := o.last[at]
-	if last != nil && last.n > e.n && (o.strict || last.life == e.life) {
+	if last != nil && last.n > e.n && (o.strict || last.life == e.life) && !o.leftBehind(e) {
 		o.violate("out of order: %v arrives after %v", e, last)
 	}
 	if last == nil || last.n < e.n {
 		o.last[at] = e
 	}
+}
+
+// leftBehind reports whether e may be a late copy out of a process that is gone, of a batch that was sent without a frame
+// because the spool was not open yet or its disk failed: nothing is left that could keep its order (docs/guarantees.md).
+func (o *oracle) leftBehind(e *event) bool {
+	return e.bare && e.life < o.life && (o.settle != kafka.SettleOnDisk || !e.acked)
+}
+
+// goesBare notes that what a process has in memory now may be sent without a frame.
+func (o *oracle) goesBare() {
+	for i := len(o.events) - 1; i >= 0 && o.events[i].life == o.life; i-- {
+		if e := o.events[i]; o.settle != kafka.SettleOnDisk || !e.acked {
+			e.bare = true
+		}
+	}
+}
+
+// double counts a copy beyond the first.
+func (o *oracle) double(l log) {
+	most := func() (n int64) {
+		for other, m := range o.doubled {
+			if other.cluster == l.cluster && other.topic == l.topic {
+				n = max(n, m)
+			}
+		}
+		return n
+	}
+	before := most()
+	o.doubled[l]++
+	o.doubles += most() - before
 }
 
 // ack is one call's sink.Ack.
@@ -230,10 +271,10 @@ func (a *ack) judge() {
 }
 
 // begins notes that another process begins, which knows nothing of the brokers.
-func (o *oracle) begins(expiry time.Duration) {
+func (o *oracle) begins(life int, expiry time.Duration) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.expiry, o.told = expiry, false
+	o.life, o.expiry, o.told = life, expiry, false
 }
 
 // travels notes how long the request that is served next has been on its way.

@@ -64,7 +64,7 @@ type task struct {
 func (w *world) newProcess() *process {
 	p := &process{w: w, life: w.lives, fs: w.disk}
 	w.lives++
-	w.oracle.begins(w.prof.expiry)
+	w.oracle.begins(p.life, w.prof.expiry)
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	pr := &w.prof
 	cfg := kafka.Config{
@@ -228,7 +228,7 @@ func (p *process) end() {
 }
 
 func (w *world) logger(life int) *slog.Logger {
-	if !w.verbose {
+	if w.trace == nil {
 		return nil
 	}
 	return slog.New(slog.NewTextHandler(&traceWriter{w, life}, &slog.HandlerOptions{Level: slog.LevelDebug}))

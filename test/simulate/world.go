@@ -27,12 +27,12 @@ import (
 
 // world is all that one seed's schedule touches.
 type world struct {
-	t       *testing.T
-	rng     *rand.Rand // of the scheduler's goroutine
-	prof    profile
-	verbose bool
-	dog     *watchdog
-	oracle  *oracle
+	t      *testing.T
+	rng    *rand.Rand // of the scheduler's goroutine
+	prof   profile
+	trace  io.Writer // nil: none is wanted
+	dog    *watchdog
+	oracle *oracle
 
 	mu        sync.Mutex // never held while anything waits
 	drng      *rand.Rand // for goroutines of the sink; guarded by mu
@@ -94,13 +94,13 @@ type outcome struct {
 	prof   profile
 }
 
-// simulate runs one schedule.
-func simulate(t *testing.T, dog *watchdog, seed uint64, sc *scenario, verbose bool) outcome {
+// simulate runs one schedule and writes its trace, if that is not nil.
+func simulate(t *testing.T, dog *watchdog, seed uint64, sc *scenario, trace io.Writer) outcome {
 	var out outcome
 	dog.seed.Store(seed)
 	synctest.Test(t, func(t *testing.T) {
 		rng := rand.New(rand.NewPCG(seed, 0x5eed))
-		w := &world{t: t, rng: rng, prof: newProfile(rng, sc), verbose: verbose, dog: dog, drng: rand.New(rand.NewPCG(seed, 0xd15c)),
+		w := &world{t: t, rng: rng, prof: newProfile(rng, sc), trace: trace, dog: dog, drng: rand.New(rand.NewPCG(seed, 0xd15c)),
 			disk: spooltest.New(1 << 30), keys: map[string]int{}, dropped: map[string]int64{}, started: time.Now()}
 		// With frames before sends, and a disk that keeps them, what the last process had comes before what is new, unless
 		// partitions were added meanwhile: a process places by the count that it finds, and frames stay where they are.
@@ -172,8 +172,8 @@ func (w *world) note(format string, args ...any) {
 
 // print writes a line into the trace at once: a panic would take the rest with it.
 func (w *world) print(format string, args ...any) {
-	if w.verbose {
-		fmt.Printf("%9.3fs %s\n", time.Since(w.started).Seconds(), fmt.Sprintf(format, args...))
+	if w.trace != nil {
+		fmt.Fprintf(w.trace, "%9.3fs %s\n", time.Since(w.started).Seconds(), fmt.Sprintf(format, args...))
 	}
 }
 

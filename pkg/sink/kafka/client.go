@@ -164,7 +164,8 @@ func (c *client) brokerSettings(ctx context.Context, broker int32, names ...stri
 	return c.settings(ctx, Peer{Broker: broker}, ofBroker, strconv.Itoa(int(broker)), names...)
 }
 
-// topicConfig asks a cluster for a topic's setting; "" when the brokers do not tell, an error when none answers.
+// topicConfig asks a cluster for a topic's setting; "" when the brokers do not tell, an error when none answers or it
+// cannot tell now.
 func (c *client) topicConfig(ctx context.Context, cluster, topic, name string) (string, error) {
 	settings, err := c.settings(ctx, Peer{AnyBroker, cluster}, ofTopic, topic, name)
 	return settings[name], err
@@ -176,7 +177,7 @@ const (
 	ofBroker = 4
 )
 
-// settings asks a broker for settings. Those that it does not tell are missing.
+// settings asks a broker for settings. Those that it does not tell, to anybody or to this client, are missing.
 func (c *client) settings(ctx context.Context, to Peer, kind int8, resource string, names ...string) (map[string]string, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
@@ -188,6 +189,9 @@ func (c *client) settings(ctx context.Context, to Peer, kind int8, resource stri
 	}
 	told := map[string]string{}
 	for _, r := range res.Resources {
+		if c, _ := classOf(r.ErrorCode, 0); c != classOK && c != classConfig {
+			return nil, kafkago.Error(r.ErrorCode) // another answer may come later
+		}
 		for _, e := range r.ConfigEntries {
 			if slices.Contains(names, e.ConfigName) {
 				told[e.ConfigName] = e.ConfigValue

@@ -15,10 +15,11 @@ import (
 func bench(t *testing.T) (*Sink, *lane, *worker) {
 	t.Helper()
 	s := &Sink{}
+	s.alarms = map[string]time.Time{}
 	s.log, s.want.kick, s.cfg, s.expiry, s.current = slog.New(slog.DiscardHandler), make(chan struct{}, 1), Config{RequestTimeout: time.Second}, time.Hour, producer{id: 1, gen: 1}
 	s.count.dropped = map[string]int64{}
 	s.join()
-	s.topics = []*topic{{core: &s.core, name: "t", knowable: true}}
+	s.topics = []*topic{{core: &s.core, name: "t", keeps: timesCreate}}
 	s.all = append(slices.Clone(s.topics), &s.dead)
 	l := &lane{topic: s.topics[0], broker: &broker{core: &s.core, bound: requestBound{asked: true}}}
 	s.topics[0].lanes = []*lane{l}
@@ -83,7 +84,7 @@ func TestAnAnswerOfAnotherClusterIsNoSuccess(t *testing.T) {
 		t.Fatalf("it counts as delivered: %+v", st)
 	}
 	s.current = producer{id: 9, gen: s.current.gen + 1, cluster: "another"}
-	s.topics[0].knowable = true
+	s.topics[0].keeps = timesCreate
 	if w.sends(t, l); b.stamp.id != 9 || s.possibleDuplicates.Load() != 3 {
 		t.Errorf("it goes again under %+v, %d possible duplicates", b.stamp, s.possibleDuplicates.Load())
 	}
@@ -131,7 +132,7 @@ func TestGrowthDoesNotWaitForWhatCannotBeSent(t *testing.T) {
 		"all is well":                  {func(*Sink, *lane) {}, false},
 		"no producer id":               {func(s *Sink, _ *lane) { s.current = producer{} }, true},
 		"the id was refused":           {func(s *Sink, l *lane) { l.stamps.forget(s.current.gen) }, true},
-		"timestamp type not known":     {func(s *Sink, _ *lane) { s.topics[0].knowable = false }, true},
+		"timestamp type not known":     {func(s *Sink, _ *lane) { s.topics[0].keeps = timesUnknown }, true},
 		"no leader":                    {func(_ *Sink, l *lane) { l.broker = nil }, true},
 		"it fails":                     {func(_ *Sink, l *lane) { l.failures = 1 }, true},
 		"the spool is not open":        {func(s *Sink, _ *lane) { s.disk.holding = true }, true},

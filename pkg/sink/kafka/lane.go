@@ -123,18 +123,13 @@ type topic struct {
 
 	fresh, used bool // records came since the last mark; since the sequence began
 
-	err       error // why it cannot be used now
-	createErr error // why it could not be created
-	unusable  bool  // err is not going to go away by itself
-	refusals  int   // answers in a row that an operator must act
-	// createTime: the topic keeps the records' own timestamps, so the answer to an append carries no append
-	// time. An answer with one then tells that the broker had the batch already.
-	createTime bool
-	described  bool // its settings were asked for
-	// knowable: a question for its settings was answered, or unansweredQuestions were not. Nothing is sent before: the
-	// answer to a first send could not be told from one about another producer's batch.
-	knowable   bool
-	unanswered int
+	err        error // why it cannot be used now
+	createErr  error // why it could not be created
+	unusable   bool  // err is not going to go away by itself
+	refusals   int   // answers in a row that an operator must act
+	keeps      times // which timestamps
+	described  bool  // its settings were asked for
+	unanswered int   // so often in vain
 
 	// instance is the lane of keyless records with KeylessInstance, modulo the number of lanes: a hash of Config.Instance,
 	// until that lane cannot move.

@@ -100,7 +100,7 @@ func (s *kafkaCluster) setClusterLocked(id string) {
 		return
 	}
 	for _, t := range s.all {
-		t.createTime, t.described, t.knowable, t.unanswered = false, false, false, 0
+		t.keeps, t.described, t.unanswered = timesUnknown, false, 0
 	}
 	for _, b := range s.brokers {
 		b.bound.known = false // those of the other cluster are asked anew

@@ -131,7 +131,7 @@ func findPartition(res *produce.Response, topic string, partition int32) *produc
 // succeededLocked settles a batch that is in the log.
 func (s *sender) succeededLocked(e *entry, p *produce.ResponsePartition, out []settled) []settled {
 	l, b := e.lane, e.batch
-	if p.ErrorCode == errDuplicate || l.topic.createTime && p.LogAppendTime >= 0 { // the broker had it
+	if l.topic.had(b, p) {
 		if !b.collided && b.collides(p) {
 			s.collisionLocked(e)
 			return out
@@ -139,9 +139,9 @@ func (s *sender) succeededLocked(e *entry, p *produce.ResponsePartition, out []s
 		s.duplicatesSuppressed.Add(int64(b.events))
 	}
 	if p.ErrorCode == 0 && p.LogAppendTime < 0 {
-		l.topic.createTime = true
-	} else if b.sends == 1 && b.collided {
-		l.topic.createTime = false // it has another id, so it is no resend: the topic's setting has changed
+		l.topic.keeps = timesCreate
+	} else if p.LogAppendTime >= 0 && b.sends == 1 && b.collided {
+		l.topic.keeps = timesAppend // it has another id, so it is no resend
 	}
 	if l.topic.dead {
 		s.count.deadLettered += int64(b.events)
@@ -222,20 +222,25 @@ func (b *batch) collides(p *produce.ResponsePartition) bool {
 	if b.sends == 1 {
 		return true
 	}
-	mine := b.rb.MaxTimestamp()
-	return p.ErrorCode == 0 && mine != recordbatch.NoTimestamp && p.LogAppendTime != mine
+	return p.ErrorCode == 0 && p.LogAppendTime != b.rb.MaxTimestamp()
 }
 
-// collisionLocked takes back the success of a batch that the broker has confused with another producer's: a clone of
-// this process, or a producer of another cluster that took this one's place. The batch is sent once more, under
-// an id of its own; the other producer keeps the old one.
+// collisionLocked takes back the success of a batch that the broker has confused, or may have confused, with another
+// producer's: a clone of this process, or a producer of another cluster that took this one's place. The batch is sent
+// once more, under an id of its own; the other producer keeps the old one. The answer to that tells which timestamps
+// the topic keeps, if it was not known.
 func (s *sender) collisionLocked(e *entry) {
 	l, b := e.lane, e.batch
-	s.collisions.Add(1)
 	b.collided = true
-	b.maybeWritten = true // unless the topic was changed to append times: then it is there
+	b.maybeWritten = true // if the topic keeps append times it is there
 	l.stamps.forget(b.stamp.gen)
 	l.abandonStamp(b)
+	if l.topic.keeps == timesUnknown {
+		s.warnLimited("collision?", "no broker has told whether the topic keeps the events' own timestamps, and an answer could be about another producer's batch; the batch is sent again under a new id",
+			"topic", l.topic.name, "partition", l.partition, "producer", b.stamp.id)
+		return
+	}
+	s.collisions.Add(1)
 	s.warnLimited("collision", "the broker takes a batch for another one: another producer has this producer id; the batch is sent again under a new id",
 		"topic", l.topic.name, "partition", l.partition, "producer", b.stamp.id)
 }

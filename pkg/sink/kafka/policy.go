@@ -58,7 +58,8 @@ const (
 	restShortest   = time.Second            // doubles with every look that fails
 	restLongest    = 30 * time.Second
 
-	// unansweredQuestions is how often a topic's timestamp type is asked for in vain until batches go without it.
+	// unansweredQuestions is how often a topic's timestamp type is asked for in vain until batches go without it. Until it is
+	// known, what could be a collision counts as one.
 	unansweredQuestions = 3
 	questionPart        = 4 // of RequestTimeout: for a new broker's settings, for which batches wait
 	moreQuestions       = 3 // when the first one is not answered

@@ -263,7 +263,7 @@ func (l *lane) begun() {
 // and a stamp for the lane's next batch is there. The goroutine that asks the cluster signals when that changes.
 func (l *lane) mayStamp() bool {
 	s := l.topic.core
-	if !l.topic.knowable || l.broker != nil && !l.broker.bound.asked {
+	if !l.topic.mayBeSent() || l.broker != nil && !l.broker.bound.asked {
 		return false
 	}
 	return s.unsafe || s.current.gen != 0 && (!l.needsStamp(l.next()) || l.stamps.ready(s.current))

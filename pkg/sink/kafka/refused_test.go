@@ -219,7 +219,7 @@ func TestAFirstSendThatIsAnsweredAsAResendIsSentAgain(t *testing.T) {
 			})
 			s := start(t, c, func(cfg *Config, _ *Deps) { cfg.Linger = time.Hour })
 			waitFor(t, func() bool { return s.Ready() == nil })
-			waitFor(t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return s.topics[0].createTime })
+			waitFor(t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return s.topics[0].keeps == timesCreate })
 			var ack ackCount
 			for i := range 5 {
 				s.Append(patient(t), []sink.Record{record("k", i)}, &ack)
@@ -359,7 +359,7 @@ func TestTimestampTypeIsAskedForAgain(t *testing.T) {
 		return nil, fmt.Errorf("cut"), n.Add(1) <= 4
 	})
 	s := start(t, c, func(cfg *Config, _ *Deps) { cfg.MetadataTTL = 20 * time.Millisecond })
-	waitFor(t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return s.topics[0].createTime })
+	waitFor(t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return s.topics[0].keeps == timesCreate })
 	if n.Load() < 5 {
 		t.Errorf("%d questions, of which four had no answer", n.Load())
 	}

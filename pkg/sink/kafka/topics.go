@@ -5,6 +5,7 @@ import (
 	"time"
 
 	kafkago "github.com/segmentio/kafka-go"
+	"github.com/segmentio/kafka-go/protocol/produce"
 )
 
 // makeTopic creates a main topic, where that is wanted or the brokers do it by themselves.
@@ -59,8 +60,30 @@ func (s *kafkaCluster) topicNumbers() (partitions, replicas int) {
 	return partitions, replicas
 }
 
-// learnTimestamps asks whether the topic keeps the records' own timestamps. Where it may not be asked, the first
-// answer to an append tells.
+// times is which timestamps a topic keeps (message.timestamp.type), and with that what an append time in an answer means.
+type times uint8
+
+const (
+	timesUnknown times = iota // no question was answered yet
+	timesUntold               // the brokers do not tell this client: an append time means nothing until an answer has none
+	timesCreate               // the records' own: an answer with an append time tells that the broker had the batch already
+	timesAppend               // the broker's: each answer has one
+)
+
+// mayBeSent reports whether events may be sent to the topic: it is known what an append time in the first answer means,
+// or unansweredQuestions have shown that waiting for it is in vain.
+func (t *topic) mayBeSent() bool {
+	return t.keeps != timesUnknown || t.unanswered >= unansweredQuestions
+}
+
+// had reports whether an answer may tell that the broker had the batch before this request, so that it must be compared
+// with the batch. While the topic's timestamps are not known, an append time is taken for such a sign.
+func (t *topic) had(b *batch, p *produce.ResponsePartition) bool {
+	return p.ErrorCode == errDuplicate || p.LogAppendTime >= 0 && b.stamp.id >= 0 && (t.keeps == timesCreate || t.keeps == timesUnknown)
+}
+
+// learnTimestamps asks which timestamps the topic keeps. Where it may not be asked, the first answer without an append
+// time tells.
 func (s *kafkaCluster) learnTimestamps(t *topic) {
 	s.mu.Lock()
 	cluster := s.clusterID
@@ -71,22 +94,27 @@ func (s *kafkaCluster) learnTimestamps(t *topic) {
 	if cluster != s.clusterID {
 		return // the other cluster is asked too
 	}
-	t.createTime = t.createTime || kind == "CreateTime"
-	if kind == "" { // the next look at the cluster asks again
-		t.described = false
-	}
-	if t.knowable {
-		return
-	}
-	if err != nil {
-		if t.unanswered++; t.unanswered < unansweredQuestions {
-			s.want.refreshSoon()
-			return
+	waited := !t.mayBeSent()
+	switch {
+	case kind == "CreateTime":
+		t.keeps = timesCreate
+	case kind != "":
+		t.keeps = timesAppend
+	default:
+		t.described = false // the next look at the cluster asks again
+		if err != nil {
+			t.unanswered++
+		} else if t.keeps == timesUnknown {
+			t.keeps = timesUntold
 		}
 	}
-	t.knowable = true
-	for _, b := range s.brokers {
-		b.signal()
+	switch {
+	case !t.mayBeSent():
+		s.want.refreshSoon()
+	case waited:
+		for _, b := range s.brokers {
+			b.signal()
+		}
 	}
 }
 

@@ -287,10 +287,16 @@ func (c *Cluster) create(r *createtopics.Request) *createtopics.Response {
 	return res
 }
 
+// ofTopic is the type of a resource that is a topic (ConfigResource.Type.TOPIC).
+const ofTopic = 2
+
 func (c *Cluster) describe(r *describeconfigs.Request) *describeconfigs.Response {
 	res := &describeconfigs.Response{}
 	for _, want := range r.Resources {
 		rr := describeconfigs.ResponseResource{ResourceType: want.ResourceType, ResourceName: want.ResourceName}
+		if want.ResourceType == ofTopic && c.Partitions(want.ResourceName) == 0 {
+			rr.ErrorCode = CodeUnknownTopic
+		}
 		for _, name := range want.ConfigNames {
 			if value, ok := c.config(want.ResourceName, name); ok {
 				rr.ConfigEntries = append(rr.ConfigEntries, describeconfigs.ResponseConfigEntry{ConfigName: name, ConfigValue: value})
