@@ -34,8 +34,9 @@ type oracle struct {
 	doubles int64             // for each topic of a cluster those in the log that has most of them
 	strict  bool              // keys keep their order across processes too
 	settle  kafka.Settle
-	life    int    // of the process that runs
-	bad     string // the first violation
+	life    int            // of the process that runs
+	shrunk  map[string]int // how often a process has found a topic with fewer partitions
+	bad     string         // the first violation
 
 	// expiry is when brokers forget a producer; 0: not in this schedule. Until a broker has told the process, at toldAt, it
 	// assumes a day, and does not count the copies that come of it (docs/guarantees.md).
@@ -57,6 +58,7 @@ type event struct {
 	topic string // where it belongs, if it is not given as a dead letter
 	key   string // "": keyless
 	n     int    // number within the key
+	moves int    // how often the topic had got fewer partitions when it was appended
 	life  int
 	dead  bool // given as a dead letter
 	taken bool // by Append
@@ -77,7 +79,7 @@ func (e *event) String() string {
 }
 
 func newOracle(settle kafka.Settle, strict bool) *oracle {
-	return &oracle{last: map[string]*event{}, doubled: map[log]int64{}, settle: settle, strict: strict}
+	return &oracle{last: map[string]*event{}, doubled: map[log]int64{}, shrunk: map[string]int{}, settle: settle, strict: strict}
 }
 
 func (o *oracle) violate(format string, args ...any) {
@@ -90,7 +92,7 @@ func (o *oracle) violate(format string, args ...any) {
 func (o *oracle) add(topic, key string, n, life int, dead bool) *event {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	e := &event{id: len(o.events), topic: topic, key: key, n: n, life: life, dead: dead}
+	e := &event{id: len(o.events), topic: topic, key: key, n: n, moves: o.shrunk[topic], life: life, dead: dead}
 	o.events = append(o.events, e)
 	return e
 }
@@ -166,12 +168,20 @@ func (o *oracle) arrive(e *event, l log) {
 	}
 	at := e.topic + "/" + e.key
 	last := o.last[at]
-	if last != nil && last.n > e.n && (o.strict || last.life == e.life) && !o.leftBehind(e) {
+	if last != nil && last.n > e.n && (o.strict || last.life == e.life) && !o.leftBehind(e) && e.moves == last.moves {
 		o.violate("out of order: %v arrives after %v", e, last)
 	}
 	if last == nil || last.n < e.n {
 		o.last[at] = e
 	}
+}
+
+// shrinks notes that a process places by fewer partitions from now on. A key may move by that while its events wait where
+// it was, and be overtaken by those that come later (docs/guarantees.md).
+func (o *oracle) shrinks(topic string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.shrunk[topic]++
 }
 
 // leftBehind reports whether e may be a late copy out of a process that is gone, of a batch that was sent without a frame

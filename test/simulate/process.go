@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -228,10 +229,33 @@ func (p *process) end() {
 }
 
 func (w *world) logger(life int) *slog.Logger {
-	if w.trace == nil {
-		return nil
+	h := slog.DiscardHandler
+	if w.trace != nil {
+		h = slog.NewTextHandler(&traceWriter{w, life}, &slog.HandlerOptions{Level: slog.LevelDebug})
 	}
-	return slog.New(slog.NewTextHandler(&traceWriter{w, life}, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	return slog.New(listener{h, w.oracle})
+}
+
+// listener hears of a topic that has fewer partitions from now on, which nothing but the log tells.
+type listener struct {
+	slog.Handler
+	o *oracle
+}
+
+func (l listener) Enabled(ctx context.Context, level slog.Level) bool {
+	return level == slog.LevelWarn || l.Handler.Enabled(ctx, level)
+}
+
+func (l listener) Handle(ctx context.Context, r slog.Record) error {
+	if strings.HasPrefix(r.Message, "a topic was made anew with fewer partitions;") {
+		r.Attrs(func(a slog.Attr) bool {
+			if a.Key == "topic" {
+				l.o.shrinks(a.Value.String())
+			}
+			return true
+		})
+	}
+	return l.Handler.Handle(ctx, r)
 }
 
 type traceWriter struct {
