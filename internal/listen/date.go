@@ -15,7 +15,11 @@ import (
 type dateLine struct {
 	second int64
 	field  []byte // the whole line
+	plain  []byte // plainAnswer with the line
 }
+
+// plainAnswer is what fasthttp writes for a delivery of which there is nothing to tell: nearly every answer.
+const plainAnswer = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 
 // lineOf returns the dateLine of t.
 func (s *Server) lineOf(t time.Time) *dateLine {
@@ -28,6 +32,7 @@ func (s *Server) lineOf(t time.Time) *dateLine {
 		s.deps.Refresh()
 	}
 	d = &dateLine{second: second, field: append(t.UTC().AppendFormat([]byte("Date: "), http.TimeFormat), "\r\n"...)}
+	d.plain = d.date(nil, []byte(plainAnswer))
 	s.lastDate.Store(d)
 	return d
 }
@@ -38,16 +43,26 @@ func (s *Server) begin(ctx *fasthttp.RequestCtx, c *conn, t time.Time) {
 	s.guard.cors(ctx)
 }
 
-// writeDated writes p, the beginning of an answer, with a Date behind its first line.
+// date appends an answer with a Date behind its first line.
+func (d *dateLine) date(to, answer []byte) []byte {
+	line := bytes.IndexByte(answer, '\n') + 1
+	return append(append(append(to, answer[:line]...), d.field...), answer[line:]...)
+}
+
+// writeDated writes p, the beginning of an answer, with a Date.
 func (c *conn) writeDated(p []byte, d *dateLine) (int, error) {
-	line := bytes.IndexByte(p, '\n') + 1
-	buf, _ := c.srv.dated.Get().(*[]byte)
-	if buf == nil {
-		buf = new([]byte)
+	var err error
+	if string(p) == plainAnswer { // does not allocate
+		_, err = c.send(d.plain)
+	} else {
+		buf, _ := c.srv.dated.Get().(*[]byte)
+		if buf == nil {
+			buf = new([]byte)
+		}
+		*buf = d.date((*buf)[:0], p)
+		_, err = c.send(*buf)
+		c.srv.dated.Put(buf)
 	}
-	*buf = append(append(append((*buf)[:0], p[:line]...), d.field...), p[line:]...)
-	_, err := c.send(*buf)
-	c.srv.dated.Put(buf)
 	if err != nil {
 		return 0, err
 	}
