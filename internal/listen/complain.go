@@ -13,13 +13,13 @@ func causes() []cause {
 	return []cause{
 		{reasonFull, "deliveries are refused with 503: the memory for bodies is full. If Kafka keeps up, raise --memory-limit; else look at /readyz"},
 		{reasonTooManyConns, "connections are refused with 503: as many as --max-conns are busy. Raise it, with --memory-limit"},
-		{reasonSlow, "slow bodies are ended with 408 because others wait for memory: raise --memory-limit, or lower --min-body-rate to be more patient"},
+		{reasonSlow, "slow requests are ended with 408 because others wait for memory or a connection: raise --memory-limit, or lower --min-body-rate to be more patient"},
 		{reasonFields, "requests with too many header fields are refused with 431"},
 		{reasonHeaderTooLarge, "requests are refused with 431: raise --max-header-bytes if they are in order"},
 	}
 }
 
-const replacedText = "idle connections are closed for new ones: as many as --max-conns are open. Raise it, with --memory-limit"
+const replacedText = "connections without a whole request are closed for new ones: as many as --max-conns are open. Raise it, with --memory-limit"
 
 type cause struct {
 	reason reason

@@ -64,6 +64,7 @@ type conn struct {
 	away     bool           // beyond MaxConns, to be turned away
 	extra    bool           // under the registry's mutex: away, or replaced by another one
 	replaced atomic.Bool    // by another one: it ends as soon as it has no request
+	partial  atomic.Bool    // the rest of a header or of a handshake is waited for
 	kept     atomic.Bool    // never to be replaced, see Config.KeepUsed
 	expires  uint64         // the tick from which on it takes no further request; 0: none
 	skipping skipping       // a refused body, see skip.go
@@ -129,9 +130,10 @@ func (c *conn) ages(age time.Duration) {
 	}
 }
 
-// idleSince is the tick since which a connection that may be replaced has had no request. One whose deadline has fired
-// counts too: it is about to sleep or to close. One that lingers comes before all others.
-func (c *conn) idleSince() (uint64, bool) {
+// idleSinceLocked is the tick since which a connection that may be replaced has had no request. One whose deadline has
+// fired counts too: it is about to sleep or to close. One that lingers comes before all others. A header comes at once, so
+// one of which a part has come is no request yet; a request that has hardly come for slowGrace may be replaced in any case.
+func (c *conn) idleSinceLocked() (uint64, bool) {
 	if c.extra {
 		return 0, false
 	}
@@ -140,6 +142,8 @@ func (c *conn) idleSince() (uint64, bool) {
 		return 0, true
 	case idle, asleep:
 		return c.quietSince.Load(), !c.kept.Load()
+	case reading:
+		return c.quietSince.Load(), c.stalledLocked() || c.partial.Load() && !c.kept.Load()
 	}
 	return 0, false
 }
@@ -187,7 +191,14 @@ func (c *conn) Read(p []byte) (n int, err error) {
 		n, err = c.readRest(p)
 	} else {
 		c.meter.wait()
+		rest := c.head.inMiddle()
+		if rest {
+			c.partial.Store(true)
+		}
 		n, err = c.receive(p)
+		if rest {
+			c.partial.Store(false)
+		}
 		c.meter.came(n)
 		c.filled = n == len(p)
 		// bufio reads past its buffer when that is empty and p is as large. A p of the same size may be either: past the

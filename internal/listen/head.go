@@ -86,6 +86,9 @@ func (h *head) pipelined() bool { return h.after > 0 }
 // inTrailer reports whether a trailer has begun and not ended.
 func (h *head) inTrailer() bool { return h.part == inChunks && h.chunks.part == inTrailer }
 
+// inMiddle reports whether a part of a header was read.
+func (h *head) inMiddle() bool { return h.part == inHeader && h.size > 0 }
+
 // begun reports whether something but empty lines, or a single CR, came.
 func (h *head) begun() bool {
 	return h.part != inHeader || h.lines.n > 0 || h.lines.begun && !h.lines.only

@@ -1,6 +1,7 @@
 package listen
 
 import (
+	"io"
 	"log/slog"
 	"strings"
 	"sync"
@@ -61,7 +62,7 @@ func TestBusyConnectionsAreNotReplaced(t *testing.T) {
 	r := start(t, withConfig(func(c *Config) { c.MaxConns = 4 }), withHold())
 	for range 2 {
 		r.dial().send(post("/", "[]")) // waits for its ack
-		r.dial().send("POST / HTTP/1.1\r\n")
+		r.dial().send(postLine + "Content-Length: 2\r\n\r\n[")
 	}
 	until(t, "all are busy", func() bool { return r.inPhase(waiting) == 2 && r.inPhase(reading) == 2 })
 	newcomer := r.dial()
@@ -93,31 +94,91 @@ func TestFloodOfConnections(t *testing.T) {
 	until(t, "no more than may be are open", func() bool { st := r.srv.Stats(); return st.OpenConns <= 16 && st.TurnedAway <= 2 })
 }
 
-// TestUnfinishedHeadersGiveUpTheirPlaces: while newcomers are refused, a header that does not end is not waited for.
-func TestUnfinishedHeadersGiveUpTheirPlaces(t *testing.T) {
-	r := start(t, withConfig(func(c *Config) { c.MaxConns, c.MinBodyRate, c.ReadTimeout = 4, 240, time.Hour }))
-	var slow []*client
-	for range 4 {
-		cl := r.dial()
-		cl.send("POST / HTTP/1.1\r\n")
-		slow = append(slow, cl)
+// TestUnfinishedRequestsGiveUpTheirPlaces: a newcomer waits for nobody whose header, or handshake, does not end, nor for
+// a body that hardly comes.
+func TestUnfinishedRequestsGiveUpTheirPlaces(t *testing.T) {
+	secure, config := secured(t, false)
+	for _, c := range []struct {
+		name, part string
+		ticks      uint64 // until it may be replaced
+		status     int    // 0: its connection is closed
+		keep, tls  bool   // keep: it has carried a delivery, and is never replaced between two
+	}{
+		{name: "a method", part: "PO", status: 503},
+		{name: "a line", part: "POST / HTTP/1.1\r\n", status: 503},
+		{name: "fields", part: postLine + "A: b\r\nContent-Le", status: 503},
+		{name: "a handshake", part: "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", tls: true},
+		{name: "a body", part: postLine + "Content-Length: 100\r\n\r\n[", ticks: 10, status: 408},
+		{name: "no body", part: postLine + "Content-Length: 100\r\n\r\n", ticks: 10, status: 408},
+		{name: "a chunk", part: postLine + chunkedTE + "\r\n5\r\n[", ticks: 10, status: 408},
+		{name: "a trailer", part: postLine + chunkedTE + "\r\n2\r\n[]\r\n0\r\nA:", ticks: 10, status: 408},
+		{name: "a field behind a delivery", part: postLine + "A: b\r\n", ticks: 10, status: 408, keep: true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			opt := option(func(*rig, *Config, *body.RoomConfig) {})
+			if c.tls {
+				opt = secure
+			}
+			r := start(t, opt, withConfig(func(cfg *Config) {
+				cfg.MaxConns, cfg.MinBodyRate, cfg.ReadTimeout, cfg.KeepUsed = 4, 240, time.Hour, c.keep
+			}))
+			var slow []*client
+			for i := range 4 {
+				cl := r.dial()
+				if c.keep {
+					cl.send(post("/", "[]"))
+					cl.reply()
+				}
+				cl.send(c.part)
+				until(t, "all of it was read", func() bool {
+					return r.inPhase(reading) == i+1 && (c.ticks > 0 || r.partial() == i+1) && r.unread() == 0
+				})
+				slow = append(slow, cl)
+				r.pass(1) // so that it is older than the next
+			}
+			r.pass(c.ticks)
+			r.pass(c.ticks)
+			if n := r.inPhase(reading); n != 4 {
+				t.Fatalf("%d are left though nobody has come", n)
+			}
+			if c.tls {
+				if got := r.dialTLS(config).do(post("/", "[]")); got.status != 200 {
+					t.Errorf("%+v", got)
+				}
+			} else {
+				newcomer := r.dial()
+				newcomer.send(post("/", "[]"))
+				if got := newcomer.reply(); got.status != 200 {
+					t.Errorf("%+v", got)
+				}
+			}
+			if c.status == 0 {
+				if _, err := io.ReadAll(slow[0]); isTimeout(err) {
+					t.Error("the first is still open")
+				}
+			} else if got := slow[0].reply(); got.status != c.status || !got.close {
+				t.Errorf("the first: %+v", got)
+			}
+			if n, st := r.inPhase(reading), r.srv.Stats(); n != 3 || st.Replaced != 1 {
+				t.Errorf("%d are left, %+v", n, st)
+			}
+		})
 	}
-	until(t, "all are busy", func() bool { return r.inPhase(reading) == 4 })
-	r.pass(1)
-	r.pass(20)
-	if n := r.inPhase(reading); n != 4 {
-		t.Errorf("%d are left though nobody was refused", n)
-	}
-	newcomer := r.dial()
-	newcomer.send(post("/", "[]"))
-	if got := newcomer.reply(); got.status != 503 {
-		t.Errorf("%+v", got)
-	}
-	for _, cl := range slow { // at the next tick
-		if got := cl.reply(); got.status != 408 {
-			t.Errorf("%+v", got)
+}
+
+// partial counts connections that wait for the rest of a header or a handshake, unread those that have not read all.
+func (r *rig) partial() (n int) {
+	r.srv.conns.each(func(c *conn) {
+		if c.partial.Load() {
+			n++
 		}
-	}
+	})
+	return n
+}
+
+func (r *rig) unread() (n int) {
+	r.srv.conns.each(func(c *conn) { n += c.Queued() })
+	return n
 }
 
 // TestConnectionAge: a connection that is old ends with its answer, or without a word while it is idle.

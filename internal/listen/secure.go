@@ -57,7 +57,10 @@ func (c *conn) ready() bool {
 		return true
 	}
 	c.enter(reading, c.srv.limits.read)
-	if c.handshake() != nil {
+	c.partial.Store(true)
+	err := c.handshake()
+	c.partial.Store(false)
+	if err != nil {
 		return false
 	}
 	c.quiet()

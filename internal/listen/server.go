@@ -74,8 +74,8 @@ type Config struct {
 	ReadTimeout    time.Duration // for header and body together, from the first byte; and for the answer to be written
 	IdleTimeout    time.Duration // for a connection without a request
 	WaitForAck     bool          // answer when every event is settled, not when the body is in the ring
-	MinBodyRate    int64         // bytes/s; while others wait for memory, a slower body gets 408. 0: none is ended
-	MaxConns       int           // served at the same time; a newcomer replaces the one idle for longest, or gets 503. 0: 2,048
+	MinBodyRate    int64         // bytes/s; while others want its memory or place, a slower body gets 408. 0: none is ended
+	MaxConns       int           // served at the same time; a newcomer replaces one without a whole request, or gets 503. 0: 2,048
 	MaxConnAge     time.Duration // after it, up to a tenth more or less, a connection ends with the answer to its request
 	// KeepUsed: a connection that has carried a delivery or an invocation event is never replaced. The platform would
 	// not send again what it sends while the connection is being closed.
@@ -125,7 +125,6 @@ type Server struct {
 	texts     texts
 	guard     guard
 	full      int64 // refusals for want of memory at the last tick
-	turned    int64 // connections refused at the last tick
 	complaint complaints
 	inflater  *inflate.Inflater
 	scratch   []byte // what is dropped is read into; never written nor read
@@ -136,7 +135,6 @@ type Server struct {
 	lastDate atomic.Pointer[dateLine]
 	dated    sync.Pool     // of *[]byte: an answer while it gets its Date
 	crowded  atomic.Bool   // a delivery waits for memory, or was refused since the last tick
-	noPlaces atomic.Bool   // connections were refused since the last tick
 	aborted  atomic.Bool   // no wait for an ack any more
 	stopping atomic.Bool   // idle connections are closed
 	firstID  atomic.Uint64 // ids of bodies count from here: random, so that no other process has the same
@@ -206,11 +204,8 @@ func (s *Server) tick() {
 	full := c.refused[reasonFull].Load()
 	s.crowded.Store(s.deps.Room.Waiting() > 0 || full != s.full)
 	s.full = full
-	turned := c.refused[reasonTooManyConns].Load()
-	s.noPlaces.Store(turned != s.turned)
-	s.turned = turned
 	s.complain()
-	s.pace.tick(int64(c.bodies.Load()), full+turned)
+	s.pace.tick(int64(c.bodies.Load()), full+c.refused[reasonTooManyConns].Load())
 }
 
 // Listen binds the address. After it clients can connect; they are answered once Serve runs.

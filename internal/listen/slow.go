@@ -5,10 +5,9 @@ import (
 	"time"
 )
 
-// A header that does not end for slowGrace is ended with 408 while newcomers find no place (--max-conns).
-//
-// A body that hardly comes holds memory that others wait for. While that is so, one that brought less than
-// [Config.MinBodyRate] for slowGrace is ended with 408. Nothing is measured but bytes and ticks, so the time in
+// A request that hardly comes holds a place, and perhaps memory, that others want: a header that has not ended for
+// slowGrace, or a body that brought less than [Config.MinBodyRate] for so long. While others wait for memory such a body
+// is ended with 408, and a connection that finds no place (--max-conns) takes that of such a request. Nothing is measured but bytes and ticks, so the time in
 // which a body waited for room, or the process was frozen, is not charged to its client.
 
 // slowGrace is how long a body may be slower than the rate. Kestrel, which has the same rule, gives as much.
@@ -20,9 +19,11 @@ type meter struct {
 	bytes atomic.Int64 // since its begin; -1: no body is being waited for
 
 	// Under the registry's mutex: where the present window began.
-	open bool
-	tick uint64
-	mark int64
+	open    bool
+	tick    uint64
+	mark    int64
+	since   uint64 // the connection's quietSince then: another request has another one
+	stalled bool   // the request hardly comes
 }
 
 // begin and end are around the read of a body. A body that lies in the read buffer costs no more.
@@ -50,36 +51,39 @@ func (m *meter) came(n int) {
 // forgive begins the measurement anew, after a wait that was ours.
 func (c *conn) forgive() {
 	c.srv.conns.mu.Lock()
-	c.meter.open = false
+	c.meter.open, c.meter.stalled = false, false
 	c.srv.conns.mu.Unlock()
 }
 
-// judgeLocked ends the body that is being read if it is too slow and others wait. word is the present state.
+// judgeLocked finds out whether the request that is being read hardly comes, and ends a body if it does and others wait
+// for memory. word is the present state.
 func (c *conn) judgeLocked(now, word uint64) {
 	m, bytes := &c.meter, c.meter.bytes.Load() // -1: the header
 	if phaseOf(word) != reading || c.srv.cfg.MinBodyRate <= 0 {
-		m.open = false
+		m.open, m.stalled = false, false
 		return
 	}
-	if !m.open || bytes < m.mark || bytes >= 0 && m.mark < 0 {
-		m.open, m.tick, m.mark = true, now, bytes
+	since := c.quietSince.Load()
+	if !m.open || since != m.since || bytes < m.mark || bytes >= 0 && m.mark < 0 {
+		m.open, m.tick, m.mark, m.since, m.stalled = true, now, bytes, since, false
 		return
 	}
 	took := c.srv.limits.tick * time.Duration(now-m.tick)
+	if took < slowGrace {
+		return
+	}
+	m.stalled = bytes < 0 || float64(bytes-m.mark) < float64(c.srv.cfg.MinBodyRate)*took.Seconds()
 	switch {
-	case took < slowGrace:
-	case bytes < 0:
-		if c.srv.noPlaces.Load() {
-			c.slow.Store(true)
-			c.fireLocked(word)
-		}
-	case float64(bytes-m.mark) >= float64(c.srv.cfg.MinBodyRate)*took.Seconds():
+	case !m.stalled:
 		m.tick, m.mark = now, bytes
-	case c.srv.crowded.Load():
+	case bytes >= 0 && c.srv.crowded.Load():
 		c.slow.Store(true)
 		c.fireLocked(word)
 	}
 }
+
+// stalledLocked reports whether the request that is being read hardly comes.
+func (c *conn) stalledLocked() bool { return c.meter.stalled && c.meter.since == c.quietSince.Load() }
 
 // arrived is what is there, at least, of a body of n announced bytes. What the kernel has costs a system call: it is
 // asked only where more than the read buffer holds has to be there.

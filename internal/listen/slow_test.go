@@ -95,6 +95,28 @@ func TestSlowBodyIsEndedWhileOthersWait(t *testing.T) {
 	}
 }
 
+// TestBusyIsNotStalled: a connection that is found reading at every look, each time another request, is not slow.
+func TestBusyIsNotStalled(t *testing.T) {
+	r := start(t, withConfig(func(c *Config) { c.MaxConns, c.ReadTimeout, c.MinBodyRate, c.KeepUsed = 1, 0, 240, true }))
+	busy := r.dial()
+	for range 20 {
+		busy.send(postLine + "Content-Length: 2\r\n\r\n")
+		until(t, "its header was read", func() bool { return r.inPhase(reading) == 1 && r.unread() == 0 })
+		r.pass(1)
+		busy.send("[]")
+		if got := busy.reply(); got.status != 200 {
+			t.Fatalf("%+v", got)
+		}
+	}
+	busy.send(postLine + "Content-Length: 2\r\n\r\n")
+	until(t, "its header was read", func() bool { return r.inPhase(reading) == 1 && r.unread() == 0 })
+	newcomer := r.dial()
+	newcomer.send(post("/", "[]"))
+	if got := newcomer.reply(); got.status != 503 {
+		t.Errorf("%+v", got)
+	}
+}
+
 // TestSteadyBodyGoesOn: a slow body above the rate is not ended, whoever waits.
 func TestSteadyBodyGoesOn(t *testing.T) {
 	r := start(t, withGate(1024, 6<<20), withConfig(func(c *Config) { c.AdmitWait, c.ReadTimeout, c.MinBodyRate = time.Hour, time.Hour, 240 }))

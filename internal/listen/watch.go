@@ -97,7 +97,7 @@ func (r *registry) woke() {
 }
 
 // add takes a connection in, as one of at most maxServed. When there are as many, it takes the place of the one that
-// has had no request for longest; if none can be closed, it is one of at most maxExtra to be turned away. Those that
+// has had no whole request for longest; if none can be closed, it is one of at most maxExtra to be turned away. Those that
 // still have to close count with these. It is false when there is no room at all, or after shut. After true the
 // caller serves the connection and then calls remove.
 func (r *registry) add(c *conn, maxServed, maxExtra int) bool {
@@ -138,7 +138,7 @@ func (r *registry) replaceLocked() bool {
 	var longest *conn
 	since := uint64(never)
 	for c := r.first; c != nil; c = c.next {
-		if at, ok := c.idleSince(); ok && at <= since { // of several the one that is there for longest
+		if at, ok := c.idleSinceLocked(); ok && at <= since { // of several the one that is there for longest
 			longest, since = c, at
 		}
 	}
@@ -147,14 +147,20 @@ func (r *registry) replaceLocked() bool {
 	}
 	longest.extra = true
 	r.extra++
-	if w := longest.state.Load(); phaseOf(w) == closing {
+	w := longest.state.Load()
+	if phaseOf(w) == closing {
 		longest.fireLocked(w)
 		return true
 	}
+	longest.slow.Store(longest.stalledLocked())
 	// It may be on its way from one phase without a request to the next: either it sees that it is replaced, or it is
 	// found there. If it has just woken up, its request is the last.
 	longest.replaced.Store(true)
-	longest.closeIdle()
+	if phaseOf(w) == reading {
+		longest.fireLocked(w)
+	} else {
+		longest.closeIdle()
+	}
 	r.replaced.Add(1)
 	return true
 }
