@@ -214,7 +214,7 @@ func TestReasonsOfThePage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, after, ok := strings.Cut(string(text), "## Why an event is one\n")
+	_, after, ok := strings.Cut(string(text), "## Reasons, with examples\n")
 	section, _, ok2 := strings.Cut(after, "\n## ")
 	if !ok || !ok2 {
 		t.Fatal("no such section")

@@ -50,7 +50,7 @@ func (r *Report) WriteText(w io.Writer) error {
 		r.Starts[i].explain(w)
 	}
 	if r.Unnumbered > 0 {
-		fmt.Fprintf(w, "%d records have no number: they were written without --headers, or by somebody else\n", r.Unnumbered)
+		fmt.Fprintf(w, "%d records have no number: they were written without --headers, or by another program\n", r.Unnumbered)
 	}
 	if !r.Complete && !r.Gone.IsZero() {
 		fmt.Fprintf(w, "the beginning of a partition is gone, by the topic's retention or deleted: what is older than its first record cannot be judged; --since=%s leaves that out\n",

@@ -26,24 +26,24 @@ func commands() []command {
 		{name: "serve", summary: "Run as an HTTP listener.", settings: true},
 		{name: "extension", summary: "Run as an extension of a FunctionGraph function.", settings: true},
 		{name: "check", summary: "Print the settings in effect, and look at brokers, topics, spool and host.", settings: true,
-			more: "Nothing is written and no topic is made. A process that runs with the same settings\nhas their ports and spool, which is told as trouble.\nExit code 0: all is well; 1: something that the settings name is not; 2: the settings."},
-		{name: "spool", args: "<command>", summary: "Look at a spool directory, take events out of it, send what is in it."},
+			more: "Nothing is written and no topic is made. The ports and the spool of a\nprocess that runs with the same settings are reported as in use.\nExit code 0: all is well; 1: something that the settings name is not usable; 2: a setting is\nwrong."},
+		{name: "spool", args: "<command>", summary: "Inspect a spool directory, export its events, send them to Kafka."},
 		{name: "spool ls", args: "<dir>", summary: "Show partitions, sizes, ages, damage, quarantine and set-aside files.", more: dir},
-		{name: "spool verify", args: "<dir>", summary: "Read everything and name what is damaged.",
+		{name: "spool verify", args: "<dir>", summary: "Read all segments and list the damage.",
 			more: dir + "\nExit code 0: nothing is damaged; 1: it could not be read; 3: something is."},
 		{name: "spool export", args: "<dir>", summary: "Write the events that are still to be sent, one line each.",
-			more: dir + "\nExit code 3: damaged ones were passed over."},
-		{name: "spool replay", summary: "Send what is in --spool-dir to Kafka, and end.", settings: true,
-			more: "Exit code 0: the spool is empty; 1: something is left; 3: something is lost or\ndamaged. Settings for taking telemetry mean nothing here, but --shutdown-timeout."},
-		{name: "top", summary: "Show in a terminal what a running process does.",
+			more: dir + "\nExit code 3: damaged frames were passed over."},
+		{name: "spool replay", summary: "Send all events of --spool-dir to Kafka, then exit.", settings: true,
+			more: "Exit code 0: the spool is empty; 1: events are left; 3: events are lost or damaged.\nSettings for taking telemetry are not used here, except --shutdown-timeout."},
+		{name: "top", summary: "Show the state of a running process in a terminal.",
 			more: "It asks the admin address and changes nothing. q or Ctrl-C ends it. Where the output is\nno terminal, or with --once, one picture is printed.\nExit code 0: it was shown; 1: there was no answer."},
 		{name: "audit", summary: "Prove from a topic that no event is missing, doubled or out of order.", settings: true,
-			more: "Reads --topic, those of the categories (--topic-platform and so on) and --dead-letter-topic,\nwhich were written with --headers: name all that the processes write to. No\nconsumer group is used and nothing is written. Exit code 0: complete; 1: they could not be\nread; 3: not complete. Settings for taking telemetry mean nothing here."},
-		{name: "dlq", args: "<command>", summary: "Look at dead letters, send them again."},
+			more: "Reads --topic, those of the categories (--topic-platform and so on) and --dead-letter-topic,\nwhich were written with --headers: name all topics that the processes write to. No consumer\ngroup is used and nothing is written. Exit code 0: complete; 1: the topics could not be\nread; 3: not complete. Settings for taking telemetry are not used here."},
+		{name: "dlq", args: "<command>", summary: "Inspect dead letters and send them again."},
 		{name: "dlq ls", summary: "Count dead letters by reason and function.", settings: true, more: deadLetters},
 		{name: "dlq show", summary: "Print dead letters, a JSON object a line.", settings: true, more: deadLetters},
 		{name: "dlq resend", summary: "Post dead letters to a listener.", settings: true,
-			more: deadLetters + "\nA line of \"dlq show\" with another value or valueBase64 is sent as mended with --input. Exit code\n0: all were taken; 1: some were not, or could not be read. A letter stays in the topic: what is\nsent twice comes twice."},
+			more: deadLetters + "\nA line of \"dlq show\" with another value or valueBase64 is sent as mended with --input. Exit code\n0: all were taken; 1: some were not, or could not be read. A letter stays in the topic: a\nsecond resend makes a second event."},
 		{name: "completion", args: "<shell>", summary: "Print a script that completes commands, flags and values.",
 			more: "<shell> is bash, zsh or fish: source <(ingest completion bash)"},
 		{name: "man", summary: "Print the manual page.", more: "To read it: ingest man > ingest.1; man ./ingest.1"},
@@ -52,7 +52,7 @@ func commands() []command {
 	}
 }
 
-const deadLetters = "--dead-letter-topic is read from its beginning; --topic names it unless it is given."
+const deadLetters = "--dead-letter-topic is read from its beginning; its default is --topic with .dlq at its end."
 
 // findCommand takes the names of a command off a command line. "help serve" is "serve --help".
 func findCommand(args []string) (command, []string) {
@@ -151,7 +151,7 @@ func (o *options) addTo(flags *pflag.FlagSet, cmd string) {
 	switch cmd {
 	case "check":
 		add(&o.extension, "extension", "", "Check the settings as \"ingest extension\" would take them.")
-		add(&o.offline, "offline", "", "Look at the settings only, not at what they name.")
+		add(&o.offline, "offline", "", "Check the settings only, not the brokers, topics, files and ports that they name.")
 		add(&o.json, "json", "", "Print JSON.")
 		add(&o.markdown, "markdown", "", "Print the table of all settings instead.")
 	case "top":
@@ -170,7 +170,7 @@ func (o *options) addTo(flags *pflag.FlagSet, cmd string) {
 		o.addLetters(flags)
 	case "dlq show":
 		o.addLetters(flags)
-		flags.IntVar(&o.letters.Limit, "limit", 0, "Print `N` at most; 0: all.")
+		flags.IntVar(&o.letters.Limit, "limit", 0, "Maximum number `N` of letters; 0: all.")
 	case "dlq resend":
 		o.addLetters(flags)
 		flags.StringVar(&o.letters.To, "to", "", "`URL` to post to, for example http://127.0.0.1:8080/, or topic: to the topic itself, past any listener. Required.")
@@ -179,7 +179,7 @@ func (o *options) addTo(flags *pflag.FlagSet, cmd string) {
 		flags.StringVar(&o.letters.Cert, "to-cert", "", "PEM `FILE` of a certificate to show the listener.")
 		flags.StringVar(&o.letters.Key, "to-key", "", "PEM `FILE` of its key, where it has a file of its own.")
 		flags.StringVar(&o.letters.Input, "input", "", "`FILE` with lines of \"dlq show\", which are sent in place of the topic's; - for stdin.")
-		add(&o.dryRun, "dry-run", "", "Say what would be sent, and send nothing.")
+		add(&o.dryRun, "dry-run", "", "Print what would be sent, and send nothing.")
 	case "spool export":
 		flags.StringSliceVar(&o.spool.Topics, "topic", nil, "Only these `TOPICS`; a dead-letter topic only if it is named.")
 		flags.Int32SliceVar(&o.spool.Partitions, "partition", nil, "Only these `PARTITIONS`.")
@@ -188,6 +188,6 @@ func (o *options) addTo(flags *pflag.FlagSet, cmd string) {
 		flags.StringVar(&o.spool.Output, "output", "", "New `FILE` to write to; default: stdout.")
 		add(&o.withMeta, "with-meta", "", "Lines with topic, partition, key, timestamp, headers and value.")
 	case "spool replay":
-		flags.DurationVar(&o.spool.Timeout, "timeout", 0, "Longest `TIME` to send, then what is left stays in the spool; 0: as long as it takes.")
+		flags.DurationVar(&o.spool.Timeout, "timeout", 0, "Maximum `TIME` to send; the rest stays in the spool. 0: no maximum.")
 	}
 }

@@ -26,7 +26,7 @@ func groups() []group {
 		{"", "Flags:"},
 		{"general", "General:"},
 		{"intake", "Taking telemetry:"},
-		{"guard", "Who may come:"},
+		{"guard", "Access:"},
 		{"delivery", "Delivering events:"},
 		{"extension", "As an extension (ingest extension):"},
 		{"memory", "Memory and disk:"},

@@ -342,7 +342,7 @@ func TestFallback(t *testing.T) {
 // check --extension has the extension's defaults, in its help too.
 func TestHelpOfEveryCommand(t *testing.T) {
 	for args, want := range map[string]string{
-		"--help":                   "  spool         Look at",
+		"--help":                   "  spool         Inspect",
 		"-h":                       "  version       Print",
 		"serve -h":                 "127.0.0.1:8080)",
 		"check --extension --help": "127.0.0.1:8081-8090)",

@@ -102,7 +102,7 @@ func TestValidate(t *testing.T) {
 		{"--linger=2s --ack-timeout=1s", "--linger=2s: must be shorter than --ack-timeout=1s, or every delivery times out"},
 		{"--linger=2s --ack-timeout=1s --ack=accept", ""},
 
-		{"--max-conns=-1", "--max-conns=-1: must be from 1 to 1048576, or 0: as many as an eighth of --memory-limit holds, and 1,024 from 64MiB up"},
+		{"--max-conns=-1", "--max-conns=-1: must be from 1 to 1048576, or 0: as many as fit in one eighth of --memory-limit, and 1,024 from 64MiB up"},
 		{"--decoders=0", "--decoders=0: must be from 1 to 256"},
 		{"--ring-items=0", "--ring-items=0: must be from 1 to 524288"},
 		{"--topic-partitions=0", "--topic-partitions=0: must be from 1 to 1000000, or -1"},

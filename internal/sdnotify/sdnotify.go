@@ -77,7 +77,7 @@ func (c *Conn) send(state string) error {
 	_ = conn.SetWriteDeadline(time.Now().Add(patience)) // fails only on a closed one
 	_, err = conn.Write([]byte(state))
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return fmt.Errorf("nobody reads from the socket %s", c.name)
+		return fmt.Errorf("the socket %s has no reader", c.name)
 	}
 	return err
 }

@@ -90,4 +90,4 @@ func place(p *spool.Piece) string {
 }
 
 // errBatch is what is wrong with a batch whose checksum is right.
-var errBatch = errors.New("not the batch that its header tells of")
+var errBatch = errors.New("not the batch that its header describes")
