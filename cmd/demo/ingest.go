@@ -47,6 +47,7 @@ func startIngest(ctx context.Context, o options, zip, dir, brokers string, t *tr
 	env := []string{
 		"INGEST_BROKERS=" + brokers, "INGEST_TOPIC=" + topic, "INGEST_ADMIN=" + admin, "INGEST_SPOOL_DIR=" + filepath.Join(dir, "spool"),
 		"INGEST_BUFFER_BYTES=1MiB", // so that 4 s without a broker do not fit
+		"INGEST_SPOOL_MAX=16MiB",   // so that its bar is seen to fill and drain
 	}
 	go func() {
 		defer close(p.over)

@@ -53,7 +53,8 @@ func run(ctx context.Context, o options, out *screen) (ok bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	out.say("FunctionGraph (simulated) starts " + filepath.Base(zip) + ", Kafka (" + brokerLibrary + ") on " + b.addr())
+	out.say("Kafka (" + brokerLibrary + ") listens on " + b.addr())
+	out.say("FunctionGraph (simulated) starts " + filepath.Base(zip))
 	if o.open {
 		o.page = "http://" + p.admin + "/"
 		out.say("the status page: " + o.page)

@@ -132,8 +132,13 @@ func (c *change) between(a, b *moment) {
 
 func (c *change) perSecond(v float64) string { return term.Count(v/c.seconds) + "/s" }
 
-// perBatch is v per batch, 0 while there is none.
-func (c *change) perBatch(v float64) float64 { return v / max(c.batches, 1) }
+// perBatch is v per batch, 0 while there is none: batches are counted when they are sent, their bytes before that.
+func (c *change) perBatch(v float64) float64 {
+	if c.batches == 0 {
+		return 0
+	}
+	return v / c.batches
+}
 
 // line is the view of a second in one line.
 func (v *view) line() string {

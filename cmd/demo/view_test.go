@@ -69,6 +69,18 @@ func TestFrame(t *testing.T) {
 	}
 }
 
+// While the broker is frozen batches are filled and none is sent.
+func TestFrameWithoutABatch(t *testing.T) {
+	before, now := second(1), second(2)
+	now.gauges.batches, now.gauges.delivered, now.gauges.deadLettered = before.gauges.batches, before.gauges.delivered, before.gauges.deadLettered
+	v := newView(options{duration: 4 * time.Second}, term.Colors{})
+	v.add(before)
+	v.add(now)
+	if text := strings.Join(v.frame(), "\n"); !strings.Contains(text, "0 events, 0 B, 0 B compressed; 0/s") {
+		t.Errorf("no batch was sent:\n%s", text)
+	}
+}
+
 func TestLine(t *testing.T) {
 	v := newView(options{}, term.Colors{})
 	v.add(second(1))
