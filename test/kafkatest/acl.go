@@ -1,6 +1,7 @@
 package kafkatest
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -36,19 +37,15 @@ func (c *Cluster) Grant(user, topic string, operations ...kmsg.ACLOperation) err
 		acl.Operation, acl.PermissionType = operation, kmsg.ACLPermissionTypeAllow
 		req.Creations = append(req.Creations, acl)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), requestTimeout)
-	defer cancel()
-	return with(c.direct(), func(cl *kgo.Client) error {
+	return c.permit(user, topic, func(ctx context.Context, cl *kgo.Client) error {
 		resp, err := req.RequestWith(ctx, cl)
 		if err != nil {
 			return err
 		}
 		for _, r := range resp.Results {
-			if err := kerr.ErrorForCode(r.ErrorCode); err != nil {
-				return fmt.Errorf("permissions of %q on %q: %w", user, topic, err)
-			}
+			err = cmp.Or(err, kerr.ErrorForCode(r.ErrorCode))
 		}
-		return nil
+		return err
 	})
 }
 
@@ -63,23 +60,28 @@ func (c *Cluster) Revoke(user, topic string, operations ...kmsg.ACLOperation) er
 		f.Principal, f.Host, f.Operation, f.PermissionType = &principal, &host, operation, kmsg.ACLPermissionTypeAllow
 		req.Filters = append(req.Filters, f)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), requestTimeout)
-	defer cancel()
-	return with(c.direct(), func(cl *kgo.Client) error {
+	return c.permit(user, topic, func(ctx context.Context, cl *kgo.Client) error {
 		resp, err := req.RequestWith(ctx, cl)
 		if err != nil {
 			return err
 		}
 		for _, r := range resp.Results {
-			if err := kerr.ErrorForCode(r.ErrorCode); err != nil {
-				return fmt.Errorf("take back permissions of %q on %q: %w", user, topic, err)
-			}
-			if n := len(r.MatchingACLs); n != 1 {
-				return fmt.Errorf("take back permissions of %q on %q: %d found, want 1", user, topic, n)
+			if err = cmp.Or(err, kerr.ErrorForCode(r.ErrorCode)); err == nil && len(r.MatchingACLs) != 1 {
+				err = fmt.Errorf("%d found to take back, want 1", len(r.MatchingACLs))
 			}
 		}
-		return nil
+		return err
 	})
+}
+
+// permit sends a request about what a user may do on a topic, past every login.
+func (c *Cluster) permit(user, topic string, send func(context.Context, *kgo.Client) error) error {
+	ctx, cancel := context.WithTimeout(context.Background(), requestTimeout)
+	defer cancel()
+	if err := with(c.direct(), func(cl *kgo.Client) error { return send(ctx, cl) }); err != nil {
+		return fmt.Errorf("permissions of %q on %q: %w", user, topic, err)
+	}
+	return nil
 }
 
 // resource is a topic as permissions name it; "" stands for the cluster.
