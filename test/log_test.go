@@ -82,7 +82,7 @@ func TestLogLevelOfARunningProcess(t *testing.T) {
 		must(t, p.Signal(syscall.SIGUSR1))
 		awaitSeen(t, "the level before", func() bool { return level() == "error" })
 	}
-	awaitSeen(t, "a line for each change to debug", func() bool { return lines(p, "the log level is another one now", "level=debug", "by=SIGUSR1") == 2 })
+	awaitSeen(t, "a line for each change to debug", func() bool { return lines(p, "the log level has changed", "level=debug", "by=SIGUSR1") == 2 })
 	if code, _ := p.MustStop(t); code != 0 {
 		t.Errorf("exit code %d", code)
 	}

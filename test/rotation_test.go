@@ -178,7 +178,7 @@ func TestNobodyReadsFromTheNotifySocket(t *testing.T) {
 	for err == nil {
 		_, err = writer.Write([]byte("x"))
 	}
-	const untold, toldAgain = "the service manager cannot be told", "the service manager is told again"
+	const untold, toldAgain = "the service manager does not read", "the service manager reads"
 	for _, name := range []string{full, filepath.Join(t.TempDir(), "none"), "vsock:2:1"} {
 		o := proc.Options{Bin: proc.Build(t), Env: []string{"NOTIFY_SOCKET=" + name, "WATCHDOG_USEC=200000"}}
 		o.Args = []string{"serve", "--listen", "{listen}", "--admin", "{admin}", "--sink=ndjson", "--output", os.DevNull}

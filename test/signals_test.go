@@ -22,7 +22,7 @@ func TestNoSignalLosesAnEvent(t *testing.T) {
 				must(t, p.Signal(other))
 			}
 			awaitSeen(t, "what SIGHUP and SIGUSR1 say", func() bool {
-				return lines(p, "read again on SIGHUP") == 1 && lines(p, "the log level is another one now") == 1
+				return lines(p, "read again on SIGHUP") == 1 && lines(p, "the log level has changed") == 1
 			})
 			must(t, p.Signal(last))
 			code, err := p.Wait(t.Context())

@@ -130,7 +130,7 @@ func (r *checked) text(cfg *config.Config, stdout, stderr io.Writer) error {
 	}
 	last := "# everything that was looked at is well"
 	if r.Findings.failed() {
-		last = "# ingest could not do its work here: see the lines above"
+		last = "# ingest could not do its work here: stderr says why"
 	}
 	_, err := fmt.Fprintln(stdout, last)
 	return err

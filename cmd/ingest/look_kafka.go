@@ -120,7 +120,7 @@ func (l *findings) usable(p *kafka.Probed, subject string, t *kafka.ProbedTopic)
 	}
 	if t.ShortOfReplicas > 0 {
 		l.add(levelFailed, subject, "start the brokers that hold their replicas, or lower min.insync.replicas of the topic",
-			"%d of %d partitions have fewer replicas in sync than min.insync.replicas=%d and refuse what is written", t.ShortOfReplicas, t.Partitions, t.MinInSync)
+			"%d of %d partitions have fewer replicas in sync than min.insync.replicas=%d and refuse writes", t.ShortOfReplicas, t.Partitions, t.MinInSync)
 	}
 	if t.ConfigErr != nil {
 		text, _ := p.Explain(t.ConfigErr)

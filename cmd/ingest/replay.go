@@ -70,7 +70,7 @@ func replay(ctx, hurry context.Context, cfg *config.Config, budget config.Budget
 	d := newDisk(cfg, budget, log)
 	d.room = roomToReplay(cfg.SpoolDir)
 	if _, err := d.open(); errors.Is(err, spool.ErrLocked) {
-		return fail(fmt.Errorf("--spool-dir=%s: a process is using it, and sends what is in it", cfg.SpoolDir))
+		return fail(fmt.Errorf("--spool-dir=%s: a process is using it, and sends its events", cfg.SpoolDir))
 	} else if err != nil {
 		return fail(explain(cfg.SpoolDir, err))
 	}

@@ -261,7 +261,7 @@ func TestReplayRefuses(t *testing.T) {
 			t.Fatal(err)
 		}
 		code, stdout, stderr := call(t, replayArgs(c, dir, "t")...)
-		if code != exitFailed || stdout != "" || stderr != "ingest: --spool-dir="+dir+": a process is using it, and sends what is in it\n" {
+		if code != exitFailed || stdout != "" || stderr != "ingest: --spool-dir="+dir+": a process is using it, and sends its events\n" {
 			t.Errorf("exit code %d, %q, %q", code, stdout, stderr)
 		}
 		if err := s.Close(); err != nil {

@@ -82,7 +82,7 @@ func (r *reading) resend(ctx context.Context, inv *config.Invocation, w, stderr 
 			return nil
 		case !isObject(value):
 			n.NotJSON++
-			fmt.Fprintf(stderr, "ingest: partition %d, offset %d: no JSON object; mend it in a file of dlq show and give that as --input\n", l.Partition, l.Offset)
+			fmt.Fprintf(stderr, "ingest: partition %d, offset %d: not a JSON object; mend it in a file of dlq show and give that file as --input\n", l.Partition, l.Offset)
 			return nil
 		}
 		again, err := send(ctx, l)

@@ -60,7 +60,7 @@ func (r *running) wait(ctx context.Context, p *pipeline.Pipeline) error {
 		case err := <-p.Failed():
 			return err
 		case <-r.gone:
-			r.log.Error("the reader of the output is gone: stopping; what it has not taken is dropped and counted")
+			r.log.Error("the reader of the output is gone: stopping; lines that it has not read are dropped and counted")
 			return nil
 		case <-r.hangup:
 			r.told(r.manager.Reloading())
@@ -91,9 +91,9 @@ func (r *running) ready() <-chan time.Time {
 func (r *running) told(err error) bool {
 	switch {
 	case err != nil && !r.untold:
-		r.log.Warn("the service manager cannot be told how this process is, and may end it: let the manager that set NOTIFY_SOCKET read from it, or unset NOTIFY_SOCKET", "error", err)
+		r.log.Warn("the service manager does not read the state of this process, and may end it: let the manager that set NOTIFY_SOCKET read from it, or unset NOTIFY_SOCKET", "error", err)
 	case err == nil && r.untold:
-		r.log.Info("the service manager is told again how this process is")
+		r.log.Info("the service manager reads the state of this process again")
 	}
 	r.untold = err != nil
 	return err == nil
@@ -106,9 +106,9 @@ func (r *running) reload() {
 	changed, failed = append(changed, doorsChanged...), append(failed, doorsFailed...)
 	next, err := r.parse()
 	if err != nil {
-		r.log.Warn("the settings cannot be read again; the old ones stay in use: put them right and send SIGHUP again", "error", err)
+		r.log.Warn("the settings cannot be read again; the old ones stay in use: correct them and send SIGHUP again", "error", err)
 	} else if again, restart, err := r.take(next); err != nil {
-		r.log.Warn("the settings are not good any more; the old ones stay in use: put them right and send SIGHUP again", "error", err)
+		r.log.Warn("the new settings are wrong; the old ones stay in use: correct them and send SIGHUP again", "error", err)
 	} else {
 		changed = append(changed, again...)
 		if len(restart) > 0 {

@@ -48,9 +48,9 @@ func TestReload(t *testing.T) {
 		{"password", "", "pw-due", []string{"read again\" setting=--sasl-password-file", "changed=[--sasl-password-file] failed=[]"}, "pw-due", slog.LevelInfo},
 		{"level", "log-level: debug", "pw-due", []string{"changed=[--log-level] failed=[]"}, "pw-due", slog.LevelDebug},
 		{"restart", "log-level: warn\nlinger: 3ms\ntls: true", "pw-due", []string{"restart it\" settings=\"[--linger --tls]\"", "changed=[--log-level] failed=[]"}, "pw-due", slog.LevelWarn},
-		{"not YAML", "[", "pw-tre", []string{"setting=--sasl-password-file", "not good any more", "changed=[--sasl-password-file] failed=[]"}, "pw-tre", slog.LevelWarn},
-		{"not good", "log-level: loud", "pw-tre", []string{"not good any more", "changed=[] failed=[]"}, "pw-tre", slog.LevelWarn},
-		{"no password", "", "\n", []string{"cannot be used", "not good any more", "changed=[] failed=[--sasl-password-file]"}, "pw-tre", slog.LevelWarn},
+		{"not YAML", "[", "pw-tre", []string{"setting=--sasl-password-file", "the new settings are wrong", "changed=[--sasl-password-file] failed=[]"}, "pw-tre", slog.LevelWarn},
+		{"not good", "log-level: loud", "pw-tre", []string{"the new settings are wrong", "changed=[] failed=[]"}, "pw-tre", slog.LevelWarn},
+		{"no password", "", "\n", []string{"cannot be used", "the new settings are wrong", "changed=[] failed=[--sasl-password-file]"}, "pw-tre", slog.LevelWarn},
 		{"mended", "log-level: warn", "pw-tre", []string{"read again\" setting=--sasl-password-file", "changed=[--sasl-password-file] failed=[]"}, "pw-tre", slog.LevelWarn},
 	} {
 		out.Reset()

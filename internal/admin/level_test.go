@@ -45,7 +45,7 @@ func TestLogLevel(t *testing.T) {
 			t.Errorf("%s %q: %d %q, level %s", tt.method, tt.body, res.StatusCode, &text, d.Level)
 		}
 	}
-	if n := strings.Count(out.String(), "the log level is another one now"); n != 1 { // a change to warn hides its own line
+	if n := strings.Count(out.String(), "the log level has changed"); n != 1 { // a change to warn hides its own line
 		t.Errorf("%d lines:\n%s", n, &out)
 	}
 }

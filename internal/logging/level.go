@@ -63,7 +63,7 @@ func (l *Level) Change(log *slog.Logger, by string, change func() error) error {
 	before := l.Level()
 	err := change()
 	if l.Level() != before {
-		log.Info("the log level is another one now", "level", l.String(), "by", by)
+		log.Info("the log level has changed", "level", l.String(), "by", by)
 	}
 	return err
 }

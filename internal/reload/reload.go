@@ -118,7 +118,7 @@ func (f *Files) load(s *source, different bool) error {
 		err = s.Load() // they changed meanwhile: certificate and key are two files
 	}
 	if err != nil {
-		f.log.Warn("a file has changed and cannot be used; what was read before stays in use: put it right", "setting", s.Name, "error", err)
+		f.log.Warn("a file has changed and cannot be used; its old contents stay in use: correct it", "setting", s.Name, "error", err)
 	} else if different {
 		f.log.Info("a file has changed and was read again", "setting", s.Name)
 	}

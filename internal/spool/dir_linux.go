@@ -122,7 +122,7 @@ func (d *ownDir) checkOwners(log *slog.Logger) error {
 		return err
 	}
 	err = unix.Fchmod(fd, 0o700)
-	log.Info("the spool directory was open to others and is closed to them", "dir", d.dir, "mode", fmt.Sprintf("%#o", st.Mode&0o777), "error", err)
+	log.Info("the spool directory was open to others; their access was taken away", "dir", d.dir, "mode", fmt.Sprintf("%#o", st.Mode&0o777), "error", err)
 	return nil
 }
 

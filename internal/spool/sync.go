@@ -107,7 +107,7 @@ func (s *Spool) syncedLocked(t *syncTarget) {
 	if t.err == nil {
 		if s.failedSyncs > 0 {
 			s.failedSyncs = 0
-			s.log.Info("the disk confirms again what is written", "segment", g.name)
+			s.log.Info("the disk confirms writes again", "segment", g.name)
 		}
 		if !g.gone {
 			g.synced = t.size

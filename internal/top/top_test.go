@@ -89,7 +89,7 @@ func TestTheFrame(t *testing.T) {
 	all := strings.Join(v.frame(80, 1000), "\n")
 	for _, want := range []string{
 		"a/2 leader 1: 5 events in memory", "b, partitions not known yet: 6 events in memory",
-		"spooling for", "1,234 events wait, 1,000 of them on disk (1.0 MiB)", "look at the broker", "1,000 events/s", "ring       ███████████████████████", "1,000 of 1,024",
+		"spooling for", "1,234 events wait, 1,000 of them on disk (1.0 MiB)", "look at the broker", "1,000 events/s", "ring         ███████████████████████", "1,000 of 1,024",
 		"7,000 admitted = 3,763 delivered + 3 dead + 1,000 disk + 2,234 memory", "7,000 = 7,000 ✔", "bad_value 3", "partitions  ", "20.0 MiB resident", "up 1 min",
 	} {
 		if !strings.Contains(all, want) {

@@ -16,7 +16,7 @@ import (
 const (
 	keep       = 61 // moments: a minute and its beginning
 	rateOver   = 4 * time.Second
-	labelWidth = 12
+	labelWidth = 14
 	barWidth   = 24
 	sparkWidth = 44
 )

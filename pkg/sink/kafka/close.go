@@ -53,7 +53,7 @@ func (s *Sink) close(ctx context.Context) error {
 		return errors.Join(err, e)
 	case <-disk.C:
 		s.spooler.leaveBehind()
-		s.log.Error("the disk does not answer, and the end does not wait for it: what is in memory and not on disk is lost")
+		s.log.Error("the disk does not answer, and the end does not wait for it: events in memory that are not on disk are lost")
 		return errors.Join(err, errLeftBehind)
 	}
 }
@@ -81,7 +81,7 @@ func (s *Sink) awaitDrained(kafka context.Context) error {
 }
 
 // errNeverReached: Close did not wait for Kafka.
-var errNeverReached = errors.New("no broker was ever reached: what is left is in the spool")
+var errNeverReached = errors.New("no broker was ever reached: the remaining events are in the spool")
 
 // hopeless reports whether waiting for Kafka is in vain: it was never reached, a look at it has failed, and everything
 // fits on the disk. A broker that does answer, and refuses, has warnAfter to change its mind: clusters that start say many things.
@@ -193,7 +193,7 @@ func (s *Sink) abandon() {
 }
 
 // errLeftBehind: Close returned while a call of the disk had not.
-var errLeftBehind = errors.New("the disk does not answer: what is in memory and not on disk is dropped")
+var errLeftBehind = errors.New("the disk does not answer: events in memory that are not on disk are dropped")
 
 // leaveBehind accounts for what is in memory while a call of the disk hangs: what has a frame is on disk, perhaps not
 // durable; what has none is lost with the process. Nothing is released, since that call may still read it.

@@ -165,5 +165,5 @@ func (s *kafkaCluster) noteFewerLocked(t *topic, n int) {
 		s.tellFewer(t, had)
 		return
 	}
-	t.err = inTrouble(topicRemade, t.name, fmt.Errorf("it has %d partitions now and had %d; what lies in the others waits for them", n, had))
+	t.err = inTrouble(topicRemade, t.name, fmt.Errorf("it has %d partitions now and had %d; events in the others wait for them", n, had))
 }

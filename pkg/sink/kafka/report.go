@@ -115,9 +115,9 @@ func (s *reporter) effectWithoutDisk(k kind) string {
 	case k == spoolFull && s.cfg.SpoolFull != SpoolFullBlock:
 		return "events are dropped and counted as spool_full (--spool-full=" + s.cfg.SpoolFull.String() + ")"
 	case s.cfg.Settle == SettleOnDisk:
-		return "deliveries are answered when Kafka has them; what memory cannot hold gets 503"
+		return "deliveries are answered when Kafka has them; those that memory cannot hold get 503"
 	}
-	return "what memory cannot hold gets 503"
+	return "deliveries that memory cannot hold get 503"
 }
 
 // silentFrom is when what is under way now becomes a silence, or appends that wait a block; zero: nothing can.

@@ -109,7 +109,7 @@ func (l *lane) evictHead() {
 
 // tellFewer logs that a topic that had more partitions has fewer now.
 func (s *core) tellFewer(t *topic, had int) {
-	s.log.Warn("a topic was made anew with fewer partitions; what waited for the others is placed by the new count",
+	s.log.Warn("a topic was made anew with fewer partitions; events that waited for the others are placed by the new count",
 		"topic", t.name, "was", had, "is", len(t.lanes))
 }
 

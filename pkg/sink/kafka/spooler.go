@@ -192,10 +192,10 @@ func (s *spooler) noteState() (at time.Time) {
 		s.log.Info("the spool is empty: everything fits into memory again", args...)
 	case SpoolOverflow:
 		if s.spiller.spilledAt.IsZero() && s.count.recovered > 0 {
-			s.log.Info("what an earlier process left in the spool is sent first", args...)
+			s.log.Info("events that an earlier process left in the spool are sent first", args...)
 			break
 		}
-		s.log.Warn("Kafka is behind: what does not fit into memory goes to the spool", args...)
+		s.log.Warn("Kafka is behind: events that do not fit into memory go to the spool", args...)
 	}
 	return at
 }

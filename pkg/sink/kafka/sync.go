@@ -101,7 +101,7 @@ func (s *frameWriter) confirm(g *group) (took time.Duration) {
 	if err == nil {
 		out = g.durable(out)
 	} else {
-		s.warnLimited("sync", "the disk did not confirm what was written; its clients hear when Kafka has it", "error", err)
+		s.warnLimited("sync", "the disk did not confirm a write; its deliveries are answered when Kafka has the events", "error", err)
 	}
 	clear(g.waits)
 	if len(s.lists) < 4 && cap(g.waits) <= 1024 {
