@@ -62,6 +62,7 @@ func marked(t *testing.T, k *kafkatest.Cluster, topic string) (found bool) {
 // A process is killed under load and started again; every event that was acknowledged is in the topic, and ingest audit
 // says so from the topic alone. AUDIT_EVENTS takes another number of events: make audit has a million.
 func TestAuditOfARunWithAKill(t *testing.T) {
+	t.Parallel()
 	events := int64(60_000)
 	if n, err := strconv.ParseInt(os.Getenv("AUDIT_EVENTS"), 10, 64); err == nil {
 		events = n
@@ -108,6 +109,7 @@ func TestAuditOfARunWithAKill(t *testing.T) {
 
 // A short run, and copies of its topic in which something is wrong.
 func TestAuditFindsWhatIsWrong(t *testing.T) {
+	t.Parallel()
 	k, bin := kafka(t), proc.Build(t)
 	k.Topic(t, "source", 2, nil)
 	p := proc.Start(t, proc.Serve(bin, k.Bootstrap(), "source", "--headers=standard", "--instance=one"))

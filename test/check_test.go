@@ -34,6 +34,7 @@ func checked(t *testing.T, more ...string) (code int, stdout, stderr string) {
 
 // What check finds on a real cluster, and that nothing was written or made by looking.
 func TestCheckLooksAtARealCluster(t *testing.T) {
+	t.Parallel()
 	k := kafkatest.Start(t, kafkatest.WithSASL(), kafkatest.WithACLs())
 	must(t, k.SetPassword("all", "right"))
 	must(t, k.SetPassword("reader", "right"))
@@ -149,6 +150,7 @@ func TestCheckLooksAtARealCluster(t *testing.T) {
 
 // Beside a process that runs with the same settings check names who has the ports and the spool.
 func TestCheckBesideARunningProcess(t *testing.T) {
+	t.Parallel()
 	k := kafka(t)
 	k.Topic(t, "check-beside", 1, nil)
 	dir := filepath.Join(t.TempDir(), "spool")

@@ -75,6 +75,7 @@ func (v *visitor) becomes(t *testing.T, want int, method, path, body string) {
 // The listener and the admin address take TLS with clients' certificates and tokens. All of it is renewed while the
 // process runs, and what cannot be used leaves what was there.
 func TestDoorsAreGuardedAndTheirKeysRenewed(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	ca, clients, others := tlstest.CA(t, "ca"), tlstest.CA(t, "clients"), tlstest.CA(t, "others")
 	file := func(name string, content ...[]byte) string { // as tools do that renew files: all at once
@@ -234,6 +235,7 @@ func TestUnguardedListenerIsAWarning(t *testing.T) {
 
 // With --drain-delay deliveries are taken while /readyz, on the listener too, says that the process goes.
 func TestDrainDelay(t *testing.T) {
+	t.Parallel()
 	p := serveToNull(t, "--drain-delay=1h", "--listen-health")
 	door := at(p.Listen, nil, "")
 	if got := door.status("GET", "/readyz", ""); got != 200 {

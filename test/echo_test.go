@@ -99,6 +99,7 @@ func answerTo(key, version int16, rest []byte, token *[]byte) []byte {
 // A broker that refuses a token does not say why. The process does, by what the token says about itself, and so does
 // check.
 func TestARefusedTokenIsExplained(t *testing.T) {
+	t.Parallel()
 	brokers := startEcho(t)
 	for name, tt := range map[string]struct {
 		payload string

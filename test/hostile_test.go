@@ -21,6 +21,7 @@ import (
 // TestNoKafkaAtTheAddress: whatever answers at the broker's address, the process lives within its memory limit and
 // takes deliveries into its spool; when Kafka stands at the address they are delivered; and a stop keeps its time.
 func TestNoKafkaAtTheAddress(t *testing.T) {
+	t.Parallel()
 	k := kafka(t)
 	const limit = 64
 	// All of hostile.All are tried on the sink in pkg/sink/kafka; here some of each kind on the whole program.
@@ -37,6 +38,7 @@ func TestNoKafkaAtTheAddress(t *testing.T) {
 	}
 	for _, m := range modes {
 		t.Run(m.Name, func(t *testing.T) {
+			t.Parallel()
 			topic := "hostile-" + m.Name
 			k.Topic(t, topic, 1, nil)
 			b := hostile.Listen(t, "127.0.0.1:0", topic, m)

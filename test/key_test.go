@@ -13,6 +13,7 @@ import (
 // What --key and --timestamp promise, as a consumer sees it: events with the same key in one partition, in the order in
 // which they were posted, with their own time.
 func TestKeyAndTimestampInTheTopic(t *testing.T) {
+	t.Parallel()
 	k, bin := kafka(t), proc.Build(t)
 	start := time.Now().UTC().Add(-time.Hour).Truncate(time.Millisecond)
 	for _, tt := range []struct {
@@ -72,6 +73,7 @@ func TestKeyAndTimestampInTheTopic(t *testing.T) {
 // Events with a time that the topic does not take: they are delivered all the same, without a timestamp, and a header
 // says which one they had. Their neighbours keep theirs.
 func TestEventTimesThatTheTopicRefuses(t *testing.T) {
+	t.Parallel()
 	k, bin := kafka(t), proc.Build(t)
 	const topic = "narrow"
 	k.Topic(t, topic, 1, map[string]string{"message.timestamp.before.max.ms": "600000", "message.timestamp.after.max.ms": "60000"})

@@ -27,6 +27,7 @@ func TestTheAddressesOfTheStartAreTold(t *testing.T) {
 
 // The log is JSON where stderr is no terminal, and in the form that is asked for.
 func TestLogFormat(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name, variable string
 		args           []string

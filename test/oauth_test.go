@@ -110,6 +110,7 @@ func (i *issuer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // A broker that takes tokens only, and ends each session with its token or after a few seconds. Nothing is lost, nothing
 // doubled, nothing is restarted, and no secret and no token is in the log.
 func TestTokensAreRenewedUnderLoad(t *testing.T) {
+	t.Parallel()
 	i, jwks := newIssuer(t)
 	k := kafkatest.Start(t, kafkatest.WithTokens(jwks, *rotationLogin))
 	t.Run("endpoint", func(t *testing.T) { tokensOfAnEndpoint(t, i, k) })

@@ -69,6 +69,7 @@ const legible = `(() => {
 // The status page in a browser: what it shows is what the process says, light and dark, on a screen and on a phone; texts
 // from outside stay text; it asks nobody but the process.
 func TestStatusPage(t *testing.T) {
+	t.Parallel()
 	b := browser.Start(t)
 	k := kafkatest.Start(t, kafkatest.WithSASL())
 	must(t, k.SetPassword("fn", "hidden-secret"))

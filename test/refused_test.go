@@ -12,6 +12,7 @@ import (
 // A compacted topic takes no record without a key. Kafka names those that it refuses: they become dead letters at
 // once, with its reason, and the others of their batch are delivered.
 func TestCompactedTopicRefusesEventsWithoutKey(t *testing.T) {
+	t.Parallel()
 	k := kafka(t)
 	k.Topic(t, "compacted", 1, map[string]string{"cleanup.policy": "compact"})
 	p := proc.Start(t, proc.Serve(proc.Build(t), k.Bootstrap(), "compacted"))

@@ -29,6 +29,7 @@ var (
 // Certificates and the password of a broker are renewed while events flow: each is one line in the log, nothing is
 // lost, nothing doubled, nobody restarts anything. The broker ends each login after 3 s, so new connections come.
 func TestRotationUnderLoad(t *testing.T) {
+	t.Parallel()
 	oldCA, newCA := tlstest.CA(t, "old"), tlstest.CA(t, "new")
 	oldClients, newClients := tlstest.CA(t, "old clients"), tlstest.CA(t, "new clients")
 	write := func(path string, contents ...[]byte) { // as tools do that renew files: all at once
@@ -126,6 +127,7 @@ func TestRotationUnderLoad(t *testing.T) {
 
 // What systemd hears of a service with Type=notify-reload and a watchdog; and SIGHUP ends nothing.
 func TestSystemd(t *testing.T) {
+	t.Parallel()
 	name := "@ingest-" + t.Name() + t.TempDir()
 	socket, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: name, Net: "unixgram"})
 	must(t, err)
@@ -167,6 +169,7 @@ func TestSystemd(t *testing.T) {
 // A service manager that does not read, or is not there, neither delays nor ends anything: one line says so, and once
 // it reads it hears that the process is ready.
 func TestNobodyReadsFromTheNotifySocket(t *testing.T) {
+	t.Parallel()
 	full := filepath.Join(t.TempDir(), "notify")
 	socket, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: full, Net: "unixgram"})
 	must(t, err)

@@ -10,6 +10,7 @@ import (
 
 // Signals that have another meaning, or none, end no process; those that end one lose nothing of what was answered 200.
 func TestNoSignalLosesAnEvent(t *testing.T) {
+	t.Parallel()
 	for _, last := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT} {
 		t.Run(last.String(), func(t *testing.T) {
 			p := proc.StartUnready(t, serveNowhere(t, "--ack=accept", "--spool-dir="+filepath.Join(t.TempDir(), "spool")))

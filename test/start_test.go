@@ -33,6 +33,7 @@ type obstacle struct {
 // What keeps serve from starting: one line names cause and remedy, before the start or instead of it, ingest check finds
 // it, and when it is mended the same process starts, or the next one.
 func TestTroubleAtTheStartIsNamed(t *testing.T) {
+	t.Parallel()
 	locked, foreign, newer := filepath.Join(t.TempDir(), "locked"), filepath.Join(t.TempDir(), "foreign"), filepath.Join(t.TempDir(), "newer")
 	must(t, os.Mkdir(foreign, 0o700))
 	used := t.TempDir()

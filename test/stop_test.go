@@ -17,6 +17,7 @@ func neverReached(t *testing.T) map[string]string {
 // SIGTERM ends a process that never reached Kafka at once, with all its events on disk, whatever --shutdown-timeout
 // allows: here an hour, for which the test does not wait. The next process finds them and ends in the same way.
 func TestStopDoesNotWaitForAKafkaThatWasNeverReached(t *testing.T) {
+	t.Parallel()
 	for name, broker := range neverReached(t) {
 		for _, ack := range []string{"accept", "disk", "kafka"} {
 			t.Run(name+", "+ack, func(t *testing.T) {
@@ -43,6 +44,7 @@ func TestStopDoesNotWaitForAKafkaThatWasNeverReached(t *testing.T) {
 // ingest spool replay ends when --timeout is over, whatever --shutdown-timeout allows, says why, and leaves everything
 // where it was.
 func TestReplayKeepsItsTimeout(t *testing.T) {
+	t.Parallel()
 	for name, broker := range neverReached(t) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

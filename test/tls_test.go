@@ -13,6 +13,7 @@ import (
 // certificate that does not have the address. This one asks for a certificate of the client as well, and has one port
 // with TLS 1.2 alone and one with TLS 1.3 alone.
 func TestBrokerWithoutItsAddressInTheCertificate(t *testing.T) {
+	t.Parallel()
 	ca, clients := tlstest.CA(t, "dms"), tlstest.CA(t, "clients")
 	broker := ca.Issue(t, "broker", tlstest.Hosts("kafka.example"))
 	secure := kafkatest.Secure{

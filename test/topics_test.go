@@ -53,6 +53,7 @@ func postMixed(t *testing.T, p *proc.Process, from, to int) {
 // and the next one starts: every event that was acknowledged is in its own topic once and in order, by kcat's account and by
 // that of ingest audit. The missing topic is named, and keeps no event of another one from Kafka.
 func TestATopicForEachCategory(t *testing.T) {
+	t.Parallel()
 	bin, k := proc.Build(t), kafkatest.Start(t)
 	for topic, partitions := range map[string]int{"c.other": 3, "c.platform": 2, "c.function": 4} {
 		k.Topic(t, topic, partitions, nil)
@@ -144,6 +145,7 @@ func checkCategory(t *testing.T, k *kafkatest.Cluster, name, topic string, n int
 
 // What its topic refuses is a dead letter that names the topic. dlq resend sends it there, and nowhere else.
 func TestResendToTheTopicOfTheLetter(t *testing.T) {
+	t.Parallel()
 	k, bin := kafka(t), proc.Build(t)
 	for _, topic := range []string{"r.other", "r.platform", "r.extension"} {
 		k.Topic(t, topic, 1, nil)

@@ -153,6 +153,7 @@ const (
 // Trouble with Kafka from the start or later: one line in the log with cause and remedy, the same in /status, /readyz, the
 // metrics and ingest check, and one line when it is over, without a restart.
 func TestTroubleIsNamed(t *testing.T) {
+	t.Parallel()
 	var secure *front
 	k := kafkatest.Start(t, kafkatest.WithSASL(), kafkatest.WithACLs(), kafkatest.WithAdvertise(func(_ int, target string) (string, error) {
 		secure = newFront(t, "", target)

@@ -54,6 +54,7 @@ func outage(t *testing.T, k *kafkatest.Cluster, p *proc.Process, topic string) (
 // A cluster as Huawei's DMS for Kafka has them (docs/dms.md): Kafka 2.x with ZooKeeper, SASL_SSL with SCRAM-SHA-512,
 // brokers by IP, one authority, certificates without the addresses, permissions. Its broker is killed under load.
 func TestLikeDMS(t *testing.T) {
+	t.Parallel()
 	ca := tlstest.CA(t, "dms")
 	broker := ca.Issue(t, "dms-kafka") // a common name, and no address
 	pem := tlstest.Write(t, "broker.pem", broker.KeyPEM(), broker.CertPEM())
@@ -85,6 +86,7 @@ func TestLikeDMS(t *testing.T) {
 // Its broker is killed under load while answers are lost as well: nothing acknowledged is lost, and what arrives twice is
 // counted.
 func TestLikeLTS(t *testing.T) {
+	t.Parallel()
 	const (
 		initProducerID = 22
 		proxied        = "listener.name.proxied."

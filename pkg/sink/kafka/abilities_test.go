@@ -58,6 +58,7 @@ func codecsSent(c *kfake.Cluster) func() map[recordbatch.Codec]bool {
 
 // Brokers before 2.1 do not know zstd, and do not say so: what is in the spool already is compressed anew.
 func TestZstdWithOldBrokers(t *testing.T) {
+	t.Parallel()
 	c := cluster(t, 3, oldBroker(true))
 	sent := codecsSent(c)
 	dir := t.TempDir()

@@ -18,6 +18,7 @@ func checkBalance(t *testing.T, st sink.Stats) {
 // The terms add up while appenders wait for room, dead letters are dropped and frames come and go: every sample is of
 // one instant.
 func TestLedgerAddsUpWhileAppendBlocks(t *testing.T) {
+	t.Parallel()
 	for name, edit := range map[string]func(*Config, *Deps){
 		"no spool, no cluster ever": func(_ *Config, d *Deps) { d.OpenSpool = nil },
 		"spool, block":              func(_ *Config, d *Deps) { d.OpenSpool = OpenTestSpool(t, t.TempDir(), 1<<20) },

@@ -55,6 +55,7 @@ func fillTwice(t *testing.T, s *Sink, key string, from int) (want []string) {
 // TestRoomIsMadeBehindPartsThatWait: a batch was refused and taken apart, and its parts cannot be sent now. What is behind
 // them goes to disk, and comes back behind them.
 func TestRoomIsMadeBehindPartsThatWait(t *testing.T) {
+	t.Parallel()
 	for _, settle := range []Settle{SettleAtOnce, SettleOnDisk, SettleOnKafka} {
 		t.Run(fmt.Sprint(settle), func(t *testing.T) {
 			t.Parallel()
@@ -98,6 +99,7 @@ func TestRoomIsMadeBehindPartsThatWait(t *testing.T) {
 // sent before goes before them and cannot have a frame, nor can its parts. What is behind the frames goes to disk all the
 // same, and nothing is lost when the batch, or its part, ends.
 func TestWhatGoesBeforeFramesGoesWithout(t *testing.T) {
+	t.Parallel()
 	for _, settle := range []Settle{SettleAtOnce, SettleOnDisk, SettleOnKafka} {
 		for _, refused := range []bool{false, true} {
 			t.Run(fmt.Sprint(settle, " ", refused), func(t *testing.T) {
@@ -168,6 +170,7 @@ func TestWhatGoesBeforeFramesGoesWithout(t *testing.T) {
 // TestPartsHearFromTheDiskOrFromKafka: with --ack=disk a batch was sent without a frame, because the disk failed, and was
 // taken apart. Its client hears when each of its parts is on disk or in Kafka, whichever is first.
 func TestPartsHearFromTheDiskOrFromKafka(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		takes string // batches with this word alone reach Kafka while the disk fails
 		last  bool   // the record that is refused is alone: it becomes a dead letter before the disk works

@@ -39,6 +39,7 @@ func (c *committed) Append(frames []SpoolWrite) (int, error) {
 // Where the disk confirms at once workers write the frames of what they send; else the spooler does, before they
 // take it.
 func TestWorkersCommitOnAFastDisk(t *testing.T) {
+	t.Parallel()
 	for _, slow := range []bool{false, true} {
 		t.Run(fmt.Sprint("slow ", slow), func(t *testing.T) {
 			c := cluster(t, 4)

@@ -10,6 +10,7 @@ import (
 
 // TestConformance: what is in the way is that the cluster may not be looked at yet.
 func TestConformance(t *testing.T) {
+	t.Parallel()
 	sinktest.Run(t, func(t *testing.T, blocked bool) sinktest.Subject {
 		c := cluster(t, 3)
 		hold := make(chan struct{})

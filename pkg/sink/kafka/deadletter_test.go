@@ -23,6 +23,7 @@ func smallBuffers(cfg *Config, _ *Deps) {
 
 // Whatever keeps dead letters from their topic for good, good events go on.
 func TestRefusedDeadLettersDoNotStopGoodEvents(t *testing.T) {
+	t.Parallel()
 	for name, f := range map[string]kfake.Fault{
 		"write refused":    {Keys: []kmsg.Key{kmsg.Produce}, Topic: "t.dlq", Err: kerr.TopicAuthorizationFailed, Count: -1},
 		"describe refused": {Keys: []kmsg.Key{kmsg.Metadata}, Topic: "t.dlq", Err: kerr.TopicAuthorizationFailed, Count: -1},
@@ -44,6 +45,7 @@ func TestRefusedDeadLettersDoNotStopGoodEvents(t *testing.T) {
 
 // kafka-go refuses a whole request when it does not know one topic of it.
 func TestDeletedDeadLetterTopicDoesNotStopGoodEvents(t *testing.T) {
+	t.Parallel()
 	c := cluster(t, 1, kfake.SeedTopics(1, "t.dlq"))
 	s := start(t, c, func(cfg *Config, _ *Deps) { cfg.MetadataTTL = 50 * time.Millisecond })
 	queuedDeadLetters(t, s, 1, nil)
@@ -72,6 +74,7 @@ func TestDeadLetterTopicMadeByAnotherIsFound(t *testing.T) {
 
 // A topic that cannot be created just now is no reason to drop what it is for.
 func TestTransientFailureToCreateTheDeadLetterTopicDropsNothing(t *testing.T) {
+	t.Parallel()
 	c := cluster(t, 1)
 	c.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.CreateTopics}, Err: kerr.NotController, Count: 2})
 	s := start(t, c, smallBuffers)
@@ -86,6 +89,7 @@ func TestTransientFailureToCreateTheDeadLetterTopicDropsNothing(t *testing.T) {
 // Records that the topic refuses one by one wait in memory while the dead-letter topic cannot take them.
 // That memory is bounded: the lane waits.
 func TestRefusedRecordsAreBoundedWhileTheyCannotBeBuried(t *testing.T) {
+	t.Parallel()
 	c := cluster(t, 1, kfake.SeedTopics(1, "t.dlq"))
 	c.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: "t", Err: kerr.InvalidRecord, Count: -1})
 	dlq := c.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: "t.dlq", Err: kerr.NotEnoughReplicas, Count: -1})
@@ -211,6 +215,7 @@ func TestDeadLetters(t *testing.T) {
 }
 
 func TestHugeDeadLetterIsSetAsideAndANoticeSent(t *testing.T) {
+	t.Parallel()
 	raw := []byte(strings.Repeat("no json ", 300_000))
 	sum := sha256.Sum256(raw)
 	for _, works := range []bool{true, false} {
@@ -257,6 +262,7 @@ func TestHugeDeadLetterIsSetAsideAndANoticeSent(t *testing.T) {
 // The dead-letter topic is missing and may not be created: good events go on, bad ones are held up to a
 // share of the buffers and then dropped, counted.
 func TestMissingDeadLetterTopicDoesNotStopGoodEvents(t *testing.T) {
+	t.Parallel()
 	c := cluster(t, 1)
 	c.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.CreateTopics}, Err: kerr.TopicAuthorizationFailed, Count: -1})
 	s := start(t, c, func(cfg *Config, _ *Deps) {
@@ -321,6 +327,7 @@ func TestNoticesHaveTheHeadersOfDeadLetters(t *testing.T) {
 // An event too large for any topic that cannot be set aside, or a dead letter that its own topic refuses, ends the same
 // when it is sent again: its source hears so, and hears nothing of the kind where a resend helps.
 func TestLossesThatAResendCannotMend(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name     string
 		fault    kfake.Fault
@@ -360,6 +367,7 @@ func TestLossesThatAResendCannotMend(t *testing.T) {
 // Dead letters that wait for an operator are sent seconds after the permission was granted, not with the next regular
 // look at the cluster.
 func TestDeadLettersThatWaitAreSentSoonAfterTheTopicIsMended(t *testing.T) {
+	t.Parallel()
 	for name, key := range map[string]kmsg.Key{"it may not be seen": kmsg.Metadata, "it may not be made": kmsg.CreateTopics} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -32,6 +32,7 @@ func fill(t *testing.T, s *Sink) (taken int64) {
 // TestOldFramesExpireWhileKafkaIsAway: what is on disk for longer than SpoolMaxAge is dropped without a broker, counted, and
 // told of in the dead-letter topic; what comes later is delivered.
 func TestOldFramesExpireWhileKafkaIsAway(t *testing.T) {
+	t.Parallel()
 	for _, settle := range []Settle{SettleAtOnce, SettleOnDisk} {
 		t.Run(fmt.Sprint(settle), func(t *testing.T) {
 			const age = 500 * time.Millisecond
@@ -87,6 +88,7 @@ func reach(t *testing.T, s *Sink) {
 // TestOldFramesOfAnEarlierProcess: they are dropped whether Kafka is there or is never reached; younger ones are
 // delivered.
 func TestOldFramesOfAnEarlierProcess(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name string
 		age  time.Duration

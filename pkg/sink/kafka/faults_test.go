@@ -55,6 +55,7 @@ func TestClassTable(t *testing.T) {
 
 // Every retriable code, a few times each: nothing lost, doubled or out of order.
 func TestRetriesEveryRetriableCode(t *testing.T) {
+	t.Parallel()
 	for _, e := range []*kerr.Error{
 		kerr.CorruptMessage, kerr.UnknownTopicOrPartition, kerr.LeaderNotAvailable, kerr.NotLeaderForPartition, kerr.RequestTimedOut,
 		kerr.NetworkException, kerr.NotEnoughReplicas, kerr.NotEnoughReplicasAfterAppend, kerr.KafkaStorageError, kerr.UnknownServerError,
@@ -126,6 +127,7 @@ func (c *cutter) Read(p []byte) (int, error) {
 // A peer that takes requests and never answers must not hold a batch beyond RequestTimeout, and the
 // buffer that was abandoned to it is sent again with the same bytes.
 func TestSilentBrokerIsLeftAfterTheRequestTimeout(t *testing.T) {
+	t.Parallel()
 	c := cluster(t, 1)
 	var silent atomic.Bool
 	silent.Store(true)
@@ -163,6 +165,7 @@ func (m *mute) Write(p []byte) (int, error) {
 }
 
 func TestLeaderMovesUnderLoad(t *testing.T) {
+	t.Parallel()
 	c := cluster(t, 6, kfake.NumBrokers(3))
 	s := start(t, c, nil)
 	stop := make(chan struct{})
@@ -191,6 +194,7 @@ func TestLeaderMovesUnderLoad(t *testing.T) {
 }
 
 func TestPartitionGrowthDrainsFirst(t *testing.T) {
+	t.Parallel()
 	c := cluster(t, 2)
 	s := start(t, c, func(cfg *Config, _ *Deps) { cfg.MetadataTTL = 100 * time.Millisecond })
 	appendAll(t, s, 200, 20, nil)

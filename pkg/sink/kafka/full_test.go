@@ -31,6 +31,7 @@ func (r *roomless) Room(bytes int64) error {
 // Trouble with the disk ends by itself when the disk is well again, also when Kafka has taken everything and nothing more
 // is written that would tell: the warning and the state stayed until the next event came.
 func TestTroubleWithTheDiskEndsWithoutAWrite(t *testing.T) {
+	t.Parallel()
 	for kind, with := range map[string]error{"full": ErrSpoolFull, "failed": errDisk} {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()

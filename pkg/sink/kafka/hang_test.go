@@ -65,6 +65,7 @@ func (a *ackCount) all() bool {
 // TestClientsHearFromKafkaWhenTheDiskDoesNot: a disk that never confirms, or does not answer, keeps neither the events
 // from a healthy Kafka nor the clients from their answer.
 func TestClientsHearFromKafkaWhenTheDiskDoesNot(t *testing.T) {
+	t.Parallel()
 	for _, fast := range []bool{false, true} {
 		for _, hang := range []bool{false, true} {
 			t.Run(map[bool]string{false: "slow", true: "fast"}[fast]+map[bool]string{false: " fails", true: " hangs"}[hang], func(t *testing.T) {
@@ -108,6 +109,7 @@ func TestTheDiskTellsFirst(t *testing.T) {
 
 // TestCloseDoesNotWaitForAHangingDisk: the end keeps its time, and the account is whole.
 func TestCloseDoesNotWaitForAHangingDisk(t *testing.T) {
+	t.Parallel()
 	s, n, d := deaf(t, false)
 	n.cut()
 	d.hangs.Store(true)
@@ -142,6 +144,7 @@ func TestCloseDoesNotWaitForAHangingDisk(t *testing.T) {
 
 // TestASpoolThatOpensAfterTheEndIsClosed: a process that goes on without the sink does not keep the directory.
 func TestASpoolThatOpensAfterTheEndIsClosed(t *testing.T) {
+	t.Parallel()
 	disk, called, opens := NewTestDisk(t), make(chan struct{}), make(chan struct{})
 	cfg := Config{Brokers: []string{"127.0.0.1:1"}, Topic: "t", DeadLetterTopic: "t.dlq", StowTime: time.Millisecond}
 	s, err := New(cfg, Deps{OpenSpool: func() (Spool, error) { close(called); <-opens; return disk.Open() }})

@@ -102,6 +102,7 @@ func TestNoBrokerAtTheAddress(t *testing.T) {
 
 // A sink before the same listeners: nothing leaks, nothing spins, and Close keeps its time.
 func TestSinkBeforeNoBroker(t *testing.T) {
+	t.Parallel()
 	for _, m := range hostile.All("t") {
 		t.Run(m.Name, func(t *testing.T) {
 			t.Parallel()

@@ -11,6 +11,7 @@ import (
 
 // The last dead letters are shown with what finds them; what they hold only to those who asked for it.
 func TestInsideShowsTheLastDeadLetters(t *testing.T) {
+	t.Parallel()
 	for _, content := range []string{"", "at <b>17  ~"} {
 		s := start(t, cluster(t, 1), func(c *Config, _ *Deps) { c.ShowContent = content != "" })
 		for i := range 20 {

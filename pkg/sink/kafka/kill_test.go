@@ -19,6 +19,7 @@ import (
 // the disk as it is then. What was acknowledged is in the topic, nothing is there twice, and each key is in
 // order; with SettleOnDisk across kills as well.
 func TestKilledAgainAndAgain(t *testing.T) {
+	t.Parallel()
 	for _, settle := range []Settle{SettleOnKafka, SettleOnDisk, SettleAtOnce} {
 		for seed := range uint64(6) {
 			t.Run(fmt.Sprint(settle, " ", seed), func(t *testing.T) {

@@ -97,6 +97,7 @@ func TestABrokerThatDoesNotAnswerIsAskedAgain(t *testing.T) {
 // TestWorkersOfBrokersThatLeftEnd: a broker that the cluster has no more costs nothing; when it comes back it has
 // workers again.
 func TestWorkersOfBrokersThatLeftEnd(t *testing.T) {
+	t.Parallel()
 	c, err := kfake.NewCluster(kfake.NumBrokers(3), kfake.SeedTopics(6, "t"))
 	if err != nil {
 		t.Fatal(err)

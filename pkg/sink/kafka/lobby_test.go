@@ -65,6 +65,7 @@ func TestClientsOfTheLobbyHearFromTheDisk(t *testing.T) {
 // TestPlacingKeepsItsMemory: what came before the partitions were known is placed within the memory beside the buffers,
 // however many partitions and topics it goes to: through the disk, or step by step where that takes nothing.
 func TestPlacingKeepsItsMemory(t *testing.T) {
+	t.Parallel()
 	const (
 		partitions = 32
 		rounds     = 1500 // of one event for each topic

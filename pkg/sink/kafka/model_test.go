@@ -27,6 +27,7 @@ import (
 // random buffers, sizes and flushes, and compares the topics with what was appended. From the fourth seed on
 // it has a spool.
 func TestRandomFaultsLoseAndDoubleNothing(t *testing.T) {
+	t.Parallel()
 	for seed := range uint64(12) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			t.Parallel()

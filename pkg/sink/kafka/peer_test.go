@@ -59,6 +59,7 @@ func (p *signpost) move(to int32) {
 // seen metadata of it. A batch whose answer was lost must not go there under its old stamp: another producer has the
 // same id, and the broker would take the batch for one of its batches.
 func TestAStampNeverMeetsAnotherCluster(t *testing.T) {
+	t.Parallel()
 	p := twoClusters(t)
 	var swallowed, looks, stamped atomic.Int32
 	var seen atomic.Bool // the new cluster answers the sink's looks
@@ -105,6 +106,29 @@ func TestAStampNeverMeetsAnotherCluster(t *testing.T) {
 		t.Errorf("stats %+v", st)
 	}
 	consume(t, p.clusters[1], "t", 2)
+}
+
+// TestAFailedProducerIDIsAnotherLook: nothing but the request for a producer id fails, and then the addresses lead to
+// another cluster. What is known of the old one is asked for anew, though it is not old.
+func TestAFailedProducerIDIsAnotherLook(t *testing.T) {
+	p := &signpost{clusters: [2]*kfake.Cluster{cluster(t, 1, kfake.ClusterID("old")), cluster(t, 1, kfake.ClusterID("new"))}}
+	var refused atomic.Int32
+	p.clusters[0].ControlKey(int16(kmsg.InitProducerID), func(kmsg.Request) (kmsg.Response, error, bool) {
+		p.clusters[0].KeepControl()
+		refused.Add(1)
+		return nil, errors.New("cut"), true
+	})
+	s := start(t, p.clusters[0], func(cfg *Config, d *Deps) {
+		cfg.Brokers, cfg.MetadataTTL, d.Dial = []string{"kafka:9092"}, time.Hour, p.dial
+	})
+	appendAll(t, s, 1, 1, nil)
+	waitFor(t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return s.topics[0].knowable }) // nothing else asks for a look
+	before := refused.Load()
+	waitFor(t, func() bool { return refused.Load() > before+1 })
+	p.move(1)
+	if st := closeSink(t, s); st.Delivered != 1 || st.PossibleDuplicates != 0 {
+		t.Errorf("stats %+v", st)
+	}
 }
 
 // TestRequestsStayInTheirCluster: connections are made, kept and used again while addresses move; a request that belongs

@@ -69,6 +69,7 @@ func lobbyOf(t *testing.T, settle Settle, events int) (dir string) {
 // TestPlacingGoesOn: a disk that is full or fails while frames are placed is tried again, where it was: nothing is
 // lost, doubled or left, and the ledger is right.
 func TestPlacingGoesOn(t *testing.T) {
+	t.Parallel()
 	const events = 3000
 	for _, with := range []error{fmt.Errorf("%w: test", ErrSpoolFull), errDisk} {
 		for _, skip := range []int32{0, 2, 5} {
@@ -107,6 +108,7 @@ func TestPlacingGoesOn(t *testing.T) {
 // TestPlacingWithoutADisk: while the disk stays full or fails, frames are placed from memory, one after the other, and
 // later events behind them. Nothing is left or lost; what a kill would double is counted.
 func TestPlacingWithoutADisk(t *testing.T) {
+	t.Parallel()
 	const events, more = 3000, 200
 	for _, with := range []error{fmt.Errorf("%w: test", ErrSpoolFull), errDisk} {
 		for _, skip := range []int32{0, 2} {
@@ -182,6 +184,7 @@ func TestPlacedNotDurable(t *testing.T) {
 
 // TestSpoolThatOpensLate: the steward does not rest when there is something in the spool.
 func TestSpoolThatOpensLate(t *testing.T) {
+	t.Parallel()
 	dir := lobbyOf(t, SettleOnKafka, 100)
 	n := &line{}
 	n.down.Store(true)
@@ -215,6 +218,7 @@ func TestSpoolThatOpensLate(t *testing.T) {
 // A topic that is made while frames of another one are carried in memory, because the disk is full, stops nothing: all of
 // both arrive, what waited on disk before what came since.
 func TestATopicThatComesWhileAnotherIsCarried(t *testing.T) {
+	t.Parallel()
 	const before, since, keys = 300, 60, 37
 	dir := t.TempDir()
 	two := func(cfg *Config, d *Deps) {
@@ -278,6 +282,7 @@ func TestATopicThatComesWhileAnotherIsCarried(t *testing.T) {
 
 // What comes while frames of an earlier process cannot be placed on disk goes behind them when they are carried.
 func TestWhatComesGoesBehindWhatIsCarried(t *testing.T) {
+	t.Parallel()
 	const before, since, keys = 300, 600, 37
 	dir := lobbyOf(t, SettleAtOnce, before)
 	c := cluster(t, 4)

@@ -19,6 +19,7 @@ import (
 // A batch is in the log, its answer is lost, and the resend is refused for its content: Kafka checks that before it
 // looks for duplicates. Batches of the same size that come later must not be taken for the one that left.
 func TestABatchBehindARefusedResendIsNotLost(t *testing.T) {
+	t.Parallel()
 	for _, code := range []*kerr.Error{kerr.MessageTooLarge, kerr.InvalidRecord, kerr.InvalidTimestamp, kerr.CorruptMessage} {
 		for _, records := range []int{1, 2, 5} {
 			t.Run(fmt.Sprint(code.Message, " ", records), func(t *testing.T) {
@@ -143,6 +144,7 @@ func (c *thiefConn) Read(p []byte) (int, error) {
 // A spool that could not be opened at first is opened when the sink has sent already. The stamp of the frame in
 // doubt must not make the sink begin its own sequence again.
 func TestAWaitingSpoolDoesNotBeginSequencesAgain(t *testing.T) {
+	t.Parallel()
 	c := cluster(t, 1)
 	disk := NewTestDisk(t)
 
@@ -291,6 +293,7 @@ func giveIDs(c *kfake.Cluster, ids ...int64) {
 
 // The same while the process runs: its connections end, and another cluster answers.
 func TestAClusterThatIsReplacedUnderARunningSink(t *testing.T) {
+	t.Parallel()
 	clusters := []*kfake.Cluster{cluster(t, 1, kfake.ClusterID("old")), cluster(t, 1, kfake.ClusterID("new"))}
 	for _, c := range clusters {
 		giveIDs(c, 1, 2)
@@ -352,6 +355,7 @@ func TestAClusterThatIsReplacedUnderARunningSink(t *testing.T) {
 // Whether a topic keeps its own timestamps is asked again until it is known: without it a collision passes for a
 // delivery.
 func TestTimestampTypeIsAskedForAgain(t *testing.T) {
+	t.Parallel()
 	c := cluster(t, 1)
 	var n atomic.Int32
 	c.ControlKey(int16(kmsg.DescribeConfigs), func(kmsg.Request) (kmsg.Response, error, bool) {

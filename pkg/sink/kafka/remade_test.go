@@ -13,6 +13,7 @@ import (
 // TestADeadLetterThatIsPlacedAnewKeepsItsFrame: the frame of the batch that a dead letter came out of stands for it, also
 // when its topic is made anew with fewer partitions. With a frame of its own it would come twice after a kill.
 func TestADeadLetterThatIsPlacedAnewKeepsItsFrame(t *testing.T) {
+	t.Parallel()
 	const events = 40
 	c := cluster(t, 1, kfake.SeedTopics(4, "t.dlq"))
 	var hold atomic.Bool

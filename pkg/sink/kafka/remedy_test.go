@@ -33,6 +33,7 @@ func toldToSet(remedy string) (names []string) {
 // With --create-topic a start that took its time advised to set --create-topic. No remedy names a setting that is in
 // force, whatever else is set.
 func TestNoRemedyNamesWhatIsSet(t *testing.T) {
+	t.Parallel()
 	for set := range 16 {
 		cfg := Config{Brokers: []string{"a:1"}, Topic: "t", DeadLetterTopic: "t.dlq", CreateTopic: set&1 != 0, PreferIdempotence: set&2 != 0}
 		var deps Deps

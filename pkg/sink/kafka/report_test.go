@@ -114,6 +114,7 @@ func refuseAll(req *kmsg.ProduceRequest, code *kerr.Error) *kmsg.ProduceResponse
 
 // Whatever is wrong from the start, or later, is one warning that names the reason and the setting.
 func TestTroubleIsToldWithItsRemedy(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name  string
 		setup func(t *testing.T, c *kfake.Cluster, cfg *Config, d *Deps) (mend func())

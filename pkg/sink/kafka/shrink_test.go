@@ -12,6 +12,7 @@ import (
 // TestATopicMadeAnewWithFewerPartitions: what waited for partitions that are no more is placed by the new count, in
 // memory and on disk, as soon as that is certain; and so is what comes later.
 func TestATopicMadeAnewWithFewerPartitions(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name   string
 		settle Settle

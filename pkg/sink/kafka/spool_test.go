@@ -88,6 +88,7 @@ func balance(t *testing.T, st sink.Stats, taken int64) {
 
 // What does not fit into memory while Kafka is away goes to disk, and from there, in order, to Kafka.
 func TestOutageGoesToDiskAndComesBackInOrder(t *testing.T) {
+	t.Parallel()
 	for _, settle := range []Settle{SettleAtOnce, SettleOnDisk, SettleOnKafka} {
 		t.Run(fmt.Sprint(settle), func(t *testing.T) {
 			c := cluster(t, 4)
@@ -124,6 +125,7 @@ func TestOutageGoesToDiskAndComesBackInOrder(t *testing.T) {
 
 // A sink that must end while Kafka is away leaves everything to the next one.
 func TestTheNextProcessDeliversWhatIsLeft(t *testing.T) {
+	t.Parallel()
 	for _, settle := range []Settle{SettleAtOnce, SettleOnDisk, SettleOnKafka} {
 		for _, before := range []int{0, 3000} {
 			t.Run(fmt.Sprint(settle, " ", before), func(t *testing.T) {
@@ -196,6 +198,7 @@ func fullDisk(t *testing.T, policy SpoolFull, count int) (c *kfake.Cluster, appe
 }
 
 func TestFullDiskDropsByPolicy(t *testing.T) {
+	t.Parallel()
 	for _, policy := range []SpoolFull{SpoolFullDropOldest, SpoolFullDropNewest} {
 		t.Run(policy.String(), func(t *testing.T) {
 			const count = 3000 // three times what fits
@@ -237,6 +240,7 @@ func TestFullDiskDropsByPolicy(t *testing.T) {
 
 // A spool that was full once is used again in the next outage.
 func TestTheNextOutageFindsRoom(t *testing.T) {
+	t.Parallel()
 	c := cluster(t, 1)
 	s, n := spooling(t, c, t.TempDir(), func(cfg *Config, d *Deps) {
 		cfg.SpoolFull = SpoolFullDropNewest
@@ -272,6 +276,7 @@ func TestTheNextOutageFindsRoom(t *testing.T) {
 
 // With policy block nothing is dropped: appends wait until Kafka is back.
 func TestFullDiskBlocks(t *testing.T) {
+	t.Parallel()
 	c := cluster(t, 1)
 	s, n := spooling(t, c, t.TempDir(), func(cfg *Config, d *Deps) { d.OpenSpool = OpenTestSpool(t, t.TempDir(), 1<<20) })
 	waitFor(t, func() bool { return s.Ready() == nil })
@@ -303,6 +308,7 @@ func TestFullDiskBlocks(t *testing.T) {
 
 // A disk that fails, and works again later, costs nothing but the promise that it keeps.
 func TestDiskFailsForAWhile(t *testing.T) {
+	t.Parallel()
 	for _, settle := range []Settle{SettleOnDisk, SettleAtOnce} {
 		for _, slow := range []bool{false, true} {
 			t.Run(fmt.Sprint(settle, " slow ", slow), func(t *testing.T) {

@@ -21,7 +21,7 @@ func (s *kafkaCluster) steward() {
 			return
 		}
 		err := s.refreshOnce()
-		if err == nil {
+		if s.sight.short = err != nil; err == nil {
 			failed = 0
 			s.sleepOrKick(s.untilNextLook())
 			continue
@@ -93,15 +93,21 @@ type sight struct {
 	err    error     // of the last look
 	at     time.Time // of the last look
 	soon   bool      // a topic was made: it will be seen in a moment
+	short  bool      // something was missing in the last round: the layout may not be that of the cluster any more
 }
 
-// look asks for the layout when it is old or suspect, at most every refreshEvery; false: the sink ends.
+// look asks for the layout when it is old or suspect, or the last round failed with it, at most every refreshEvery;
+// false: the sink ends.
 func (s *kafkaCluster) look() bool {
 	v := &s.sight
 	s.mu.Lock()
 	suspect := s.want.refresh
 	s.mu.Unlock()
-	if !suspect && v.err == nil && time.Since(v.at) < s.cfg.MetadataTTL/2 && !v.at.IsZero() {
+	fresh := s.cfg.MetadataTTL / 2
+	if v.short {
+		fresh = min(fresh, refreshEvery)
+	}
+	if !suspect && v.err == nil && time.Since(v.at) < fresh && !v.at.IsZero() {
 		s.looking()
 		return true
 	}

@@ -243,6 +243,7 @@ func TestKeylessEventsLeaveAStuckPartition(t *testing.T) {
 
 // Nothing moves at all: nothing is dead-lettered or dropped, Append waits.
 func TestATotalOutageDeadLettersNothing(t *testing.T) {
+	t.Parallel()
 	c := ownBrokers(t, map[string]int32{"t": 2, "t.dlq": 1})
 	var ack ackCount
 	// Within this time after the end of the outage both must move: more than a busy machine needs, less than it lasts.
@@ -287,6 +288,7 @@ func TestLargeEventsOfAStuckPartitionDoNotStopOthers(t *testing.T) {
 
 // Partitions are added while one cannot move: events for the others go on.
 func TestGrowthBesideAStuckPartition(t *testing.T) {
+	t.Parallel()
 	c := ownBrokers(t, map[string]int32{"t": 2, "t.dlq": 1})
 	st := stick(c, place{"t", 0})
 	s := stuckSink(t, c, func(cfg *Config, _ *Deps) { cfg.MetadataTTL = 50 * time.Millisecond })

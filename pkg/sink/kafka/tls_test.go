@@ -55,6 +55,7 @@ func (wise) Trouble() sink.Trouble {
 
 // An error of Deps.Secure that explains itself is told in its own words, by the running sink and by a probe.
 func TestErrorsOfSecureThatExplainThemselves(t *testing.T) {
+	t.Parallel()
 	c := cluster(t, 1)
 	s := start(t, c, func(_ *Config, d *Deps) {
 		d.Secure = func(context.Context, net.Conn, string) (net.Conn, error) { return nil, wise{io.EOF} }

@@ -78,6 +78,7 @@ func quickLooks(cfg *Config, _ *Deps) { cfg.MetadataTTL = 200 * time.Millisecond
 // Each record is in its own topic, once and in order, also beside records of other topics with the same key; a dead letter
 // says where it was to go.
 func TestEachTopicGetsItsRecordsInOrder(t *testing.T) {
+	t.Parallel()
 	c := cluster(t, 3, kfake.SeedTopics(2, "t2"), kfake.SeedTopics(5, "t3"))
 	s := start(t, c, threeTopics)
 	var ack ackCount
@@ -106,6 +107,7 @@ func TestEachTopicGetsItsRecordsInOrder(t *testing.T) {
 // A topic that is missing does not keep the others from Kafka, with a spool and without one; what it is to get waits, and
 // comes in order when the topic is made. Meanwhile the sink says which one is missing.
 func TestATopicThatIsMissingDoesNotStopTheOthers(t *testing.T) {
+	t.Parallel()
 	for _, with := range []string{"memory", "spool", "spool of acks"} {
 		t.Run(with, func(t *testing.T) {
 			c := cluster(t, 3, kfake.SeedTopics(2, "t3"))
@@ -149,6 +151,7 @@ func TestATopicThatIsMissingDoesNotStopTheOthers(t *testing.T) {
 // What waits for a topic that is missing takes its share. Beyond it its events are dead letters, with a key and without,
 // and all others go on.
 func TestATopicThatIsMissingTakesItsShare(t *testing.T) {
+	t.Parallel()
 	for _, keys := range [][]string{{"a", "b"}, nil} {
 		c := cluster(t, 2, kfake.SeedTopics(1, "t.dlq"))
 		s := stuckSink(t, c, func(cfg *Config, d *Deps) { cfg.MoreTopics = []string{"t2"}; quickLooks(cfg, d) })
@@ -239,6 +242,7 @@ func TestAStuckPartitionMovesTheInstanceInItsTopicOnly(t *testing.T) {
 // What waits in memory for a topic is placed piece by piece when it is made: memory outside of the buffers stays within
 // its bound.
 func TestPlacingALobbyWithoutASpoolKeepsItsBound(t *testing.T) {
+	t.Parallel()
 	c := cluster(t, 1)
 	s := stuckSink(t, c, func(cfg *Config, d *Deps) {
 		cfg.MoreTopics, d.stuckAfter = []string{"t2"}, time.Hour
@@ -274,6 +278,7 @@ func TestPlacingALobbyWithoutASpoolKeepsItsBound(t *testing.T) {
 // An outage fills the spool with frames of three topics, and the process is killed. The next one sends them while one of
 // the topics is missing, and those of that one when it is made; in order with what comes meanwhile.
 func TestFramesOfSeveralTopicsOutliveTheProcess(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	c := cluster(t, 3, kfake.SeedTopics(2, "t3"))
 	edit := func(cfg *Config, d *Deps) { threeTopics(cfg, d); quickLooks(cfg, d) }
@@ -309,6 +314,7 @@ func opened(t *testing.T, s *Sink) {
 
 // Frames of an earlier process for a topic that is missing, of which no event came since, are sent when it is made.
 func TestFramesOfATopicThatIsMissingWaitForIt(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	c := cluster(t, 1)
 	edit := func(cfg *Config, d *Deps) { cfg.MoreTopics = []string{"t2"}; quickLooks(cfg, d) }
@@ -388,6 +394,7 @@ func TestPeriodicMarksGoWhereRecordsWent(t *testing.T) {
 
 // A topic that gets partitions keeps the order of its keys; the others have nothing to do with it.
 func TestOneOfSeveralTopicsGrows(t *testing.T) {
+	t.Parallel()
 	c := cluster(t, 2, kfake.SeedTopics(2, "t2"), kfake.SeedTopics(2, "t3"))
 	s := start(t, c, func(cfg *Config, d *Deps) { threeTopics(cfg, d); quickLooks(cfg, d) })
 	want := spread(t, s, 0, 200, 3, nil)
@@ -448,6 +455,7 @@ func checkGrown(t *testing.T, recs []*kgo.Record, want map[string][]string) {
 
 // Every topic is made where that is wanted, and looked at before.
 func TestEachTopicIsMadeAndProbed(t *testing.T) {
+	t.Parallel()
 	c := cluster(t, 1)
 	var cfg Config
 	s := start(t, c, func(k *Config, d *Deps) {

@@ -62,6 +62,7 @@ func switched(b *switchSpool) func(*Config, *Deps) {
 // TestSecondOutageUsesTheSpool: the disk was full or failed in one outage. In the next one it is used again, whatever
 // the policy, and nothing is dropped or kept out.
 func TestSecondOutageUsesTheSpool(t *testing.T) {
+	t.Parallel()
 	for _, with := range []error{fmt.Errorf("%w: test", ErrSpoolFull), errDisk} {
 		for _, policy := range []SpoolFull{SpoolFullBlock, SpoolFullDropOldest, SpoolFullDropNewest} {
 			for _, settle := range []Settle{SettleAtOnce, SettleOnKafka, SettleOnDisk} {
@@ -118,6 +119,7 @@ func TestSecondOutageUsesTheSpool(t *testing.T) {
 // TestNoRoundsWithoutNeed: a disk that failed and an appender that waits for room for a large record do not make the
 // spooler run round and round.
 func TestNoRoundsWithoutNeed(t *testing.T) {
+	t.Parallel()
 	b := &switchSpool{}
 	s, n := spooling(t, cluster(t, 1), t.TempDir(), func(cfg *Config, d *Deps) {
 		cfg.OversizeBytes = 64 << 10
@@ -148,6 +150,7 @@ func TestNoRoundsWithoutNeed(t *testing.T) {
 
 // TestLargeEventsGoToDisk: records that are larger than a batch go to disk as others do, and keep nobody out.
 func TestLargeEventsGoToDisk(t *testing.T) {
+	t.Parallel()
 	for _, settle := range []Settle{SettleAtOnce, SettleOnKafka, SettleOnDisk} {
 		t.Run(fmt.Sprint(settle), func(t *testing.T) {
 			t.Parallel()
@@ -181,6 +184,7 @@ func TestLargeEventsGoToDisk(t *testing.T) {
 // TestGrowthWaitsForFramesOnDisk: new partitions are used only when nothing accepted before is left on disk, and until
 // then nobody is kept out.
 func TestGrowthWaitsForFramesOnDisk(t *testing.T) {
+	t.Parallel()
 	c := cluster(t, 2)
 	b := &switchSpool{}
 	var early atomic.Int64
