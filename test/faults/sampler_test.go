@@ -16,16 +16,13 @@ import (
 	"functiongraph-ingest/test/proc"
 )
 
-const sampleInterval = 5 * time.Millisecond
-
-// wantSamples is the minimum for each test. The whole suite waits until it has them; in the short form they are there
-// before the fault is over.
-func wantSamples() int64 {
-	if *all {
-		return 1000
-	}
-	return 20
-}
+const (
+	// samplePause is the longest pause between two samples. It is twice the time of an answer where that is less, so that
+	// sampling costs the same part of a machine, fast or slow.
+	samplePause = 5 * time.Millisecond
+	// wantSamples is the minimum for each test, in the short form too: few tests are so short that they wait for it.
+	wantSamples = 1000
+)
 
 // start starts a process whose ledger is sampled from its first answer to its end, and waits until it is ready.
 // Together with startUnready it is the only way in which this suite starts a process.
@@ -62,7 +59,7 @@ func stop(t *testing.T, p *proc.Process) (code int, last *proc.Ledger) {
 func awaitSamples(t *testing.T) {
 	t.Helper()
 	n := samples.of(t.Name())
-	waitFor(t, "enough samples of the ledger", func() bool { return n.Load() >= wantSamples() || t.Failed() })
+	waitFor(t, "enough samples of the ledger", func() bool { return n.Load() >= wantSamples || t.Failed() })
 }
 
 // sampler asks a process for its ledger over and over: the terms must add up at every instant, not only when nothing
@@ -75,12 +72,12 @@ type sampler struct {
 func (s *sampler) run(t *testing.T, p *proc.Process) {
 	defer close(s.done)
 	n := samples.of(s.row)
-	tick := time.NewTicker(sampleInterval) // a slow answer leaves ticks out
-	defer tick.Stop()
+	pause := time.NewTimer(0)
+	defer pause.Stop()
 	var before proc.Ledger
 	for i := 0; ; i++ {
 		select {
-		case <-tick.C:
+		case <-pause.C:
 		case <-s.stop:
 			return
 		case <-p.Exited():
@@ -90,10 +87,13 @@ func (s *sampler) run(t *testing.T, p *proc.Process) {
 		if i%10 == 0 {
 			ask = p.StatusLedger
 		}
+		asked := time.Now()
 		l, err := ask()
-		if err != nil {
-			continue // killed, frozen, or not yet listening
+		if err != nil { // killed, frozen, or not yet listening
+			pause.Reset(samplePause)
+			continue
 		}
+		pause.Reset(min(2*time.Since(asked), samplePause))
 		if err := soundAfter(&before, l); err != nil {
 			t.Errorf("sample %d: %v", n.Load(), err)
 			return
@@ -160,8 +160,8 @@ func (c *sampled) report() (text string, short []string) {
 		if *all {
 			fmt.Fprintf(&b, "%6d samples of %s\n", n, row)
 		}
-		if n < wantSamples() {
-			short = append(short, fmt.Sprintf("%s: %d samples of the ledger, want %d", row, n, wantSamples()))
+		if n < wantSamples {
+			short = append(short, fmt.Sprintf("%s: %d samples of the ledger, want %d", row, n, wantSamples))
 		}
 	}
 	fmt.Fprintf(&b, "%d samples of the ledger in %d tests, at least %d in each; each adds up", sum, len(c.rows), least)
