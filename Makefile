@@ -80,17 +80,15 @@ staticcheck:
 
 test: test-unit test-race test-builds simulate-short test-process ## all tests; those of the whole program need Java 17, Maven and kcat
 
+# The tests of the Kafka sink take minutes. They run under the race detector, with invariants and on 32 bits, not here.
 test-unit: ## unit tests, fuzz seeds, allocation guards
-	$(GO) test -parallel 6 -timeout $(PATIENCE) $(UNIT_TESTS)
+	$(GO) test -parallel 6 -timeout $(PATIENCE) $$($(GO) list $(UNIT_TESTS) | grep -v /pkg/sink/kafka$$)
 
-# With the invariants as well: they are checked under locks that are held anyway, so they hide no race.
-test-race: ## unit tests under the race detector, with invariants
-	CGO_ENABLED=1 $(GO) test -race -tags invariants -parallel 6 -timeout $(PATIENCE) $(UNIT_TESTS) ./test/oracle
+test-race: ## unit tests under the race detector
+	CGO_ENABLED=1 $(GO) test -race -parallel 6 -timeout $(PATIENCE) $(UNIT_TESTS) ./test/oracle
 
-# The Kafka sink has its invariants in test-race. The others have them here too, because parts of them are built without
-# the race detector only (pkg/rawconn).
 test-builds: ## unit tests of the other builds: invariants, purego, yields in the ring, 32 bits
-	$(GO) test -parallel 6 -timeout $(PATIENCE) -tags invariants $$($(GO) list ./internal/... ./pkg/... | grep -v /pkg/sink/kafka$$)
+	$(GO) test -parallel 6 -timeout $(PATIENCE) -tags invariants ./internal/... ./pkg/...
 	$(GO) test -parallel 6 -timeout $(PATIENCE) -tags purego ./pkg/decode/... ./internal/pipeline/...
 	$(GO) test -parallel 6 -timeout $(PATIENCE) -tags nosonic ./pkg/decode/...
 	$(GO) test -parallel 6 -timeout $(PATIENCE) -tags hook ./pkg/ring

@@ -57,6 +57,7 @@ func TestWorkersCommitOnAFastDisk(t *testing.T) {
 				}
 			})
 			close(opened)
+			reach(t, s) // frames that are written before that have no worker
 			var ack ackCount
 			want := map[string][]string{}
 			for i := range 50 {

@@ -44,7 +44,7 @@ func refusedResend(t *testing.T, code *kerr.Error, records int) {
 	thief := &answerThief{}
 	thief.armed.Store(1)
 	s := start(t, c, func(cfg *Config, d *Deps) {
-		cfg.Linger, cfg.RequestTimeout, d.Dial = time.Hour, 500*time.Millisecond, thief.dial
+		cfg.Linger, cfg.RequestTimeout, d.Dial = time.Hour, 2*time.Second, thief.dial // no other answer may take that long
 	})
 	var ack ackCount
 	batch := func(n int) {
