@@ -8,9 +8,8 @@ import (
 	"sync/atomic"
 
 	"functiongraph-ingest/internal/config"
-	"functiongraph-ingest/internal/lanespool"
 	"functiongraph-ingest/internal/spool"
-	"functiongraph-ingest/pkg/sink/kafka"
+	"functiongraph-ingest/pkg/sink/kafka/diskqueue"
 )
 
 // disk is the spool directory of --spool-dir. The sink opens it when the listener is up; a replay before.
@@ -23,8 +22,8 @@ type disk struct {
 	// mayMove: if the directory belongs to another user, one of a random name is used. It is the default of an extension,
 	// which was not chosen.
 	mayMove bool
-	foreign atomic.Int64                    // segments of another version, for which it was not opened
-	sp      atomic.Pointer[lanespool.Spool] // nil: not open yet
+	foreign atomic.Int64                // segments of another version, for which it was not opened
+	sp      atomic.Pointer[spool.Spool] // nil: not open yet
 }
 
 // frameIndexBytes is the memory that a frame on disk costs.
@@ -38,7 +37,7 @@ func newDisk(cfg *config.Config, budget config.Budget, log *slog.Logger) *disk {
 }
 
 // open implements kafka.Deps.OpenSpool. It hands over the spool that is open already.
-func (d *disk) open() (kafka.Spool, error) {
+func (d *disk) open() (diskqueue.Spool, error) {
 	if s := d.sp.Load(); s != nil {
 		return s, nil
 	}
@@ -70,7 +69,7 @@ func (d *disk) open() (kafka.Spool, error) {
 		}
 		cfg.MaxBytes = d.room
 	}
-	s, err := lanespool.Open(cfg, spool.Deps{Logger: d.log})
+	s, err := spool.Open(cfg, spool.Deps{Logger: d.log})
 	var version *spool.VersionError
 	if errors.As(err, &version) {
 		d.foreign.Store(int64(version.Segments))
@@ -95,7 +94,7 @@ func (d *disk) close() {
 // stats are zero until the spool is open.
 func (d *disk) stats() spool.Stats {
 	if s := d.sp.Load(); s != nil {
-		return s.Spool.Stats()
+		return s.Stats()
 	}
 	return spool.Stats{}
 }

@@ -8,6 +8,7 @@ import (
 
 	"functiongraph-ingest/internal/config"
 	"functiongraph-ingest/internal/spool"
+	"functiongraph-ingest/internal/spool/spooltest"
 	"functiongraph-ingest/pkg/sink/kafka/recordbatch"
 )
 
@@ -40,6 +41,6 @@ func appendTo(t *testing.T, most config.Bytes, wire []byte) error {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	_, err = s.Queue(string(bytes.Repeat([]byte{'t'}, 249)), 0).Append(spool.Meta{Events: 1, Records: 1}, wire)
+	_, err = spooltest.Queue(s, string(bytes.Repeat([]byte{'t'}, 249)), 0).Append(spool.Meta{Events: 1, Records: 1}, wire)
 	return err
 }

@@ -38,7 +38,7 @@ func (o *opening) run(ctx context.Context) error {
 		switch {
 		case err == nil:
 			return nil
-		case errors.Is(err, spool.ErrLocked):
+		case errors.Is(err, spool.ErrBusy):
 			patience = busyPatience
 		case mayPass(err):
 			patience = readPatience
@@ -83,7 +83,7 @@ const occupiedRemedy = "give the spool a directory of its own in --spool-dir, fo
 func explain(dir string, err error) error {
 	what := "choose another --spool-dir, or mend the disk"
 	switch {
-	case errors.Is(err, spool.ErrLocked):
+	case errors.Is(err, spool.ErrBusy):
 		what = "stop the process that uses it, or choose another --spool-dir"
 	case errors.Is(err, spool.ErrForeign):
 		what = "change the owner, or choose another --spool-dir"

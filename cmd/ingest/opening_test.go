@@ -21,7 +21,7 @@ import (
 
 // TestSpoolAtTheStart: how long serve waits for a spool, by what is wrong with it, and what it says.
 func TestSpoolAtTheStart(t *testing.T) {
-	busy := fmt.Errorf("%w: held by process 77", spool.ErrLocked)
+	busy := fmt.Errorf("%w: held by process 77", spool.ErrBusy)
 	eio := &fs.PathError{Op: "read", Path: "x.seg", Err: syscall.EIO}
 	for name, c := range map[string]struct {
 		errs   []error // one after the other; the last one stays
@@ -73,7 +73,7 @@ func TestSpoolAtTheStart(t *testing.T) {
 // TestStopWhileTheSpoolIsBusy: a signal ends the wait.
 func TestStopWhileTheSpoolIsBusy(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
-	o := opening{log: slog.New(slog.DiscardHandler), sleep: sleep, open: func() error { cancel(); return spool.ErrLocked }}
+	o := opening{log: slog.New(slog.DiscardHandler), sleep: sleep, open: func() error { cancel(); return spool.ErrBusy }}
 	if err := o.run(ctx); !errors.Is(err, context.Canceled) {
 		t.Fatal(err)
 	}
@@ -91,7 +91,7 @@ func TestServeWithASpoolThatCannotBeUsed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Queue("t", 0).Append(spool.Meta{Events: 1}, []byte("x")); err != nil {
+	if _, err := spooltest.Queue(s, "t", 0).Append(spool.Meta{Events: 1}, []byte("x")); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Close(); err != nil {

@@ -69,7 +69,7 @@ func replay(ctx, hurry context.Context, cfg *config.Config, budget config.Budget
 	}
 	d := newDisk(cfg, budget, log)
 	d.room = roomToReplay(cfg.SpoolDir)
-	if _, err := d.open(); errors.Is(err, spool.ErrLocked) {
+	if _, err := d.open(); errors.Is(err, spool.ErrBusy) {
 		return fail(fmt.Errorf("--spool-dir=%s: a process is using it, and sends its events", cfg.SpoolDir))
 	} else if err != nil {
 		return fail(explain(cfg.SpoolDir, err))
@@ -106,7 +106,7 @@ type replaying struct {
 
 // run sends until nothing is left that it may send. The spool is closed when it returns.
 func (r *replaying) run(ctx, hurry context.Context, budget config.Budget, log *slog.Logger) (err error) {
-	sp := r.disk.sp.Load().Spool
+	sp := r.disk.sp.Load()
 	defer func() { err = errors.Join(err, sp.Close()) }() // the sink has, if it came to know it
 	total, _ := r.left()
 	if total.frames == 0 {
@@ -188,7 +188,7 @@ func (l *load) add(frames int, events int64) { l.frames += frames; l.events += e
 // left counts what is not done: of the topics that are sent to, and of others by name.
 func (r *replaying) left() (own load, foreign map[string]load) {
 	topics := r.cfg.Topics()
-	for _, q := range r.disk.sp.Load().Spool.Queues() {
+	for _, q := range r.disk.sp.Load().Queues() {
 		frames, events, _ := q.Len()
 		if t := q.Topic(); t == r.cfg.DeadLetterTopic || slices.Contains(topics, t) {
 			own.add(frames, events)

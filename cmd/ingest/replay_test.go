@@ -20,13 +20,13 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"functiongraph-ingest/internal/config"
-	"functiongraph-ingest/internal/lanespool"
 	"functiongraph-ingest/internal/ledger"
 	"functiongraph-ingest/internal/logging"
 	"functiongraph-ingest/internal/spool"
 	"functiongraph-ingest/internal/spoolctl"
 	"functiongraph-ingest/pkg/sink"
 	"functiongraph-ingest/pkg/sink/kafka"
+	"functiongraph-ingest/pkg/sink/kafka/diskqueue"
 	"functiongraph-ingest/pkg/sink/kafka/recordbatch"
 )
 
@@ -62,9 +62,9 @@ func outage(t *testing.T, c *kfake.Cluster, topic string, n int) (dir string) {
 			conn, err := new(net.Dialer).DialContext(ctx, network, addr)
 			return &cutConn{conn, &down}, err
 		},
-		OpenSpool: func() (kafka.Spool, error) {
+		OpenSpool: func() (diskqueue.Spool, error) {
 			defer close(opened)
-			return lanespool.Open(spool.Config{Dir: dir}, spool.Deps{})
+			return spool.Open(spool.Config{Dir: dir}, spool.Deps{})
 		},
 	})
 	if err != nil {

@@ -5,19 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"syscall"
-)
 
-// Meta is what a frame tells of its batch. The spool only stores it.
-type Meta struct {
-	Events         int32 // for the ledger
-	Records        int32
-	FirstTimestamp int64 // ms since the Unix epoch
-	WrittenAt      int64 // ms since the Unix epoch; set by Append when 0
-	// Replaces is a frame of another queue that is to be done when all is written that replaces it; 0: none.
-	// Should the process end before that, the next Open finds that frame alone, and what replaces it is void. It
-	// may use the part of MaxBytes that is kept for it. Nothing of it may be sent before.
-	Replaces Pos
-}
+	"functiongraph-ingest/pkg/sink/kafka/diskqueue"
+)
 
 // reserve is what Append leaves of MaxBytes to frames that replace others.
 func (c *Config) reserve() int64 { return min(c.MaxBytes/8, 2<<20) }
@@ -38,26 +28,6 @@ type writer struct {
 	allowance   int64 // bytes that files may grow by before the free space is asked for again
 }
 
-// Write is a frame to be written.
-type Write struct {
-	Queue *Queue
-	Meta
-	Batch [][]byte // one after the other; not retained
-	// Checksum is the batch's CRC-32C if Summed; else Append computes it.
-	Checksum uint32
-	Summed   bool
-	// InDoubt: the batch was sent already, under Stamp, and has no answer yet. The cursor names the frame
-	// before it is written, so that no kill finds the one without the other: a cursor that names a frame
-	// which is not there means nothing. No frame of the queue may stand before it.
-	InDoubt bool
-	Stamp   Stamp
-
-	Pos Pos // set by Append
-
-	size int64 // of the frame
-	n    int   // of the batch
-}
-
 // maxTogether bounds what goes into one write: a short one is to be lost when it fails.
 const maxTogether = 1 << 20
 
@@ -70,7 +40,7 @@ const maxTogether = 1 << 20
 // come back that were written whole.
 func (s *Spool) Append(frames []Write) (n int, err error) {
 	for i := range frames {
-		frames[i].measure()
+		sumUp(&frames[i])
 	}
 	s.writing.Lock()
 	defer s.writing.Unlock()
@@ -90,24 +60,31 @@ func (q *Queue) Append(m Meta, batch ...[]byte) (Pos, error) {
 	return w[0].Pos, err
 }
 
-// measure is the work on a frame that needs no lock.
-func (w *Write) measure() {
-	w.Pos, w.n = 0, 0
+// sumUp computes the checksum, which needs no lock.
+func sumUp(w *Write) {
+	w.Pos = 0
+	if w.Checksum != 0 {
+		return
+	}
 	for _, p := range w.Batch {
-		w.n += len(p)
+		w.Checksum = updateChecksum(w.Checksum, p)
 	}
-	if !w.Summed {
-		w.Checksum, w.Summed = 0, true
-		for _, p := range w.Batch {
-			w.Checksum = updateChecksum(w.Checksum, p)
-		}
-	}
-	w.size = int64(w.headBytes()) + int64(w.n)
 }
 
-// headBytes is the size of what is before the batch.
-func (w *Write) headBytes() int {
-	n := frameHeaderBytes + len(w.Queue.topic)
+// queueOf returns the queue that a frame is for; the caller got it from this spool.
+func queueOf(w *Write) *Queue { return w.Queue.(*Queue) }
+
+// sizes returns the bytes of a frame: of all of it, of what is before the batch, and of the batch.
+func sizes(w *Write) (frame int64, head, batch int) {
+	head = headBytes(w)
+	for _, p := range w.Batch {
+		batch += len(p)
+	}
+	return int64(head) + int64(batch), head, batch
+}
+
+func headBytes(w *Write) int {
+	n := frameHeaderBytes + len(queueOf(w).topic)
 	if w.Replaces != 0 {
 		n += replacesBytes
 	}
@@ -127,7 +104,8 @@ func (s *Spool) together(frames []Write) (n int) {
 	size := int64(0)
 	for n < len(frames) {
 		w := &frames[n]
-		size += w.size
+		frame, _, _ := sizes(w)
+		size += frame
 		grown := max(g.size+size+markBytes-g.length, 0)
 		if w.InDoubt || w.Replaces != 0 || size > maxTogether || g.size+size > s.cfg.SegmentBytes ||
 			used+grown > s.cfg.MaxBytes-s.cfg.reserve() || s.stats.frames+n >= s.cfg.MaxFrames || s.allowance < grown {
@@ -142,7 +120,8 @@ func (s *Spool) together(frames []Write) (n int) {
 func (s *Spool) append(frames []Write) error {
 	size, reserve := int64(0), s.cfg.reserve()
 	for i := range frames {
-		size += frames[i].size
+		frame, _, _ := sizes(&frames[i])
+		size += frame
 	}
 	w := &frames[0]
 	if size > maxFrameBytes || size+emptySegment > s.cfg.MaxBytes-reserve {
@@ -156,10 +135,10 @@ func (s *Spool) append(frames []Write) error {
 		return err
 	}
 	for i := range frames {
-		s.cursors.begin(frames[i].Queue)
+		s.cursors.begin(queueOf(&frames[i]))
 	}
 	if w.InDoubt {
-		if err := w.Queue.Sending(makePos(g.number, g.size), w.Stamp); err != nil {
+		if err := queueOf(w).Sending(diskqueue.PosOf(g.number, g.size), w.Stamp); err != nil {
 			return fmt.Errorf("%w: %w", ErrWrite, err)
 		}
 	}
@@ -196,15 +175,16 @@ func (s *Spool) lay(frames []Write, g *segment) [][]byte {
 	at, now := g.size, s.now().UnixMilli()
 	for i := range frames {
 		w := &frames[i]
-		q := w.Queue
+		q := queueOf(w)
+		size, headLen, batchLen := sizes(w)
 		if w.WrittenAt == 0 {
 			w.WrittenAt = now
 		}
 		h := frameHeader{
-			salt: g.salt, offset: uint32(at), batchLen: uint32(w.n), batchCRC: w.Checksum, kind: kindFrame,
+			salt: g.salt, offset: uint32(at), batchLen: uint32(batchLen), batchCRC: w.Checksum, kind: kindFrame,
 			topicLen: uint8(len(q.topic)), partition: q.partition, topicCRC: q.topicCRC, Meta: w.Meta,
 		}
-		head := s.heads[len(s.heads):][:w.headBytes()]
+		head := s.heads[len(s.heads):][:headLen]
 		tail := head[frameHeaderBytes:]
 		if copy(tail, q.topic); w.Replaces != 0 {
 			binary.LittleEndian.PutUint64(tail[len(q.topic):], uint64(w.Replaces))
@@ -213,7 +193,7 @@ func (s *Spool) lay(frames []Write, g *segment) [][]byte {
 		h.put(head)
 		s.heads = s.heads[:len(s.heads)+len(head)]
 		s.vec = append(append(s.vec, head), w.Batch...)
-		at += w.size
+		at += size
 	}
 	putMark(s.mark[:], g.salt, at)
 	s.vec = append(s.vec, s.mark[:])
@@ -222,9 +202,10 @@ func (s *Spool) lay(frames []Write, g *segment) [][]byte {
 
 // writtenLocked takes a frame that is in the file into its queue.
 func (s *Spool) writtenLocked(w *Write, g *segment) {
-	w.Pos = makePos(g.number, g.size)
-	w.Queue.pushLocked(entry{pos: w.Pos, size: uint32(w.size), events: w.Events}, g)
-	g.size += w.size
+	size, _, _ := sizes(w)
+	w.Pos = diskqueue.PosOf(g.number, g.size)
+	queueOf(w).pushLocked(entry{pos: w.Pos, size: uint32(size), events: w.Events}, g)
+	g.size += size
 	s.tail = w.Pos
 	s.stats.appended++
 }

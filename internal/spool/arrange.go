@@ -2,6 +2,7 @@ package spool
 
 import (
 	"cmp"
+	"functiongraph-ingest/pkg/sink/kafka/diskqueue"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -79,7 +80,7 @@ func (d *directory) displaceAll() {
 // lowestDisplaced is the first position that a displaced segment may have had; 0: none is displaced.
 func (d *directory) lowestDisplaced() (lowest Pos) {
 	for _, f := range d.segments {
-		if pos := makePos(f.number, 0); f.displaced && (lowest == 0 || pos < lowest) {
+		if pos := diskqueue.PosOf(f.number, 0); f.displaced && (lowest == 0 || pos < lowest) {
 			lowest = pos
 		}
 	}

@@ -18,7 +18,7 @@ func spoolWith(t *testing.T, from, n, done int) *spooltest.FS {
 	t.Helper()
 	fs := spooltest.New(1 << 40)
 	s := openFS(t, fs)
-	q := s.Queue("t", 0)
+	q := spooltest.Queue(s, "t", 0)
 	for i := range n {
 		if _, err := q.Append(spool.Meta{Events: 1, Records: int32(from + i)}, make([]byte, 900)); err != nil {
 			t.Fatal(err)
@@ -45,7 +45,7 @@ func openFS(t *testing.T, fs spool.FS) *spool.Spool {
 // takeAll sends everything that is in partition 0 and returns its ids.
 func takeAll(t *testing.T, s *spool.Spool) (ids []int) {
 	t.Helper()
-	q := s.Queue("t", 0)
+	q := spooltest.Queue(s, "t", 0)
 	last := spool.Pos(0)
 	for {
 		f, pos, err := q.Peek(nil)
@@ -98,7 +98,7 @@ func TestTwoSegmentsOfOneNumber(t *testing.T) {
 			t.Fatalf("an inspection finds %v", kinds)
 		}
 		s := openFS(t, a)
-		if upTo, ok := s.Queue("t", 0).Suspect(); !ok || upTo != s.Queue("t", 0).Tail() {
+		if upTo, ok := spooltest.Queue(s, "t", 0).Suspect(); !ok || upTo != spooltest.Queue(s, "t", 0).Tail() {
 			t.Errorf("suspect up to %v, %v", upTo, ok)
 		}
 		if kinds := kindsOf(t, a); kinds[spool.KindDisplaced] != 0 {
@@ -170,13 +170,13 @@ func TestNumbersAtTheMaximum(t *testing.T) {
 			t.Fatalf("%s: %v", number, got)
 		}
 		for round := range 3 {
-			q := s.Queue("t", 0)
+			q := spooltest.Queue(s, "t", 0)
 			if pos, err := q.Append(spool.Meta{Records: int32(round)}, make([]byte, 900)); err != nil || pos.Segment() > 100 {
 				t.Fatal(pos, err)
 			}
 			a = a.Kill()
 			s = openFS(t, a)
-			if _, ok := s.Queue("t", 0).Suspect(); ok {
+			if _, ok := spooltest.Queue(s, "t", 0).Suspect(); ok {
 				t.Errorf("%s: still suspect in round %d", number, round)
 			}
 			if got := takeAll(t, s); !slices.Equal(got, []int{round}) {

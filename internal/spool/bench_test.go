@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"functiongraph-ingest/internal/spool"
+	"functiongraph-ingest/internal/spool/spooltest"
 )
 
 // benchDir is SPOOL_BENCH_DIR, to choose the file system, or a temporary one.
@@ -38,7 +39,7 @@ func BenchmarkAppend(b *testing.B) {
 				if err != nil {
 					b.Fatal(err)
 				}
-				q := s.Queue("topic", 0)
+				q := spooltest.Queue(s, "topic", 0)
 				var parts [][]byte
 				for left := size; left > 0; left -= 16 << 10 {
 					parts = append(parts, make([]byte, min(left, 16<<10)))
@@ -74,7 +75,7 @@ func BenchmarkPeek(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer s.Close()
-	q := s.Queue("topic", 0)
+	q := spooltest.Queue(s, "topic", 0)
 	const size = 128 << 10
 	if _, err := q.Append(spool.Meta{}, make([]byte, size)); err != nil {
 		b.Fatal(err)
@@ -102,7 +103,7 @@ func BenchmarkOpen(b *testing.B) {
 			}
 			const total = 64 << 20
 			for range total / size {
-				if _, err := s.Queue("topic", 0).Append(spool.Meta{}, make([]byte, size)); err != nil {
+				if _, err := spooltest.Queue(s, "topic", 0).Append(spool.Meta{}, make([]byte, size)); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -25,16 +25,6 @@ const (
 	stateClosed = 2 // the closing mark
 )
 
-// Stamp is what a batch carried when it was first sent; the same bytes must be sent again.
-type Stamp struct {
-	ProducerID   int64
-	Epoch        int16
-	BaseSequence int32
-	FirstSent    int64 // ms since the Unix epoch
-	// Cluster is the id of the cluster that gave ProducerID; "": not known. At most 127 bytes are kept.
-	Cluster string
-}
-
 // cursor is one partition's progress. It lives in a slot of the cursor file: two copies of one sector
 // each, written in turn, so a write that is cut short leaves the former one. Guarded by cursors.mu; a change of what
 // Doubt and Suspect read holds cursors.state too.
@@ -363,14 +353,7 @@ func (c *cursors) stats() (lost, failed int64) {
 // the batch in doubt. It is one write into the page cache; an error means that after a kill the frame
 // would be taken for one that was never sent.
 func (q *Queue) Sending(pos Pos, st Stamp) error {
-	return q.s.Sending([]Sent{{q, pos, st}})
-}
-
-// Sent is a frame and the stamp that it goes out under.
-type Sent struct {
-	Queue *Queue
-	Pos   Pos
-	Stamp Stamp
+	return q.s.Sending([]Sent{{Queue: q, Pos: pos, Stamp: st}})
 }
 
 // Sending is Queue.Sending for frames of several queues, with as few writes as their slots allow.
@@ -381,9 +364,10 @@ func (s *Spool) Sending(frames []Sent) error {
 	c.sending = c.sending[:0]
 	for _, f := range frames {
 		c.state.Lock()
-		f.Queue.cursor.doubt, f.Queue.cursor.stamp = f.Pos, f.Stamp
+		q := f.Queue.(*Queue)
+		q.cursor.doubt, q.cursor.stamp = f.Pos, f.Stamp
 		c.state.Unlock()
-		c.sending = append(c.sending, f.Queue)
+		c.sending = append(c.sending, q)
 	}
 	return c.writeAllLocked(c.sending)
 }

@@ -104,7 +104,7 @@ func (s *Spool) loadCursors() (c loadedCursors, err error) {
 		return c, err
 	}
 	c.file, err = readCursors(file, size, func(topic []byte, id int32, cur cursor) {
-		q := s.Queue(string(topic), id)
+		q := s.Queue(string(topic), id).(*Queue)
 		if q.cursor.slot == noSlot || cur.seq > q.cursor.seq {
 			q.cursor = cur
 			q.cursor.former = cur.progress

@@ -19,7 +19,7 @@ func TestProgressIsReadBesideADiskThatHangs(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		q := s.Queue("t", 0)
+		q := spooltest.Queue(s, "t", 0)
 		pos, err := q.Append(spool.Meta{Events: 1}, []byte("batch"))
 		if err != nil {
 			t.Fatal(err)
@@ -63,12 +63,12 @@ func TestSyncedCursorsOutliveTheMachine(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			lobby := s.Queue("t", -1)
+			lobby := spooltest.Queue(s, "t", -1)
 			source, err := lobby.Append(spool.Meta{Events: 1}, []byte("waits for its partition"))
 			if err != nil {
 				t.Fatal(err)
 			}
-			w := []spool.Write{{Queue: s.Queue("t", 0), Meta: spool.Meta{Events: 1, Replaces: source}, Batch: [][]byte{[]byte("placed")}}}
+			w := []spool.Write{{Queue: spooltest.Queue(s, "t", 0), Meta: spool.Meta{Events: 1, Replaces: source}, Batch: [][]byte{[]byte("placed")}}}
 			if _, err := s.Append(w); err != nil {
 				t.Fatal(err)
 			}

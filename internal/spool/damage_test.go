@@ -282,7 +282,7 @@ func TestCutInGroup(t *testing.T) {
 	m, name, before := reusing(t, 64<<10)
 	var w []spool.Write
 	for i := range 60 {
-		w = append(w, spool.Write{Queue: m.s.Queue("t", int32(i)), Meta: spool.Meta{Events: 1}, Batch: [][]byte{make([]byte, 260+i)}})
+		w = append(w, spool.Write{Queue: spooltest.Queue(m.s, "t", int32(i)), Meta: spool.Meta{Events: 1}, Batch: [][]byte{make([]byte, 260+i)}})
 	}
 	if n, err := m.s.Append(w); n != 60 || err != nil {
 		t.Fatal(n, err)

@@ -355,7 +355,7 @@ func (d *ownDir) Lock(name string) (io.Closer, error) {
 		}
 		var owner [32]byte
 		n, _ := f.ReadAt(owner[:], 0)
-		return nil, fmt.Errorf("%w: %s is held by process %q", ErrLocked, name, strings.TrimSpace(string(owner[:n])))
+		return nil, fmt.Errorf("%w: %s is held by process %q", ErrBusy, name, strings.TrimSpace(string(owner[:n])))
 	}
 	// For the message above only: whether it can be written does not matter.
 	_ = f.Truncate(0)

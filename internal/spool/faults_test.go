@@ -233,23 +233,23 @@ func TestReplacingUsesWhatIsLeftToOthers(t *testing.T) {
 	m := newModel(t, 1, spool.Config{SegmentBytes: 1 << 16, MaxBytes: 1 << 24, KeepFree: 1 << 30})
 	m.fs.SetBudget(2 << 30)
 	m.mustOpen()
-	old, err := m.s.Queue("a", -1).Append(spool.Meta{Events: 1}, make([]byte, 1<<15))
+	old, err := spooltest.Queue(m.s, "a", -1).Append(spool.Meta{Events: 1}, make([]byte, 1<<15))
 	if err != nil {
 		t.Fatal(err)
 	}
 	m.fs.SetBudget(1 << 30)
 	m.fs = m.fs.Kill()
 	m.mustOpen()
-	if _, err := m.s.Queue("a", 0).Append(spool.Meta{Events: 1}, make([]byte, 1<<15)); !errors.Is(err, spool.ErrFull) {
+	if _, err := spooltest.Queue(m.s, "a", 0).Append(spool.Meta{Events: 1}, make([]byte, 1<<15)); !errors.Is(err, spool.ErrFull) {
 		t.Fatalf("a new frame: %v", err)
 	}
 	for range 4 {
-		if _, err := m.s.Queue("a", 0).Append(spool.Meta{Events: 1, Replaces: old}, make([]byte, 1<<15)); err != nil {
+		if _, err := spooltest.Queue(m.s, "a", 0).Append(spool.Meta{Events: 1, Replaces: old}, make([]byte, 1<<15)); err != nil {
 			t.Fatalf("a frame that replaces another: %v", err)
 		}
 	}
 	m.fs.SetBudget(0)
-	if _, err := m.s.Queue("a", 0).Append(spool.Meta{Events: 1, Replaces: old}, make([]byte, 1<<20)); !errors.Is(err, spool.ErrFull) {
+	if _, err := spooltest.Queue(m.s, "a", 0).Append(spool.Meta{Events: 1, Replaces: old}, make([]byte, 1<<20)); !errors.Is(err, spool.ErrFull) {
 		t.Fatalf("without any room: %v", err)
 	}
 }
@@ -270,7 +270,7 @@ func TestNoFloodOfSegments(t *testing.T) {
 		}
 		return nil
 	})
-	q := s.Queue("t", 0)
+	q := spooltest.Queue(s, "t", 0)
 	tries := 0
 	for range 6000 { // ten minutes
 		now = now.Add(100 * time.Millisecond)

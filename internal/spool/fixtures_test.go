@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"functiongraph-ingest/internal/spool"
+	"functiongraph-ingest/internal/spool/spooltest"
 )
 
 // TestReadsWhatEarlierCommitsWrote: testdata has directories that the programs of earlier commits left behind, killed or
@@ -34,7 +35,7 @@ func TestReadsWhatEarlierCommitsWrote(t *testing.T) {
 				t.Errorf("%+v", st)
 			}
 			for partition, want := range map[int32]int{0: 14, 1: 16} {
-				q := s.Queue("t", partition)
+				q := spooltest.Queue(s, "t", partition)
 				pos, stamp, ok := q.Doubt()
 				if head, _, _, _ := q.Head(); !ok || pos != head || stamp.ProducerID < 0 || stamp.FirstSent == 0 {
 					t.Errorf("partition %d: in doubt %v, %v, %+v", partition, pos, ok, stamp)

@@ -36,21 +36,6 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli) // read only
 
 func checksum(p []byte) uint32 { return crc32.Checksum(p, castagnoli) }
 
-// Pos is the place of a frame: its segment's number and its offset in it. Later frames have greater
-// positions, also across restarts; 0 is none.
-type Pos uint64
-
-func makePos(segment uint32, off int64) Pos { return Pos(segment)<<32 | Pos(uint32(off)) }
-
-// Segment is the number of the segment file.
-func (p Pos) Segment() uint32 { return uint32(p >> 32) }
-
-// Offset is where the frame starts in its segment file, in bytes.
-func (p Pos) Offset() int64 { return int64(uint32(p)) }
-
-// String is "segment:offset".
-func (p Pos) String() string { return fmt.Sprintf("%d:%d", p.Segment(), p.Offset()) }
-
 // segmentName has the salt in it, so that the frames can be told from their contents also when the
 // segment's header is damaged.
 func segmentName(number uint32, salt uint64) string {

@@ -23,7 +23,7 @@ type FS interface {
 	// Free is the number of bytes that an unprivileged user may still write below dir.
 	Free(dir string) (int64, error)
 	// Lock takes an exclusive lock on a file, which it creates; it ends with Close or the process.
-	// The error is ErrLocked when another process holds it.
+	// The error is ErrBusy when another process holds it.
 	Lock(name string) (io.Closer, error)
 }
 

@@ -2,6 +2,7 @@ package spool
 
 import (
 	"errors"
+	"functiongraph-ingest/pkg/sink/kafka/diskqueue"
 	"io"
 	"path/filepath"
 	"slices"
@@ -123,7 +124,7 @@ func listFolder(fsys FS, dir string) ([]FileInfo, error) {
 // others yields the entries that are no segments to Open.
 func (in *inspection) others(d *directory) error {
 	for _, f := range d.copies {
-		p := Piece{Segment: f.Name, Kind: KindCopy, Pos: makePos(f.number, 0), Bytes: f.Size, Scanned: in.scanned, Total: in.report.Bytes}
+		p := Piece{Segment: f.Name, Kind: KindCopy, Pos: diskqueue.PosOf(f.number, 0), Bytes: f.Size, Scanned: in.scanned, Total: in.report.Bytes}
 		if err := in.yield(&p); err != nil {
 			return err
 		}
@@ -224,7 +225,7 @@ func (in *inspection) gone(f segmentFile) bool {
 
 // segment walks one segment. One that is gone was done: that is how a live directory changes.
 func (in *inspection) segment(f segmentFile) error {
-	p := Piece{Segment: f.Name, Pos: makePos(f.number, 0), Bytes: f.Size, Scanned: in.scanned, Total: in.report.Bytes}
+	p := Piece{Segment: f.Name, Pos: diskqueue.PosOf(f.number, 0), Bytes: f.Size, Scanned: in.scanned, Total: in.report.Bytes}
 	file, err := in.fs.Open(filepath.Join(in.dir, f.Name), true)
 	if isNotExist(err) {
 		return nil
@@ -320,7 +321,7 @@ func (in *inspection) regions(file File, f segmentFile) []region {
 }
 
 func (in *inspection) piece(file File, f segmentFile, r *region) error {
-	p := Piece{Segment: f.Name, Pos: makePos(f.number, r.off), Bytes: r.length, Scanned: in.scanned + r.off, Total: in.report.Bytes}
+	p := Piece{Segment: f.Name, Pos: diskqueue.PosOf(f.number, r.off), Bytes: r.length, Scanned: in.scanned + r.off, Total: in.report.Bytes}
 	p.Frame = Frame{Topic: string(r.topic), Partition: r.header.partition, Meta: r.header.Meta}
 	switch r.kind {
 	case regionGap:

@@ -70,7 +70,10 @@ func (m *model) mustOpen() {
 
 func queueName(queue int) (string, int32) { return []string{"a", "a", "dead"}[queue], int32(queue % 2) }
 
-func (m *model) queue(i int) *spool.Queue { return m.s.Queue(queueName(i)) }
+func (m *model) queue(i int) *spool.Queue {
+	topic, partition := queueName(i)
+	return spooltest.Queue(m.s, topic, partition)
+}
 
 // batchOf makes the batch of a frame: its id, then bytes that follow from it. Some look like frames, some
 // have zeros, but not at the end: half a frame over old zeros would be a whole one.

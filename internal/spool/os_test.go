@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"functiongraph-ingest/internal/spool"
+	"functiongraph-ingest/internal/spool/spooltest"
 )
 
 // TestMain is also the process that TestKill kills.
@@ -30,7 +31,7 @@ func child(dir string) {
 		fmt.Println("error", err)
 		return
 	}
-	q := s.Queue("t", 0)
+	q := spooltest.Queue(s, "t", 0)
 	for id := uint64(1); ; id++ {
 		pos, err := q.Append(spool.Meta{Records: int32(id)}, batchOf(id))
 		if err == nil && id%3 == 0 {
@@ -102,7 +103,7 @@ func killChild(t *testing.T, dir string, frames int) {
 			break
 		}
 		if announced++; announced == 10 {
-			if _, err := spool.Open(spool.Config{Dir: dir}, spool.Deps{}); !errors.Is(err, spool.ErrLocked) || !strings.Contains(err.Error(), fmt.Sprint(cmd.Process.Pid)) {
+			if _, err := spool.Open(spool.Config{Dir: dir}, spool.Deps{}); !errors.Is(err, spool.ErrBusy) || !strings.Contains(err.Error(), fmt.Sprint(cmd.Process.Pid)) {
 				t.Errorf("the second process got in: %v", err)
 			}
 		}
@@ -117,7 +118,7 @@ func killChild(t *testing.T, dir string, frames int) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	q := s.Queue("t", 0)
+	q := spooltest.Queue(s, "t", 0)
 	var newest spool.Pos
 	doubt, stamp, ok := q.Doubt()
 	if !ok || stamp != stampOf(doubt) {
@@ -157,7 +158,7 @@ func TestTwoOpens(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := spool.Open(cfg, spool.Deps{}); !errors.Is(err, spool.ErrLocked) {
+	if _, err := spool.Open(cfg, spool.Deps{}); !errors.Is(err, spool.ErrBusy) {
 		t.Errorf("err = %v", err)
 	}
 	if err := s.Close(); err != nil {
@@ -184,7 +185,7 @@ func realFiles(t *testing.T, dir string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a, b := s.Queue("t", 0), s.Queue("t", 1)
+	a, b := spooltest.Queue(s, "t", 0), spooltest.Queue(s, "t", 1)
 	parts := make([][]byte, 21)
 	for i := range parts {
 		parts[i] = []byte(strings.Repeat(string(rune('a'+i)), 1000*i))
@@ -231,7 +232,7 @@ func TestAllocations(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	q := s.Queue("topic", 3)
+	q := spooltest.Queue(s, "topic", 3)
 	parts := make([][]byte, 6) // more cost one for the vector
 	for i := range parts {
 		parts[i] = make([]byte, 512)

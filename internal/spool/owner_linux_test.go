@@ -15,6 +15,7 @@ import (
 
 	"functiongraph-ingest/internal/skiptest"
 	"functiongraph-ingest/internal/spool"
+	"functiongraph-ingest/internal/spool/spooltest"
 )
 
 const nobody = 65534
@@ -225,7 +226,7 @@ func TestDirectoryModes(t *testing.T) {
 			t.Error(err)
 			return
 		}
-		if _, err := s.Queue("t", 0).Append(spool.Meta{}, []byte("x")); err != nil {
+		if _, err := spooltest.Queue(s, "t", 0).Append(spool.Meta{}, []byte("x")); err != nil {
 			t.Error(err)
 		}
 		if err := s.Close(); err != nil {

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"functiongraph-ingest/internal/spool"
+	"functiongraph-ingest/internal/spool/spooltest"
 )
 
 // TestPlaced: what replaces a frame counts from the moment on at which that frame is done. A kill before leaves
@@ -12,7 +13,7 @@ import (
 func TestPlaced(t *testing.T) {
 	m := newModel(t, 1, spool.Config{MaxBytes: 1 << 20, SegmentBytes: 4 << 10})
 	m.mustOpen()
-	lobby := m.s.Queue("t", -1)
+	lobby := spooltest.Queue(m.s, "t", -1)
 	var sources []spool.Pos
 	for i := range 3 {
 		pos, err := lobby.Append(spool.Meta{Events: 10, Records: 10, FirstTimestamp: int64(i)}, make([]byte, 1500))
@@ -21,7 +22,7 @@ func TestPlaced(t *testing.T) {
 		}
 		sources = append(sources, pos)
 	}
-	if _, err := m.s.Queue("t", 0).Append(spool.Meta{Events: 1}, []byte("of its own")); err != nil {
+	if _, err := spooltest.Queue(m.s, "t", 0).Append(spool.Meta{Events: 1}, []byte("of its own")); err != nil {
 		t.Fatal(err)
 	}
 	want := func(when string, lobbyEvents, first, second int64) {
@@ -40,11 +41,11 @@ func TestPlaced(t *testing.T) {
 	s := m.s
 	place := func(source spool.Pos) {
 		for id, n := range []int32{4, 6} {
-			w := []spool.Write{{Queue: s.Queue("t", int32(id)), Meta: spool.Meta{Events: n, Replaces: source}, Batch: [][]byte{make([]byte, 700)}}}
+			w := []spool.Write{{Queue: spooltest.Queue(s, "t", int32(id)), Meta: spool.Meta{Events: n, Replaces: source}, Batch: [][]byte{make([]byte, 700)}}}
 			if _, err := s.Append(w); err != nil {
 				t.Fatal(err)
 			}
-			f, at, err := s.Queue("t", int32(id)).PeekAfter(w[0].Pos-1, nil)
+			f, at, err := spooltest.Queue(s, "t", int32(id)).PeekAfter(w[0].Pos-1, nil)
 			if err != nil || at != w[0].Pos || len(f.Batch) != 700 || f.Events != n {
 				t.Fatalf("read back: %v %v %v", f.Meta, at, err)
 			}
@@ -68,7 +69,7 @@ func TestPlaced(t *testing.T) {
 
 // events reads a queue to its end.
 func events(s *spool.Spool, partition int32) (n int64) {
-	q := s.Queue("t", partition)
+	q := spooltest.Queue(s, "t", partition)
 	for pos := spool.Pos(0); ; {
 		f, at, err := q.PeekAfter(pos, nil)
 		if err != nil {
@@ -83,7 +84,7 @@ func events(s *spool.Spool, partition int32) (n int64) {
 func TestVoidStaysVoid(t *testing.T) {
 	m := newModel(t, 1, spool.Config{MaxBytes: 1 << 20, SegmentBytes: 64 << 10})
 	m.mustOpen()
-	lobby := m.s.Queue("t", -1)
+	lobby := spooltest.Queue(m.s, "t", -1)
 	var src []spool.Pos
 	for range 2 {
 		pos, err := lobby.Append(spool.Meta{Events: 10, Records: 10}, make([]byte, 1500))
@@ -93,7 +94,7 @@ func TestVoidStaysVoid(t *testing.T) {
 		src = append(src, pos)
 	}
 	place := func(s *spool.Spool, source spool.Pos) {
-		w := []spool.Write{{Queue: s.Queue("t", 0), Meta: spool.Meta{Events: 10, Replaces: source}, Batch: [][]byte{make([]byte, 700)}}}
+		w := []spool.Write{{Queue: spooltest.Queue(s, "t", 0), Meta: spool.Meta{Events: 10, Replaces: source}, Batch: [][]byte{make([]byte, 700)}}}
 		if _, err := s.Append(w); err != nil {
 			t.Fatal(err)
 		}
@@ -105,7 +106,7 @@ func TestVoidStaysVoid(t *testing.T) {
 		t.Fatal(err)
 	}
 	place(s2, src[0])
-	if err := s2.Queue("t", -1).Done(src[0]); err != nil {
+	if err := spooltest.Queue(s2, "t", -1).Done(src[0]); err != nil {
 		t.Fatal(err)
 	}
 	fs3 := fs2.Kill() // process 2 is killed before the second frame of the lobby is placed
@@ -122,11 +123,11 @@ func TestVoidStaysVoid(t *testing.T) {
 func TestVoidHasNoPlace(t *testing.T) {
 	m := newModel(t, 1, spool.Config{MaxBytes: 1 << 20, SegmentBytes: 64 << 10})
 	m.mustOpen()
-	pos, err := m.s.Queue("t", -1).Append(spool.Meta{Events: 10}, make([]byte, 1500))
+	pos, err := spooltest.Queue(m.s, "t", -1).Append(spool.Meta{Events: 10}, make([]byte, 1500))
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := []spool.Write{{Queue: m.s.Queue("t", 0), Meta: spool.Meta{Events: 10, Replaces: pos}, Batch: [][]byte{make([]byte, 700)}}}
+	w := []spool.Write{{Queue: spooltest.Queue(m.s, "t", 0), Meta: spool.Meta{Events: 10, Replaces: pos}, Batch: [][]byte{make([]byte, 700)}}}
 	if _, err := m.s.Append(w); err != nil {
 		t.Fatal(err)
 	}
@@ -134,7 +135,7 @@ func TestVoidHasNoPlace(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	q := s.Queue("t", 0)
+	q := spooltest.Queue(s, "t", 0)
 	if n, _, _ := q.Len(); n != 0 || q.Tail() != 0 {
 		t.Errorf("%d frames, and the newest is %v", n, q.Tail())
 	}

@@ -3,6 +3,7 @@ package spool
 import (
 	"errors"
 	"fmt"
+	"functiongraph-ingest/pkg/sink/kafka/diskqueue"
 	"io"
 	"strings"
 	"time"
@@ -29,14 +30,6 @@ type Queue struct {
 	displaced bool // Open found frames of it in a segment of another number: the cursor does not know them
 }
 
-// Frame is a frame as it is read back.
-type Frame struct {
-	Topic     string
-	Partition int32
-	Meta
-	Batch []byte
-}
-
 // GiveUpAfter is how long a frame is tried that the disk cannot read.
 const GiveUpAfter = 10 * time.Second
 
@@ -44,7 +37,7 @@ var errDamaged = errors.New("spool: damaged frame")
 
 // Queue returns the queue of a partition, which is the same one each time. The topic is at most 249
 // bytes long, as Kafka has it; a longer one is cut.
-func (s *Spool) Queue(topic string, id int32) *Queue {
+func (s *Spool) Queue(topic string, id int32) diskqueue.Queue {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.queueLocked(topic, id)
@@ -65,10 +58,10 @@ func (s *Spool) queueLocked(topic string, id int32) *Queue {
 }
 
 // Queues returns the queues that have frames: after Open, all that were recovered.
-func (s *Spool) Queues() []*Queue {
+func (s *Spool) Queues() []diskqueue.Queue {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var out []*Queue
+	var out []diskqueue.Queue
 	for _, q := range s.order {
 		if q.frames > 0 {
 			out = append(out, q)

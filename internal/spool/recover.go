@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"functiongraph-ingest/pkg/sink/kafka/diskqueue"
 	"io/fs"
 	"strings"
 )
@@ -261,7 +262,7 @@ func (s *Spool) removeSpares() {
 // isDone is the scan's question whether a frame needs no check.
 func (s *Spool) isDone(h *frameHeader, topic []byte) bool {
 	q := s.queues[partition{string(topic), h.partition}]
-	return q != nil && makePos(s.scanning.number, int64(h.offset)) <= q.cursor.done
+	return q != nil && diskqueue.PosOf(s.scanning.number, int64(h.offset)) <= q.cursor.done
 }
 
 // doneEverywhere reports whether the frame at pos is done, of whichever queue it was: all cursors are past it.

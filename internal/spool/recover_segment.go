@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"functiongraph-ingest/pkg/sink/kafka/diskqueue"
 )
 
 // readSegment takes one segment into the spool.
@@ -96,7 +97,7 @@ func (r *recovery) region(g *segment, x *region) {
 		if q == nil {
 			q = s.queueLocked(string(x.topic), x.header.partition)
 		}
-		pos := makePos(g.number, off)
+		pos := diskqueue.PosOf(g.number, off)
 		if pos <= q.cursor.done {
 			g.dead += length
 			return
@@ -113,7 +114,7 @@ func (r *recovery) region(g *segment, x *region) {
 		s.used -= given
 	case regionCorrupt:
 		events := x.header.Events
-		if !x.known && events == 0 && (g.displaced || !s.doneEverywhere(makePos(g.number, off))) {
+		if !x.known && events == 0 && (g.displaced || !s.doneEverywhere(diskqueue.PosOf(g.number, off))) {
 			events = 1 // how many there were is not known: it shall not go unnoticed
 		}
 		r.change(func() { s.quarantineRegion(g, off, length, events, errDamaged) })

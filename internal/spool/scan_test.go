@@ -3,6 +3,7 @@ package spool
 import (
 	"bytes"
 	"encoding/hex"
+	"functiongraph-ingest/pkg/sink/kafka/diskqueue"
 	"math"
 	"slices"
 	"testing"
@@ -31,7 +32,7 @@ func TestFormat(t *testing.T) {
 	segment := appendFrame(newSegmentBytes(0x1122334455667788), 0x1122334455667788, "topic", 3,
 		Meta{Events: 5, Records: 6, FirstTimestamp: 7, WrittenAt: 8}, []byte("batch"))
 	var slot [cursorCopyBytes]byte
-	c := progress{seq: 2, done: makePos(7, 64), doubt: makePos(7, 138), suspect: makePos(7, 200),
+	c := progress{seq: 2, done: diskqueue.PosOf(7, 64), doubt: diskqueue.PosOf(7, 138), suspect: diskqueue.PosOf(7, 200),
 		stamp: Stamp{ProducerID: 9, Epoch: 10, BaseSequence: 11, FirstSent: 12}}
 	c.put(slot[:], "topic", 3)
 	var head [cursorHeaderBytes]byte

@@ -33,7 +33,7 @@ func TestSendingTogether(t *testing.T) {
 		for i := range s {
 			var sent []spool.Sent
 			for _, id := range order {
-				q := s[i].Queue("t", int32(id))
+				q := spooltest.Queue(s[i], "t", int32(id))
 				pos, err := q.Append(spool.Meta{Events: 1}, []byte("batch"))
 				if err != nil {
 					t.Fatal(err)
@@ -45,7 +45,7 @@ func TestSendingTogether(t *testing.T) {
 					return s[i].Sending(sent)
 				}
 				for _, one := range sent {
-					err = errors.Join(err, one.Queue.Sending(one.Pos, one.Stamp))
+					err = errors.Join(err, s[i].Sending([]spool.Sent{one}))
 				}
 				return err
 			}

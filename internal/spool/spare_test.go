@@ -25,7 +25,7 @@ func TestFilesAreReused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	q, rng := s.Queue("t", 0), rand.New(rand.NewPCG(1, 2))
+	q, rng := spooltest.Queue(s, "t", 0), rand.New(rand.NewPCG(1, 2))
 	last := spool.Pos(0)
 	for range 20_000 {
 		pos, err := q.Append(spool.Meta{Events: 1}, make([]byte, 100+rng.IntN(2000)))

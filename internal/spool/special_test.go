@@ -10,6 +10,7 @@ import (
 
 	"functiongraph-ingest/internal/skiptest"
 	"functiongraph-ingest/internal/spool"
+	"functiongraph-ingest/internal/spool/spooltest"
 )
 
 // TestSpecialEntries: whatever stands in the directory under the names of the spool, a start neither fails nor
@@ -52,7 +53,7 @@ func TestSpecialEntries(t *testing.T) {
 			cfg := spool.Config{Dir: t.TempDir(), SegmentBytes: 1 << 16, MaxBytes: 1 << 20}
 			s, err := spool.Open(cfg, spool.Deps{})
 			must(t, err)
-			if _, err := s.Queue("t", 0).Append(spool.Meta{Events: 1}, []byte("good")); err != nil {
+			if _, err := spooltest.Queue(s, "t", 0).Append(spool.Meta{Events: 1}, []byte("good")); err != nil {
 				t.Fatal(err)
 			}
 			must(t, s.Close())
@@ -67,12 +68,12 @@ func TestSpecialEntries(t *testing.T) {
 			if c.said != "" && !strings.Contains(log.String(), c.said) {
 				t.Errorf("%q is not in the log: %s", c.said, log.String())
 			}
-			f, pos, err := s.Queue("t", 0).Peek(nil)
+			f, pos, err := spooltest.Queue(s, "t", 0).Peek(nil)
 			if err != nil || string(f.Batch) != "good" {
 				t.Fatalf("%q, %v", f.Batch, err)
 			}
-			must(t, s.Queue("t", 0).Done(pos))
-			if _, err := s.Queue("t", 1).Append(spool.Meta{Events: 1}, []byte("next")); err != nil {
+			must(t, spooltest.Queue(s, "t", 0).Done(pos))
+			if _, err := spooltest.Queue(s, "t", 1).Append(spool.Meta{Events: 1}, []byte("next")); err != nil {
 				t.Errorf("cannot be written: %v", err)
 			}
 			if strings.Contains(c.entry, "aside") {

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"functiongraph-ingest/pkg/sink/kafka/diskqueue"
 	"io"
 	"log/slog"
 	"path/filepath"
@@ -14,8 +15,8 @@ import (
 
 // Errors of this package; the ones that are returned wrap them and carry the numbers.
 var (
-	// ErrLocked: another process has the directory.
-	ErrLocked = errors.New("spool: directory is locked")
+	// ErrBusy: another process has the directory.
+	ErrBusy = diskqueue.ErrBusy
 	// ErrForeign: the directory, a file in it, or a symbolic link on the way to it belongs to another user.
 	ErrForeign = errors.New("spool: not ours")
 	// ErrOccupied: the directory is open to other users and holds what belongs to no spool, so it is not taken from them.
@@ -23,14 +24,29 @@ var (
 	// ErrClosed: the spool was closed.
 	ErrClosed = errors.New("spool: closed")
 	// ErrFull: no room within Config.MaxBytes, MaxFrames, SetAsideBytes, or above KeepFree. Nothing was written.
-	ErrFull = errors.New("spool: full")
-	// ErrTooLarge: the frame fits into no segment, whatever is free.
-	ErrTooLarge = errors.New("spool: frame too large")
+	ErrFull = diskqueue.ErrFull
+	// ErrTooLarge: the frame fits into no segment, whatever is free. It is an ErrFull too.
+	ErrTooLarge = fmt.Errorf("%w: frame too large", ErrFull)
 	// ErrWrite: the disk failed. The spool tries again by itself, once per RetryEvery.
 	ErrWrite = errors.New("spool: disk error")
 	// ErrNotDurable: a frame's sync failed. It is still in its queue, and it may or may not outlive the
 	// machine; it outlives the process.
 	ErrNotDurable = errors.New("spool: not durable")
+)
+
+// What the Kafka sink and the spool have in common, and where it is described.
+type (
+	Pos   = diskqueue.Pos
+	Meta  = diskqueue.Meta
+	Frame = diskqueue.Frame
+	Write = diskqueue.Write
+	Sent  = diskqueue.Sent
+	Stamp = diskqueue.Stamp
+)
+
+var (
+	_ diskqueue.Spool = (*Spool)(nil)
+	_ diskqueue.Queue = (*Queue)(nil)
 )
 
 // RetryEvery is how long Append fails at once after the disk failed, before the disk is tried again.
@@ -156,7 +172,7 @@ type span struct{ first, last Pos }
 
 // Open locks the directory, which it makes, and reads what is in it. Damage is never a reason to fail: torn tails
 // are cut, damaged frames are copied to quarantine/, all others are kept. It fails, and changes nothing, with
-// ErrLocked, ErrForeign, with a *VersionError, when the directory cannot be made, and when the disk cannot read it: that may pass.
+// ErrBusy, ErrForeign, with a *VersionError, when the directory cannot be made, and when the disk cannot read it: that may pass.
 func Open(cfg Config, deps Deps) (*Spool, error) {
 	cfg, deps = cfg.withDefaults(), deps.withDefaults()
 	cfg.Dir = filepath.Clean(cfg.Dir)

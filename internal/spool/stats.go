@@ -1,5 +1,7 @@
 package spool
 
+import "functiongraph-ingest/pkg/sink/kafka/diskqueue"
+
 // counts is guarded by Spool.mu.
 type counts struct {
 	frames   int
@@ -55,6 +57,14 @@ type Stats struct {
 
 	SetAside      int64 // files, now
 	SetAsideBytes int64
+}
+
+// Counts returns the part of Stats that the sink uses.
+func (s *Spool) Counts() diskqueue.Counts {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := &s.stats
+	return diskqueue.Counts{Recovered: c.recoveredEvents + c.quarantinedEvents, Quarantined: c.quarantinedEvents, Lost: c.lostEvents, NoSync: s.memory}
 }
 
 // Stats returns the state now.

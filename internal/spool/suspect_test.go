@@ -63,7 +63,7 @@ func TestKilledWhileItOpens(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				q := s.Queue("t", 0)
+				q := spooltest.Queue(s, "t", 0)
 				if upTo, ok := q.Suspect(); !ok || upTo < q.Tail() {
 					t.Errorf("suspect up to %v, %v, and the last frame is %v", upTo, ok, q.Tail())
 				}
@@ -105,18 +105,18 @@ func TestCopiedOntoAFrameThatWaitsForItsPartition(t *testing.T) {
 	spoolOf := func(placed bool) *spooltest.FS {
 		fs := spooltest.New(1 << 40)
 		s := openFS(t, fs)
-		lobby := s.Queue("t", -1)
+		lobby := spooltest.Queue(s, "t", -1)
 		source, err := lobby.Append(spool.Meta{Events: 1}, []byte("waits for its partition"))
 		if err != nil {
 			t.Fatal(err)
 		}
 		for pos := source; pos.Segment() == 1; {
-			if pos, err = s.Queue("t", 1).Append(spool.Meta{Events: 1}, make([]byte, 900)); err != nil {
+			if pos, err = spooltest.Queue(s, "t", 1).Append(spool.Meta{Events: 1}, make([]byte, 900)); err != nil {
 				t.Fatal(err)
 			}
 		}
 		if placed {
-			w := []spool.Write{{Queue: s.Queue("t", 0), Meta: spool.Meta{Events: 1, Replaces: source}, Batch: [][]byte{[]byte("placed")}}}
+			w := []spool.Write{{Queue: spooltest.Queue(s, "t", 0), Meta: spool.Meta{Events: 1, Replaces: source}, Batch: [][]byte{[]byte("placed")}}}
 			if _, err := s.Append(w); err != nil {
 				t.Fatal(err)
 			}

@@ -2,6 +2,7 @@ package spool
 
 import (
 	"fmt"
+	"functiongraph-ingest/pkg/sink/kafka/diskqueue"
 	"slices"
 )
 
@@ -120,7 +121,7 @@ func (s *Spool) syncedLocked(t *syncTarget) {
 		}
 	}
 	from := max(g.synced, segmentHeaderBytes)
-	s.failed = append(s.failed, span{makePos(g.number, from), makePos(g.number, 1<<32-1)})
+	s.failed = append(s.failed, span{diskqueue.PosOf(g.number, from), diskqueue.PosOf(g.number, 1<<32-1)})
 	g.broken = true // Append goes on elsewhere
 	s.unsynced = slices.DeleteFunc(s.unsynced, func(u *segment) bool { return u == g })
 	s.failedSyncs++

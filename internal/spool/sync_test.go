@@ -45,7 +45,7 @@ func TestGroupCommit(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		q := s.Queue("t", 0)
+		q := spooltest.Queue(s, "t", 0)
 		fs.syncs.Store(0)
 		var returned atomic.Int64
 		commit := func(n int) {
@@ -105,7 +105,7 @@ func TestConcurrent(t *testing.T) {
 	}
 	done := make(chan error, 8)
 	for owner := range cap(done) {
-		go func() { done <- own(s, s.Queue("t", int32(owner)), uint64(owner)<<32) }()
+		go func() { done <- own(s, spooltest.Queue(s, "t", int32(owner)), uint64(owner)<<32) }()
 	}
 	for range cap(done) {
 		if err := <-done; err != nil {
@@ -135,7 +135,7 @@ func syncReused(t *testing.T, fails bool) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		q := s.Queue("t", 0)
+		q := spooltest.Queue(s, "t", 0)
 		add := func() spool.Pos {
 			pos, err := q.Append(spool.Meta{Events: 1}, make([]byte, 1200))
 			if err != nil {
@@ -182,7 +182,7 @@ func syncReused(t *testing.T, fails bool) {
 			if e != nil {
 				t.Fatal(e)
 			}
-			if f, at, e := s2.Queue("t", 0).PeekAfter(p-1, nil); err == nil && (e != nil || at != p) {
+			if f, at, e := spooltest.Queue(s2, "t", 0).PeekAfter(p-1, nil); err == nil && (e != nil || at != p) {
 				t.Errorf("Sync of %v said nil, and after a loss of power it is not there: %v %v %v", p, f.Meta, at, e)
 				break
 			}

@@ -11,6 +11,7 @@ import (
 
 	"functiongraph-ingest/internal/printable"
 	"functiongraph-ingest/internal/spool"
+	"functiongraph-ingest/internal/spool/spooltest"
 )
 
 // hostile has what terminals act on: ESC, BEL, a line break, DEL, C1 as a character and as a bare byte, and marks
@@ -25,7 +26,7 @@ func TestNothingRawReachesTheTerminal(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Queue(hostile, 0).Append(spool.Meta{Events: 1, Records: 1}, []byte("no batch")); err != nil {
+	if _, err := spooltest.Queue(s, hostile, 0).Append(spool.Meta{Events: 1, Records: 1}, []byte("no batch")); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Close(); err != nil {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"functiongraph-ingest/internal/spool"
+	"functiongraph-ingest/internal/spool/spooltest"
 	"functiongraph-ingest/pkg/sink"
 	"functiongraph-ingest/pkg/sink/kafka/recordbatch"
 )
@@ -42,7 +43,7 @@ func filled(t testing.TB) string {
 		t.Fatal(err)
 	}
 	add := func(topic string, id int32, n int32, wire []byte) {
-		if _, err := s.Queue(topic, id).Append(spool.Meta{Events: n, Records: n, FirstTimestamp: start.UnixMilli()}, wire); err != nil {
+		if _, err := spooltest.Queue(s, topic, id).Append(spool.Meta{Events: n, Records: n, FirstTimestamp: start.UnixMilli()}, wire); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -130,7 +131,7 @@ func TestLive(t *testing.T) {
 	stop, ended := make(chan struct{}), make(chan error, 1)
 	var steps atomic.Int64
 	go func() {
-		q := s.Queue("t", 0)
+		q := spooltest.Queue(s, "t", 0)
 		for {
 			select {
 			case <-stop:

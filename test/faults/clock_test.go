@@ -8,11 +8,11 @@ import (
 	"time"
 
 	"functiongraph-ingest/bench/load"
-	"functiongraph-ingest/internal/lanespool"
 	"functiongraph-ingest/internal/listen"
 	"functiongraph-ingest/internal/pipeline"
 	"functiongraph-ingest/internal/spool"
 	"functiongraph-ingest/pkg/sink/kafka"
+	"functiongraph-ingest/pkg/sink/kafka/diskqueue"
 	"functiongraph-ingest/test/kafkatest"
 	"functiongraph-ingest/test/oracle"
 )
@@ -36,8 +36,8 @@ func clockSteps(t *testing.T, k *kafkatest.Cluster, topic string, steps []time.D
 	now := func() time.Time { return time.Now().Add(time.Duration(off.Load())) }
 	s, err := kafka.New(kafka.Config{
 		Brokers: []string{k.Bootstrap()}, Topic: topic, Linger: time.Millisecond, Settle: kafka.SettleOnDisk,
-	}, kafka.Deps{Logger: quiet(), OpenSpool: func() (kafka.Spool, error) {
-		return lanespool.Open(spool.Config{Dir: filepath.Join(t.TempDir(), "spool")}, spool.Deps{Now: now})
+	}, kafka.Deps{Logger: quiet(), OpenSpool: func() (diskqueue.Spool, error) {
+		return spool.Open(spool.Config{Dir: filepath.Join(t.TempDir(), "spool")}, spool.Deps{Now: now})
 	}})
 	must(t, err)
 	p := pipeline.New(pipeline.Config{

@@ -18,11 +18,11 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
-	"functiongraph-ingest/internal/lanespool"
 	"functiongraph-ingest/internal/spool"
 	"functiongraph-ingest/internal/spool/spooltest"
 	"functiongraph-ingest/pkg/sink"
 	"functiongraph-ingest/pkg/sink/kafka"
+	"functiongraph-ingest/pkg/sink/kafka/diskqueue"
 )
 
 const (
@@ -68,13 +68,13 @@ func flipCluster(t *testing.T) *kfake.Cluster {
 	return c
 }
 
-func flipSink(t *testing.T, c *kfake.Cluster, fs *spooltest.FS, open **lanespool.Spool) *kafka.Sink {
+func flipSink(t *testing.T, c *kfake.Cluster, fs *spooltest.FS, open **spool.Spool) *kafka.Sink {
 	t.Helper()
 	s, err := kafka.New(kafka.Config{
 		Brokers: c.ListenAddrs(), Topic: flipTopic, Linger: time.Millisecond, Settle: kafka.SettleOnDisk,
 		RetryMin: time.Millisecond, RetryMax: 5 * time.Millisecond, RequestTimeout: 5 * time.Second,
-	}, kafka.Deps{Logger: quiet(), OpenSpool: func() (kafka.Spool, error) {
-		s, err := lanespool.Open(spool.Config{Dir: "/spool", MaxBytes: 16 << 20, SegmentBytes: 16 << 10}, spool.Deps{FS: fs, Boot: "1"})
+	}, kafka.Deps{Logger: quiet(), OpenSpool: func() (diskqueue.Spool, error) {
+		s, err := spool.Open(spool.Config{Dir: "/spool", MaxBytes: 16 << 20, SegmentBytes: 16 << 10}, spool.Deps{FS: fs, Boot: "1"})
 		if err == nil && open != nil {
 			*open = s
 		}
@@ -157,14 +157,14 @@ func (f flip) deliver(t *testing.T, made *spooltest.FS, want map[string][]string
 	})
 	c := flipCluster(t)
 	defer c.Close()
-	var open *lanespool.Spool
+	var open *spool.Spool
 	s := flipSink(t, c, fs, &open)
 	waitFor(t, "everything delivered", func() bool {
 		st := s.Stats()
 		return st.Recovered > 0 && st.Spooled == 0 && st.InFlight == 0
 	})
 	st := s.Stats()
-	sp := open.Spool.Stats()
+	sp := open.Stats()
 	s.Close(ended())
 
 	got := consume(t, c, int(st.Delivered))

@@ -10,11 +10,11 @@ import (
 	"syscall"
 	"time"
 
-	"functiongraph-ingest/internal/lanespool"
 	"functiongraph-ingest/internal/spool"
 	"functiongraph-ingest/internal/spool/spooltest"
 	"functiongraph-ingest/pkg/sink"
 	"functiongraph-ingest/pkg/sink/kafka"
+	"functiongraph-ingest/pkg/sink/kafka/diskqueue"
 	"functiongraph-ingest/test/simulate/simkafka"
 )
 
@@ -94,11 +94,11 @@ func (w *world) newProcess() *process {
 	return p
 }
 
-func (p *process) openSpool() (kafka.Spool, error) {
+func (p *process) openSpool() (diskqueue.Spool, error) {
 	if time.Now().Before(p.busyUntil) {
-		return nil, fmt.Errorf("%w: simulated", kafka.ErrSpoolBusy)
+		return nil, fmt.Errorf("%w: simulated", diskqueue.ErrBusy)
 	}
-	sp, err := lanespool.Open(spool.Config{Dir: "d", MaxBytes: spoolMax, SegmentBytes: spoolSegment, KeepFree: p.w.prof.keepFree},
+	sp, err := spool.Open(spool.Config{Dir: "d", MaxBytes: spoolMax, SegmentBytes: spoolSegment, KeepFree: p.w.prof.keepFree},
 		spool.Deps{FS: p.fs, Boot: fmt.Sprint("boot ", p.w.boots), Logger: p.w.logger(p.life)})
 	if err != nil {
 		return nil, err

@@ -225,7 +225,7 @@ func (f *FS) Lock(name string) (io.Closer, error) {
 		return nil, err
 	}
 	if f.locks[name] {
-		return nil, fmt.Errorf("%w: %s", spool.ErrLocked, name)
+		return nil, fmt.Errorf("%w: %s", spool.ErrBusy, name)
 	}
 	f.locks[name] = true
 	return &lock{f, name}, nil

@@ -21,12 +21,12 @@ func TestLedgerAddsUpWhileAppendBlocks(t *testing.T) {
 	t.Parallel()
 	for name, edit := range map[string]func(*Config, *Deps){
 		"no spool, no cluster ever": func(_ *Config, d *Deps) { d.OpenSpool = nil },
-		"spool, block":              func(_ *Config, d *Deps) { d.OpenSpool = OpenTestSpool(t, t.TempDir(), 1<<20) },
+		"spool, block":              func(_ *Config, d *Deps) { d.OpenSpool = openTestSpool(t, t.TempDir(), 1<<20) },
 		"spool, drop-oldest": func(c *Config, d *Deps) {
-			c.SpoolFull, d.OpenSpool = SpoolFullDropOldest, OpenTestSpool(t, t.TempDir(), 1<<20)
+			c.SpoolFull, d.OpenSpool = SpoolFullDropOldest, openTestSpool(t, t.TempDir(), 1<<20)
 		},
 		"spool, drop-newest": func(c *Config, d *Deps) {
-			c.SpoolFull, d.OpenSpool = SpoolFullDropNewest, OpenTestSpool(t, t.TempDir(), 1<<20)
+			c.SpoolFull, d.OpenSpool = SpoolFullDropNewest, openTestSpool(t, t.TempDir(), 1<<20)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

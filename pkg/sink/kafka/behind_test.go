@@ -11,6 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"functiongraph-ingest/pkg/sink"
+	"functiongraph-ingest/pkg/sink/kafka/diskqueue"
 )
 
 // refuseByContent answers requests with the code of the first batch for which there is one; other requests go through.
@@ -135,7 +136,7 @@ func TestWhatGoesBeforeFramesGoesWithout(t *testing.T) {
 				s, _ := spooling(t, c, dir, func(cfg *Config, d *Deps) {
 					cfg.Settle = settle
 					open := d.OpenSpool
-					d.OpenSpool = func() (Spool, error) {
+					d.OpenSpool = func() (diskqueue.Spool, error) {
 						if !there.Load() {
 							return nil, errDisk
 						}

@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"errors"
+	"functiongraph-ingest/pkg/sink/kafka/diskqueue"
 	"io"
 	"slices"
 )
@@ -30,15 +31,15 @@ func (c *carried) has(b *batch) bool {
 
 // carry takes the oldest frame of a queue into memory, or the rest of the one that was placed in part, and lets the lanes
 // go. An error: it cannot be read.
-func (s *placer) carry(t *topic, q SpoolQueue) error {
+func (s *placer) carry(t *topic, q diskqueue.Queue) error {
 	_, frail := s.frail[strayOf(q)]
-	f, err := q.PeekAfter(s.frail[strayOf(q)], nil)
+	f, pos, err := q.PeekAfter(s.frail[strayOf(q)], nil)
 	if errors.Is(err, io.EOF) {
 		wake(s.disk.kick) // it was damaged, and is counted
 		return nil
 	}
-	if err == nil && s.placing.pos != f.Pos {
-		err = s.beginPlacing(t, q.Partition(), &f)
+	if err == nil && s.placing.pos != pos {
+		err = s.beginPlacing(t, q.Partition(), pos, &f)
 	}
 	if err != nil {
 		return err
@@ -57,11 +58,11 @@ func (s *placer) carry(t *topic, q SpoolQueue) error {
 		b = s.newBatch(l)
 	}
 	if frail { // it stays, as those before it
-		s.leaveFrail(q, f.Pos, 0)
+		s.leaveFrail(q, pos, 0)
 	} else {
-		b.pos, l.disk.apart = f.Pos, b
+		b.pos, l.disk.apart = pos, b
 	}
-	rest := f.Events - s.placing.placed
+	rest := int(f.Events) - s.placing.placed
 	s.count.toDisk(-rest)
 	s.possibleDuplicates.Add(int64(f.Events))
 	for _, lot := range s.placing.lots {

@@ -41,7 +41,7 @@ func TestSettleTellsTheSourcesOwnLoss(t *testing.T) {
 func TestCloseAtTheSameTime(t *testing.T) {
 	for _, spool := range []bool{false, true} {
 		c := cluster(t, 2)
-		disk := NewTestDisk(t)
+		disk := newTestDisk(t)
 		s := start(t, c, func(cfg *Config, d *Deps) {
 			if spool {
 				d.OpenSpool = disk.Open
@@ -97,7 +97,7 @@ func TestNothingIsSentBeforeTheTimestampTypeWasAsked(t *testing.T) {
 // waiting is all that is left. No test asserts a time: the deadline is an hour away, or over.
 func TestCloseDoesNotWaitForAKafkaThatWasNeverReached(t *testing.T) {
 	for _, settle := range []Settle{SettleAtOnce, SettleOnDisk, SettleOnKafka} {
-		disk := NewTestDisk(t)
+		disk := newTestDisk(t)
 		cfg := Config{Brokers: []string{"127.0.0.1:1"}, Topic: "t", DeadLetterTopic: "t.dlq", Settle: settle, StowTime: 20 * time.Minute}
 		s, err := New(cfg, Deps{OpenSpool: disk.Open})
 		if err != nil {
@@ -145,7 +145,7 @@ func TestHopeless(t *testing.T) {
 		{"was reached", unreachable, time.Hour, true, nil, false},
 		{"the disk fails", unreachable, time.Hour, false, errors.New("disk"), false},
 	} {
-		disk := NewTestDisk(t)
+		disk := newTestDisk(t)
 		sp, err := disk.Open()
 		if err != nil {
 			t.Fatal(err)

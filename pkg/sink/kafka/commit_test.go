@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"fmt"
+	"functiongraph-ingest/pkg/sink/kafka/diskqueue"
 	"testing"
 	"time"
 )
@@ -16,12 +17,12 @@ func speed(slow bool) time.Duration {
 
 // committed counts the frames that were written for batches which a worker had taken already.
 type committed struct {
-	Spool
+	diskqueue.Spool
 	s               **Sink
 	byWorker, byAll int // guarded by spooler.writing
 }
 
-func (c *committed) Append(frames []SpoolWrite) (int, error) {
+func (c *committed) Append(frames []diskqueue.Write) (int, error) {
 	s := *c.s
 	s.mu.Lock()
 	for _, f := range frames {
@@ -47,9 +48,9 @@ func TestWorkersCommitOnAFastDisk(t *testing.T) {
 			count := &committed{s: &s}
 			opened := make(chan struct{}) // s is set
 			s, _ = spooling(t, c, "", func(cfg *Config, d *Deps) {
-				open := NewTestDisk(t).Open
+				open := newTestDisk(t).Open
 				cfg.Settle, d.fastSync = SettleOnDisk, speed(slow)
-				d.OpenSpool = func() (Spool, error) {
+				d.OpenSpool = func() (diskqueue.Spool, error) {
 					<-opened
 					sp, err := open()
 					count.Spool = sp

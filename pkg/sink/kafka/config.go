@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"functiongraph-ingest/pkg/sink"
+	"functiongraph-ingest/pkg/sink/kafka/diskqueue"
 	"functiongraph-ingest/pkg/sink/kafka/recordbatch"
 )
 
@@ -132,7 +133,7 @@ type Deps struct {
 	// OpenSpool opens the disk queue and reads what the last process left in it; nil: there is none. It is
 	// called from a goroutine of the sink, and again each second while it fails. The sink closes what it
 	// returns. Nothing is sent until it has opened the spool, or has failed once.
-	OpenSpool func() (Spool, error)
+	OpenSpool func() (diskqueue.Spool, error)
 
 	// Observer hears how long requests, batches and syncs take; nil: not wanted.
 	Observer Observer

@@ -127,7 +127,8 @@ func (s *deadLetters) deadMaySpillLocked() bool {
 	}
 	var bytes int64
 	for _, l := range s.dead.lanes {
-		bytes += l.disk.q.Bytes()
+		_, _, onDisk := l.disk.q.Len()
+		bytes += onDisk
 	}
 	return bytes < s.cfg.DeadSpoolBytes
 }

@@ -1,12 +1,15 @@
 package kafka
 
-import "time"
+import (
+	"functiongraph-ingest/pkg/sink/kafka/diskqueue"
+	"time"
+)
 
 // diskPart is what a lane has in the spool. All of it is guarded by core.mu.
 type diskPart struct {
-	q   SpoolQueue // nil: there is no spool, or it is not open yet
-	any bool       // frames up to end are on disk only; they go before queue
-	end uint64
+	q   diskqueue.Queue // nil: there is no spool, or it is not open yet
+	any bool            // frames up to end are on disk only; they go before queue
+	end diskqueue.Pos
 
 	framed  int      // batches at the front of queue that have frames
 	spilled []*batch // of those on disk only: the ones that a source waits for, in order
@@ -17,8 +20,8 @@ type diskPart struct {
 	apart   *batch // with a frame, and taken apart: nothing but its parts is sent until all of it is settled
 
 	// What the last process was sending when it ended.
-	old      uint64
-	oldStamp SpoolStamp
+	old      diskqueue.Pos
+	oldStamp diskqueue.Stamp
 }
 
 // inherited is the generation of another process's producer: it is used for the one batch that was in
@@ -26,12 +29,12 @@ type diskPart struct {
 const inherited = -1
 
 // spoolStamp is b's stamp as the spool keeps it.
-func (b *batch) spoolStamp() SpoolStamp {
-	return SpoolStamp{ProducerID: b.stamp.id, Epoch: b.stamp.epoch, BaseSequence: b.stamp.seq, FirstSent: b.known.UnixMilli(), Cluster: b.stamp.cluster}
+func (b *batch) spoolStamp() diskqueue.Stamp {
+	return diskqueue.Stamp{ProducerID: b.stamp.id, Epoch: b.stamp.epoch, BaseSequence: b.stamp.seq, FirstSent: b.known.UnixMilli(), Cluster: b.stamp.cluster}
 }
 
 // attach gives the lane its queue, and takes over what the last process left in it.
-func (l *lane) attach(sp Spool) {
+func (l *lane) attach(sp diskqueue.Spool) {
 	d := &l.disk
 	if d.q != nil || sp == nil {
 		return
@@ -46,7 +49,7 @@ func (l *lane) attach(sp Spool) {
 }
 
 // extendDisk notes that the frames up to end are on disk only.
-func (l *lane) extendDisk(end uint64) {
+func (l *lane) extendDisk(end diskqueue.Pos) {
 	l.disk.end = end
 	if !l.disk.any {
 		l.disk.any = true
@@ -176,9 +179,9 @@ func (l *lane) rememberSpilled(b *batch) {
 
 // diskState is what the partitions know of the spool. The spooler keeps it, except kick; guarded by core.mu.
 type diskState struct {
-	sp      Spool // nil: none, or not open yet
-	holding bool  // nothing is sent: the spool is not open yet, or has frames that must be placed first
-	hangs   bool  // a call of the disk has not come back: nothing waits for it
+	sp      diskqueue.Spool // nil: none, or not open yet
+	holding bool            // nothing is sent: the spool is not open yet, or has frames that must be placed first
+	hangs   bool            // a call of the disk has not come back: nothing waits for it
 
 	err      error     // why the last frame could not be written; nil: it can be
 	failedAt time.Time // since when that is so

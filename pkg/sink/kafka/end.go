@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"functiongraph-ingest/pkg/sink/kafka/diskqueue"
 	"slices"
 	"time"
 )
@@ -8,7 +9,7 @@ import (
 // frame is a frame whose batch is settled.
 type frame struct {
 	lane *lane
-	pos  uint64
+	pos  diskqueue.Pos
 	sent bool // and acknowledged
 }
 
@@ -74,7 +75,7 @@ func (s *frameWriter) endFrames() {
 func (s *frameWriter) dropOldest() bool {
 	s.mu.Lock()
 	var oldest *lane
-	var at uint64
+	var at diskqueue.Pos
 	for l := range s.lanes() {
 		if pos, ok := l.idleFrame(); ok && (oldest == nil || pos < at) {
 			oldest, at = l, pos
@@ -118,7 +119,7 @@ func (s *frameWriter) noteExpiredLocked(topic string, partition int32, events in
 }
 
 // idleFrame is the lane's oldest frame if it is on disk only and not being sent.
-func (l *lane) idleFrame() (pos uint64, ok bool) {
+func (l *lane) idleFrame() (pos diskqueue.Pos, ok bool) {
 	d := &l.disk
 	if !d.any || l.busy || d.closing || d.apart != nil || slices.ContainsFunc(l.parts, func(b *batch) bool { return b.pos != 0 }) {
 		return 0, false

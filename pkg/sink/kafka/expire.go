@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"errors"
+	"functiongraph-ingest/pkg/sink/kafka/diskqueue"
 	"time"
 )
 
@@ -40,11 +41,11 @@ func (s *expirer) expire() (at time.Time) {
 	}
 	s.mu.Unlock()
 	for _, l := range lanes {
-		s.expireQueue(l.disk.q, func(pos uint64) bool { return s.dropExpired(l, pos) })
+		s.expireQueue(l.disk.q, func(pos diskqueue.Pos) bool { return s.dropExpired(l, pos) })
 	}
 	for _, q := range s.disk.sp.Queues() {
 		if s.topicNamed(q.Topic()) != nil {
-			s.expireQueue(q, func(pos uint64) bool { return s.dropUnplaced(q, pos) })
+			s.expireQueue(q, func(pos diskqueue.Pos) bool { return s.dropUnplaced(q, pos) })
 		}
 	}
 	s.expireAt = time.Now().Add(min(max(s.cfg.SpoolMaxAge/10, minExpirePause), maxExpirePause))
@@ -53,7 +54,7 @@ func (s *expirer) expire() (at time.Time) {
 
 // expireQueue drops frames of q that are too old, by drop, which gets their positions and reports whether it could. A frame
 // without events is a report of losses: it stays, and what is behind it waits for it.
-func (s *expirer) expireQueue(q SpoolQueue, drop func(pos uint64) bool) {
+func (s *expirer) expireQueue(q diskqueue.Queue, drop func(pos diskqueue.Pos) bool) {
 	for s.ctx.Err() == nil {
 		pos, written := q.HeadWritten()
 		if _, _, events, ok := q.Head(); !ok || events == 0 || !s.cfg.expired(written) || !drop(pos) {
@@ -64,7 +65,7 @@ func (s *expirer) expireQueue(q SpoolQueue, drop func(pos uint64) bool) {
 
 // dropExpired drops the lane's oldest frame if it is the one at pos; false: it is not, it is being sent, or it is being
 // placed. The lock is free.
-func (s *expirer) dropExpired(l *lane, pos uint64) bool {
+func (s *expirer) dropExpired(l *lane, pos diskqueue.Pos) bool {
 	s.mu.Lock()
 	mayDrop := !s.disk.holding || l.partition == lobbyPartition && s.placer.placing.pos == 0
 	if mayDrop {
@@ -81,7 +82,7 @@ func (s *expirer) dropExpired(l *lane, pos uint64) bool {
 
 // dropUnplaced drops the oldest frame of a queue that no lane has taken over, because Kafka was not reached yet. Nothing
 // is sent or placed meanwhile: that begins in this goroutine. The lock is free.
-func (s *expirer) dropUnplaced(q SpoolQueue, pos uint64) bool {
+func (s *expirer) dropUnplaced(q diskqueue.Queue, pos diskqueue.Pos) bool {
 	head, bytes, events, ok := q.Head()
 	s.mu.Lock()
 	free := ok && head == pos && s.disk.holding && s.placer.placing.pos == 0

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"functiongraph-ingest/pkg/sink"
+	"functiongraph-ingest/pkg/sink/kafka/diskqueue"
 )
 
 // What the sink knows about its delivery at one instant. delivery.go makes states and lines of it.
@@ -19,7 +20,8 @@ func (s *reporter) factsLocked(now time.Time) facts {
 	if f.overflow {
 		for l := range s.lanes() {
 			if l.disk.q != nil && l.disk.any {
-				f.spooledBytes += l.disk.q.Bytes()
+				_, _, bytes := l.disk.q.Len()
+				f.spooledBytes += bytes
 			}
 		}
 	}
@@ -126,7 +128,7 @@ func (s *reporter) diskFactsLocked() (f facts) {
 	switch {
 	case isFull(s.disk.err):
 		f.trouble.kind = spoolFull
-	case errors.Is(s.disk.err, ErrSpoolBusy):
+	case errors.Is(s.disk.err, diskqueue.ErrBusy):
 		f.trouble.kind = spoolBusy
 	case s.disk.sp == nil:
 		f.trouble.kind = spoolClosed

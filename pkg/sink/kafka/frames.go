@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"functiongraph-ingest/pkg/sink/kafka/diskqueue"
 	"functiongraph-ingest/pkg/sink/kafka/recordbatch"
 )
 
@@ -35,7 +36,7 @@ type frameWriter struct {
 	// writing is held by the goroutine that writes frames, and guards what follows.
 	writing slot
 	scratch recordbatch.Scratch
-	frames  []SpoolWrite
+	frames  []diskqueue.Write
 	wire    [][]byte // of the frames
 
 	work []*batch // the spooler's own
@@ -75,11 +76,11 @@ func (s *frameWriter) write(work []*batch) (g group, err error) {
 			err = s.onDisk(func() (err error) { n, err = s.disk.sp.Append(s.frames); return err })
 			if err != nil && n < len(s.frames) {
 				refused = 0
-				for _, piece := range s.frames[n].Wire {
+				for _, piece := range s.frames[n].Batch {
 					refused += int64(len(piece))
 				}
 			}
-			if errors.Is(err, ErrSpoolFull) && s.cfg.SpoolFull == SpoolFullDropOldest && s.dropOldest() {
+			if errors.Is(err, diskqueue.ErrFull) && s.cfg.SpoolFull == SpoolFullDropOldest && s.dropOldest() {
 				k, err = n, nil
 			}
 		}
@@ -130,11 +131,11 @@ func (s *frameWriter) prepareFrames(work []*batch) (n int) {
 		}
 		at := len(s.wire)
 		s.wire = b.rb.Parts(s.wire)
-		w := SpoolWrite{
-			Queue:     b.lane.disk.q,
-			SpoolMeta: SpoolMeta{Events: b.events, Records: b.rb.Count(), FirstTimestamp: b.rb.FirstTimestamp()},
-			Wire:      s.wire[at:],
-			Checksum:  b.rb.WireChecksum(),
+		w := diskqueue.Write{
+			Queue:    b.lane.disk.q,
+			Meta:     diskqueue.Meta{Events: int32(b.events), Records: int32(b.rb.Count()), FirstTimestamp: b.rb.FirstTimestamp()},
+			Batch:    s.wire[at:],
+			Checksum: b.rb.WireChecksum(),
 		}
 		if b.final {
 			w.InDoubt = true
@@ -147,7 +148,7 @@ func (s *frameWriter) prepareFrames(work []*batch) (n int) {
 }
 
 // framedLocked notes that b has a frame.
-func (s *frameWriter) framedLocked(b *batch, pos uint64, g *group) {
+func (s *frameWriter) framedLocked(b *batch, pos diskqueue.Pos, g *group) {
 	b.pos = pos
 	s.spilledFrames.Add(1)
 	l := b.lane

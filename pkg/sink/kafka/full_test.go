@@ -1,19 +1,20 @@
 package kafka
 
 import (
+	"functiongraph-ingest/pkg/sink/kafka/diskqueue"
 	"sync/atomic"
 	"testing"
 )
 
 // roomless is a spool on a disk that may refuse what is written, and counts what it takes.
 type roomless struct {
-	Spool
+	diskqueue.Spool
 	refuses atomic.Bool
 	with    error
 	written atomic.Int64
 }
 
-func (r *roomless) Append(frames []SpoolWrite) (int, error) {
+func (r *roomless) Append(frames []diskqueue.Write) (int, error) {
 	if r.refuses.Load() {
 		return 0, r.with
 	}
@@ -32,15 +33,15 @@ func (r *roomless) Room(bytes int64) error {
 // is written that would tell: the warning and the state stayed until the next event came.
 func TestTroubleWithTheDiskEndsWithoutAWrite(t *testing.T) {
 	t.Parallel()
-	for kind, with := range map[string]error{"full": ErrSpoolFull, "failed": errDisk} {
+	for kind, with := range map[string]error{"full": diskqueue.ErrFull, "failed": errDisk} {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
 			log, disk := &logged{t: t}, &roomless{with: with}
 			s, _ := spooling(t, cluster(t, 4), "", func(cfg *Config, deps *Deps) {
 				log.to(deps)
 				cfg.Settle = SettleOnDisk
-				open := NewTestDisk(t).Open
-				deps.OpenSpool = func() (Spool, error) {
+				open := newTestDisk(t).Open
+				deps.OpenSpool = func() (diskqueue.Spool, error) {
 					sp, err := open()
 					disk.Spool = sp
 					return disk, err

@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"errors"
+	"functiongraph-ingest/pkg/sink/kafka/diskqueue"
 	"sync"
 	"time"
 )
@@ -142,4 +143,4 @@ func (s *frameWriter) wroteLocked(err error) {
 	s.madeRoom() // for appenders that drop rather than wait
 }
 
-func isFull(err error) bool { return errors.Is(err, ErrSpoolFull) }
+func isFull(err error) bool { return errors.Is(err, diskqueue.ErrFull) }

@@ -3,6 +3,7 @@ package kafka
 import (
 	"context"
 	"errors"
+	"functiongraph-ingest/pkg/sink/kafka/diskqueue"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -11,7 +12,7 @@ import (
 
 // deafSpool has an fdatasync that fails, or hangs until it is released.
 type deafSpool struct {
-	Spool
+	diskqueue.Spool
 	fails atomic.Bool
 	hangs atomic.Bool
 	free  chan struct{}
@@ -20,7 +21,7 @@ type deafSpool struct {
 
 func (d *deafSpool) release() { d.once.Do(func() { close(d.free) }) }
 
-func (d *deafSpool) Sync(first, last uint64) error {
+func (d *deafSpool) Sync(first, last diskqueue.Pos) error {
 	if d.fails.Load() {
 		return errDisk
 	}
@@ -42,8 +43,8 @@ func deaf(t *testing.T, fast bool) (*Sink, *line, *deafSpool) {
 	d := &deafSpool{free: make(chan struct{})}
 	s, n := spooling(t, cluster(t, 4), "", func(cfg *Config, deps *Deps) {
 		cfg.Settle, deps.fastSync = SettleOnDisk, speed(!fast)
-		open := NewTestDisk(t).Open
-		deps.OpenSpool = func() (Spool, error) {
+		open := newTestDisk(t).Open
+		deps.OpenSpool = func() (diskqueue.Spool, error) {
 			sp, err := open()
 			d.Spool = sp
 			return d, err
@@ -145,9 +146,9 @@ func TestCloseDoesNotWaitForAHangingDisk(t *testing.T) {
 // TestASpoolThatOpensAfterTheEndIsClosed: a process that goes on without the sink does not keep the directory.
 func TestASpoolThatOpensAfterTheEndIsClosed(t *testing.T) {
 	t.Parallel()
-	disk, called, opens := NewTestDisk(t), make(chan struct{}), make(chan struct{})
+	disk, called, opens := newTestDisk(t), make(chan struct{}), make(chan struct{})
 	cfg := Config{Brokers: []string{"127.0.0.1:1"}, Topic: "t", DeadLetterTopic: "t.dlq", StowTime: time.Millisecond}
-	s, err := New(cfg, Deps{OpenSpool: func() (Spool, error) { close(called); <-opens; return disk.Open() }})
+	s, err := New(cfg, Deps{OpenSpool: func() (diskqueue.Spool, error) { close(called); <-opens; return disk.Open() }})
 	if err != nil {
 		t.Fatal(err)
 	}

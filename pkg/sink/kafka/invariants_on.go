@@ -4,6 +4,7 @@ package kafka
 
 import (
 	"fmt"
+	"functiongraph-ingest/pkg/sink/kafka/diskqueue"
 	"slices"
 	"sync"
 )
@@ -129,7 +130,7 @@ func (b *batch) checkStep(p phase) error {
 
 // checkOrder checks that frames are a prefix of the lane, and that their order on disk is the lane's.
 func (l *lane) checkOrder() error {
-	last, bare := uint64(0), false
+	last, bare := diskqueue.Pos(0), false
 	for b := range l.phases() {
 		switch {
 		case b.pos == 0:

@@ -26,7 +26,7 @@ func TestKilledAgainAndAgain(t *testing.T) {
 				t.Parallel()
 				(&killings{
 					T: t, settle: settle, slow: seed%2 == 1, rng: rand.New(rand.NewPCG(seed, 7)), c: cluster(t, 3, kfake.NumBrokers(2)),
-					disk: NewTestDisk(t), next: map[string]int{},
+					disk: newTestDisk(t), next: map[string]int{},
 				}).run()
 			})
 		}
@@ -38,7 +38,7 @@ type killings struct {
 	settle Settle
 	rng    *rand.Rand
 	c      *kfake.Cluster
-	disk   TestDisk
+	disk   *testDisk
 	slow   bool           // to confirm
 	next   map[string]int // sequence by key
 	acked  []string

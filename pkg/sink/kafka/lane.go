@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"functiongraph-ingest/pkg/sink"
+	"functiongraph-ingest/pkg/sink/kafka/diskqueue"
 	"functiongraph-ingest/pkg/sink/kafka/recordbatch"
 )
 
@@ -43,12 +44,12 @@ type batch struct {
 	collided     bool      // its first send was answered as a resend: it went again under another id
 	untimed      bool      // its records carry no timestamps because the broker refused theirs
 
-	pos      uint64 // of its frame in the spool; 0: it has none
-	writing  bool   // its frame is being written
-	answered bool   // it was acknowledged while writing; the spooler settles it
-	loaded   bool   // rb was read from its frame, and goes when the request ends
-	dropped  bool   // given up, not sent
-	root     *batch // it came out of this batch, which has a frame: that is enough for both
+	pos      diskqueue.Pos // of its frame in the spool; 0: it has none
+	writing  bool          // its frame is being written
+	answered bool          // it was acknowledged while writing; the spooler settles it
+	loaded   bool          // rb was read from its frame, and goes when the request ends
+	dropped  bool          // given up, not sent
+	root     *batch        // it came out of this batch, which has a frame: that is enough for both
 
 	// A batch that was taken apart lives on as the parent of its parts until all of them are settled.
 	parent *batch

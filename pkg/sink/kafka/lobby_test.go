@@ -10,6 +10,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"functiongraph-ingest/pkg/sink"
+	"functiongraph-ingest/pkg/sink/kafka/diskqueue"
 	"functiongraph-ingest/pkg/sink/kafka/recordbatch"
 )
 
@@ -77,7 +78,7 @@ func TestPlacingKeepsItsMemory(t *testing.T) {
 		fail error // of the disk
 		open error // of the spool
 	}{
-		{"disk", nil, nil}, {"no disk", nil, errDisk}, {"broken disk", errDisk, nil}, {"full disk", ErrSpoolFull, nil},
+		{"disk", nil, nil}, {"no disk", nil, errDisk}, {"broken disk", errDisk, nil}, {"full disk", diskqueue.ErrFull, nil},
 	} {
 		for _, settle := range []Settle{SettleAtOnce, SettleOnDisk, SettleOnKafka} {
 			t.Run(fmt.Sprint(tt.name, " ", settle), func(t *testing.T) {
@@ -90,7 +91,7 @@ func TestPlacingKeepsItsMemory(t *testing.T) {
 					cfg.Settle, cfg.Linger, cfg.OversizeBytes, cfg.BatchBytes, cfg.BufferBytes = settle, time.Hour, oversize, batch, 4<<20
 					cfg.MoreTopics, d.Dial = []string{"t2"}, n.dial
 					open := d.OpenSpool
-					d.OpenSpool = func() (Spool, error) {
+					d.OpenSpool = func() (diskqueue.Spool, error) {
 						if tt.open != nil {
 							return nil, tt.open
 						}
@@ -127,9 +128,9 @@ func TestPlacingKeepsItsMemory(t *testing.T) {
 
 // takesNothing is a spool that cannot be written.
 type takesNothing struct {
-	Spool
+	diskqueue.Spool
 	err error
 }
 
-func (s *takesNothing) Append([]SpoolWrite) (int, error) { return 0, s.err }
-func (s *takesNothing) Room(int64) error                 { return s.err }
+func (s *takesNothing) Append([]diskqueue.Write) (int, error) { return 0, s.err }
+func (s *takesNothing) Room(int64) error                      { return s.err }

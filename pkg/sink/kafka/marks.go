@@ -157,7 +157,7 @@ func (s *core) mark(lanes []*lane, final bool) {
 func (s *core) lostSoFar() (sum int64, dropped map[string]int64) {
 	dropped = maps.Clone(s.count.dropped)
 	if sp := s.disk.sp; sp != nil {
-		if n := sp.Stats().Lost; n > 0 {
+		if n := sp.Counts().Lost; n > 0 {
 			dropped[DroppedDamaged] += n
 		}
 	}

@@ -78,7 +78,7 @@ func newModel(t *testing.T, seed uint64) *model {
 		d.SetAside = func(raw []byte, _ [32]byte) error { return nil }
 		if seed >= 4 {
 			cfg.Settle = []Settle{SettleOnKafka, SettleOnDisk, SettleAtOnce}[seed%3]
-			d.OpenSpool = OpenTestSpool(t, t.TempDir(), 64<<20)
+			d.OpenSpool = openTestSpool(t, t.TempDir(), 64<<20)
 			d.fastSync = speed(rng.IntN(2) == 0)
 		}
 	})

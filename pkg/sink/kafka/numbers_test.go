@@ -164,7 +164,7 @@ func TestOriginThatBecomesKnownLater(t *testing.T) {
 
 // What another process took keeps the headers that it gave, also where it becomes a dead letter.
 func TestReplayedRecordsKeepTheirHeaders(t *testing.T) {
-	disk := NewTestDisk(t)
+	disk := newTestDisk(t)
 	away := start(t, cluster(t, 1), func(cfg *Config, d *Deps) {
 		cfg.Headers, d.Origin, cfg.Settle = HeadersStandard, origin(fromF()), SettleOnDisk
 		d.OpenSpool = disk.Open
@@ -266,7 +266,7 @@ func TestNoMarkWithoutEvents(t *testing.T) {
 
 // What Kafka does not take, the final mark included, waits on disk for the next process.
 func TestFinalMarkGoesToTheDisk(t *testing.T) {
-	disk := NewTestDisk(t)
+	disk := newTestDisk(t)
 	away := start(t, cluster(t, 1), func(cfg *Config, d *Deps) {
 		cfg.Headers, cfg.MarkInterval, cfg.Settle = HeadersStandard, time.Hour, SettleOnDisk
 		d.OpenSpool = disk.Open

@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"functiongraph-ingest/pkg/sink/kafka/diskqueue"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -35,4 +36,4 @@ func TestPressingInVainIsFollowedByAPause(t *testing.T) {
 }
 
 // nothingSpool is a spool that is not used.
-type nothingSpool struct{ Spool }
+type nothingSpool struct{ diskqueue.Spool }

@@ -13,12 +13,13 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"functiongraph-ingest/pkg/sink"
+	"functiongraph-ingest/pkg/sink/kafka/diskqueue"
 	"functiongraph-ingest/pkg/sink/kafka/recordbatch"
 )
 
 // frailSpool fails when frames are placed, or made durable.
 type frailSpool struct {
-	Spool
+	diskqueue.Spool
 	syncs atomic.Int32 // so many fail
 	skip  atomic.Int32 // appends of placed frames until the first that fails
 	fails atomic.Int32
@@ -31,14 +32,14 @@ func (b *frailSpool) SyncCursors() error {
 	return b.Spool.SyncCursors()
 }
 
-func (b *frailSpool) Sync(first, last uint64) error {
+func (b *frailSpool) Sync(first, last diskqueue.Pos) error {
 	if b.syncs.Add(-1) >= 0 {
 		return errDisk
 	}
 	return b.Spool.Sync(first, last)
 }
 
-func (b *frailSpool) Append(f []SpoolWrite) (int, error) {
+func (b *frailSpool) Append(f []diskqueue.Write) (int, error) {
 	if f[0].Replaces != 0 && b.skip.Add(-1) < 0 && b.fails.Add(-1) >= 0 {
 		return 0, b.with
 	}
@@ -71,7 +72,7 @@ func lobbyOf(t *testing.T, settle Settle, events int) (dir string) {
 func TestPlacingGoesOn(t *testing.T) {
 	t.Parallel()
 	const events = 3000
-	for _, with := range []error{fmt.Errorf("%w: test", ErrSpoolFull), errDisk} {
+	for _, with := range []error{fmt.Errorf("%w: test", diskqueue.ErrFull), errDisk} {
 		for _, skip := range []int32{0, 2, 5} {
 			for _, settle := range []Settle{SettleAtOnce, SettleOnDisk} {
 				t.Run(fmt.Sprint(with, " ", skip, " ", settle), func(t *testing.T) {
@@ -81,7 +82,7 @@ func TestPlacingGoesOn(t *testing.T) {
 					s, _ := spooling(t, cluster(t, 4), dir, func(cfg *Config, d *Deps) {
 						cfg.Settle = settle
 						open := d.OpenSpool
-						d.OpenSpool = func() (Spool, error) {
+						d.OpenSpool = func() (diskqueue.Spool, error) {
 							sp, err := open()
 							if err != nil {
 								return nil, err
@@ -110,7 +111,7 @@ func TestPlacingGoesOn(t *testing.T) {
 func TestPlacingWithoutADisk(t *testing.T) {
 	t.Parallel()
 	const events, more = 3000, 200
-	for _, with := range []error{fmt.Errorf("%w: test", ErrSpoolFull), errDisk} {
+	for _, with := range []error{fmt.Errorf("%w: test", diskqueue.ErrFull), errDisk} {
 		for _, skip := range []int32{0, 2} {
 			for _, settle := range []Settle{SettleAtOnce, SettleOnDisk} {
 				t.Run(fmt.Sprint(with, " ", skip, " ", settle), func(t *testing.T) {
@@ -119,7 +120,7 @@ func TestPlacingWithoutADisk(t *testing.T) {
 					s, _ := spooling(t, cluster(t, 4), dir, func(cfg *Config, d *Deps) {
 						cfg.Settle, d.placingPatience = settle, time.Nanosecond
 						open := d.OpenSpool
-						d.OpenSpool = func() (Spool, error) {
+						d.OpenSpool = func() (diskqueue.Spool, error) {
 							sp, err := open()
 							if err != nil {
 								return nil, err
@@ -153,7 +154,7 @@ func TestPlacedNotDurable(t *testing.T) {
 		s, _ := spooling(t, c, dir, func(cfg *Config, d *Deps) {
 			cfg.Settle = SettleOnDisk
 			open := d.OpenSpool
-			d.OpenSpool = func() (Spool, error) {
+			d.OpenSpool = func() (diskqueue.Spool, error) {
 				sp, err := open()
 				if err != nil {
 					return nil, err
@@ -192,7 +193,7 @@ func TestSpoolThatOpensLate(t *testing.T) {
 	s, _ := spooling(t, cluster(t, 4), dir, func(_ *Config, d *Deps) {
 		d.Dial = n.dial
 		open := d.OpenSpool
-		d.OpenSpool = func() (Spool, error) {
+		d.OpenSpool = func() (diskqueue.Spool, error) {
 			<-release
 			return open()
 		}
@@ -249,12 +250,12 @@ func TestATopicThatComesWhileAnotherIsCarried(t *testing.T) {
 	s, _ = spooling(t, c, dir, func(cfg *Config, d *Deps) {
 		two(cfg, d)
 		open := d.OpenSpool
-		d.OpenSpool = func() (Spool, error) {
+		d.OpenSpool = func() (diskqueue.Spool, error) {
 			sp, err := open()
 			if err != nil {
 				return nil, err
 			}
-			b := &frailSpool{Spool: sp, with: ErrSpoolFull}
+			b := &frailSpool{Spool: sp, with: diskqueue.ErrFull}
 			b.fails.Store(1 << 30)
 			return b, nil
 		}
@@ -290,12 +291,12 @@ func TestWhatComesGoesBehindWhatIsCarried(t *testing.T) {
 		cfg.BatchBytes = 2 * recordbatch.ChunkSize // some batches of each partition are full
 		d.placingPatience = 100 * time.Millisecond // over at the second try
 		open := d.OpenSpool
-		d.OpenSpool = func() (Spool, error) {
+		d.OpenSpool = func() (diskqueue.Spool, error) {
 			sp, err := open()
 			if err != nil {
 				return nil, err
 			}
-			b := &frailSpool{Spool: sp, with: ErrSpoolFull}
+			b := &frailSpool{Spool: sp, with: diskqueue.ErrFull}
 			b.fails.Store(1 << 30)
 			return b, nil
 		}

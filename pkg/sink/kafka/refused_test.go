@@ -14,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"functiongraph-ingest/pkg/sink"
+	"functiongraph-ingest/pkg/sink/kafka/diskqueue"
 )
 
 // A batch is in the log, its answer is lost, and the resend is refused for its content: Kafka checks that before it
@@ -146,7 +147,7 @@ func (c *thiefConn) Read(p []byte) (int, error) {
 func TestAWaitingSpoolDoesNotBeginSequencesAgain(t *testing.T) {
 	t.Parallel()
 	c := cluster(t, 1)
-	disk := NewTestDisk(t)
+	disk := newTestDisk(t)
 
 	// A first process dies with a batch in doubt in its spool.
 	thief := &answerThief{}
@@ -164,7 +165,7 @@ func TestAWaitingSpoolDoesNotBeginSequencesAgain(t *testing.T) {
 	var open atomic.Bool
 	s = start(t, c, func(cfg *Config, d *Deps) {
 		cfg.Linger = time.Hour
-		d.OpenSpool = func() (Spool, error) {
+		d.OpenSpool = func() (diskqueue.Spool, error) {
 			if !open.Load() {
 				return nil, fmt.Errorf("not mounted yet")
 			}
@@ -245,7 +246,7 @@ func TestAFirstSendThatIsAnsweredAsAResendIsSentAgain(t *testing.T) {
 // The cluster is made anew, or its name moves to another one. Producer ids begin again there, so a stamp of the old
 // cluster may be that of another producer's batch.
 func TestAnotherClusterGetsNoOldStamps(t *testing.T) {
-	disk := NewTestDisk(t)
+	disk := newTestDisk(t)
 	old := cluster(t, 1, kfake.ClusterID("old"))
 	giveIDs(old, 1)
 	thief := &answerThief{}

@@ -30,7 +30,7 @@ func TestADeadLetterThatIsPlacedAnewKeepsItsFrame(t *testing.T) {
 			return 7 // REQUEST_TIMED_OUT
 		}), nil, true
 	})
-	disk := NewTestDisk(t)
+	disk := newTestDisk(t)
 	begin := func() *Sink {
 		s, _ := spooling(t, c, "", func(cfg *Config, d *Deps) { cfg.Settle, d.OpenSpool = SettleOnDisk, disk.Open })
 		return s

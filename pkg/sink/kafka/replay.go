@@ -5,6 +5,7 @@ import (
 	"io"
 	"time"
 
+	"functiongraph-ingest/pkg/sink/kafka/diskqueue"
 	"functiongraph-ingest/pkg/sink/kafka/recordbatch"
 )
 
@@ -44,23 +45,23 @@ func (r *replay) batch(wire []byte) (*recordbatch.Batch, error) {
 // load reads the frame of an entry's batch back.
 func (w *worker) load(e *entry) error {
 	b := e.batch
-	f, err := e.lane.disk.q.PeekAfter(b.pos-1, w.buf)
+	f, pos, err := e.lane.disk.q.PeekAfter(b.pos-1, w.buf)
 	if errors.Is(err, io.EOF) {
 		return errFrameLost
 	}
 	if err != nil {
 		return err
 	}
-	if w.buf = f.Buf; cap(w.buf) > maxKeptFrame {
+	if w.buf = f.Batch[:0]; cap(w.buf) > maxKeptFrame {
 		w.buf = nil
 	}
-	if f.Pos != b.pos {
+	if pos != b.pos {
 		return errFrameLost
 	}
 	if b.events > 0 && w.s.cfg.expired(f.WrittenAt) { // 0: a report of losses, which may be late
 		return errFrameExpired
 	}
-	rb, err := w.s.replay.batch(f.Wire)
+	rb, err := w.s.replay.batch(f.Batch)
 	if err != nil {
 		return err
 	}
@@ -85,7 +86,7 @@ func (w *worker) noteSending() {
 				err = errors.Join(err, e.lane.disk.q.WriteCursor())
 			}
 		default:
-			w.notes = append(w.notes, SpoolSent{e.lane.disk.q, b.pos, b.spoolStamp()})
+			w.notes = append(w.notes, diskqueue.Sent{Queue: e.lane.disk.q, Pos: b.pos, Stamp: b.spoolStamp()})
 		}
 	}
 	if len(w.notes) > 0 {

@@ -212,7 +212,7 @@ func (l *lane) seen() sink.Partition {
 		p.Trouble.Since, p.Trouble.Next = l.troubleAt, l.retryAt
 	}
 	if l.disk.q != nil && l.disk.any {
-		p.Spooled = l.disk.q.Bytes()
+		_, _, p.Spooled = l.disk.q.Len()
 	}
 	return p
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"functiongraph-ingest/pkg/sink"
+	"functiongraph-ingest/pkg/sink/kafka/diskqueue"
 )
 
 // logged is a log that can be asked.
@@ -218,10 +219,10 @@ func TestTroubleIsToldWithItsRemedy(t *testing.T) {
 		{
 			name: "a spool that cannot be opened", words: []string{"the spool cannot be used", "no such device", "--spool-dir"}, state: sink.Idle, again: "the spool can be used again",
 			setup: func(t *testing.T, _ *kfake.Cluster, _ *Config, d *Deps) func() {
-				good := OpenTestSpool(t, t.TempDir(), 1<<20)
+				good := openTestSpool(t, t.TempDir(), 1<<20)
 				var mu sync.Mutex
 				mended := false
-				d.OpenSpool = func() (Spool, error) {
+				d.OpenSpool = func() (diskqueue.Spool, error) {
 					mu.Lock()
 					defer mu.Unlock()
 					if !mended {

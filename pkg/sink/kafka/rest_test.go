@@ -137,7 +137,7 @@ func TestWatchingDoesNotEndTheRest(t *testing.T) {
 
 // With an empty spool, no cluster and nothing to send there is nothing to wait for at the end.
 func TestNothingToSendNothingToWaitForAtTheEnd(t *testing.T) {
-	s, err := New(Config{Brokers: []string{"127.0.0.1:9"}, Topic: "t"}, Deps{OpenSpool: OpenTestSpool(t, t.TempDir(), 64<<20)})
+	s, err := New(Config{Brokers: []string{"127.0.0.1:9"}, Topic: "t"}, Deps{OpenSpool: openTestSpool(t, t.TempDir(), 64<<20)})
 	if err != nil {
 		t.Fatal(err)
 	}

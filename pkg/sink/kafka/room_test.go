@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"functiongraph-ingest/pkg/sink"
+	"functiongraph-ingest/pkg/sink/kafka/diskqueue"
 	"functiongraph-ingest/pkg/sink/kafka/recordbatch"
 )
 
@@ -70,4 +71,4 @@ func TestABatchThatWasOpenHasItsBytesInTheRequest(t *testing.T) {
 }
 
 // noQueue is the queue of a lane that has no frames.
-type noQueue struct{ SpoolQueue }
+type noQueue struct{ diskqueue.Queue }

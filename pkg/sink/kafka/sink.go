@@ -203,7 +203,7 @@ func (s *Sink) Stats() sink.Stats {
 	s.mu.Unlock()
 	if sp != nil {
 		// The spool finds these events damaged, and counts them itself: here they are still spooled.
-		if lost := sp.Stats().Lost; lost > 0 {
+		if lost := sp.Counts().Lost; lost > 0 {
 			c.dropped[DroppedDamaged] += lost
 			c.spooled -= lost
 		}

@@ -67,7 +67,7 @@ func spooling(t *testing.T, c *kfake.Cluster, dir string, edit func(*Config, *De
 		cfg.Settle = SettleAtOnce
 		cfg.MetadataTTL = 200 * time.Millisecond
 		d.Dial = n.dial
-		d.OpenSpool = OpenTestSpool(t, dir, 64<<20)
+		d.OpenSpool = openTestSpool(t, dir, 64<<20)
 		if edit != nil {
 			edit(cfg, d)
 		}
@@ -176,7 +176,7 @@ func fullDisk(t *testing.T, policy SpoolFull, count int) (c *kfake.Cluster, appe
 	ack = &ackCount{}
 	s, n := spooling(t, c, t.TempDir(), func(cfg *Config, d *Deps) {
 		cfg.SpoolFull = policy
-		d.OpenSpool = OpenTestSpool(t, t.TempDir(), 1<<20)
+		d.OpenSpool = openTestSpool(t, t.TempDir(), 1<<20)
 	})
 	waitFor(t, func() bool { return s.Ready() == nil })
 	n.cut()
@@ -244,7 +244,7 @@ func TestTheNextOutageFindsRoom(t *testing.T) {
 	c := cluster(t, 1)
 	s, n := spooling(t, c, t.TempDir(), func(cfg *Config, d *Deps) {
 		cfg.SpoolFull = SpoolFullDropNewest
-		d.OpenSpool = OpenTestSpool(t, t.TempDir(), 1<<20)
+		d.OpenSpool = openTestSpool(t, t.TempDir(), 1<<20)
 	})
 	waitFor(t, func() bool { return s.Ready() == nil })
 	at := 0
@@ -278,7 +278,7 @@ func TestTheNextOutageFindsRoom(t *testing.T) {
 func TestFullDiskBlocks(t *testing.T) {
 	t.Parallel()
 	c := cluster(t, 1)
-	s, n := spooling(t, c, t.TempDir(), func(cfg *Config, d *Deps) { d.OpenSpool = OpenTestSpool(t, t.TempDir(), 1<<20) })
+	s, n := spooling(t, c, t.TempDir(), func(cfg *Config, d *Deps) { d.OpenSpool = openTestSpool(t, t.TempDir(), 1<<20) })
 	waitFor(t, func() bool { return s.Ready() == nil })
 	n.cut()
 	done := make(chan struct{})
@@ -313,7 +313,7 @@ func TestDiskFailsForAWhile(t *testing.T) {
 		for _, slow := range []bool{false, true} {
 			t.Run(fmt.Sprint(settle, " slow ", slow), func(t *testing.T) {
 				c := cluster(t, 2)
-				disk := NewTestDisk(t)
+				disk := newTestDisk(t)
 				s, n := spooling(t, c, "", func(cfg *Config, d *Deps) {
 					cfg.Settle, d.OpenSpool, d.fastSync = settle, disk.Open, speed(slow)
 				})

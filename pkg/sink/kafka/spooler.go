@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"errors"
+	"functiongraph-ingest/pkg/sink/kafka/diskqueue"
 	"time"
 )
 
@@ -124,7 +125,7 @@ func (s *spooler) openSpool() bool {
 		s.writer.diskFailsLocked(err)
 		s.state = SpoolFailed
 		s.writer.retryAt = time.Now().Add(spoolRetry)
-		goOn := !errors.Is(err, ErrSpoolBusy) || time.Since(s.started) > busyPatience
+		goOn := !errors.Is(err, diskqueue.ErrBusy) || time.Since(s.started) > busyPatience
 		s.mu.Unlock()
 		// A process that has it may be about to end. When it stays, it may keep the spool.
 		if goOn {
@@ -136,10 +137,10 @@ func (s *spooler) openSpool() bool {
 }
 
 // takeOverLocked gives an open spool to the lanes.
-func (s *spooler) takeOverLocked(sp Spool) {
+func (s *spooler) takeOverLocked(sp diskqueue.Spool) {
 	s.disk.sp = sp
 	s.writer.diskFailsLocked(nil)
-	st := sp.Stats()
+	st := sp.Counts()
 	s.writer.noSync = st.NoSync
 	s.count.recovered = st.Recovered
 	s.count.spooled += st.Recovered - st.Quarantined

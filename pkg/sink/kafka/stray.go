@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"functiongraph-ingest/pkg/sink"
+	"functiongraph-ingest/pkg/sink/kafka/diskqueue"
 	"functiongraph-ingest/pkg/sink/kafka/recordbatch"
 )
 
@@ -18,9 +19,9 @@ type placer struct {
 	writer *frameWriter
 
 	placing      placing
-	placingFails time.Time        // since when placing has failed
-	frail        map[stray]uint64 // frames up to there were placed, but the disk did not confirm it
-	carries      bool             // frames are placed from memory: the lobby stays, though nothing is held
+	placingFails time.Time               // since when placing has failed
+	frail        map[stray]diskqueue.Pos // frames up to there were placed, but the disk did not confirm it
+	carries      bool                    // frames are placed from memory: the lobby stays, though nothing is held
 }
 
 // A stray is a queue of frames for a partition that the topic does not have: the lobby's, or of a topic that
@@ -186,7 +187,7 @@ func (s *core) knownTopics() (known []*topic) {
 
 // strays are the queues whose frames must be placed, of these main topics and of the dead letters; the lobby's at last:
 // what is in it came later.
-func (s *placer) strays(of []*topic) (queues []SpoolQueue) {
+func (s *placer) strays(of []*topic) (queues []diskqueue.Queue) {
 	if s.disk.sp == nil {
 		return nil // what waits in the lobby is in memory
 	}
@@ -209,7 +210,7 @@ func (s *placer) strays(of []*topic) (queues []SpoolQueue) {
 			queues = append(queues, q)
 		}
 	}
-	slices.SortStableFunc(queues, func(a, b SpoolQueue) int { return cmp.Compare(uint32(a.Partition()), uint32(b.Partition())) })
+	slices.SortStableFunc(queues, func(a, b diskqueue.Queue) int { return cmp.Compare(uint32(a.Partition()), uint32(b.Partition())) })
 	return queues
 }
 
@@ -229,10 +230,10 @@ type stray struct {
 	partition int32
 }
 
-func strayOf(q SpoolQueue) stray { return stray{q.Topic(), q.Partition()} }
+func strayOf(q diskqueue.Queue) stray { return stray{q.Topic(), q.Partition()} }
 
 // foreign tells about frames of a topic that this sink does not write to.
-func (s *placer) foreign(q SpoolQueue) {
+func (s *placer) foreign(q diskqueue.Queue) {
 	_, _, events, _ := q.Head()
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -245,7 +246,7 @@ const placeBytes = 256 << 10
 
 // placeQueue places all frames of a stray queue. A frame is done when what replaces it is as durable as it was: a
 // kill before that makes what replaces it void, and it is placed again.
-func (s *placer) placeQueue(t *topic, q SpoolQueue) error {
+func (s *placer) placeQueue(t *topic, q diskqueue.Queue) error {
 	doubt, _, _ := q.Doubt()
 	suspect, _ := q.Suspect()
 	var buf []byte
@@ -279,26 +280,26 @@ func (s *placer) placeQueue(t *topic, q SpoolQueue) error {
 		return s.disk.sp.SyncCursors()
 	}
 	for {
-		f, err := q.PeekAfter(last, buf)
+		f, pos, err := q.PeekAfter(last, buf)
 		if errors.Is(err, io.EOF) {
 			return settle()
 		}
 		if err == nil {
-			buf = f.Buf
-			err = s.placeFrame(t, q.Partition(), &f, &g)
+			buf = f.Batch[:0]
+			err = s.placeFrame(t, q.Partition(), pos, &f, &g)
 		}
 		if err != nil {
 			return errors.Join(err, settle())
 		}
 		s.mu.Lock()
-		if f.Pos == doubt || f.Pos <= suspect {
+		if pos == doubt || pos <= suspect {
 			s.possibleDuplicates.Add(int64(f.Events)) // in the log of a partition that may be gone
 		} else {
-			events += f.Events
+			events += int(f.Events)
 		}
 		s.mu.Unlock()
-		last = f.Pos
-		if bytes += len(f.Wire); bytes >= placeBytes {
+		last = pos
+		if bytes += len(f.Batch); bytes >= placeBytes {
 			if err := settle(); err != nil {
 				return err
 			}
@@ -308,9 +309,9 @@ func (s *placer) placeQueue(t *topic, q SpoolQueue) error {
 
 // leaveFrail notes that the frames of a queue up to pos are placed, and that the disk did not confirm it. They stay until the
 // next start, for the case that the machine goes down; what replaces them is sent, and comes twice then.
-func (s *placer) leaveFrail(q SpoolQueue, pos uint64, events int) {
+func (s *placer) leaveFrail(q diskqueue.Queue, pos diskqueue.Pos, events int) {
 	if s.frail == nil {
-		s.frail = map[stray]uint64{}
+		s.frail = map[stray]diskqueue.Pos{}
 	}
 	s.frail[strayOf(q)] = pos
 	s.possibleDuplicates.Add(int64(events))
@@ -318,18 +319,18 @@ func (s *placer) leaveFrail(q SpoolQueue, pos uint64, events int) {
 
 // placing is a frame of which a part was placed, for when the disk failed in between.
 type placing struct {
-	pos    uint64 // 0: none
-	lots   []*lot // the rest
-	placed int    // events
-	parent *batch // waits for it; nil: nothing does
+	pos    diskqueue.Pos // 0: none
+	lots   []*lot        // the rest
+	placed int           // events
+	parent *batch        // waits for it; nil: nothing does
 }
 
 // placeFrame writes the records of a frame to the queues of the partitions where they belong. Its acks wait for
 // the new frames, which become part of g. After an error the next call goes on where it was.
-func (s *placer) placeFrame(t *topic, partition int32, f *SpoolFrame, g *group) error {
+func (s *placer) placeFrame(t *topic, partition int32, pos diskqueue.Pos, f *diskqueue.Frame, g *group) error {
 	p := &s.placing
-	if p.pos != f.Pos {
-		if err := s.beginPlacing(t, partition, f); err != nil {
+	if p.pos != pos {
+		if err := s.beginPlacing(t, partition, pos, f); err != nil {
 			return err
 		}
 	}
@@ -341,24 +342,25 @@ func (s *placer) placeFrame(t *topic, partition int32, f *SpoolFrame, g *group) 
 			_ = lot.rb.Compress(recordbatch.Codec(s.codec.Load()), &scratch) // else it goes uncompressed
 			lot.rb.SealUnstamped()
 		}
-		m := SpoolMeta{Events: min(f.Events-p.placed, lot.rb.Count()), Records: lot.rb.Count(), FirstTimestamp: lot.rb.FirstTimestamp(), WrittenAt: f.WrittenAt, Replaces: f.Pos}
-		frame := [1]SpoolWrite{{Queue: lot.lane.disk.q, SpoolMeta: m, Wire: lot.rb.Parts(nil), Checksum: lot.rb.WireChecksum()}}
+		events := min(int(f.Events)-p.placed, lot.rb.Count())
+		m := diskqueue.Meta{Events: int32(events), Records: int32(lot.rb.Count()), FirstTimestamp: lot.rb.FirstTimestamp(), WrittenAt: f.WrittenAt, Replaces: pos}
+		frame := [1]diskqueue.Write{{Queue: lot.lane.disk.q, Meta: m, Batch: lot.rb.Parts(nil), Checksum: lot.rb.WireChecksum()}}
 		s.writer.writing.Lock()
 		_, err := s.disk.sp.Append(frame[:])
 		s.writer.writing.Unlock()
 		if err != nil {
 			return err
 		}
-		p.placed += m.Events
-		pos := frame[0].Pos
-		g.add(pos)
+		p.placed += events
+		placed := frame[0].Pos
+		g.add(placed)
 		s.mu.Lock()
 		lot.rb.Release()
 		lot.lane.evictQueue() // what has a frame already goes before it
-		lot.lane.extendDisk(pos)
+		lot.lane.extendDisk(placed)
 		if p.parent != nil {
 			nb := s.newBatch(lot.lane)
-			nb.pos, nb.events, nb.parent = pos, m.Events, p.parent
+			nb.pos, nb.events, nb.parent = placed, events, p.parent
 			p.parent.parts++
 			lot.lane.rememberSpilled(nb)
 		}
@@ -374,18 +376,18 @@ func (s *placer) placeFrame(t *topic, partition int32, f *SpoolFrame, g *group) 
 }
 
 // beginPlacing reads a frame and sorts its records.
-func (s *placer) beginPlacing(t *topic, partition int32, f *SpoolFrame) error {
+func (s *placer) beginPlacing(t *topic, partition int32, pos diskqueue.Pos, f *diskqueue.Frame) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	lots, err := s.regroup(t, len(t.lanes), func(yield func(int64, []byte, []byte, []sink.Header) bool) error {
-		return recordbatch.Decode(f.Wire, recordbatch.MaxRecordsBytes, yield)
+		return recordbatch.Decode(f.Batch, recordbatch.MaxRecordsBytes, yield)
 	})
 	if err != nil {
 		return err
 	}
 	p := &s.placing
-	*p = placing{pos: f.Pos, lots: lots}
-	if l := t.unplaced(partition); l != nil && len(l.disk.spilled) > 0 && l.disk.spilled[0].pos == f.Pos {
+	*p = placing{pos: pos, lots: lots}
+	if l := t.unplaced(partition); l != nil && len(l.disk.spilled) > 0 && l.disk.spilled[0].pos == pos {
 		p.parent = pop(&l.disk.spilled)
 		p.parent.pos, p.parent.events = 0, 0
 	}

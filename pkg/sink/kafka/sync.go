@@ -1,10 +1,13 @@
 package kafka
 
-import "time"
+import (
+	"functiongraph-ingest/pkg/sink/kafka/diskqueue"
+	"time"
+)
 
 // group is batches that were written together, and the acks that wait until they are durable.
 type group struct {
-	first, last uint64
+	first, last diskqueue.Pos
 	waits       []waiting
 }
 
@@ -25,7 +28,7 @@ func (g *group) durable(out []settled) []settled {
 	return out
 }
 
-func (g *group) add(pos uint64) {
+func (g *group) add(pos diskqueue.Pos) {
 	g.last = pos
 	if g.first == 0 {
 		g.first = pos

@@ -12,19 +12,20 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"functiongraph-ingest/pkg/sink"
+	"functiongraph-ingest/pkg/sink/kafka/diskqueue"
 	"functiongraph-ingest/pkg/sink/kafka/recordbatch"
 )
 
 // switchSpool fails or is full when a test says so, and counts the attempts.
 type switchSpool struct {
-	Spool
+	diskqueue.Spool
 	with  atomic.Pointer[error]
 	tries atomic.Int64
 	// queue is told of every queue that the sink asks for.
 	queue func(topic string, partition int32)
 }
 
-func (b *switchSpool) Append(f []SpoolWrite) (int, error) {
+func (b *switchSpool) Append(f []diskqueue.Write) (int, error) {
 	b.tries.Add(1)
 	if err := b.with.Load(); err != nil {
 		return 0, *err
@@ -32,7 +33,7 @@ func (b *switchSpool) Append(f []SpoolWrite) (int, error) {
 	return b.Spool.Append(f)
 }
 
-func (b *switchSpool) Queue(topic string, partition int32) SpoolQueue {
+func (b *switchSpool) Queue(topic string, partition int32) diskqueue.Queue {
 	if b.queue != nil {
 		b.queue(topic, partition)
 	}
@@ -51,7 +52,7 @@ func (b *switchSpool) fail(err error) {
 func switched(b *switchSpool) func(*Config, *Deps) {
 	return func(_ *Config, d *Deps) {
 		open := d.OpenSpool
-		d.OpenSpool = func() (Spool, error) {
+		d.OpenSpool = func() (diskqueue.Spool, error) {
 			sp, err := open()
 			b.Spool = sp
 			return b, err
@@ -63,7 +64,7 @@ func switched(b *switchSpool) func(*Config, *Deps) {
 // the policy, and nothing is dropped or kept out.
 func TestSecondOutageUsesTheSpool(t *testing.T) {
 	t.Parallel()
-	for _, with := range []error{fmt.Errorf("%w: test", ErrSpoolFull), errDisk} {
+	for _, with := range []error{fmt.Errorf("%w: test", diskqueue.ErrFull), errDisk} {
 		for _, policy := range []SpoolFull{SpoolFullBlock, SpoolFullDropOldest, SpoolFullDropNewest} {
 			for _, settle := range []Settle{SettleAtOnce, SettleOnKafka, SettleOnDisk} {
 				t.Run(fmt.Sprint(with, " ", policy, " ", settle), func(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"github.com/segmentio/kafka-go/protocol/produce"
 	"github.com/segmentio/kafka-go/protocol/rawproduce"
 
+	"functiongraph-ingest/pkg/sink/kafka/diskqueue"
 	"functiongraph-ingest/pkg/sink/kafka/recordbatch"
 )
 
@@ -42,7 +43,7 @@ type worker struct {
 	loads   int      // entries read from the spool
 	buf     []byte   // a frame as it was read
 	work    []*batch // of commit
-	notes   []SpoolSent
+	notes   []diskqueue.Sent
 	req     *rawproduce.Request
 	out     []settled
 	ended   chan struct{} // closed when run returns

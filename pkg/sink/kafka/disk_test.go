@@ -1,0 +1,77 @@
+package kafka
+
+import (
+	"log/slog"
+	"strings"
+	"testing"
+
+	"functiongraph-ingest/internal/spool"
+	"functiongraph-ingest/internal/spool/spooltest"
+	"functiongraph-ingest/pkg/sink/kafka/diskqueue"
+)
+
+// openTestSpool returns a function that opens a spool directory.
+func openTestSpool(t *testing.T, dir string, maxBytes int64) func() (diskqueue.Spool, error) {
+	return func() (diskqueue.Spool, error) {
+		return openSpool(t, spool.Config{Dir: dir, MaxBytes: maxBytes}, spool.Deps{})
+	}
+}
+
+func openSpool(t *testing.T, cfg spool.Config, deps spool.Deps) (diskqueue.Spool, error) {
+	deps.Logger = slog.New(slog.NewTextHandler(spoolLog{t}, nil))
+	s, err := spool.Open(cfg, deps)
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// testDisk is a disk in memory with one spool.
+type testDisk struct {
+	t  *testing.T
+	fs *spooltest.FS
+}
+
+func newTestDisk(t *testing.T) *testDisk { return &testDisk{t, spooltest.New(1 << 40)} }
+
+func (d *testDisk) Open() (diskqueue.Spool, error) {
+	return openSpool(d.t, spool.Config{Dir: "d", MaxBytes: 64 << 20, SegmentBytes: 64 << 10}, spool.Deps{FS: d.fs, Boot: "b"})
+}
+
+// Kill returns the disk as the next process finds it when this one is killed now.
+func (d *testDisk) Kill() *testDisk { return &testDisk{d.t, d.fs.Kill()} }
+
+// Limit sets how many bytes go onto the disk.
+func (d *testDisk) Limit(bytes int64) { d.fs.SetBudget(bytes) }
+
+// Flip damages a byte in a file of frames, chosen by n; false: there is none.
+func (d *testDisk) Flip(n uint64) bool {
+	var names []string
+	total := uint64(0)
+	for _, name := range d.fs.Names() {
+		if strings.HasSuffix(name, ".seg") {
+			names = append(names, name)
+			total += uint64(len(d.fs.Bytes(name)))
+		}
+	}
+	if total == 0 {
+		return false
+	}
+	n %= total
+	for _, name := range names {
+		if size := uint64(len(d.fs.Bytes(name))); n < size {
+			d.fs.Flip(name, int64(n))
+			return true
+		} else {
+			n -= size
+		}
+	}
+	return false
+}
+
+type spoolLog struct{ t *testing.T }
+
+func (l spoolLog) Write(p []byte) (int, error) {
+	l.t.Log(strings.TrimSpace(string(p)))
+	return len(p), nil
+}
