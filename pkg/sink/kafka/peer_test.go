@@ -122,7 +122,7 @@ func TestAFailedProducerIDIsAnotherLook(t *testing.T) {
 		cfg.Brokers, cfg.MetadataTTL, d.Dial = []string{"kafka:9092"}, time.Hour, p.dial
 	})
 	appendAll(t, s, 1, 1, nil)
-	waitFor(t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return s.topics[0].knowable }) // nothing else asks for a look
+	waitFor(t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return s.topics[0].keeps != timesUnknown }) // nothing else asks for a look
 	before := refused.Load()
 	waitFor(t, func() bool { return refused.Load() > before+1 })
 	p.move(1)
