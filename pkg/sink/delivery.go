@@ -61,7 +61,7 @@ type Trouble struct {
 type Delivery struct {
 	State   State     `json:"state"`
 	Since   time.Time `json:"since,omitzero"` // of State
-	Waiting int64     `json:"waiting"`        // events in memory and on disk that are not delivered yet
+	Waiting int64     `json:"waiting"`        // events in memory and on disk that are not delivered yet, and those of appends that wait
 	// What waits on disk only.
 	SpooledEvents int64 `json:"spooledEvents"`
 	SpooledBytes  int64 `json:"spooledBytes"`

@@ -38,7 +38,7 @@ func (s *Sink) Append(ctx context.Context, recs []sink.Record, ack sink.Ack) (in
 				s.losses.full.add(1, len(r.Value))
 				break
 			}
-			if err := s.awaitRoom(ctx); err != nil {
+			if err := s.awaitRoom(ctx, len(recs)-i); err != nil {
 				return i, err
 			}
 			waited = true
@@ -61,14 +61,15 @@ func (s *Sink) dropUntakenLocked(reason string, ack sink.Ack) {
 	}
 }
 
-// awaitRoom gives the lock up until something was freed. s.mu is held before and after.
-func (s *Sink) awaitRoom(ctx context.Context) error {
+// awaitRoom gives the lock up until something was freed; events is how many wait. s.mu is held before and after.
+func (s *Sink) awaitRoom(ctx context.Context, events int) error {
 	if s.closed {
 		return sink.ErrClosed
 	}
 	s.sealFullest()
 	room := s.roomMade
 	s.waiting++
+	s.untakenEvents += int64(events)
 	if s.stalled.IsZero() && s.knowsTopic() { // else it is Kafka that is missing, not room
 		s.stalled = time.Now()
 		s.changes.watch()
@@ -88,6 +89,10 @@ func (s *Sink) awaitRoom(ctx context.Context) error {
 	}
 	stop()
 	s.mu.Lock()
+	s.untakenEvents -= int64(events)
+	if err != nil {
+		s.givenUp += int64(events)
+	}
 	if s.waiting--; s.waiting == 0 && err != nil {
 		s.stalled = time.Time{}
 	}

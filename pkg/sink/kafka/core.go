@@ -55,6 +55,8 @@ type core struct {
 	unreachedSince time.Time
 	roomMade       chan struct{} // closed and replaced when an appender may try again
 	waiting        int           // appenders that wait on roomMade
+	untakenEvents  int64         // with which they wait
+	givenUp        int64         // events with which appenders have waited until their context ended
 	stalled        time.Time     // since when appends find no room; zero: they do
 	ackedAt        time.Time     // the last batch that was acknowledged
 	throttled      time.Duration // that brokers asked to wait

@@ -110,7 +110,7 @@ func (s *Sink) takeDead(ctx context.Context, r *sink.Record, ack sink.Ack, event
 			s.losses.full.add(events, size)
 			return events, nil
 		}
-		if err := s.awaitRoom(ctx); err != nil {
+		if err := s.awaitRoom(ctx, int(events)); err != nil {
 			return 0, err
 		}
 	}

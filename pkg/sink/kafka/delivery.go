@@ -40,7 +40,7 @@ type facts struct {
 	quiet   bool      // it is that there is no answer
 	partial bool      // other partitions go on
 
-	waiting       int64 // events in memory and on disk
+	waiting       int64 // events in memory and on disk, and those with which appenders wait
 	spooledEvents int64
 	spooledBytes  int64
 	overflow      bool      // events wait on disk only

@@ -150,8 +150,13 @@ func (s *reporter) lastWord() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
-	if f := s.factsLocked(now); f.trouble.kind != noTrouble && f.waiting > 0 && !s.told {
-		s.tell(&note{trouble: f.trouble, took: now.Sub(f.since), waiting: f.waiting}, "events did not reach Kafka", "", "they are left at the end of the process")
+	f := s.factsLocked(now)
+	if f.waiting += s.givenUp; f.trouble.kind != noTrouble && f.waiting > 0 && !s.told {
+		effect := "they are left at the end of the process"
+		if s.deps.OpenSpool == nil {
+			effect = "they are dropped at the end of the process, because there is no spool (--spool-dir)"
+		}
+		s.tell(&note{trouble: f.trouble, took: now.Sub(f.since), waiting: f.waiting}, "events did not reach Kafka", "", effect)
 	}
 }
 

@@ -306,3 +306,31 @@ func ask(t *testing.T, c *kfake.Cluster, req kmsg.Request) {
 		t.Fatal(err)
 	}
 }
+
+// TestEventsThatWereNotTakenAreTold: without a spool nothing can be appended before Kafka was reached. The events with which
+// the caller waits are those that wait, and if the process ends before its first warning, one line says why they are lost.
+func TestEventsThatWereNotTakenAreTold(t *testing.T) {
+	t.Parallel()
+	log := logged{t: t}
+	s, err := New(Config{Brokers: []string{"127.0.0.1:1"}, Topic: "t"}, Deps{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, end := context.WithCancel(t.Context())
+	taken := make(chan error)
+	go func() {
+		_, err := s.Append(ctx, []sink.Record{record("k", 1), record("k", 2), record("k", 3)}, nil)
+		taken <- err
+	}()
+	waitFor(t, func() bool { return s.Delivery().Waiting == 3 && s.Ready() != nil })
+	end()
+	if err := <-taken; !errors.Is(err, context.Canceled) {
+		t.Errorf("%v", err)
+	}
+	waitFor(t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return s.cluster.view.found.kind != noTrouble })
+	_ = s.Close(ended())
+	// On a busy machine the first warning may come before the end.
+	if log.lines("level=WARN", "not reach Kafka", "no broker of [127.0.0.1:1] answers", "--brokers", "waiting=3") != 1 {
+		t.Error("want one line that says why 3 events are lost")
+	}
+}
