@@ -64,8 +64,12 @@ type Server struct {
 // New returns a server that does not listen yet.
 func New(cfg Config, deps Deps) *Server {
 	conns := &conns{lingerTime: lingerTime, lastLinger: lastLinger}
+	conns.left = sync.NewCond(&conns.mu)
 	return &Server{cfg: cfg, tls: deps.TLS, conns: conns, http: &http.Server{
-		Handler:      guardHost(cfg.Addr, cfg.Hosts, guardTokens(deps, handler(cfg, deps))),
+		Handler: conns.bound(guardHost(cfg.Addr, cfg.Hosts, guardTokens(deps, handler(cfg, deps)))),
+		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
+			return context.WithValue(ctx, connKey{}, base(c))
+		},
 		ReadTimeout:  readTimeout,
 		WriteTimeout: writeTimeout,
 		IdleTimeout:  idleTimeout,

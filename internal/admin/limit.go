@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -12,23 +13,27 @@ import (
 
 // The admin address has no share of --memory-limit to grow in: its connections are counted in the constant part.
 const (
-	// maxConns is enough for a few scrapers, probes and a person.
-	maxConns = 16
+	// maxConns is how many requests are answered at a time: enough for a few scrapers, probes and a person. Beside them
+	// extraConns hear that there are so many.
+	maxConns   = 16
+	extraConns = 4
 	// maxHeader is how much of a header net/http takes; it adds 4 KiB to it.
 	maxHeader = 4 << 10
 )
 
-// conns bounds the connections: when there are maxConns, a newcomer takes the place of one that has its answer and
-// lingers, or else of the one that has waited for a request for longest.
+// conns bounds the connections: when all places are taken, a newcomer takes that of one that has its answer and lingers,
+// or else of the one that has waited for a whole header for longest.
 type conns struct {
 	lingering sync.WaitGroup
 	// How long one lingers, and while the server stops.
 	lingerTime, lastLinger time.Duration
 
 	mu       sync.Mutex
-	ending   []*conn // that linger, the oldest first
-	idle     []*conn // without a request, the oldest first
+	left     *sync.Cond // a connection has given its place back
+	ending   []*conn    // that linger, the oldest first
+	idle     []*conn    // without a whole header, the oldest first
 	n        int
+	busy     int // with a request
 	stopping bool
 	stopped  bool // no linger begins any more
 }
@@ -59,11 +64,12 @@ func (l limited) Accept() (net.Conn, error) {
 	}
 }
 
-// enter reports whether one more connection may be served.
+// enter reports whether one more connection may be served. It waits until the one whose place it takes is gone, so that
+// a flood of newcomers holds no more memory than the places do.
 func (c *conns) enter() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.n >= maxConns {
+	if c.n >= maxConns+extraConns {
 		switch {
 		case len(c.ending) > 0:
 			_ = c.ending[0].Conn.Close() // the linger notices
@@ -73,6 +79,9 @@ func (c *conns) enter() bool {
 			c.idle = c.idle[1:]
 		default:
 			return false
+		}
+		for c.n >= maxConns+extraConns {
+			c.left.Wait()
 		}
 	}
 	c.n++
@@ -84,10 +93,46 @@ func (c *conns) hear(conn net.Conn, state http.ConnState) {
 	raw := base(conn)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.idle = without(c.idle, raw)
 	if state == http.StateNew || state == http.StateIdle {
-		c.idle = append(c.idle, raw)
+		c.restLocked(raw)
+		c.idle = append(without(c.idle, raw), raw)
 	}
+}
+
+// begin is called when a connection has a request. It is false when too many have.
+func (c *conns) begin(conn *conn) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.idle = without(c.idle, conn)
+	if conn.busy {
+		return true
+	}
+	conn.busy = true
+	c.busy++
+	return c.busy <= maxConns
+}
+
+func (c *conns) restLocked(conn *conn) {
+	if conn.busy {
+		conn.busy = false
+		c.busy--
+	}
+}
+
+// connKey is the key of a request's conn.
+type connKey struct{}
+
+// bound answers requests beyond maxConns with 503.
+func (c *conns) bound(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if conn, ok := r.Context().Value(connKey{}).(*conn); !ok || c.begin(conn) {
+			next.ServeHTTP(w, r)
+			return
+		}
+		w.Header().Set("Connection", "close")
+		w.Header().Set("Retry-After", "1")
+		answer(w, http.StatusServiceUnavailable, plain, "too many requests: "+strconv.Itoa(maxConns)+" are answered at the same time")
+	})
 }
 
 // lingers begins the linger of a connection, and reports whether it did.
@@ -97,6 +142,7 @@ func (c *conns) lingers(conn *conn) bool {
 	if c.stopped {
 		return false
 	}
+	c.restLocked(conn)
 	c.idle = without(c.idle, conn)
 	c.ending = append(c.ending, conn)
 	c.lingering.Go(conn.linger)
@@ -118,8 +164,10 @@ func (c *conns) patience(conn *conn) error {
 func (c *conns) leave(conn *conn) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.restLocked(conn)
 	c.idle, c.ending = without(c.idle, conn), without(c.ending, conn)
 	c.n--
+	c.left.Signal()
 }
 
 // stop shortens the lingers, those that begin later too.

@@ -1,10 +1,12 @@
 package admin
 
 import (
+	"bufio"
 	"io"
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -31,6 +33,73 @@ func TestIdleConnectionsKeepNobodyOut(t *testing.T) {
 		if res.StatusCode != 200 {
 			t.Errorf("%d", res.StatusCode)
 		}
+	}
+}
+
+// Connections that have a part of a header, or of a handshake, keep no scraper out.
+func TestUnfinishedHeadersKeepNobodyOut(t *testing.T) {
+	s := lingerServer(t, "127.0.0.1:0", nil)
+	for _, part := range []string{"G", "GET /healthz HTTP/1.1\r\nA: b\r\n"} {
+		var open []net.Conn
+		for range maxConns {
+			c := s.dial(t)
+			_, _ = io.WriteString(c, part)
+			open = append(open, c)
+		}
+		for range 2 * maxConns {
+			c := s.dial(t)
+			_, _ = io.WriteString(c, get("/healthz", "Connection: close"))
+			if res, err := http.ReadResponse(bufio.NewReader(c), nil); err != nil || res.StatusCode != 200 {
+				t.Fatalf("beside %d times %q: %+v, %v", len(open), part, res, err)
+			}
+			_ = c.Close()
+		}
+	}
+}
+
+// While as many requests as may be are being answered, further ones get 503.
+func TestTooManyRequestsAreTold(t *testing.T) {
+	d := deps(func() error { return nil })
+	begun, release := make(chan struct{}, maxConns), make(chan struct{})
+	letGo := sync.OnceFunc(func() { close(release) })
+	d.Metrics = func(io.Writer) error { begun <- struct{}{}; <-release; return nil }
+	base, client := run(t, Config{}, d)
+	t.Cleanup(letGo)
+	answered := make(chan int, maxConns)
+	for range maxConns {
+		go func() {
+			res, err := client.Get(base + "/metrics")
+			if err != nil {
+				answered <- 0
+				return
+			}
+			_ = res.Body.Close()
+			answered <- res.StatusCode
+		}()
+	}
+	for range maxConns {
+		<-begun
+	}
+	for range 3 * extraConns {
+		c := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: time.Minute}
+		res, err := c.Get(base + "/healthz")
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, _ := io.ReadAll(res.Body)
+		_ = res.Body.Close()
+		if res.StatusCode != 503 || res.Header.Get("Retry-After") == "" || !strings.Contains(string(text), "16") {
+			t.Errorf("%+v: %s", res, text)
+		}
+	}
+	letGo()
+	for range maxConns {
+		if got := <-answered; got != 200 {
+			t.Errorf("one of those that were there: %d", got)
+		}
+	}
+	if res, _ := ask(t, client, http.MethodGet, base+"/healthz"); res.StatusCode != 200 {
+		t.Errorf("afterwards: %d", res.StatusCode)
 	}
 }
 

@@ -23,6 +23,7 @@ const (
 type conn struct {
 	net.Conn
 	conns   *conns
+	busy    bool       // under the mutex of conns: it has a request
 	reading sync.Mutex // held by Read, and by the linger when it has returned
 	mu      sync.Mutex // of what follows
 	ended   bool       // for net/http
