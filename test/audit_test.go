@@ -169,7 +169,7 @@ func TestAuditFindsWhatIsWrong(t *testing.T) {
 func TestAuditOfARange(t *testing.T) {
 	k, bin := kafka(t), proc.Build(t)
 	k.Topic(t, "ranges", 2, nil)
-	p := proc.Start(t, proc.Serve(bin, k.Bootstrap(), "ranges", "--headers=cloudevents", "--mark-interval=100ms", "--instance=one"))
+	p := proc.Start(t, proc.Serve(bin, k.Bootstrap(), "ranges", "--headers=cloudevents", "--mark-interval=1s", "--instance=one"))
 	send := func(n int) {
 		var body strings.Builder
 		for i := range n {
