@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"functiongraph-ingest/pkg/sink/kafka/internal/wire"
 	"slices"
 	"strconv"
 	"time"
@@ -184,13 +185,16 @@ func (c *client) settings(ctx context.Context, to Peer, kind int8, resource stri
 	res, err := request[*describeconfigs.Response](ctx, c, to, &describeconfigs.Request{Resources: []describeconfigs.RequestResource{
 		{ResourceType: kind, ResourceName: resource, ConfigNames: names},
 	}})
+	told := map[string]string{}
+	if errors.Is(err, wire.ErrUnknownRequest) {
+		return told, nil
+	}
 	if err != nil {
 		return nil, err
 	}
-	told := map[string]string{}
 	for _, r := range res.Resources {
-		if c, _ := classOf(r.ErrorCode, 0); c != classOK && c != classConfig {
-			return nil, kafkago.Error(r.ErrorCode) // another answer may come later
+		if c, known := classOf(r.ErrorCode, 0); known && c != classOK && c != classConfig {
+			return nil, kafkago.Error(r.ErrorCode) // it passes, and another answer may come later
 		}
 		for _, e := range r.ConfigEntries {
 			if slices.Contains(names, e.ConfigName) {

@@ -18,7 +18,7 @@ func openTestSpool(t *testing.T, dir string, maxBytes int64) func() (diskqueue.S
 }
 
 func openSpool(t *testing.T, cfg spool.Config, deps spool.Deps) (diskqueue.Spool, error) {
-	deps.Logger = slog.New(slog.NewTextHandler(spoolLog{t}, nil))
+	deps.Logger = slog.New(slog.NewTextHandler(testLog{t}, nil))
 	s, err := spool.Open(cfg, deps)
 	if err != nil {
 		return nil, err
@@ -67,11 +67,4 @@ func (d *testDisk) Flip(n uint64) bool {
 		}
 	}
 	return false
-}
-
-type spoolLog struct{ t *testing.T }
-
-func (l spoolLog) Write(p []byte) (int, error) {
-	l.t.Log(strings.TrimSpace(string(p)))
-	return len(p), nil
 }

@@ -64,12 +64,8 @@ func (w *worker) resolve(res *produce.Response, err error) {
 			continue
 		}
 		if c == classOK {
-			if !e.lane.topic.dead {
-				s.ackedAt = now
-				s.observeLocked(e.batch, now)
-			}
 			e.lane.outOfTrouble()
-			w.out = s.succeededLocked(e, p, w.out)
+			w.out = s.succeededLocked(e, p, now, w.out)
 			continue
 		}
 		if !beforeAppend(p.ErrorCode) {
@@ -129,14 +125,21 @@ func findPartition(res *produce.Response, topic string, partition int32) *produc
 }
 
 // succeededLocked settles a batch that is in the log.
-func (s *sender) succeededLocked(e *entry, p *produce.ResponsePartition, out []settled) []settled {
+func (s *sender) succeededLocked(e *entry, p *produce.ResponsePartition, now time.Time, out []settled) []settled {
 	l, b := e.lane, e.batch
 	if l.topic.had(b, p) {
 		if !b.collided && b.collides(p) {
 			s.collisionLocked(e)
+			if b.loaded {
+				s.evict(b)
+			}
 			return out
 		}
 		s.duplicatesSuppressed.Add(int64(b.events))
+	}
+	if !l.topic.dead {
+		s.ackedAt = now
+		s.observeLocked(b, now)
 	}
 	if p.ErrorCode == 0 && p.LogAppendTime < 0 {
 		l.topic.keeps = timesCreate

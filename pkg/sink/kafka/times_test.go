@@ -155,6 +155,84 @@ func TestDeliveryWithoutTheRightToDescribe(t *testing.T) {
 }
 
 // refusesToTell answers a question for settings with a code for all that it asks; 0: with no answer at all.
+// TestABatchThatGoesAgainLeavesMemory: a batch that was read back from disk and whose answer is no ack is evicted, as one that
+// failed is. Else each partition could keep one in memory, beyond the bound for frames that are read back.
+func TestABatchThatGoesAgainLeavesMemory(t *testing.T) {
+	for _, keeps := range []times{timesUnknown, timesCreate} {
+		s, l, w := bench(t)
+		s.topics[0].keeps, s.topics[0].unanswered = keeps, unansweredQuestions
+		b := holds(t, l, 3)
+		if !w.addLocked(l) {
+			t.Fatal("the request is full")
+		}
+		b.pos, b.loaded = 1, true
+		w.resolve(answerAt(0), nil)
+		if l.doubt != b || b.loaded || b.rb != nil || s.ackedAt != (time.Time{}) {
+			t.Errorf("keeps %v: in doubt %v, loaded %v, bytes %v, counted as an ack at %v", keeps, l.doubt == b, b.loaded, b.rb != nil, s.ackedAt)
+		}
+	}
+}
+
+// TestTheEndDoesNotWaitForTheTypeOfTheTimestamps: the question is swallowed, and the process ends before another one may be
+// asked. What was accepted is sent, since a batch that may come twice is better than none.
+func TestTheEndDoesNotWaitForTheTypeOfTheTimestamps(t *testing.T) {
+	c := cluster(t, 1)
+	var asked atomic.Int32
+	c.ControlKey(int16(kmsg.DescribeConfigs), func(r kmsg.Request) (kmsg.Response, error, bool) {
+		c.KeepControl()
+		if r.(*kmsg.DescribeConfigsRequest).Resources[0].ResourceType != ofTopic {
+			return nil, nil, false
+		}
+		asked.Add(1)
+		return nil, nil, true // no answer
+	})
+	s := start(t, c, func(cfg *Config, _ *Deps) { cfg.RequestTimeout = time.Hour })
+	appendAll(t, s, 1, 1, nil)
+	waitFor(t, func() bool { return asked.Load() > 0 })
+	if st := closeSink(t, s); st.Delivered != 1 {
+		t.Errorf("stats %+v", st)
+	}
+}
+
+// TestBrokersThatCannotTellAreAskedOnce: a broker without the request, or one that answers with a code that has nothing to
+// do with the moment, does not tell. That is no lost answer, so it neither holds up the first batch nor doubles it.
+func TestBrokersThatCannotTellAreAskedOnce(t *testing.T) {
+	for _, code := range []int16{-9, 40, 42, 54} { // -9: the request is not offered
+		t.Run(fmt.Sprint(code), func(t *testing.T) {
+			c := cluster(t, 1)
+			if code == -9 {
+				c.ControlKey(int16(kmsg.ApiVersions), func(r kmsg.Request) (kmsg.Response, error, bool) {
+					c.KeepControl()
+					resp := r.ResponseKind().(*kmsg.ApiVersionsResponse)
+					for key, most := range map[kmsg.Key]int16{kmsg.Produce: 8, kmsg.Metadata: 6, kmsg.ApiVersions: 0, kmsg.InitProducerID: 1} {
+						resp.ApiKeys = append(resp.ApiKeys, kmsg.ApiVersionsResponseApiKey{ApiKey: int16(key), MaxVersion: most})
+					}
+					return resp, nil, true
+				})
+			}
+			c.ControlKey(int16(kmsg.DescribeConfigs), func(r kmsg.Request) (kmsg.Response, error, bool) {
+				c.KeepControl()
+				return refusesToTell(r, code)
+			})
+			c.ControlKey(int16(kmsg.Produce), func(r kmsg.Request) (kmsg.Response, error, bool) {
+				c.KeepControl()
+				resp := answerAll(r.(*kmsg.ProduceRequest), func(string, int32) int16 { return 0 })
+				resp.Topics[0].Partitions[0].LogAppendTime = time.Now().UnixMilli()
+				return resp, nil, true
+			})
+			s := start(t, c, nil)
+			appendAll(t, s, 1, 1, nil)
+			waitFor(t, func() bool { return s.Stats().Delivered == 1 })
+			s.mu.Lock()
+			keeps, unanswered := s.topics[0].keeps, s.topics[0].unanswered
+			s.mu.Unlock()
+			if st := closeSink(t, s); st.PossibleDuplicates != 0 || keeps != timesUntold || unanswered != 0 {
+				t.Errorf("keeps %v, %d unanswered, %+v", keeps, unanswered, st)
+			}
+		})
+	}
+}
+
 func refusesToTell(r kmsg.Request, code int16) (kmsg.Response, error, bool) {
 	if code == 0 {
 		return nil, errors.New("cut"), true

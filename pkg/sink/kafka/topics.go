@@ -71,9 +71,10 @@ const (
 )
 
 // mayBeSent reports whether events may be sent to the topic: it is known what an append time in the first answer means,
-// or unansweredQuestions have shown that waiting for it is in vain.
+// or unansweredQuestions have shown that waiting for it is in vain, or the end has come, when a batch that is sent twice is
+// better than one that is not sent.
 func (t *topic) mayBeSent() bool {
-	return t.keeps != timesUnknown || t.unanswered >= unansweredQuestions
+	return t.keeps != timesUnknown || t.unanswered >= unansweredQuestions || t.core.closed
 }
 
 // had reports whether an answer may tell that the broker had the batch before this request, so that it must be compared
