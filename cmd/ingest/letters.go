@@ -194,7 +194,8 @@ func (l *letter) key() []byte {
 // byteOrderMark is what some editors put before a text.
 const byteOrderMark = "\xef\xbb\xbf"
 
-// lettersOf passes the letters of a file of dlq show to yield, however an editor or jq has laid out their lines.
+// lettersOf passes the letters of a file of dlq show to yield, however an editor or jq has laid out their lines: all of
+// them, or none of a broken file. A pipe can be read only once, so yield gets what stands before the fault.
 func lettersOf(name string, yield func(*letter) error) error {
 	file := os.Stdin
 	if name != "-" {
@@ -204,6 +205,26 @@ func lettersOf(name string, yield func(*letter) error) error {
 		}
 		defer file.Close()
 	}
+	info, err := file.Stat()
+	if err != nil {
+		return err
+	}
+	if info.Mode().IsRegular() {
+		start, err := file.Seek(0, io.SeekCurrent)
+		if err != nil {
+			return err
+		}
+		if err := readLetters(name, file, func(*letter) error { return nil }); err != nil {
+			return err
+		}
+		if _, err := file.Seek(start, io.SeekStart); err != nil {
+			return err
+		}
+	}
+	return readLetters(name, file, yield)
+}
+
+func readLetters(name string, file io.Reader, yield func(*letter) error) error {
 	text := bufio.NewReader(file)
 	if front, _ := text.Peek(len(byteOrderMark)); string(front) == byteOrderMark {
 		_, _ = text.Discard(len(byteOrderMark))

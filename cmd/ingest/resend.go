@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"os"
 	"strconv"
@@ -103,14 +104,9 @@ func (r *reading) resend(ctx context.Context, inv *config.Invocation, w, stderr 
 		}
 		return nil
 	}
-	switch {
-	case o.Input == "-":
+	if o.Input != "" {
 		err = lettersOf(o.Input, one)
-	case o.Input != "":
-		if err = lettersOf(o.Input, func(*letter) error { return nil }); err == nil { // all or none of a broken file
-			err = lettersOf(o.Input, one)
-		}
-	default:
+	} else {
 		err = r.each(ctx, inv, stderr, one)
 	}
 	line, _ := json.Marshal(n) // numbers only
@@ -187,6 +183,8 @@ func (p *poster) letter(ctx context.Context, value []byte) (again bool, err erro
 func (p *poster) post(ctx context.Context, value []byte) (status int, answer []byte, wait time.Duration, err error) {
 	ctx, cancel := context.WithTimeout(ctx, resendTimeout)
 	defer cancel()
+	connected := false // from then on a part of the letter may have been sent
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connected = true }})
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, p.to, bytes.NewReader(value))
 	if err != nil {
 		return 0, nil, 0, err
@@ -196,7 +194,10 @@ func (p *poster) post(ctx context.Context, value []byte) (status int, answer []b
 		req.Header.Set("Authorization", "Bearer "+p.token)
 	}
 	res, err := p.http.RoundTrip(req) // no redirects: a listener knows none
-	if err != nil {
+	switch {
+	case err != nil && connected:
+		return 0, nil, 0, fmt.Errorf("%w: %w", errOpen, err)
+	case err != nil:
 		return 0, nil, 0, fmt.Errorf("%w: %w", errDoor, err)
 	}
 	defer func() { _ = res.Body.Close() }()

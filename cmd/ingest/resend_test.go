@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"crypto/tls"
 	"encoding/json"
+	"fmt"
 	"io"
+	"log"
 	"math"
 	"net/http"
 	"net/http/httptest"
@@ -13,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"functiongraph-ingest/internal/tlsconf/tlstest"
@@ -120,12 +123,109 @@ func TestFilesOfMendedLetters(t *testing.T) {
 	}
 }
 
+// What comes through a pipe, as from <(jq …), can be read only once.
+func TestMendedLettersThroughAPipe(t *testing.T) {
+	one, two := letterLine(`{"n":1}`), letterLine(`{"n":2}`)
+	var posted []string
+	s := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		posted = append(posted, string(body))
+	}))
+	defer s.Close()
+	for name, c := range map[string]struct {
+		text string
+		code int
+		want []string
+		says string
+	}{
+		"whole":           {one + "\n" + two + "\n", 0, []string{`{"n":1}`, `{"n":2}`}, `"taken":2`},
+		"with a bad tail": {one + "\n" + two[:20], 1, []string{`{"n":1}`}, "letter 2 of"},
+	} {
+		from, to, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer from.Close()
+		if _, err := to.WriteString(c.text); err != nil {
+			t.Fatal(err)
+		}
+		to.Close()
+		posted = nil
+		code, out, errs := call(t, "dlq", "resend", fmt.Sprintf("--input=/dev/fd/%d", from.Fd()), "--to="+s.URL)
+		if code != c.code || !slices.Equal(posted, c.want) || !strings.Contains(out+errs, c.says) {
+			t.Errorf("%s: exit %d, posted %q, %s%s", name, code, posted, out, errs)
+		}
+	}
+}
+
+// A file that the shell opens (< letters) is one that can be read twice.
+func TestMendedLettersFromAFileAsStdin(t *testing.T) {
+	posted := 0
+	s := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { posted++ }))
+	defer s.Close()
+	for _, c := range []struct {
+		text         string
+		code, posted int
+	}{
+		{letterLine(`{"n":1}`) + "\n" + letterLine(`{"n":2}`), 0, 2},
+		{letterLine(`{"n":1}`) + "\n{", 1, 0},
+	} {
+		file, err := os.Open(writeFile(t, c.text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		posted = 0
+		stdin := os.Stdin
+		os.Stdin = file
+		code, out, errs := call(t, "dlq", "resend", "--input=-", "--to="+s.URL)
+		os.Stdin = stdin
+		file.Close()
+		if code != c.code || posted != c.posted {
+			t.Errorf("%q: exit %d, %d posted, %s%s", c.text, code, posted, out, errs)
+		}
+	}
+}
+
+// Once a connection has taken the letter, or a part of it, an error leaves open whether the listener has it. Without a
+// connection it does not have it.
+func TestResendWithoutAnAnswer(t *testing.T) {
+	file := writeFile(t, letterLine(`{"n":1}`)+"\n"+letterLine(`{"n":2}`)+"\n")
+	var posted atomic.Int32
+	cut := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.ReadAll(r.Body)
+		posted.Add(1)
+		panic(http.ErrAbortHandler)
+	})
+	plain, gone, guarded := httptest.NewServer(cut), httptest.NewServer(cut), httptest.NewUnstartedServer(cut)
+	defer plain.Close()
+	gone.Close()
+	guarded.Config.ErrorLog = log.New(io.Discard, "", 0)
+	guarded.StartTLS()
+	defer guarded.Close()
+	const open, refused = "whether that letter was taken is open", "no letter can be sent there"
+	for name, c := range map[string]struct {
+		to          string
+		posted      int32
+		says, never string
+	}{
+		"a reset after the body": {plain.URL, 1, open, refused},
+		"nothing listens":        {gone.URL, 0, refused, open},
+		"an unknown certificate": {guarded.URL, 0, refused, open},
+	} {
+		posted.Store(0)
+		code, out, errs := call(t, "dlq", "resend", "--input="+file, "--to="+c.to)
+		if code != 1 || posted.Load() != c.posted || !strings.Contains(errs, c.says) || strings.Contains(errs, c.never) {
+			t.Errorf("%s: exit %d, %d posted, %s%s", name, code, posted.Load(), out, errs)
+		}
+	}
+}
+
 // A resend that ends early says how far it came.
 func TestResendThatEndsEarly(t *testing.T) {
 	var s *httptest.Server
-	posted := 0
+	var posted atomic.Int32
 	s = httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, _ *http.Request) {
-		if posted++; posted == 2 {
+		if posted.Add(1) == 2 {
 			s.CloseClientConnections()
 		}
 	}))
@@ -137,8 +237,8 @@ func TestResendThatEndsEarly(t *testing.T) {
 		text.Write(append(line, '\n'))
 	}
 	code, out, errs := call(t, "dlq", "resend", "--input="+writeFile(t, text.String()), "--to="+s.URL)
-	if code != 1 || posted != 2 || !strings.Contains(out, `"taken":1`) || !strings.Contains(out, `"refused":1`) || !strings.Contains(errs, "ended at partition 3, offset 71, and none behind it was sent") {
-		t.Errorf("exit %d, %d posted: %s%s", code, posted, out, errs)
+	if code != 1 || posted.Load() != 2 || !strings.Contains(out, `"taken":1`) || !strings.Contains(out, `"refused":1`) || !strings.Contains(errs, "ended at partition 3, offset 71, and none behind it was sent") {
+		t.Errorf("exit %d, %d posted: %s%s", code, posted.Load(), out, errs)
 	}
 }
 

@@ -18,8 +18,8 @@ import (
 // toTopic is the value of --to that means the topic itself, where the letter was to go.
 const toTopic = "topic"
 
-// errOpen ends a resend, because each following letter would wait as long.
-var errOpen = errors.New("it is open whether the topic has it")
+// errOpen ends a resend, because each following letter would wait as long, or go the same way.
+var errOpen = errors.New("whether that letter was taken is open")
 
 // errDoor ends a resend, because the listener would not take any other letter either.
 var errDoor = errors.New("no letter can be sent there")

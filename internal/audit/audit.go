@@ -112,6 +112,7 @@ type sequence struct {
 	head     map[place]int64 // the first number
 	notices  int64           // of events that were set aside or dropped
 	final    bool
+	marked   time.Time // of the earliest mark; zero: there is none
 	safe     int64
 	told     int64 // events that marks say were dropped or set aside
 	firstOf  int64 // Numbers of the earliest mark; -1: none
@@ -208,8 +209,10 @@ func (a *Audit) Add(topic string, r *kafka.Consumed) error {
 	a.most -= s.seen.held - held
 	switch {
 	case !added:
-		s.Doubled++
-		s.example("doubled", n, at, r.At)
+		if !a.younger(r.Timestamp) {
+			s.Doubled++
+			s.example("doubled", n, at, r.At)
+		}
 	case topic == a.dead:
 		s.DeadLettered++
 	default:
@@ -263,6 +266,9 @@ func (a *Audit) mark(r *kafka.Consumed, instance string) {
 	}
 	s := a.start(m.Start)
 	a.note(s, r, instance)
+	if at := r.Time(); s.marked.IsZero() || at.Before(s.marked) {
+		s.marked = at
+	}
 	if a.younger(r.Timestamp) && (s.after < 0 || m.Numbers < s.after) {
 		s.after = m.Numbers
 	}
@@ -283,21 +289,21 @@ func (a *Audit) mark(r *kafka.Consumed, instance string) {
 func (a *Audit) Report() *Report {
 	r := &Report{Records: a.records, Unnumbered: a.foreign, Partial: a.partial, Complete: true}
 	list := make([]*sequence, 0, len(a.starts))
-	latest := map[string]time.Time{} // first timestamps of instances' last starts
+	latest := map[string]time.Time{} // when the last starts of instances began
 	r.Gone = a.gone
 	for _, s := range a.starts {
 		if a.younger(s.First.UnixMilli()) {
 			continue
 		}
 		list = append(list, s)
-		if s.First.After(latest[s.Instance]) {
-			latest[s.Instance] = s.First
+		if s.began().After(latest[s.Instance]) {
+			latest[s.Instance] = s.began()
 		}
 	}
-	slices.SortFunc(list, func(x, y *sequence) int { return cmp.Or(x.First.Compare(y.First), cmp.Compare(x.ID, y.ID)) })
+	slices.SortFunc(list, func(x, y *sequence) int { return cmp.Or(x.began().Compare(y.began()), cmp.Compare(x.ID, y.ID)) })
 	spare := map[string]int64{} // losses that later starts of an instance tell of, beyond their own
 	for _, s := range slices.Backward(list) {
-		s.judge(a, s.Instance != "" && latest[s.Instance].After(s.First), spare)
+		s.judge(a, s.Instance != "" && latest[s.Instance].After(s.began()), spare)
 	}
 	proven := false
 	for _, s := range list {
@@ -307,6 +313,15 @@ func (a *Audit) Report() *Report {
 	}
 	r.Complete = r.Complete && proven
 	return r
+}
+
+// began is the time that orders starts: that of the earliest mark, because records may have the times of their events
+// (--timestamp=event), which say nothing of when the process ran. Without a mark it is the oldest timestamp.
+func (s *sequence) began() time.Time {
+	if s.marked.IsZero() {
+		return s.First
+	}
+	return s.marked
 }
 
 func (s *sequence) judge(a *Audit, succeeded bool, spare map[string]int64) {

@@ -56,10 +56,6 @@ func (r *Report) WriteText(w io.Writer) error {
 		fmt.Fprintf(w, "the beginning of a partition is gone, by the topic's retention or deleted: what is older than its first record cannot be judged; --since=%s leaves that out\n",
 			r.Gone.Add(time.Second).Format(time.RFC3339))
 	}
-	if !r.Complete && !r.Gone.IsZero() {
-		fmt.Fprintf(w, "the beginning of a partition is gone, by the topic's retention or deleted: what is older than its first record cannot be judged; --since=%s leaves that out\n",
-			r.Gone.Add(time.Second).Format(time.RFC3339))
-	}
 	if r.Partial {
 		fmt.Fprintln(w, "the beginning of a topic was not read or is gone: each start is judged from its first mark on. Topics of different retention are compared with --since within the shortest")
 	}
