@@ -122,10 +122,22 @@ func (c *conns) restLocked(conn *conn) {
 // connKey is the key of a request's conn.
 type connKey struct{}
 
-// bound answers requests beyond maxConns with 503.
+// bodyTime is how long the body of a PUT or a POST may take. Nothing else reads one, and net/http, which reads the rest
+// of a body before it answers, is to find what has come with the header, and no more.
+const bodyTime = 500 * time.Millisecond
+
+// bound answers requests beyond maxConns with 503, except those of probes.
 func (c *conns) bound(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if conn, ok := r.Context().Value(connKey{}).(*conn); !ok || c.begin(conn) {
+		if r.ContentLength != 0 {
+			d := time.Duration(0)
+			if r.Method == http.MethodPut || r.Method == http.MethodPost {
+				d = bodyTime
+			}
+			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(d)) // net/http sets another for the next request
+		}
+		probe := r.URL.Path == "/healthz" || r.URL.Path == "/readyz"
+		if conn, ok := r.Context().Value(connKey{}).(*conn); !ok || c.begin(conn) || probe {
 			next.ServeHTTP(w, r)
 			return
 		}

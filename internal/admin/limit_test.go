@@ -57,7 +57,66 @@ func TestUnfinishedHeadersKeepNobodyOut(t *testing.T) {
 	}
 }
 
-// While as many requests as may be are being answered, further ones get 503.
+// TestUnfinishedBodiesKeepNobodyOut: a request whose body does not come has its answer all the same.
+func TestUnfinishedBodiesKeepNobodyOut(t *testing.T) {
+	for _, c := range []struct {
+		request string
+		status  int
+	}{
+		{get("/healthz", "Content-Length: 5"), 200},
+		{get("/healthz", "Content-Length: 5") + "1234", 200},
+		{get("/ledger", "Transfer-Encoding: chunked") + "5\r\n", 200},
+		{"PUT /loglevel HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\n", 400},
+	} {
+		s := lingerServer(t, "127.0.0.1:0", nil)
+		var open []net.Conn
+		for range maxConns {
+			conn := s.dial(t)
+			_, _ = io.WriteString(conn, c.request)
+			open = append(open, conn)
+		}
+		for _, conn := range open {
+			if res, err := http.ReadResponse(bufio.NewReader(conn), nil); err != nil || res.StatusCode != c.status {
+				t.Fatalf("%q: %+v, %v", c.request, res, err)
+			}
+		}
+	}
+}
+
+// TestReadBodyKeepsTheConnection: behind a body that came with its header the connection goes on.
+func TestReadBodyKeepsTheConnection(t *testing.T) {
+	c := lingerServer(t, "127.0.0.1:0", nil).dial(t)
+	br := bufio.NewReader(c)
+	for range 3 {
+		_, _ = io.WriteString(c, get("/healthz", "Content-Length: 5")+"12345")
+		res, err := http.ReadResponse(br, nil)
+		if err != nil || res.StatusCode != 200 || res.Close {
+			t.Fatalf("%+v, %v", res, err)
+		}
+		_, _ = io.Copy(io.Discard, res.Body)
+	}
+}
+
+// TestNetHTTPDoesNotHoldAPlace: net/http waits for half a second behind some answers. The connection lingers already
+// then, and a newcomer can take its place at once.
+func TestNetHTTPDoesNotHoldAPlace(t *testing.T) {
+	for name, request := range map[string]string{
+		"large fields": get("/", "X: "+strings.Repeat("x", 20_000)),
+		"a large body": get("/healthz", "Content-Length: 9999999"),
+	} {
+		s := lingerServer(t, "127.0.0.1:0", nil)
+		c := s.dial(t)
+		_, _ = io.WriteString(c, request)
+		if text, err := io.ReadAll(c); err != nil || len(text) == 0 {
+			t.Fatalf("%s: %q, %v", name, text, err)
+		}
+		if all, ending := s.conns.count(); all != 1 || ending != 1 {
+			t.Errorf("%s: %d connections, %d linger", name, all, ending)
+		}
+	}
+}
+
+// While as many requests as may be are being answered, further ones get 503, except those of probes.
 func TestTooManyRequestsAreTold(t *testing.T) {
 	d := deps(func() error { return nil })
 	begun, release := make(chan struct{}, maxConns), make(chan struct{})
@@ -82,7 +141,10 @@ func TestTooManyRequestsAreTold(t *testing.T) {
 	}
 	for range 3 * extraConns {
 		c := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: time.Minute}
-		res, err := c.Get(base + "/healthz")
+		if res, _ := ask(t, &c, http.MethodGet, base+"/healthz"); res.StatusCode != 200 {
+			t.Errorf("a probe: %d", res.StatusCode)
+		}
+		res, err := c.Get(base + "/ledger")
 		if err != nil {
 			t.Fatal(err)
 		}

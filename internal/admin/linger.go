@@ -3,6 +3,7 @@ package admin
 import (
 	"io"
 	"net"
+	"runtime"
 	"sync"
 	"time"
 
@@ -79,8 +80,18 @@ func (c *conn) unlessEnded(set func(time.Time) error, t time.Time) error {
 	return set(t)
 }
 
-// CloseWrite says that no answer follows. net/http calls it before it waits for a client with too long a body.
+// CloseWrite is called by net/http alone, when it is done with a connection whose header or body is too long: it would
+// sleep for half a second and then call Close. Its goroutine ends here, which calls Close too, and the linger waits.
 func (c *conn) CloseWrite() error {
+	runtime.Goexit()
+	return nil
+}
+
+// CloseWrite is as that of conn.
+func (s secured) CloseWrite() error { return s.raw.CloseWrite() }
+
+// endWrite says that no answer follows.
+func (c *conn) endWrite() error {
 	if w, ok := c.Conn.(interface{ CloseWrite() error }); ok {
 		return w.CloseWrite()
 	}
@@ -105,7 +116,7 @@ func (c *conn) Close() error {
 // linger discards what the client sends until it closes, or a bound is reached, or a newcomer takes the place.
 func (c *conn) linger() {
 	defer func() { _ = c.cut() }()
-	if c.CloseWrite() != nil { // the client has closed
+	if c.endWrite() != nil { // the client has closed
 		return
 	}
 	c.reading.Lock()

@@ -28,12 +28,13 @@ func until(t *testing.T, what string, cond func() bool) {
 	}
 }
 
-// lingerServer is a server whose lingers last until the client has closed.
+// lingerServer is a server whose lingers last until the client has closed, and which waits for requests for ever.
 func lingerServer(t *testing.T, addr string, secure *tlsconf.Server) *Server {
 	t.Helper()
 	d := deps(func() error { return nil })
 	d.Log, d.Level, d.TLS = slog.New(slog.DiscardHandler), logging.NewLevel("info"), secure
 	s := New(Config{Addr: addr, SocketMode: 0o600}, d)
+	s.http.ReadTimeout = 0
 	s.conns.lingerTime, s.conns.lastLinger = time.Minute, time.Minute
 	if err := s.Listen(); err != nil {
 		t.Fatal(err)

@@ -64,7 +64,7 @@ type conn struct {
 	away     bool           // beyond MaxConns, to be turned away
 	extra    bool           // under the registry's mutex: away, or replaced by another one
 	replaced atomic.Bool    // by another one: it ends as soon as it has no request
-	partial  atomic.Bool    // the rest of a header or of a handshake is waited for
+	partial  atomic.Uint64  // while a header or a handshake is unfinished: one more than the tick at which it began; else 0
 	kept     atomic.Bool    // never to be replaced, see Config.KeepUsed
 	expires  uint64         // the tick from which on it takes no further request; 0: none
 	skipping skipping       // a refused body, see skip.go
@@ -130,9 +130,16 @@ func (c *conn) ages(age time.Duration) {
 	}
 }
 
-// idleSinceLocked is the tick since which a connection that may be replaced has had no request. One whose deadline has
-// fired counts too: it is about to sleep or to close. One that lingers comes before all others. A header comes at once, so
-// one of which a part has come is no request yet; a request that has hardly come for slowGrace may be replaced in any case.
+// unfinishedTicks is how many ticks old an unfinished header or handshake is before its connection may be replaced.
+// Newcomers would end each other if it were none.
+const unfinishedTicks = 2
+
+// behindIdle is added to the tick of a connection with a request: idle connections are replaced before it.
+const behindIdle = never
+
+// idleSinceLocked is the rank of a connection that may be replaced: the lowest goes first. It is 0 for a connection that
+// lingers, else the tick since which it has had no request, or since which its request has not come. A connection whose
+// deadline has fired counts too: it is about to sleep or to close.
 func (c *conn) idleSinceLocked() (uint64, bool) {
 	if c.extra {
 		return 0, false
@@ -143,9 +150,19 @@ func (c *conn) idleSinceLocked() (uint64, bool) {
 	case idle, asleep:
 		return c.quietSince.Load(), !c.kept.Load()
 	case reading:
-		return c.quietSince.Load(), c.stalledLocked() || c.partial.Load() && !c.kept.Load()
+		begun := c.meter.tick // of the window in which little came
+		if p := c.partial.Load(); p != 0 {
+			begun = p - 1
+		}
+		return behindIdle + begun, c.hardlyComesLocked()
 	}
 	return 0, false
+}
+
+// hardlyComesLocked reports whether the request, or the handshake, that is being read may be ended for a newcomer.
+func (c *conn) hardlyComesLocked() bool {
+	p := c.partial.Load()
+	return !c.kept.Load() && (c.stalledLocked() || p != 0 && c.srv.conns.now.Load() >= p-1+unfinishedTicks)
 }
 
 // expireLocked fires what is due at tick now, or too slow.
@@ -192,13 +209,10 @@ func (c *conn) Read(p []byte) (n int, err error) {
 	} else {
 		c.meter.wait()
 		rest := c.head.inMiddle()
-		if rest {
-			c.partial.Store(true)
+		if rest && c.partial.Load() == 0 {
+			c.partial.Store(c.srv.conns.now.Load() + 1)
 		}
 		n, err = c.receive(p)
-		if rest {
-			c.partial.Store(false)
-		}
 		c.meter.came(n)
 		c.filled = n == len(p)
 		// bufio reads past its buffer when that is empty and p is as large. A p of the same size may be either: past the
@@ -217,6 +231,9 @@ func (c *conn) Read(p []byte) (n int, err error) {
 			if bad != nil {
 				n, err = c.hide(p, begun, bad)
 			}
+		}
+		if rest && (err != nil || !c.head.inMiddle()) {
+			c.partial.Store(0)
 		}
 	}
 	if err != nil {

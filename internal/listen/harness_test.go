@@ -52,6 +52,7 @@ type rig struct {
 
 	consume func(*body.Body) outcome // nil: one good event
 	quiet   bool                     // bodies are not kept
+	still   bool                     // no tick passes by itself
 	hold    chan struct{}            // the consumer takes one value per body; nil: at once
 	served  chan error
 	done    chan struct{}
@@ -84,6 +85,9 @@ func start(t testing.TB, opts ...option) *rig {
 	r.room, r.ring = body.NewRoom(gc), ring.New[*body.Body](gc.Items)
 	r.deps.Room, r.deps.Ring, r.deps.OnInvoke = r.room, r.ring, func([]byte) { r.invocations.Add(1) }
 	r.srv = New(cfg, r.deps)
+	if r.still {
+		r.srv.conns.tick = time.Hour
+	}
 	r.srv.lingerTime = time.Minute // a stalled machine must not end a linger
 	if err := r.srv.Listen(); err != nil {
 		t.Fatal(err)
@@ -199,6 +203,11 @@ func (r *rig) occupy(n int64) (release func()) {
 		}
 		took = nil
 	}
+}
+
+// withTestTicks lets ticks pass in pass only.
+func withTestTicks() option {
+	return func(r *rig, _ *Config, _ *body.RoomConfig) { r.still = true }
 }
 
 // pass lets n ticks pass for every deadline.

@@ -100,9 +100,9 @@ func TestUnfinishedRequestsGiveUpTheirPlaces(t *testing.T) {
 	secure, config := secured(t, false)
 	for _, c := range []struct {
 		name, part string
-		ticks      uint64 // until it may be replaced
+		ticks      uint64 // until it may be replaced, beside those for which the others are opened
 		status     int    // 0: its connection is closed
-		keep, tls  bool   // keep: it has carried a delivery, and is never replaced between two
+		tls        bool
 	}{
 		{name: "a method", part: "PO", status: 503},
 		{name: "a line", part: "POST / HTTP/1.1\r\n", status: 503},
@@ -112,26 +112,21 @@ func TestUnfinishedRequestsGiveUpTheirPlaces(t *testing.T) {
 		{name: "no body", part: postLine + "Content-Length: 100\r\n\r\n", ticks: 10, status: 408},
 		{name: "a chunk", part: postLine + chunkedTE + "\r\n5\r\n[", ticks: 10, status: 408},
 		{name: "a trailer", part: postLine + chunkedTE + "\r\n2\r\n[]\r\n0\r\nA:", ticks: 10, status: 408},
-		{name: "a field behind a delivery", part: postLine + "A: b\r\n", ticks: 10, status: 408, keep: true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			opt := option(func(*rig, *Config, *body.RoomConfig) {})
 			if c.tls {
 				opt = secure
 			}
-			r := start(t, opt, withConfig(func(cfg *Config) {
-				cfg.MaxConns, cfg.MinBodyRate, cfg.ReadTimeout, cfg.KeepUsed = 4, 240, time.Hour, c.keep
+			r := start(t, opt, withTestTicks(), withConfig(func(cfg *Config) {
+				cfg.MaxConns, cfg.MinBodyRate, cfg.ReadTimeout = 4, 240, time.Hour
 			}))
 			var slow []*client
 			for i := range 4 {
 				cl := r.dial()
-				if c.keep {
-					cl.send(post("/", "[]"))
-					cl.reply()
-				}
 				cl.send(c.part)
 				until(t, "all of it was read", func() bool {
-					return r.inPhase(reading) == i+1 && (c.ticks > 0 || r.partial() == i+1) && r.unread() == 0
+					return r.inPhase(reading) == i+1 && (c.status == 408 || r.partial() == i+1) && r.unread() == 0
 				})
 				slow = append(slow, cl)
 				r.pass(1) // so that it is older than the next
@@ -166,10 +161,140 @@ func TestUnfinishedRequestsGiveUpTheirPlaces(t *testing.T) {
 	}
 }
 
+// newcomer posts on a new connection and returns the status.
+func (r *rig) newcomer() int {
+	r.t.Helper()
+	cl := r.dial()
+	cl.send(post("/", "[]"))
+	return cl.reply().status
+}
+
+// begins sends a part of a header.
+func (r *rig) begins(cl *client, part string) {
+	r.t.Helper()
+	n := r.partial()
+	cl.send(part)
+	until(r.t, "the rest of the header is waited for", func() bool { return r.partial() == n+1 && r.unread() == 0 })
+}
+
+// TestNewcomersLeaveEachOtherTime: a handshake or a header that has just begun is not replaced, else newcomers would
+// end each other and none were served.
+func TestNewcomersLeaveEachOtherTime(t *testing.T) {
+	secure, config := secured(t, false)
+	hello := "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"
+	for _, part := range []string{"PO", postLine + "A: b\r\n", hello} {
+		opts := []option{withTestTicks(), withConfig(func(c *Config) { c.MaxConns = 2 })}
+		if part == hello {
+			opts = append(opts, secure)
+		}
+		r := start(t, opts...)
+		for range 2 {
+			r.begins(r.dial(), part)
+		}
+		ask := r.newcomer
+		if part == hello {
+			ask = func() int { return r.dialTLS(config).do(post("/", "[]")).status }
+		}
+		for tick, want := range []int{503, 503, 200} {
+			if got := ask(); got != want {
+				t.Errorf("%q, tick %d: %d, want %d", part, tick, got, want)
+			}
+			r.pass(1)
+		}
+		until(t, "three were told", func() bool { return r.srv.Stats().Lingering == 3 })
+		if st := r.srv.Stats(); st.Replaced != 1 || st.Refused["tls_handshake"] != 0 {
+			t.Errorf("%q: %+v", part, st)
+		}
+	}
+}
+
+// TestHeaderInTwoPieces: how long a connection was quiet before does not matter to a header. Idle connections give
+// their places first, then the header that began first.
+func TestHeaderInTwoPieces(t *testing.T) {
+	r := start(t, withTestTicks(), withConfig(func(c *Config) { c.MaxConns, c.IdleTimeout = 3, 0 }))
+	var all []*client
+	for range 3 {
+		all = append(all, r.dial())
+		all[len(all)-1].send(post("/", "[]"))
+		if got := all[len(all)-1].reply(); got.status != 200 {
+			t.Fatalf("%+v", got)
+		}
+		r.pass(10)
+	}
+	quiet, second, idler := all[0], all[1], all[2]
+	resting := func(n int) {
+		t.Helper()
+		until(t, "the others are idle", func() bool { return r.inPhase(idle)+r.inPhase(asleep) == n })
+	}
+	resting(3)
+	r.begins(second, "PO")
+	r.pass(3)
+	r.begins(quiet, "PO")
+	r.pass(3)
+	if got := r.newcomer(); got != 200 {
+		t.Errorf("%d", got)
+	}
+	idler.closed()
+	resting(1)
+	r.begins(r.dial(), "PO") // in the place of the newcomer, which is idle
+	if got := r.newcomer(); got != 200 {
+		t.Errorf("%d", got)
+	}
+	if got := second.reply(); got.status != 503 {
+		t.Errorf("the header that began first: %+v", got)
+	}
+	quiet.send(post("/", "[]")[2:])
+	if got := quiet.reply(); got.status != 200 || got.close {
+		t.Errorf("the header that began later: %+v", got)
+	}
+}
+
+// TestUsedConnectionsAreKept: in an extension a connection that has carried a delivery is not replaced, however slow
+// the next one is.
+func TestUsedConnectionsAreKept(t *testing.T) {
+	for _, part := range []string{"PO", postLine + "A: b\r\n", postLine + "Content-Length: 100\r\n\r\n["} {
+		r := start(t, withTestTicks(), withConfig(func(c *Config) {
+			c.MaxConns, c.MinBodyRate, c.ReadTimeout, c.KeepUsed = 1, 240, time.Hour, true
+		}))
+		cl := r.dial()
+		cl.send(post("/", "[]"))
+		if got := cl.reply(); got.status != 200 {
+			t.Fatalf("%+v", got)
+		}
+		cl.send(part)
+		until(t, "all of it was read", func() bool { return r.inPhase(reading) == 1 && r.unread() == 0 })
+		r.pass(10)
+		r.pass(10)
+		if got := r.newcomer(); got != 503 {
+			t.Errorf("%q: %d", part, got)
+		}
+		if n := r.inPhase(reading); n != 1 {
+			t.Errorf("%q: it was replaced", part)
+		}
+	}
+}
+
+// TestReplacedWhileARequestBegins: a request that begins while its connection is chosen as an idle one is answered.
+func TestReplacedWhileARequestBegins(t *testing.T) {
+	r := start(t, withTestTicks())
+	cl := r.dial()
+	cl.send(post("/", "[]")[:len(post("/", "[]"))-1])
+	until(t, "its body is waited for", func() bool { return r.inPhase(reading) == 1 && r.unread() == 0 })
+	reg := &r.srv.conns
+	reg.mu.Lock()
+	reg.evictLocked(reg.first)
+	reg.served-- // no newcomer takes its place
+	reg.mu.Unlock()
+	cl.send("]")
+	if got := cl.reply(); got.status != 200 || !got.close {
+		t.Errorf("%+v", got)
+	}
+}
+
 // partial counts connections that wait for the rest of a header or a handshake, unread those that have not read all.
 func (r *rig) partial() (n int) {
 	r.srv.conns.each(func(c *conn) {
-		if c.partial.Load() {
+		if c.partial.Load() != 0 {
 			n++
 		}
 	})

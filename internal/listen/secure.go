@@ -44,7 +44,9 @@ func (c *conn) handshake() error {
 	}
 	err := c.tls.Handshake()
 	if err != nil {
-		c.srv.count.refuse(reasonHandshake)
+		if !c.replaced.Load() {
+			c.srv.count.refuse(reasonHandshake)
+		}
 		c.wrote, c.unread = true, true // an alert, or that this port talks TLS
 	}
 	return err
@@ -57,9 +59,9 @@ func (c *conn) ready() bool {
 		return true
 	}
 	c.enter(reading, c.srv.limits.read)
-	c.partial.Store(true)
+	c.partial.Store(c.srv.conns.now.Load() + 1)
 	err := c.handshake()
-	c.partial.Store(false)
+	c.partial.Store(0)
 	if err != nil {
 		return false
 	}

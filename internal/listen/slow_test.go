@@ -97,7 +97,7 @@ func TestSlowBodyIsEndedWhileOthersWait(t *testing.T) {
 
 // TestBusyIsNotStalled: a connection that is found reading at every look, each time another request, is not slow.
 func TestBusyIsNotStalled(t *testing.T) {
-	r := start(t, withConfig(func(c *Config) { c.MaxConns, c.ReadTimeout, c.MinBodyRate, c.KeepUsed = 1, 0, 240, true }))
+	r := start(t, withConfig(func(c *Config) { c.MaxConns, c.ReadTimeout, c.MinBodyRate = 1, 0, 240 }))
 	busy := r.dial()
 	for range 20 {
 		busy.send(postLine + "Content-Length: 2\r\n\r\n")

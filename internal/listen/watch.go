@@ -1,6 +1,7 @@
 package listen
 
 import (
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -96,8 +97,8 @@ func (r *registry) woke() {
 	}
 }
 
-// add takes a connection in, as one of at most maxServed. When there are as many, it takes the place of the one that
-// has had no whole request for longest; if none can be closed, it is one of at most maxExtra to be turned away. Those that
+// add takes a connection in, as one of at most maxServed. When there are as many, it takes the place of another one, see
+// replaceLocked; if none can be closed, it is one of at most maxExtra to be turned away. Those that
 // still have to close count with these. It is false when there is no room at all, or after shut. After true the
 // caller serves the connection and then calls remove.
 func (r *registry) add(c *conn, maxServed, maxExtra int) bool {
@@ -133,10 +134,10 @@ func (r *registry) add(c *conn, maxServed, maxExtra int) bool {
 	return true
 }
 
-// replaceLocked closes the connection that has had no request for longest, and reports whether there was one.
+// replaceLocked closes the connection that idleSinceLocked ranks first, and reports whether there was one.
 func (r *registry) replaceLocked() bool {
 	var longest *conn
-	since := uint64(never)
+	since := uint64(math.MaxUint64)
 	for c := r.first; c != nil; c = c.next {
 		if at, ok := c.idleSinceLocked(); ok && at <= since { // of several the one that is there for longest
 			longest, since = c, at
@@ -145,24 +146,30 @@ func (r *registry) replaceLocked() bool {
 	if longest == nil {
 		return false
 	}
-	longest.extra = true
+	r.evictLocked(longest)
+	return true
+}
+
+// evictLocked closes a connection for a newcomer.
+func (r *registry) evictLocked(c *conn) {
+	c.extra = true
 	r.extra++
-	w := longest.state.Load()
+	w := c.state.Load()
 	if phaseOf(w) == closing {
-		longest.fireLocked(w)
-		return true
+		c.fireLocked(w)
+		return
 	}
-	longest.slow.Store(longest.stalledLocked())
+	c.slow.Store(c.stalledLocked())
 	// It may be on its way from one phase without a request to the next: either it sees that it is replaced, or it is
-	// found there. If it has just woken up, its request is the last.
-	longest.replaced.Store(true)
-	if phaseOf(w) == reading {
-		longest.fireLocked(w)
-	} else {
-		longest.closeIdle()
+	// found there. A request that has begun since it was chosen is its last, and is answered.
+	c.replaced.Store(true)
+	switch {
+	case phaseOf(w) != reading:
+		c.closeIdle()
+	case c.hardlyComesLocked():
+		c.fireLocked(w)
 	}
 	r.replaced.Add(1)
-	return true
 }
 
 // endLingerLocked closes the connection beyond MaxConns that has lingered for longest.
