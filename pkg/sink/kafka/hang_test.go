@@ -146,9 +146,14 @@ func TestCloseDoesNotWaitForAHangingDisk(t *testing.T) {
 // TestASpoolThatOpensAfterTheEndIsClosed: a process that goes on without the sink does not keep the directory.
 func TestASpoolThatOpensAfterTheEndIsClosed(t *testing.T) {
 	t.Parallel()
-	disk, called, opens := newTestDisk(t), make(chan struct{}), make(chan struct{})
+	disk, called, opens, opened := newTestDisk(t), make(chan struct{}), make(chan struct{}), make(chan struct{})
 	cfg := Config{Brokers: []string{"127.0.0.1:1"}, Topic: "t", DeadLetterTopic: "t.dlq", StowTime: time.Millisecond}
-	s, err := New(cfg, Deps{OpenSpool: func() (diskqueue.Spool, error) { close(called); <-opens; return disk.Open() }})
+	s, err := New(cfg, Deps{OpenSpool: func() (diskqueue.Spool, error) {
+		close(called)
+		<-opens
+		defer close(opened)
+		return disk.Open()
+	}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -160,9 +165,9 @@ func TestASpoolThatOpensAfterTheEndIsClosed(t *testing.T) {
 		t.Fatal(err)
 	}
 	close(opens)
-	waitFor(t, func() bool { return s.Close(ended()) == nil })
-	sp, err := disk.Open()
-	if err != nil || sp.Close() != nil {
-		t.Errorf("the directory cannot be opened any more: %v", err)
-	}
+	<-opened
+	waitFor(t, func() bool {
+		sp, err := disk.Open()
+		return err == nil && sp.Close() == nil
+	})
 }
