@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"context"
 	"errors"
 	"time"
 
@@ -71,10 +72,10 @@ const (
 )
 
 // mayBeSent reports whether events may be sent to the topic: it is known what an append time in the first answer means,
-// or unansweredQuestions have shown that waiting for it is in vain, or the end has come, when a batch that is sent twice is
-// better than one that is not sent.
+// or unansweredQuestions have shown that waiting for it is in vain. At the end one of them is enough: a batch that may come
+// twice is better than one that is not sent.
 func (t *topic) mayBeSent() bool {
-	return t.keeps != timesUnknown || t.unanswered >= unansweredQuestions || t.core.closed
+	return t.keeps != timesUnknown || t.unanswered >= unansweredQuestions || t.unanswered > 0 && t.core.closed
 }
 
 // had reports whether an answer may tell that the broker had the batch before this request, so that it must be compared
@@ -87,9 +88,14 @@ func (t *topic) had(b *batch, p *produce.ResponsePartition) bool {
 // time tells.
 func (s *kafkaCluster) learnTimestamps(t *topic) {
 	s.mu.Lock()
-	cluster := s.clusterID
+	cluster, patience := s.clusterID, s.cfg.RequestTimeout
+	if t.unanswered == 0 {
+		patience /= questionPart // an end may wait for this one
+	}
 	s.mu.Unlock()
-	kind, err := s.client.topicConfig(s.ctx, cluster, t.name, "message.timestamp.type")
+	ctx, cancel := context.WithTimeout(s.ctx, patience)
+	defer cancel()
+	kind, err := s.client.topicConfig(ctx, cluster, t.name, "message.timestamp.type")
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if cluster != s.clusterID {
