@@ -39,6 +39,7 @@ func TestDamagedDirectory(t *testing.T) {
 	p.CutAll()
 	tr.post()
 	tr.load.Wait()
+	awaitSamples(t)
 	tr.kill()
 	left := tr.now().left
 	t.Logf("%d frames, %d events on disk", left.frames, left.events)
