@@ -209,7 +209,7 @@ func TestPlainWords(t *testing.T) {
 	}
 }
 
-// pages are the texts for users; decisions and the history are for those who change the program.
+// pages are the texts for users. Decisions and the history are left out: maintainers read them.
 func pages(t *testing.T) []string {
 	t.Helper()
 	var all []string

@@ -90,7 +90,7 @@ func (c *conn) CloseWrite() error {
 // CloseWrite is as that of conn.
 func (s secured) CloseWrite() error { return s.raw.CloseWrite() }
 
-// endWrite says that no answer follows.
+// endWrite tells the client that no answer follows.
 func (c *conn) endWrite() error {
 	if w, ok := c.Conn.(interface{ CloseWrite() error }); ok {
 		return w.CloseWrite()

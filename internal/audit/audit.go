@@ -120,7 +120,7 @@ type sequence struct {
 	after    int64 // Numbers of the earliest mark behind until; -1: none
 }
 
-// cut says that a partition was read from an offset on, or up to one, in which there are others.
+// cut is the range of offsets that a partition was read in: whether it has records before and behind it.
 type cut struct{ head, tail bool }
 
 type place struct {
@@ -134,7 +134,7 @@ func New(deadLetterTopic string, until time.Time) *Audit {
 	return &Audit{most: maxBytes, dead: deadLetterTopic, until: until, cuts: map[place]cut{}, oldest: map[place]time.Time{}, starts: map[string]*sequence{}}
 }
 
-// Partial says that a partition was not read from its beginning on, or that its beginning is gone.
+// Partial notes that a partition was not read from its first offset on. gone: retention has removed its beginning.
 func (a *Audit) Partial(topic string, partition int32, gone bool) {
 	a.partial = true
 	if first := a.oldest[place{topic, partition}]; gone && first.After(a.gone) {
@@ -142,7 +142,7 @@ func (a *Audit) Partial(topic string, partition int32, gone bool) {
 	}
 }
 
-// Cut says that only a range of a partition's offsets was read, and whether there are others before and behind it.
+// Cut notes that a range of a partition's offsets was read, and whether it has records before and behind the range.
 func (a *Audit) Cut(topic string, partition int32, head, tail bool) {
 	a.cuts[place{topic, partition}] = cut{head, tail}
 }
@@ -361,7 +361,7 @@ func (s *sequence) judge(a *Audit, succeeded bool, spare map[string]int64) {
 	s.Complete = s.Missing == 0 && s.Lost == 0 && s.Doubled == 0 && s.Disordered == 0 && s.State != Open && (s.Proven > 0 || s.State == Continued)
 }
 
-// goesOn reports whether a mark behind the time that was asked for says that everything before it is there.
+// goesOn reports whether a mark from after --until proves that nothing before that time is missing.
 func (s *sequence) goesOn() bool {
 	return s.after >= 0 && (s.after <= s.safe || s.seen.count(s.safe, s.after) == s.after-s.safe)
 }

@@ -69,7 +69,7 @@ func (c *conn) ready() bool {
 	return true
 }
 
-// endWrite says that no answer follows.
+// endWrite tells the client that no answer follows.
 func (c *conn) endWrite() error {
 	if c.tls != nil && c.tls.Secured() {
 		if err := c.tls.CloseWrite(); err != nil {

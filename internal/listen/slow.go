@@ -7,8 +7,8 @@ import (
 
 // A request that hardly comes holds a place, and perhaps memory, that others want: a header that has not ended for
 // slowGrace, or a body that brought less than [Config.MinBodyRate] for so long. While others wait for memory such a body
-// is ended with 408, and a connection that finds no place (--max-conns) takes that of such a request. Nothing is measured but bytes and ticks, so the time in
-// which a body waited for room, or the process was frozen, is not charged to its client.
+// is ended with 408, and a connection that finds no place (--max-conns) takes that of such a request. Only bytes and ticks
+// are measured, so the time in which a body waited for room, or the process was frozen, is not charged to its client.
 
 // slowGrace is how long a body may be slower than the rate. Kestrel, which has the same rule, gives as much.
 const slowGrace = 5 * time.Second
