@@ -2,10 +2,11 @@ package spool
 
 import (
 	"cmp"
-	"functiongraph-ingest/pkg/sink/kafka/diskqueue"
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"functiongraph-ingest/pkg/sink/kafka/diskqueue"
 )
 
 // maxNumber is the greatest segment number that a directory may hold. Numbers grow by one per segment, so none

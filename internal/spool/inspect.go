@@ -2,13 +2,14 @@ package spool
 
 import (
 	"errors"
-	"functiongraph-ingest/pkg/sink/kafka/diskqueue"
 	"io"
 	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
 	"time"
+
+	"functiongraph-ingest/pkg/sink/kafka/diskqueue"
 )
 
 // Kind is what a piece of a segment is.

@@ -3,10 +3,11 @@ package spool
 import (
 	"errors"
 	"fmt"
-	"functiongraph-ingest/pkg/sink/kafka/diskqueue"
 	"io"
 	"strings"
 	"time"
+
+	"functiongraph-ingest/pkg/sink/kafka/diskqueue"
 )
 
 // Queue is one partition's frames, first in first out. Its methods are safe for concurrent use, but

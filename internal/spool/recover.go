@@ -4,9 +4,10 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"functiongraph-ingest/pkg/sink/kafka/diskqueue"
 	"io/fs"
 	"strings"
+
+	"functiongraph-ingest/pkg/sink/kafka/diskqueue"
 )
 
 func isNotExist(err error) bool { return errors.Is(err, fs.ErrNotExist) }

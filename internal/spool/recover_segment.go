@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+
 	"functiongraph-ingest/pkg/sink/kafka/diskqueue"
 )
 

@@ -3,10 +3,11 @@ package spool
 import (
 	"bytes"
 	"encoding/hex"
-	"functiongraph-ingest/pkg/sink/kafka/diskqueue"
 	"math"
 	"slices"
 	"testing"
+
+	"functiongraph-ingest/pkg/sink/kafka/diskqueue"
 )
 
 // appendFrame appends a whole frame to a segment.

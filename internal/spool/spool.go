@@ -5,12 +5,13 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"functiongraph-ingest/pkg/sink/kafka/diskqueue"
 	"io"
 	"log/slog"
 	"path/filepath"
 	"sync"
 	"time"
+
+	"functiongraph-ingest/pkg/sink/kafka/diskqueue"
 )
 
 // Errors of this package; the ones that are returned wrap them and carry the numbers.

@@ -2,8 +2,9 @@ package spool
 
 import (
 	"fmt"
-	"functiongraph-ingest/pkg/sink/kafka/diskqueue"
 	"slices"
+
+	"functiongraph-ingest/pkg/sink/kafka/diskqueue"
 )
 
 // group is the callers of Sync that share one round of fdatasync.

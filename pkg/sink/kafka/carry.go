@@ -2,9 +2,10 @@ package kafka
 
 import (
 	"errors"
-	"functiongraph-ingest/pkg/sink/kafka/diskqueue"
 	"io"
 	"slices"
+
+	"functiongraph-ingest/pkg/sink/kafka/diskqueue"
 )
 
 // While the disk is full or fails, frames that must be placed cannot be placed on disk. Then they are carried: one frame

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"functiongraph-ingest/pkg/sink/kafka/internal/wire"
 	"slices"
 	"strconv"
 	"time"
@@ -20,6 +19,8 @@ import (
 	"github.com/segmentio/kafka-go/sasl"
 	"github.com/segmentio/kafka-go/sasl/plain"
 	"github.com/segmentio/kafka-go/sasl/scram"
+
+	"functiongraph-ingest/pkg/sink/kafka/internal/wire"
 )
 
 // AnyBroker in place of a broker's id stands for whichever answers first.

@@ -2,9 +2,10 @@ package kafka
 
 import (
 	"fmt"
-	"functiongraph-ingest/pkg/sink/kafka/diskqueue"
 	"testing"
 	"time"
+
+	"functiongraph-ingest/pkg/sink/kafka/diskqueue"
 )
 
 // speed is Deps.fastSync for a disk that is slow, or fast, whatever the machine does.

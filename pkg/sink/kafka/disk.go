@@ -1,8 +1,9 @@
 package kafka
 
 import (
-	"functiongraph-ingest/pkg/sink/kafka/diskqueue"
 	"time"
+
+	"functiongraph-ingest/pkg/sink/kafka/diskqueue"
 )
 
 // diskPart is what a lane has in the spool. All of it is guarded by core.mu.

@@ -1,9 +1,10 @@
 package kafka
 
 import (
-	"functiongraph-ingest/pkg/sink/kafka/diskqueue"
 	"slices"
 	"time"
+
+	"functiongraph-ingest/pkg/sink/kafka/diskqueue"
 )
 
 // frame is a frame whose batch is settled.

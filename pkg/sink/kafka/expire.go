@@ -2,8 +2,9 @@ package kafka
 
 import (
 	"errors"
-	"functiongraph-ingest/pkg/sink/kafka/diskqueue"
 	"time"
+
+	"functiongraph-ingest/pkg/sink/kafka/diskqueue"
 )
 
 // errFrameExpired: the frame is older than Config.SpoolMaxAge.

@@ -1,9 +1,10 @@
 package kafka
 
 import (
-	"functiongraph-ingest/pkg/sink/kafka/diskqueue"
 	"sync/atomic"
 	"testing"
+
+	"functiongraph-ingest/pkg/sink/kafka/diskqueue"
 )
 
 // roomless is a spool on a disk that may refuse what is written, and counts what it takes.

@@ -2,9 +2,10 @@ package kafka
 
 import (
 	"errors"
-	"functiongraph-ingest/pkg/sink/kafka/diskqueue"
 	"sync"
 	"time"
+
+	"functiongraph-ingest/pkg/sink/kafka/diskqueue"
 )
 
 // errDiskHangs: a call of the disk has not come back for hangsAfter.

@@ -3,11 +3,12 @@ package kafka
 import (
 	"context"
 	"errors"
-	"functiongraph-ingest/pkg/sink/kafka/diskqueue"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"functiongraph-ingest/pkg/sink/kafka/diskqueue"
 )
 
 // deafSpool has an fdatasync that fails, or hangs until it is released.

@@ -4,9 +4,10 @@ package kafka
 
 import (
 	"fmt"
-	"functiongraph-ingest/pkg/sink/kafka/diskqueue"
 	"slices"
 	"sync"
+
+	"functiongraph-ingest/pkg/sink/kafka/diskqueue"
 )
 
 // lock is core.mu. It checks what it guards each time it is let go.

@@ -1,10 +1,11 @@
 package kafka
 
 import (
-	"functiongraph-ingest/pkg/sink/kafka/diskqueue"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"functiongraph-ingest/pkg/sink/kafka/diskqueue"
 )
 
 // TestPressingInVainIsFollowedByAPause: while no room can be made, appenders that press again and again would keep the

@@ -2,8 +2,9 @@ package kafka
 
 import (
 	"errors"
-	"functiongraph-ingest/pkg/sink/kafka/diskqueue"
 	"time"
+
+	"functiongraph-ingest/pkg/sink/kafka/diskqueue"
 )
 
 // spooler owns the sink's side of the spool: one goroutine that opens it and has its parts do what is due, and one that

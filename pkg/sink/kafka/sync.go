@@ -1,8 +1,9 @@
 package kafka
 
 import (
-	"functiongraph-ingest/pkg/sink/kafka/diskqueue"
 	"time"
+
+	"functiongraph-ingest/pkg/sink/kafka/diskqueue"
 )
 
 // group is batches that were written together, and the acks that wait until they are durable.
