@@ -72,7 +72,7 @@ func TestRealClients(t *testing.T) {
 		{"Java HttpClient and HttpURLConnection", "javac", func(t *testing.T, url string) string {
 			return runs(t, "java", "clients/Post.java", url)
 		}, "200 200 200 404 200 200 200", 6},
-		{"Go net/http", "go", goClient, "200 200 200 200 404 200", 5},
+		{"Go net/http", "go", func(t *testing.T, url string) string { return goClient(t, url, false) }, "200 200 200 200 404 200", 5},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			needs(t, c.needs)
@@ -88,7 +88,8 @@ func TestRealClients(t *testing.T) {
 	}
 }
 
-func goClient(t *testing.T, url string) string {
+// goClient posts what Go's client sends, over one connection, or over a fresh one each time, and returns the statuses.
+func goClient(t *testing.T, url string, fresh bool) string {
 	c := http.Client{Timeout: time.Minute, Transport: &http.Transport{ExpectContinueTimeout: time.Minute}}
 	defer c.CloseIdleConnections()
 	big := `[{"text":"` + strings.Repeat("x", bigEvent) + `"}]`
@@ -118,6 +119,9 @@ func goClient(t *testing.T, url string) string {
 		must(t, err)
 		_, _ = io.Copy(io.Discard, res.Body)
 		_ = res.Body.Close()
+		if fresh {
+			c.CloseIdleConnections()
+		}
 		statuses = append(statuses, fmt.Sprint(res.StatusCode))
 	}
 	return strings.Join(statuses, " ")
@@ -141,10 +145,15 @@ backend b
  option httpchk GET /readyz
  server s BACKEND check inter 100ms
 `
-	for _, c := range []struct{ name, program, config string }{
-		{"nginx", "nginx", strings.ReplaceAll(nginx, "MORE", "")},
-		{"nginx, HTTP/1.1, unbuffered", "nginx", strings.ReplaceAll(nginx, "MORE", `proxy_http_version 1.1; proxy_set_header Connection ""; proxy_request_buffering off;`)},
-		{"HAProxy, which asks for health on the listener", "haproxy", haproxy},
+	for _, c := range []struct {
+		name, program, config string
+		fresh                 bool
+	}{
+		{"nginx", "nginx", strings.ReplaceAll(nginx, "MORE", ""), false},
+		// When the 404 comes before it has passed the whole body on, nginx closes the client's connection and does not say so
+		// in the header: the next request of a client that keeps it fails in some of the runs.
+		{"nginx, HTTP/1.1, unbuffered", "nginx", strings.ReplaceAll(nginx, "MORE", `proxy_http_version 1.1; proxy_set_header Connection ""; proxy_request_buffering off;`), true},
+		{"HAProxy, which asks for health on the listener", "haproxy", haproxy, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			needs(t, c.program)
@@ -168,7 +177,7 @@ backend b
 				}
 			}
 			before := p.MustLedger(t).Delivered
-			if got, want := goClient(t, "http://"+front+"/"), "200 200 200 200 404 200"; got != want {
+			if got, want := goClient(t, "http://"+front+"/", c.fresh), "200 200 200 200 404 200"; got != want {
 				t.Errorf("statuses %s, want %s", got, want)
 			}
 			if code, l := p.MustStop(t); code != 0 || l.Delivered != before+5 || l.Balance() != nil {
