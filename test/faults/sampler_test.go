@@ -51,6 +51,12 @@ func startUnready(t *testing.T, o proc.Options) *proc.Process {
 func stop(t *testing.T, p *proc.Process) (code int, last *proc.Ledger) {
 	t.Helper()
 	awaitSamples(t)
+	return end(t, p)
+}
+
+// end ends a process with SIGTERM at once: where that is the fault, the load goes on meanwhile.
+func end(t *testing.T, p *proc.Process) (code int, last *proc.Ledger) {
+	t.Helper()
 	code, last = p.MustStop(t)
 	if last.Waiting.Bodies != 0 || last.Waiting.Bytes != 0 {
 		t.Errorf("bodies wait in the last ledger: %+v", *last)

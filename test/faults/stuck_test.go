@@ -99,7 +99,7 @@ func (c *stuckCase) try(t *testing.T, kafka *kafkatest.Cluster, bin string) {
 	_, books := stop(t, p)
 	t.Logf("healthy partitions got %.3f of what was posted before, %.3f during the outage of %v; %d bodies; answers %v; delivered %d, dead-lettered %d, dropped %v",
 		control, during, lasts, load.sent.Load(), load.answers(), books.Delivered, books.DeadLettered, books.Dropped)
-	if during < 0.9*control {
+	if during < 0.9*min(control, 1) { // before it, a backlog of the start may be delivered beside what is posted
 		t.Errorf("healthy partitions got %.3f of what was posted, and %.3f before the outage", during, control)
 	}
 	main, err := kafka.Count(topic)

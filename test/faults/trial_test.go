@@ -89,6 +89,7 @@ func (l *lab) try(t *testing.T, r *row, m mode) *result {
 	r.trouble(tr)
 	phases := tr.load.Wait()
 	tr.settle()
+	awaitSamples(t)
 	tr.stop()
 	res := tr.result(phases)
 	tr.hold(res, r.promise(m))
@@ -255,7 +256,7 @@ func (tr *trial) stop() {
 	tr.Helper()
 	l := tr.now()
 	tr.look()
-	l.code, l.ledger = stop(tr.T, l.Process)
+	l.code, l.ledger = end(tr.T, l.Process)
 	l.left = tr.inspect()
 	if l.ledger.Spooled != l.left.events {
 		tr.Errorf("the ledger says %d events are spooled, the directory has %d", l.ledger.Spooled, l.left.events)
