@@ -10,12 +10,19 @@ import (
 	"functiongraph-ingest/pkg/sink"
 )
 
-// sinkhole is a sink that takes everything and keeps nothing.
-type sinkhole struct{ fake }
+// sinkhole is a sink that takes everything and keeps nothing but the last record.
+type sinkhole struct {
+	fake
+	last sink.Record
+}
 
-func (*sinkhole) Append(_ context.Context, recs []sink.Record, _ sink.Ack) (int, error) {
+func (s *sinkhole) Append(_ context.Context, recs []sink.Record, _ sink.Ack) (int, error) {
+	s.last = recs[len(recs)-1]
 	return len(recs), nil
 }
+
+// admittedThen is when the body came, in milliseconds.
+const admittedThen = 1_772_366_400_000
 
 // hundred is a body of a hundred events, mostly log lines.
 func hundred() []byte {
@@ -31,10 +38,10 @@ func hundred() []byte {
 }
 
 // bodies returns what decodes one more body of a hundred events.
-func bodies(tb testing.TB, cfg Config) (decode func()) {
+func bodies(tb testing.TB, cfg Config, to *sinkhole) (decode func()) {
 	cfg.Listen, cfg.GateBytes, cfg.RingItems = listenConfig(), 8<<20, 16
-	p := New(cfg, Deps{Sink: &sinkhole{}})
-	dec := &decoder{p: p, topics: p.cfg.Topics.table(), yes: [...]byte{'t', 'r', 'u', 'e'}}
+	p := New(cfg, Deps{Sink: to})
+	dec := newDecoder(p)
 	text := hundred()
 	charge := body.Charge(int64(len(text)))
 	return func() {
@@ -42,7 +49,7 @@ func bodies(tb testing.TB, cfg Config) (decode func()) {
 			tb.Fatal(err)
 		}
 		b := p.room.Lend(charge)
-		b.Data, b.NDJSON, b.AdmittedAt = b.Buffer()[:copy(b.Buffer(), text)], true, 1_772_366_398_250
+		b.Data, b.NDJSON, b.AdmittedAt = b.Buffer()[:copy(b.Buffer(), text)], true, admittedThen
 		dec.body(b)
 	}
 }
@@ -52,10 +59,28 @@ func severalTopics() Topics { return Topics{Platform: 1, Function: 2, Extension:
 
 func TestABodyIsDecodedWithoutAllocations(t *testing.T) {
 	for _, topics := range []Topics{{}, severalTopics()} {
-		decode := bodies(t, Config{Topics: topics})
+		decode := bodies(t, Config{Topics: topics}, new(sinkhole))
 		decode() // the pool makes its buffer
 		if n := testing.AllocsPerRun(100, decode); n != 0 {
 			t.Errorf("%+v: %v allocations a body", topics, n)
+		}
+	}
+}
+
+func TestTheSettingsDecideTimeAndTopicOfARecord(t *testing.T) {
+	for _, tt := range []struct {
+		cfg   Config
+		ago   int64
+		topic int
+	}{
+		{Config{}, 0, 0},
+		{Config{EventTime: true}, 1750, 0},
+		{Config{Topics: severalTopics()}, 0, 2},
+	} {
+		var to sinkhole
+		bodies(t, tt.cfg, &to)()
+		if r := to.last; admittedThen-r.Timestamp != tt.ago || r.Topic != tt.topic || len(r.Headers) > 0 {
+			t.Errorf("%+v: %d ms before the admission, topic %d, headers %v", tt.cfg, admittedThen-r.Timestamp, r.Topic, r.Headers)
 		}
 	}
 }
@@ -64,7 +89,7 @@ func TestABodyIsDecodedWithoutAllocations(t *testing.T) {
 func BenchmarkBody(b *testing.B) {
 	for name, topics := range map[string]Topics{"topics=1": {}, "topics=4": severalTopics()} {
 		b.Run(name, func(b *testing.B) {
-			decode := bodies(b, Config{Topics: topics})
+			decode := bodies(b, Config{Topics: topics}, new(sinkhole))
 			b.ReportAllocs()
 			b.SetBytes(int64(len(hundred())))
 			for b.Loop() {

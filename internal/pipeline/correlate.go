@@ -39,12 +39,9 @@ type recall struct {
 }
 
 // correlate returns the headers that say to which invocation the event at hand belongs. They are valid until the
-// record with the number dec.n is appended.
+// record with the number dec.n is appended. The caller has intervals.
 func (dec *decoder) correlate(admitted int64) []sink.Header {
 	v := dec.p.intervals
-	if v == nil {
-		return nil
-	}
 	c := &dec.correlated[dec.n]
 	h := c.headers[:0]
 	id := dec.e.TraceID()

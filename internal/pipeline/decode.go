@@ -30,15 +30,20 @@ type decoder struct {
 	logs               []byte
 
 	topics     topics
+	split      bool // there are several
 	clock      clock
 	recall     recall
 	correlated [appendBatch]correlated // of recs
 	yes        [4]byte                 // the value of HeaderColdStart
 }
 
+func newDecoder(p *Pipeline) *decoder {
+	return &decoder{p: p, topics: p.cfg.Topics.table(), split: p.cfg.Topics != (Topics{}), yes: [...]byte{'t', 'r', 'u', 'e'}}
+}
+
 // decode takes bodies out of the ring until it is closed and empty.
 func (p *Pipeline) decode() {
-	dec := &decoder{p: p, topics: p.cfg.Topics.table(), yes: [...]byte{'t', 'r', 'u', 'e'}}
+	dec := newDecoder(p)
 	var bodies [popBatch]*body.Body
 	for {
 		n, err := p.ring.PopBatch(bodies[:])
@@ -78,7 +83,18 @@ func (dec *decoder) body(b *body.Body) {
 			dec.bad(b, ack)
 			continue
 		}
-		dec.recs[dec.n] = sink.Record{Key: key, Topic: dec.topic(), Value: dec.e.Raw(), Timestamp: dec.timestamp(b.AdmittedAt), Type: dec.e.Kind.Name(), BodyID: b.ID, Offset: int64(dec.e.Offset()), Headers: dec.correlate(b.AdmittedAt)}
+		r := &dec.recs[dec.n] // what is not set here stays zero: it is so for all records or for none
+		r.Key, r.Value, r.Type = key, dec.e.Raw(), dec.e.Kind.Name()
+		r.Timestamp, r.BodyID, r.Offset = b.AdmittedAt, b.ID, int64(dec.e.Offset())
+		if p.cfg.EventTime {
+			r.Timestamp = dec.timestamp(b.AdmittedAt)
+		}
+		if dec.split {
+			r.Topic = dec.topic()
+		}
+		if p.intervals != nil {
+			r.Headers = dec.correlate(b.AdmittedAt)
+		}
 		if dec.n++; dec.n == appendBatch {
 			dec.flush(ack)
 		}
@@ -120,11 +136,8 @@ const (
 	maxBehind = 24 * 60 * 60 * 1000
 )
 
-// timestamp is the record's, in milliseconds since the Unix epoch.
+// timestamp is that of the record of an event with its own time, in milliseconds since the Unix epoch.
 func (dec *decoder) timestamp(admitted int64) int64 {
-	if !dec.p.cfg.EventTime {
-		return admitted
-	}
 	if ms, ok := dec.clock.start(&dec.e); ok && ms >= admitted-maxBehind && ms <= admitted+maxAhead {
 		return ms
 	}

@@ -30,7 +30,7 @@ func (t Topics) table() (all topics) {
 // topic is the topic of the event or bad region at hand. What is no event of the telemetry protocol goes to the first one,
 // except what the platform may come to send beside the kinds that are known. A bad region belongs where its event would.
 func (dec *decoder) topic() int {
-	if dec.e.Kind == decode.Unknown && dec.p.cfg.Topics != (Topics{}) {
+	if dec.e.Kind == decode.Unknown && dec.split {
 		return dec.p.cfg.Topics.of(dec.e.Category())
 	}
 	return dec.topics[dec.e.Kind]

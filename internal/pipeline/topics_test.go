@@ -10,7 +10,7 @@ import (
 // platform has a name that is not known here. What is no event of the protocol goes to the first topic.
 func TestTheCategoryDecidesTheTopic(t *testing.T) {
 	p := &Pipeline{cfg: Config{Topics: Topics{Platform: 1, Function: 2, Extension: 3}}}
-	dec := &decoder{p: p, topics: p.cfg.Topics.table()}
+	dec := newDecoder(p)
 	for text, want := range map[string]int{
 		`{"name":"platform.start"}`:                 1,
 		`{"name":" platform.initRuntimeDone, "}`:    1,

@@ -108,7 +108,9 @@ func (d *Decoder) Next(e *Event) bool {
 		switch c := d.body[p]; {
 		case c == '{' && d.state != atStart:
 			more := d.object(p, e)
-			e.boundTraceID()
+			if id := e.at[fieldTrace]; id.e-id.s > MaxTraceID {
+				e.boundTraceID()
+			}
 			return more
 		case c == ',' && d.state != atStart:
 			d.commas++

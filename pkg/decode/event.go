@@ -99,9 +99,8 @@ func (e *Event) Key(dst []byte) []byte {
 
 // boundTraceID makes an event with a traceId of more than MaxTraceID bytes a bad region.
 func (e *Event) boundTraceID() {
-	at := e.at[fieldTrace]
-	if e.Reason == OK && at.e-at.s > MaxTraceID && len(e.Key(nil)) > MaxTraceID {
-		e.Reason, e.errOff = LongTraceID, at.s
+	if e.Reason == OK && len(e.Key(nil)) > MaxTraceID {
+		e.Reason, e.errOff = LongTraceID, e.at[fieldTrace].s
 	}
 }
 
