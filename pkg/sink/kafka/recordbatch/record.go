@@ -94,7 +94,9 @@ func putRecord(p []byte, body int, delta, offset int64, key, value []byte, first
 	i = putVarint(p, i, int64(len(value)))
 	i += copy(p[i:], value)
 	i = putVarint(p, i, int64(first.Count+len(headers)))
-	i += copy(p[i:], first.Wire)
+	if len(first.Wire) > 0 { // most have none, and a call costs the same
+		i += copy(p[i:], first.Wire)
+	}
 	for k := range headers {
 		h := &headers[k]
 		i = putVarint(p, i, int64(len(h.Key)))
