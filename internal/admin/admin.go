@@ -6,6 +6,7 @@ package admin
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"log/slog"
@@ -63,18 +64,17 @@ type Server struct {
 
 // New returns a server that does not listen yet.
 func New(cfg Config, deps Deps) *Server {
-	conns := &conns{lingerTime: lingerTime, lastLinger: lastLinger}
+	conns := &conns{lingerTime: lingerTime, lastLinger: lastLinger, bodyTime: bodyTime}
 	conns.left = sync.NewCond(&conns.mu)
 	return &Server{cfg: cfg, tls: deps.TLS, conns: conns, http: &http.Server{
 		Handler: conns.bound(guardHost(cfg.Addr, cfg.Hosts, guardTokens(deps, handler(cfg, deps)))),
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
-			return context.WithValue(ctx, connKey{}, base(c))
+			return context.WithValue(ctx, connKey{}, c)
 		},
-		ReadTimeout:  readTimeout,
-		WriteTimeout: writeTimeout,
-		IdleTimeout:  idleTimeout,
-		// Beside the address of telemetry this one is small: see limit.go.
-		MaxHeaderBytes: maxHeader,
+		ReadTimeout:    readTimeout,
+		WriteTimeout:   writeTimeout,
+		IdleTimeout:    idleTimeout,
+		MaxHeaderBytes: 2 * (maxHeader + readPiece), // never reached, see front.go
 		ConnState:      conns.hear,
 		ErrorLog:       slog.NewLogLogger(deps.Log.Handler(), slog.LevelWarn),
 	}}
@@ -173,8 +173,10 @@ func handler(cfg Config, deps Deps) http.Handler {
 // setLevel takes the word that is the body of a request. No web page can ask for it: PUT needs a permission that is
 // never given (CORS).
 func setLevel(w http.ResponseWriter, r *http.Request, deps *Deps) {
-	const longest = 64
-	word, err := io.ReadAll(http.MaxBytesReader(w, r.Body, longest))
+	word, err := io.ReadAll(r.Body)
+	if err == nil && len(word) > maxBody {
+		err = fmt.Errorf("too large: a level has at most %d bytes", maxBody)
+	}
 	if err == nil {
 		err = deps.Level.Change(deps.Log, "PUT /loglevel", func() error { return deps.Level.Set(strings.TrimSpace(string(word))) })
 	}

@@ -17,21 +17,20 @@ const (
 	// extraConns hear that there are so many.
 	maxConns   = 16
 	extraConns = 4
-	// maxHeader is how much of a header net/http takes; it adds 4 KiB to it.
-	maxHeader = 4 << 10
 )
 
 // conns bounds the connections: when all places are taken, a newcomer takes that of one that has its answer and lingers,
-// or else of the one that has waited for a whole header for longest.
+// or else of the one that has waited for a whole header, or the body behind it, for longest.
 type conns struct {
 	lingering sync.WaitGroup
 	// How long one lingers, and while the server stops.
 	lingerTime, lastLinger time.Duration
+	bodyTime               time.Duration
 
 	mu       sync.Mutex
 	left     *sync.Cond // a connection has given its place back
 	ending   []*conn    // that linger, the oldest first
-	idle     []*conn    // without a whole header, the oldest first
+	idle     []*conn    // without a whole request, the oldest first
 	n        int
 	busy     int // with a request
 	stopping bool
@@ -58,9 +57,9 @@ func (l limited) Accept() (net.Conn, error) {
 		}
 		c := &conn{Conn: raw, conns: l.conns}
 		if l.tls != nil {
-			return secured{l.tls.Secure(c), c}, nil // its first read begins the handshake, within the deadline for a header
+			return &front{Conn: l.tls.Secure(c), raw: c}, nil // its first read begins the handshake, within the deadline for a header
 		}
-		return c, nil
+		return &front{Conn: c, raw: c}, nil
 	}
 }
 
@@ -94,6 +93,7 @@ func (c *conns) hear(conn net.Conn, state http.ConnState) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if state == http.StateNew || state == http.StateIdle {
+		conn.(*front).await() //nolint:forcetypeassert // as base
 		c.restLocked(raw)
 		c.idle = append(without(c.idle, raw), raw)
 	}
@@ -119,25 +119,20 @@ func (c *conns) restLocked(conn *conn) {
 	}
 }
 
-// connKey is the key of a request's conn.
+// connKey is the key of a request's front.
 type connKey struct{}
-
-// bodyTime is how long the body of a PUT or a POST may take. Nothing else reads one, and net/http, which reads the rest
-// of a body before it answers, is to find what has come with the header, and no more.
-const bodyTime = 500 * time.Millisecond
 
 // bound answers requests beyond maxConns with 503, except those of probes.
 func (c *conns) bound(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.ContentLength != 0 {
-			d := time.Duration(0)
-			if r.Method == http.MethodPut || r.Method == http.MethodPost {
-				d = bodyTime
-			}
-			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(d)) // net/http sets another for the next request
+		front := r.Context().Value(connKey{}).(*front) //nolint:forcetypeassert // as base
+		front.arrived()
+		if err := c.whole(w, r); err != nil {
+			answer(w, http.StatusBadRequest, plain, "the body did not come: "+err.Error())
+			return
 		}
 		probe := r.URL.Path == "/healthz" || r.URL.Path == "/readyz"
-		if conn, ok := r.Context().Value(connKey{}).(*conn); !ok || c.begin(conn) || probe {
+		if c.begin(front.raw) || probe {
 			next.ServeHTTP(w, r)
 			return
 		}

@@ -83,6 +83,32 @@ func TestUnfinishedBodiesKeepNobodyOut(t *testing.T) {
 	}
 }
 
+// TestABodyThatIsWaitedForHoldsNoPlace: a newcomer has its answer before a PUT has its body.
+func TestABodyThatIsWaitedForHoldsNoPlace(t *testing.T) {
+	s := lingerServer(t, "127.0.0.1:0", nil)
+	s.conns.bodyTime = time.Hour
+	for range maxConns + extraConns {
+		_, _ = io.WriteString(s.dial(t), "PUT /loglevel HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\ninf")
+	}
+	for range 2 * maxConns {
+		c := s.dial(t)
+		_, _ = io.WriteString(c, get("/ledger", "Connection: close"))
+		if res, err := http.ReadResponse(bufio.NewReader(c), nil); err != nil || res.StatusCode != 200 {
+			t.Fatalf("%+v, %v", res, err)
+		}
+		_ = c.Close()
+	}
+	var late []net.Conn
+	for range maxConns + extraConns { // which take the places of all that are left
+		late = append(late, s.dial(t))
+	}
+	until(t, "nothing has a request", func() bool {
+		s.conns.mu.Lock()
+		defer s.conns.mu.Unlock()
+		return s.conns.busy == 0 && len(s.conns.idle) == len(late)
+	})
+}
+
 // TestReadBodyKeepsTheConnection: behind a body that came with its header the connection goes on.
 func TestReadBodyKeepsTheConnection(t *testing.T) {
 	c := lingerServer(t, "127.0.0.1:0", nil).dial(t)
@@ -103,6 +129,8 @@ func TestNetHTTPDoesNotHoldAPlace(t *testing.T) {
 	for name, request := range map[string]string{
 		"large fields": get("/", "X: "+strings.Repeat("x", 20_000)),
 		"a large body": get("/healthz", "Content-Length: 9999999"),
+		"a long word":  "PUT /loglevel HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9999999\r\n\r\n" + strings.Repeat("x", 1000),
+		"many fields":  get("/", strings.Repeat("a: b\r\n", 5000)),
 	} {
 		s := lingerServer(t, "127.0.0.1:0", nil)
 		c := s.dial(t)

@@ -3,11 +3,8 @@ package admin
 import (
 	"io"
 	"net"
-	"runtime"
 	"sync"
 	"time"
-
-	"functiongraph-ingest/internal/tlsconf"
 )
 
 // A connection that is closed while its client still sends is reset, and the reset makes the client's kernel throw away
@@ -29,20 +26,6 @@ type conn struct {
 	mu      sync.Mutex // of what follows
 	ended   bool       // for net/http
 	closed  bool
-}
-
-// secured is a conn with TLS above it.
-type secured struct {
-	*tlsconf.ServerConn
-	raw *conn
-}
-
-// base is the conn that net/http serves.
-func base(c net.Conn) *conn {
-	if s, ok := c.(secured); ok {
-		return s.raw
-	}
-	return c.(*conn) //nolint:forcetypeassert // Accept makes no others
 }
 
 // Read implements net.Conn.
@@ -79,16 +62,6 @@ func (c *conn) unlessEnded(set func(time.Time) error, t time.Time) error {
 	}
 	return set(t)
 }
-
-// CloseWrite is called by net/http alone, when it is done with a connection whose header or body is too long: it would
-// sleep for half a second and then call Close. Its goroutine ends here, which calls Close too, and the linger waits.
-func (c *conn) CloseWrite() error {
-	runtime.Goexit()
-	return nil
-}
-
-// CloseWrite is as that of conn.
-func (s secured) CloseWrite() error { return s.raw.CloseWrite() }
 
 // endWrite tells the client that no answer follows.
 func (c *conn) endWrite() error {
