@@ -204,7 +204,7 @@ func (s *Spool) lay(frames []Write, g *segment) [][]byte {
 func (s *Spool) writtenLocked(w *Write, g *segment) {
 	size, _, _ := sizes(w)
 	w.Pos = diskqueue.PosOf(g.number, g.size)
-	queueOf(w).pushLocked(entry{pos: w.Pos, size: uint32(size), events: w.Events}, g)
+	queueOf(w).pushLocked(entry{pos: w.Pos, size: uint32(size), events: w.Events}, g, w.Partitions)
 	g.size += size
 	s.tail = w.Pos
 	s.stats.appended++

@@ -60,7 +60,7 @@
 //	24  4 checksum of the batch
 //	28  1 kind: 1 frame, 2 gap, 3 end mark, 4 frame that replaces another
 //	29  1 length of the topic
-//	30  2 zero
+//	30  2 partitions of the topic when the records were placed; 0: not known
 //	32  4 partition
 //	36  4 events
 //	40  4 records

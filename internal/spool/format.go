@@ -127,7 +127,8 @@ func (h *frameHeader) put(p []byte) {
 	le.PutUint32(p[16:], h.offset)
 	le.PutUint32(p[20:], h.batchLen)
 	le.PutUint32(p[24:], h.batchCRC)
-	p[28], p[29], p[30], p[31] = h.kind, h.topicLen, 0, 0
+	p[28], p[29] = h.kind, h.topicLen
+	le.PutUint16(p[30:], h.Partitions)
 	le.PutUint32(p[32:], uint32(h.partition))
 	le.PutUint32(p[36:], uint32(h.Events))
 	le.PutUint32(p[40:], uint32(h.Records))
@@ -154,7 +155,7 @@ func (h *frameHeader) parse(p []byte, salt uint64, offset int64) bool {
 		kind: p[28], topicLen: p[29], partition: int32(le.Uint32(p[32:])), topicCRC: le.Uint32(p[44:]),
 		Meta: Meta{
 			Events: int32(le.Uint32(p[36:])), Records: int32(le.Uint32(p[40:])),
-			FirstTimestamp: int64(le.Uint64(p[48:])), WrittenAt: int64(le.Uint64(p[56:])),
+			FirstTimestamp: int64(le.Uint64(p[48:])), WrittenAt: int64(le.Uint64(p[56:])), Partitions: le.Uint16(p[30:]),
 		},
 	}
 	return h.kind >= kindFrame && h.kind <= kindPlaced

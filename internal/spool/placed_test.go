@@ -140,3 +140,28 @@ func TestVoidHasNoPlace(t *testing.T) {
 		t.Errorf("%d frames, and the newest is %v", n, q.Tail())
 	}
 }
+
+// TestPartitions: a queue knows among how many partitions its newest frame was placed, in the process that wrote it and in
+// the next one.
+func TestPartitions(t *testing.T) {
+	m := newModel(t, 1, spool.Config{MaxBytes: 1 << 20, SegmentBytes: 64 << 10})
+	m.mustOpen()
+	for id, partitions := range [][]uint16{{3}, {3, 65535}, {8, 0}} {
+		for _, n := range partitions {
+			if _, err := spooltest.Queue(m.s, "t", int32(id)).Append(spool.Meta{Events: 1, Partitions: n}, []byte("batch")); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	next, err := spool.Open(m.cfg, spool.Deps{FS: m.fs.Kill(), Boot: "boot"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range []*spool.Spool{m.s, next} {
+		for id, want := range []uint16{3, 65535, 0} {
+			if got := spooltest.Queue(s, "t", int32(id)).Partitions(); got != want {
+				t.Errorf("queue %d: %d partitions, want %d", id, got, want)
+			}
+		}
+	}
+}

@@ -28,6 +28,8 @@ type Queue struct {
 	unread Pos       // the frame that could not be read last time
 	since  time.Time // for how long
 
+	partitions uint16 // of the newest frame's Meta
+
 	displaced bool // Open found frames of it in a segment of another number: the cursor does not know them
 }
 
@@ -125,8 +127,16 @@ func (q *Queue) Tail() Pos {
 	return q.newestLocked()
 }
 
-func (q *Queue) pushLocked(e entry, g *segment) {
+// Partitions is how many partitions the topic had when the newest frame's records were placed; 0: not known.
+func (q *Queue) Partitions() uint16 {
+	q.s.mu.Lock()
+	defer q.s.mu.Unlock()
+	return q.partitions
+}
+
+func (q *Queue) pushLocked(e entry, g *segment, partitions uint16) {
 	s := q.s
+	q.partitions = partitions
 	s.pushEntry(&q.index, e)
 	g.live++
 	q.frames++

@@ -103,7 +103,7 @@ func (r *recovery) region(g *segment, x *region) {
 			g.dead += length
 			return
 		}
-		q.pushLocked(entry{pos: pos, size: uint32(length), events: x.header.Events}, g)
+		q.pushLocked(entry{pos: pos, size: uint32(length), events: x.header.Events}, g, x.header.Partitions)
 		q.displaced = q.displaced || g.displaced
 		s.tail = pos
 		if x.replaces != 0 && !g.strange {

@@ -54,7 +54,7 @@ func TestFormat(t *testing.T) {
 
 // TestExtremes: every field comes back with its extreme values.
 func TestExtremes(t *testing.T) {
-	for _, m := range []Meta{{}, {Events: math.MaxInt32, Records: math.MaxInt32, FirstTimestamp: math.MaxInt64, WrittenAt: math.MaxInt64},
+	for _, m := range []Meta{{}, {Events: math.MaxInt32, Records: math.MaxInt32, FirstTimestamp: math.MaxInt64, WrittenAt: math.MaxInt64, Partitions: math.MaxUint16},
 		{Events: math.MinInt32, Records: -1, FirstTimestamp: math.MinInt64, WrittenAt: -1}} {
 		for _, partition := range []int32{0, math.MaxInt32, -1} {
 			segment := appendFrame(newSegmentBytes(1), 1, "", partition, m, nil)

@@ -45,6 +45,8 @@ var scenarios = []scenario{
 		must: squeezed | lateCluster, may: kills, spool: hasSpool},
 	{name: "growth", fault: "core F10: order across growth with frames on disk",
 		must: growth | outages, may: moves, spool: hasSpool},
+	{name: "growth-kills", fault: "order across growth and a kill: the next process places by the new count before frames by the old one",
+		must: growth | outages | kills, may: moves, settle: onDisk, spool: hasSpool},
 	{name: "late-codes", fault: "core F14: possibleDuplicates too low after a code that means appended",
 		must: lateCodes | limits, may: lostAnswers, spool: noSpool},
 	{name: "busy-loop", fault: "core F13: sources that wait for room keep the spooler awake",

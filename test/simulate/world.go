@@ -102,9 +102,9 @@ func simulate(t *testing.T, dog *watchdog, seed uint64, sc *scenario, trace io.W
 		rng := rand.New(rand.NewPCG(seed, 0x5eed))
 		w := &world{t: t, rng: rng, prof: newProfile(rng, sc), trace: trace, dog: dog, drng: rand.New(rand.NewPCG(seed, 0xd15c)),
 			disk: spooltest.New(1 << 30), keys: map[string]int{}, dropped: map[string]int64{}, started: time.Now()}
-		// With frames before sends, and a disk that keeps them, what the last process had comes before what is new, unless
-		// partitions were added meanwhile: a process places by the count that it finds, and frames stay where they are.
-		strict := w.prof.settle == kafka.SettleOnDisk && w.prof.spool && !w.prof.has(brokenDisk|fullDisk|squeezed|lateSpool|drops|powerLoss|restarts|growth)
+		// With frames before sends, and a disk that keeps them, what the last process had comes before what is new, also
+		// where partitions were added.
+		strict := w.prof.settle == kafka.SettleOnDisk && w.prof.spool && !w.prof.has(brokenDisk|fullDisk|squeezed|lateSpool|drops|powerLoss|restarts)
 		w.oracle = newOracle(w.prof.settle, strict)
 		if !w.prof.spool {
 			w.oracle.settle = kafka.SettleOnKafka

@@ -67,6 +67,9 @@ func (s *frameWriter) write(work []*batch) (g group, err error) {
 	defer s.writing.Unlock()
 	s.mu.Lock()
 	ends := s.ends
+	for _, b := range work {
+		b.among = b.lane.among()
+	}
 	s.mu.Unlock()
 	var refused int64
 	for i := 0; i < len(work); {
@@ -133,7 +136,7 @@ func (s *frameWriter) prepareFrames(work []*batch) (n int) {
 		s.wire = b.rb.Parts(s.wire)
 		w := diskqueue.Write{
 			Queue:    b.lane.disk.q,
-			Meta:     diskqueue.Meta{Events: int32(b.events), Records: int32(b.rb.Count()), FirstTimestamp: b.rb.FirstTimestamp()},
+			Meta:     diskqueue.Meta{Events: int32(b.events), Records: int32(b.rb.Count()), FirstTimestamp: b.rb.FirstTimestamp(), Partitions: b.among},
 			Batch:    s.wire[at:],
 			Checksum: b.rb.WireChecksum(),
 		}

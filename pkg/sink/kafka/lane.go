@@ -46,6 +46,7 @@ type batch struct {
 
 	pos      diskqueue.Pos // of its frame in the spool; 0: it has none
 	writing  bool          // its frame is being written
+	among    uint16        // see lane.among; as the frame says that is being written
 	answered bool          // it was acknowledged while writing; the spooler settles it
 	loaded   bool          // rb was read from its frame, and goes when the request ends
 	dropped  bool          // given up, not sent

@@ -58,6 +58,7 @@ func (s *kafkaCluster) applyLocked(t *topic, l leaders) {
 	switch n := len(l.brokers); {
 	case len(t.lanes) == 0:
 		t.addLanes(n)
+		t.goOnAmong(s.disk.sp)
 		if s.disk.sp != nil || s.disk.holding {
 			// What was appended before, also by an earlier process, goes first: placeStrays sees to it. What is carried
 			// must not be held: placeStrays comes again when it has arrived.

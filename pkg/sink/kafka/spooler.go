@@ -148,6 +148,11 @@ func (s *spooler) takeOverLocked(sp diskqueue.Spool) {
 	if st.Quarantined > 0 {
 		s.count.dropped[DroppedDamaged] += st.Quarantined
 	}
+	if s.disk.holding { // nothing was sent yet
+		for _, t := range s.topics {
+			t.goOnAmong(sp)
+		}
+	}
 	for l := range s.lanes() {
 		l.attach(sp)
 	}

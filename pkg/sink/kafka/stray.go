@@ -322,6 +322,7 @@ type placing struct {
 	pos    diskqueue.Pos // 0: none
 	lots   []*lot        // the rest
 	placed int           // events
+	among  uint16        // how many partitions
 	parent *batch        // waits for it; nil: nothing does
 }
 
@@ -343,7 +344,7 @@ func (s *placer) placeFrame(t *topic, partition int32, pos diskqueue.Pos, f *dis
 			lot.rb.SealUnstamped()
 		}
 		events := min(int(f.Events)-p.placed, lot.rb.Count())
-		m := diskqueue.Meta{Events: int32(events), Records: int32(lot.rb.Count()), FirstTimestamp: lot.rb.FirstTimestamp(), WrittenAt: f.WrittenAt, Replaces: pos}
+		m := diskqueue.Meta{Events: int32(events), Records: int32(lot.rb.Count()), FirstTimestamp: lot.rb.FirstTimestamp(), WrittenAt: f.WrittenAt, Replaces: pos, Partitions: p.among}
 		frame := [1]diskqueue.Write{{Queue: lot.lane.disk.q, Meta: m, Batch: lot.rb.Parts(nil), Checksum: lot.rb.WireChecksum()}}
 		s.writer.writing.Lock()
 		_, err := s.disk.sp.Append(frame[:])
@@ -386,7 +387,7 @@ func (s *placer) beginPlacing(t *topic, partition int32, pos diskqueue.Pos, f *d
 		return err
 	}
 	p := &s.placing
-	*p = placing{pos: pos, lots: lots}
+	*p = placing{pos: pos, lots: lots, among: uint16(len(t.lanes))}
 	if l := t.unplaced(partition); l != nil && len(l.disk.spilled) > 0 && l.disk.spilled[0].pos == pos {
 		p.parent = pop(&l.disk.spilled)
 		p.parent.pos, p.parent.events = 0, 0

@@ -68,6 +68,8 @@ var mutants = []mutant{
 	{"a topic grows while a partition has unsettled batches", "core F10", "growth", append(sink(
 		`if t.batches != 0 { return false }`, ``), sink(
 		`if l.disk.any { return true } $s := l.topic`, `$s := l.topic`)...)},
+	{"a new process places by the count of now", "", "growth-kills", sink(
+		`if among = max(among, used); among < n {`, `if among = max(among, used); among < 0 {`)},
 	{"what has no frame overtakes the frames", "", "power", sink(
 		`case l.disk.any: l.doubt = l.takeFrame() return l.doubt case len(l.queue) == 0: l.seal() }`,
 		`case l.disk.any && len(l.queue) == 0: l.doubt = l.takeFrame(); return l.doubt; case len(l.queue) == 0: l.seal() }`)},

@@ -49,6 +49,8 @@ type Queue interface {
 	HeadWritten() (pos Pos, at int64)
 	// Tail returns the newest frame that is not done; 0: there is none.
 	Tail() Pos
+	// Partitions is what Meta.Partitions of the newest frame was that was found or appended; 0: not known.
+	Partitions() uint16
 	// Len counts the frames that are not done, their events, and their bytes on disk.
 	Len() (frames int, events, bytes int64)
 	// PeekAfter reads the oldest frame behind pos that is not done; io.EOF: there is none. Frame.Batch is in the memory of
@@ -92,6 +94,9 @@ type Meta struct {
 	Records        int32
 	FirstTimestamp int64 // ms since the Unix epoch
 	WrittenAt      int64 // ms since the Unix epoch; 0: Append sets it to now
+	// Partitions is how many the topic had when its records were placed: events with the same key that come later go where
+	// these are only by the same count. 0: not known.
+	Partitions uint16
 	// Replaces is a frame of another queue that is to be done when all is written that replaces it; 0: none. If the
 	// process ends before that, the next one finds that frame alone, and what replaces it is void. A full spool has room
 	// for it. Nothing of it may be sent before.
