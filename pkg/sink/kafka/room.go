@@ -116,10 +116,10 @@ func (s *room) deadFull() bool {
 	return s.dead.held > share && s.dead.held-s.dead.stuckHeld() > share
 }
 
-// crowdedOut reports whether l, which can move, has no memory because partitions that fail have taken it. Its batches
-// then get memory of their own, within the bound for large records.
+// crowdedOut reports whether l, which can move or takes dead letters, has no memory because partitions that fail have
+// taken it. Its batches then get memory of their own, within the bound for large records.
 func (s *room) crowdedOut(l *lane) bool {
-	return l.stuckSince.IsZero() && !s.spoolHasRoom() && s.stuckHaveHalf()
+	return (l.stuckSince.IsZero() || l.topic.dead) && !s.spoolHasRoom() && s.stuckHaveHalf()
 }
 
 // stuckHaveHalf reports whether partitions that fail have half of the buffers or more.
@@ -143,7 +143,11 @@ func (s *room) besideStuck(l *lane, size int64) bool {
 func (s *room) ownMemory(l *lane, size int) *batch {
 	t := l.topic
 	bytes := max(size, min(s.cfg.BatchBytes, int(s.cfg.OversizeBytes/4)))
-	if n := t.private - t.halves - t.stuckPrivate(); n != 0 && n+int64(bytes) > s.cfg.OversizeBytes {
+	n := t.private - t.halves
+	if l.stuckSince.IsZero() {
+		n -= t.stuckPrivate()
+	}
+	if n != 0 && n+int64(bytes) > s.cfg.OversizeBytes {
 		return nil
 	}
 	b := s.newBatch(l)

@@ -159,12 +159,18 @@ func TestAStuckPartitionWithAStuckDeadLetterTopic(t *testing.T) {
 		waitForFailure(t, s, func() *lane { return s.dead.lanes[0] })
 	}
 	waitFor(t, func() bool { return s.Stats().Delivered >= 2000 })
+	s.mu.Lock()
+	held := s.dead.held
+	s.mu.Unlock()
 	st.on.Store(false)
 	stats := closeSink(t, s)
 	healthy.check(t, 0)
 	stuck.check(t, int(stats.Dropped[DroppedUnavailable]))
 	if got := stats.Delivered + stats.DeadLettered + stats.Dropped[DroppedUnavailable]; got != 4001 || stats.Dropped[DroppedUnavailable] == 0 {
 		t.Errorf("stats %+v", stats)
+	}
+	if share := s.cfg.BufferBytes / deadLetterShare; held < share/2 || held > share+recordbatch.ChunkSize {
+		t.Errorf("dead letters hold %d bytes while events are dropped, their share is %d", held, share)
 	}
 }
 
