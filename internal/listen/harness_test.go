@@ -29,6 +29,12 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
+	if args := os.Getenv(stuckEnv); args != "" {
+		if err := actAsStuck(args); err != nil {
+			fmt.Println(err)
+		}
+		return
+	}
 	goleak.VerifyTestMain(m)
 }
 
