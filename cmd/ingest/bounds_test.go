@@ -188,7 +188,7 @@ func TestCheckRefusesWhatServeRefuses(t *testing.T) {
 		ended, end := context.WithCancel(context.Background())
 		end()
 		cfg := parsed(t, append([]string{"extension", "--listen=127.0.0.1:8081-8090"}, args...)...)
-		beside(ended, ended, cfg, &running{}, nil, "", &out, &errs)
+		runExtension(ended, ended, cfg, &running{}, nil, "", &out, &errs)
 		if !strings.Contains(errs.String(), "bad settings: the function runs on") {
 			t.Errorf("extension %s: %s", tt.args, &errs)
 		}

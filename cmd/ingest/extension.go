@@ -52,13 +52,13 @@ func extend(inv *config.Invocation, args []string, problem error, stdout, stderr
 	if inv != nil {
 		cfg = inv.Config
 	}
-	beside(ctx, hurry, cfg, r, problem, os.Getenv("EXTENSION_API_ADDR"), stdout, stderr)
+	runExtension(ctx, hurry, cfg, r, problem, os.Getenv("EXTENSION_API_ADDR"), stdout, stderr)
 	return exitOK
 }
 
-// beside is extend without the process. cfg is nil when problem says that the command line or the
+// runExtension is extend without the process. cfg is nil when problem says that the command line or the
 // environment cannot be read.
-func beside(ctx, hurry context.Context, cfg *config.Config, r *running, problem error, api string, stdout, stderr io.Writer) {
+func runExtension(ctx, hurry context.Context, cfg *config.Config, r *running, problem error, api string, stdout, stderr io.Writer) {
 	host := config.ReadHost()
 	e := &extension{cfg: cfg, bad: problem, hold: make(chan struct{})}
 	var warnings []string
@@ -153,7 +153,7 @@ func (e *extension) run(ctx, hurry context.Context, r *running, api string, stdo
 }
 
 // newSink makes the sink, or the one that drops everything.
-func (e *extension) newSink(stdout io.Writer) (sink.Sink, *view) {
+func (e *extension) newSink(stdout io.Writer) (sink.Sink, *sinkView) {
 	if e.bad == nil {
 		var d *disk
 		if e.cfg.Spools() {
@@ -171,7 +171,7 @@ func (e *extension) newSink(stdout io.Writer) (sink.Sink, *view) {
 }
 
 // listen binds the first free address and starts the pipeline.
-func (e *extension) listen(ctx context.Context, out sink.Sink, seen *view) (*pipeline.Pipeline, error) {
+func (e *extension) listen(ctx context.Context, out sink.Sink, seen *sinkView) (*pipeline.Pipeline, error) {
 	deps := pipeline.Deps{Sink: out, Logger: e.log, Invocations: invocation.New(), Stir: govern(ctx).Stir}
 	if seen != nil && e.cfg.Headers != config.HeadersNone {
 		deps.Invoked = seen.origin.urn
@@ -184,7 +184,7 @@ func (e *extension) listen(ctx context.Context, out sink.Sink, seen *view) (*pip
 	ctx, cancel := context.WithTimeout(ctx, bindPatience)
 	defer cancel()
 	for {
-		p, err := listenOnFirst(e.cfg, e.budget, deps)
+		p, err := startPipeline(e.cfg, e.budget, deps)
 		if err == nil {
 			return p, nil
 		}

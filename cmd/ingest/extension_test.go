@@ -49,7 +49,7 @@ func live(t *testing.T, api string, args ...string) (stop func(), stdout, stderr
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		beside(ctx, context.Background(), cfg, &running{parse: parseAgain(nil)}, err, api, stdout, stderr)
+		runExtension(ctx, context.Background(), cfg, &running{parse: parseAgain(nil)}, err, api, stdout, stderr)
 	}()
 	var once sync.Once
 	stop = func() { once.Do(func() { cancel(); <-done }) }

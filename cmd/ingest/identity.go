@@ -16,7 +16,7 @@ func machine() string {
 
 // watchMachine has the identity renewed when the process turns out to be a copy. instance is the name that was set, or
 // the host name.
-func watchMachine(deps *pipeline.Deps, seen *view, instance string) {
+func watchMachine(deps *pipeline.Deps, seen *sinkView, instance string) {
 	deps.Machine = machine
 	was, _ := os.Hostname()
 	if seen == nil || instance != was {

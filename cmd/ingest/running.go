@@ -29,7 +29,7 @@ type running struct {
 	untold  bool            // the manager did not take the last notice
 	files   *reload.Files   // of the sink; nil: none
 	doors   *reload.Files   // of the addresses; nil: none
-	gone    <-chan struct{} // see view
+	gone    <-chan struct{} // see sinkView
 }
 
 // parseAgain reads a command line once more, for a running process.

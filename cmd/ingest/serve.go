@@ -51,7 +51,7 @@ func serve(ctx, hurry context.Context, cfg *config.Config, budget config.Budget,
 		Sink: out, Logger: log, Stir: govern(governed).Stir, TLS: door.listen.tls, Tokens: door.listen.tokens, Refresh: door.look,
 	}
 	watchMachine(&deps, seen, cfg.Instance)
-	p, err := listenOnFirst(cfg, budget, deps)
+	p, err := startPipeline(cfg, budget, deps)
 	if err != nil {
 		log.Error("cannot start", "error", err)
 		closeWithin(out, time.Second)
@@ -106,8 +106,8 @@ func openSpool(ctx context.Context, cfg *config.Config, budget config.Budget, lo
 	return d, o.run(ctx)
 }
 
-// listenOnFirst starts the pipeline on the first address of --listen that is free.
-func listenOnFirst(cfg *config.Config, budget config.Budget, deps pipeline.Deps) (*pipeline.Pipeline, error) {
+// startPipeline starts the pipeline on the first address of --listen that is free.
+func startPipeline(cfg *config.Config, budget config.Budget, deps pipeline.Deps) (*pipeline.Pipeline, error) {
 	var p *pipeline.Pipeline
 	var err error
 	for _, addr := range cfg.ListenAddresses() {
@@ -144,7 +144,7 @@ func pipelineConfig(cfg *config.Config, budget config.Budget, addr string, besid
 
 // startAdmin serves the status page and what it reads until the function it returns is called; at is its address. seen
 // is what the sink shows; nil: nothing of its own.
-func startAdmin(r *running, p *pipeline.Pipeline, seen *view, door *doors) (at string, stop func(), err error) {
+func startAdmin(r *running, p *pipeline.Pipeline, seen *sinkView, door *doors) (at string, stop func(), err error) {
 	cfg, log := r.cfg, r.log
 	if cfg.Admin == config.Off {
 		return config.Off, func() {}, nil

@@ -11,8 +11,8 @@ import (
 	"functiongraph-ingest/pkg/sink/kafka"
 )
 
-// view shows what only some sinks have. A nil field is one that the sink lacks.
-type view struct {
+// sinkView shows what only some sinks have. A nil field is one that the sink lacks.
+type sinkView struct {
 	register    func(*metrics.Metrics)
 	dropReasons []string           // what it may drop events for
 	files       *reload.Files      // what may change while it runs; nil: nothing
@@ -26,13 +26,13 @@ const shownPartitions = 32
 
 // newSink makes the sink that --sink names; d is its spool, or nil. It does not look at Kafka before hold is closed;
 // nil: at once.
-func newSink(cfg *config.Config, budget config.Budget, log *slog.Logger, stdout io.Writer, hold <-chan struct{}, d *disk) (sink.Sink, *view, error) {
+func newSink(cfg *config.Config, budget config.Budget, log *slog.Logger, stdout io.Writer, hold <-chan struct{}, d *disk) (sink.Sink, *sinkView, error) {
 	if cfg.Sink == config.SinkNDJSON {
 		s, err := newNDJSON(cfg.Output, stdout, log)
 		if err != nil {
 			return nil, nil, err
 		}
-		return s, &view{register: func(*metrics.Metrics) {}, origin: newOrigin(cfg.Instance, nil), gone: s.Gone()}, nil
+		return s, &sinkView{register: func(*metrics.Metrics) {}, origin: newOrigin(cfg.Instance, nil), gone: s.Gone()}, nil
 	}
 	k, err := newDestination(cfg, budget, log)
 	if err != nil {
@@ -44,7 +44,7 @@ func newSink(cfg *config.Config, budget config.Budget, log *slog.Logger, stdout 
 	if err != nil {
 		return nil, nil, err
 	}
-	v := &view{files: k.login.files, origin: from, dropReasons: kafka.DropReasons()}
+	v := &sinkView{files: k.login.files, origin: from, dropReasons: kafka.DropReasons()}
 	v.inside = func() sink.Inside { return s.Inside(shownPartitions) }
 	v.register = func(m *metrics.Metrics) { registerKafka(m, s, seen) }
 	if d != nil {

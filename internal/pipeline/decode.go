@@ -106,7 +106,7 @@ func (dec *decoder) body(b *body.Body) {
 		p.lastEnded(b.AdmittedAt)
 	}
 	if dec.d.Notes().Any() {
-		p.odd.Add(1)
+		p.repaired.Add(1)
 	}
 	p.decoded.bodies.Add(1)
 	p.decoded.bytes.Add(int64(len(b.Data)))
@@ -150,7 +150,7 @@ func (dec *decoder) flush(ack sink.Ack) {
 		return
 	}
 	dec.events += dec.n
-	took, err := dec.p.sink.Append(dec.p.hard, dec.recs[:dec.n], ack)
+	took, err := dec.p.sink.Append(dec.p.abortCtx, dec.recs[:dec.n], ack)
 	if err != nil {
 		dec.drop(dec.n - took)
 	}
@@ -176,7 +176,7 @@ func (dec *decoder) bad(b *body.Body, ack sink.Ack) {
 		return
 	}
 	dec.dead++
-	err := dec.p.sink.DeadLetter(dec.p.hard, &sink.DeadLetter{
+	err := dec.p.sink.DeadLetter(dec.p.abortCtx, &sink.DeadLetter{
 		Raw: dec.e.Raw(), Reason: dec.e.Reason.String(), Offset: int64(dec.e.Offset()), ErrorOffset: int64(dec.e.ErrorOffset()),
 		BodyID: b.ID, Key: dec.key(), Topic: dec.topic(), Timestamp: b.AdmittedAt,
 	}, ack)
@@ -193,7 +193,7 @@ func (dec *decoder) buryRest(b *body.Body, ack sink.Ack) {
 	}
 	dec.rest = rest{}
 	dec.dead++
-	err := dec.p.sink.DeadLetter(dec.p.hard, &sink.DeadLetter{
+	err := dec.p.sink.DeadLetter(dec.p.abortCtx, &sink.DeadLetter{
 		Raw: b.Data[r.from:r.to], Reason: r.reason.String(), Offset: int64(r.from), ErrorOffset: int64(r.wrong), BodyID: b.ID, Timestamp: b.AdmittedAt,
 	}, ack)
 	if err != nil {

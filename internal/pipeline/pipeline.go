@@ -108,18 +108,18 @@ type Pipeline struct {
 	server  *listen.Server
 	answers *metrics.Histogram
 
-	// hard ends when the shutdown's time is over: what still waits for room in the sink then is dropped.
-	hard     context.Context
-	giveUp   context.CancelFunc
+	// abortCtx ends when the shutdown's time is over: what still waits for room in the sink then is dropped.
+	abortCtx context.Context
+	abort    context.CancelFunc
 	decoders sync.WaitGroup
 	serving  chan error // the listener's end
 	draining atomic.Bool
 
-	dropped  atomic.Int64 // events that the sink did not take because the process ends
-	decoded  waiting      // bodies that are decoded: the others wait
-	odd      atomic.Int64 // bodies of which decode had something to note
-	ownLines atomic.Int64 // events that were left out as our own
-	quiets   atomic.Int64 // flushes because the last invocation ended
+	dropped     atomic.Int64 // events that the sink did not take because the process ends
+	decoded     waiting      // bodies that are decoded: the others wait
+	repaired    atomic.Int64 // bodies of which decode had something to note
+	ownLines    atomic.Int64 // events that were left out as our own
+	idleFlushes atomic.Int64 // flushes because the last invocation ended
 }
 
 // waiting counts bodies and their bytes.
@@ -140,7 +140,7 @@ func New(cfg Config, deps Deps) *Pipeline {
 	if p.invocations != nil {
 		onInvoke = p.invoked
 	}
-	p.hard, p.giveUp = context.WithCancel(context.Background())
+	p.abortCtx, p.abort = context.WithCancel(context.Background())
 	// With as many credits as slots, a body that was reserved always finds a slot.
 	p.ring = ring.New[*body.Body](cfg.RingItems)
 	p.room = body.NewRoom(body.RoomConfig{Items: p.ring.Cap(), Bytes: cfg.GateBytes, MaxBody: cfg.Listen.MaxBodyBytes, Grace: thawGrace})
@@ -163,7 +163,7 @@ const thawGrace = 50 * time.Millisecond
 // Start runs the parts, back to front; the sink runs already. An error means that nothing runs.
 func (p *Pipeline) Start() error {
 	if err := p.server.Listen(); err != nil {
-		p.giveUp()
+		p.abort()
 		return err
 	}
 	for range p.cfg.Decoders {
@@ -196,7 +196,7 @@ func (p *Pipeline) Stop(ctx context.Context) error {
 	deliver, cancelDeliver := context.WithTimeout(ctx, budget.Sink)
 	defer cancelDeliver()
 	// What was accepted still reaches the sink, and with it the disk, when the caller is in a hurry.
-	hard := time.AfterFunc(budget.Sink, p.giveUp)
+	hard := time.AfterFunc(budget.Sink, p.abort)
 	defer hard.Stop()
 	stopHurry := context.AfterFunc(ctx, func() { hard.Reset(stop.Hurry) })
 	defer stopHurry()
@@ -214,11 +214,11 @@ func (p *Pipeline) Stop(ctx context.Context) error {
 	note("bodies still being read", p.server.WaitAdmitted(read))
 	p.room.Close()
 	p.ring.Close()    // a handler that comes later finds it closed and answers 503
-	p.decoders.Wait() // they leave when the ring is empty, or at once when hard ends
+	p.decoders.Wait() // they leave when the ring is empty, or at once when abortCtx ends
 	note("not everything could be delivered", p.sink.Close(deliver))
 	p.server.Abort()
 	note("open connections", p.server.Shutdown(ctx))
-	p.giveUp()
+	p.abort()
 	return errors.Join(errs...)
 }
 
@@ -331,6 +331,6 @@ func (p *Pipeline) Gauges() Gauges {
 	return Gauges{
 		RingItems: p.ring.Len(), RingCap: p.ring.Cap(), GateItems: items, GateBytes: used, GateCap: limit,
 		GateWaiting: p.room.Waiting(), BodyBytes: p.room.Bytes(),
-		OddBodies: p.odd.Load(), Listen: p.server.Stats(),
+		OddBodies: p.repaired.Load(), Listen: p.server.Stats(),
 	}
 }

@@ -58,7 +58,7 @@ func (dec *decoder) own() bool {
 // may be no invocation to send more, and the instance may be frozen: what is there goes at once.
 func (p *Pipeline) lastEnded(at int64) {
 	if p.invocations.Quiet(at) {
-		p.quiets.Add(1)
+		p.idleFlushes.Add(1)
 		p.sink.Flush()
 	}
 }

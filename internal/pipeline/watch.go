@@ -74,6 +74,6 @@ func (p *Pipeline) registerFront(m *metrics.Metrics) {
 		m.Gauge("ingest_invocations_open", "Invocations that are open.", func() float64 { return float64(t.Stats().Open) })
 		m.Counter("ingest_invocations_untracked_total", "Invocations beyond those that can be tracked.", func() float64 { return float64(t.Stats().Untracked) })
 		m.Counter("ingest_invocations_expired_total", "Invocations whose end never came.", func() float64 { return float64(t.Stats().Expired) })
-		m.Counter("ingest_invocations_flushes_total", "Flushes because the last open invocation ended.", func() float64 { return float64(p.quiets.Load()) })
+		m.Counter("ingest_invocations_flushes_total", "Flushes because the last open invocation ended.", func() float64 { return float64(p.idleFlushes.Load()) })
 	}
 }
