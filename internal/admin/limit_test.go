@@ -98,15 +98,6 @@ func TestABodyThatIsWaitedForHoldsNoPlace(t *testing.T) {
 		}
 		_ = c.Close()
 	}
-	var late []net.Conn
-	for range maxConns + extraConns { // which take the places of all that are left
-		late = append(late, s.dial(t))
-	}
-	until(t, "nothing has a request", func() bool {
-		s.conns.mu.Lock()
-		defer s.conns.mu.Unlock()
-		return s.conns.busy == 0 && len(s.conns.idle) == len(late)
-	})
 }
 
 // TestReadBodyKeepsTheConnection: behind a body that came with its header the connection goes on.
