@@ -63,8 +63,8 @@ func TestSyncedCursorsOutliveTheMachine(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			lobby := spooltest.Queue(s, "t", -1)
-			source, err := lobby.Append(spool.Meta{Events: 1}, []byte("waits for its partition"))
+			unassigned := spooltest.Queue(s, "t", -1)
+			source, err := unassigned.Append(spool.Meta{Events: 1}, []byte("waits for its partition"))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -75,7 +75,7 @@ func TestSyncedCursorsOutliveTheMachine(t *testing.T) {
 			if err := s.Sync(w[0].Pos, w[0].Pos); err != nil {
 				t.Fatal(err)
 			}
-			if err := lobby.Done(source); err != nil {
+			if err := unassigned.Done(source); err != nil {
 				t.Fatal(err)
 			}
 			if synced {

@@ -13,10 +13,10 @@ import (
 func TestPlaced(t *testing.T) {
 	m := newModel(t, 1, spool.Config{MaxBytes: 1 << 20, SegmentBytes: 4 << 10})
 	m.mustOpen()
-	lobby := spooltest.Queue(m.s, "t", -1)
+	unassigned := spooltest.Queue(m.s, "t", -1)
 	var sources []spool.Pos
 	for i := range 3 {
-		pos, err := lobby.Append(spool.Meta{Events: 10, Records: 10, FirstTimestamp: int64(i)}, make([]byte, 1500))
+		pos, err := unassigned.Append(spool.Meta{Events: 10, Records: 10, FirstTimestamp: int64(i)}, make([]byte, 1500))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -25,7 +25,7 @@ func TestPlaced(t *testing.T) {
 	if _, err := spooltest.Queue(m.s, "t", 0).Append(spool.Meta{Events: 1}, []byte("of its own")); err != nil {
 		t.Fatal(err)
 	}
-	want := func(when string, lobbyEvents, first, second int64) {
+	want := func(when string, unassignedEvents, first, second int64) {
 		t.Helper()
 		m.s = nil
 		var err error
@@ -34,7 +34,7 @@ func TestPlaced(t *testing.T) {
 		}
 		defer m.s.Close()
 		st := m.s.Stats()
-		if got := []int64{events(m.s, -1), events(m.s, 0), events(m.s, 1)}; !slices.Equal(got, []int64{lobbyEvents, first, second}) || st.RecoveredEvents != lobbyEvents+first+second || st.Quarantined != 0 {
+		if got := []int64{events(m.s, -1), events(m.s, 0), events(m.s, 1)}; !slices.Equal(got, []int64{unassignedEvents, first, second}) || st.RecoveredEvents != unassignedEvents+first+second || st.Quarantined != 0 {
 			t.Errorf("%s: %v events, %+v", when, got, st)
 		}
 	}
@@ -54,14 +54,14 @@ func TestPlaced(t *testing.T) {
 	want("before", 30, 1, 0)
 	place(sources[0])
 	want("placed, not done", 30, 1, 0)
-	if err := lobby.Done(sources[0]); err != nil {
+	if err := unassigned.Done(sources[0]); err != nil {
 		t.Fatal(err)
 	}
 	want("done", 20, 5, 6)
 	place(sources[1])
 	want("one done, one placed", 20, 5, 6)
 	place(sources[2])
-	if err := lobby.Done(sources[2]); err != nil {
+	if err := unassigned.Done(sources[2]); err != nil {
 		t.Fatal(err)
 	}
 	want("all done", 0, 13, 18)
@@ -84,10 +84,10 @@ func events(s *spool.Spool, partition int32) (n int64) {
 func TestVoidStaysVoid(t *testing.T) {
 	m := newModel(t, 1, spool.Config{MaxBytes: 1 << 20, SegmentBytes: 64 << 10})
 	m.mustOpen()
-	lobby := spooltest.Queue(m.s, "t", -1)
+	unassigned := spooltest.Queue(m.s, "t", -1)
 	var src []spool.Pos
 	for range 2 {
-		pos, err := lobby.Append(spool.Meta{Events: 10, Records: 10}, make([]byte, 1500))
+		pos, err := unassigned.Append(spool.Meta{Events: 10, Records: 10}, make([]byte, 1500))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -109,13 +109,13 @@ func TestVoidStaysVoid(t *testing.T) {
 	if err := spooltest.Queue(s2, "t", -1).Done(src[0]); err != nil {
 		t.Fatal(err)
 	}
-	fs3 := fs2.Kill() // process 2 is killed before the second frame of the lobby is placed
+	fs3 := fs2.Kill() // process 2 is killed before the second frame without a partition is placed
 	s3, err := spool.Open(m.cfg, spool.Deps{FS: fs3, Boot: "boot"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if l, p := events(s3, -1), events(s3, 0); l != 10 || p != 10 {
-		t.Errorf("process 3: lobby %d, placed %d events, want 10 and 10", l, p)
+		t.Errorf("process 3: unassigned %d, placed %d events, want 10 and 10", l, p)
 	}
 }
 

@@ -105,8 +105,8 @@ func TestCopiedOntoAFrameThatWaitsForItsPartition(t *testing.T) {
 	spoolOf := func(placed bool) *spooltest.FS {
 		fs := spooltest.New(1 << 40)
 		s := openFS(t, fs)
-		lobby := spooltest.Queue(s, "t", -1)
-		source, err := lobby.Append(spool.Meta{Events: 1}, []byte("waits for its partition"))
+		unassigned := spooltest.Queue(s, "t", -1)
+		source, err := unassigned.Append(spool.Meta{Events: 1}, []byte("waits for its partition"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -120,7 +120,7 @@ func TestCopiedOntoAFrameThatWaitsForItsPartition(t *testing.T) {
 			if _, err := s.Append(w); err != nil {
 				t.Fatal(err)
 			}
-			if err := lobby.Done(source); err != nil {
+			if err := unassigned.Done(source); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -11,7 +11,7 @@ const (
 	hasSpool = 2
 )
 
-// steady are the families of every day. fullDisk is not among them: frames of the lobby that cannot be placed for ten
+// steady are the families of every day. fullDisk is not among them: frames without a partition that cannot be placed for ten
 // seconds, because the disk is full, wait for the next start, and later events overtake them. Nor are deadLetters: one
 // that waits for room while nothing can be written keeps the spooler awake.
 const steady = lostAnswers | lateCopies | earlyCodes | lateCodes | moves | outages | anew | slowDisk | kills | powerLoss | restarts
@@ -41,7 +41,7 @@ var scenarios = []scenario{
 		must: bigEvents | outages, may: restarts, spool: hasSpool},
 	{name: "full-disk", fault: "core F8: after one full write the spool is never used again",
 		must: fullDisk | outages, may: lateCluster, spool: hasSpool},
-	{name: "squeezed", fault: "core F9: frames of the lobby and a disk below --spool-keep-free",
+	{name: "squeezed", fault: "core F9: frames without a partition and a disk below --spool-keep-free",
 		must: squeezed | lateCluster, may: kills, spool: hasSpool},
 	{name: "growth", fault: "core F10: order across growth with frames on disk",
 		must: growth | outages, may: moves, spool: hasSpool},

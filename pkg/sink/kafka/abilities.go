@@ -136,7 +136,7 @@ func (w *worker) refuse() {
 	}
 	s.mu.Unlock()
 	for i := range refused {
-		if e := &refused[i]; e.apart() {
+		if e := &refused[i]; e.mustSplit() {
 			w.split(e)
 		}
 	}

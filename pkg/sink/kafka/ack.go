@@ -28,8 +28,8 @@ func (s *core) finish(b *batch, lost int, out []settled) []settled {
 	for b != nil {
 		b.lost += lost
 		b.hopeless += hopeless
-		b.parts--
-		if b.parts > 0 {
+		b.unsettledParts--
+		if b.unsettledParts > 0 {
 			return out
 		}
 		for _, a := range b.acks {

@@ -8,7 +8,7 @@ import "functiongraph-ingest/pkg/sink/kafka/diskqueue"
 
 // among is how many partitions the records of the lane were placed among; 0: they are not placed yet.
 func (l *lane) among() uint16 {
-	if l.partition == lobbyPartition {
+	if l.partition == unassignedPartition {
 		return 0
 	}
 	return uint16(len(l.topic.lanes)) // see maxPartitions

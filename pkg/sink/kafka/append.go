@@ -21,7 +21,7 @@ func (s *Sink) Append(ctx context.Context, recs []sink.Record, ack sink.Ack) (in
 		s.mu.Unlock()
 		tell(out)
 	}()
-	s.want.stir()
+	s.want.wakeIdle()
 	s.originChanged()
 	waited := false
 	// The lane of the record before. Events of one invocation come together: an equal key needs no hash. It
@@ -74,7 +74,7 @@ func (s *Sink) awaitRoom(ctx context.Context, events int) error {
 		s.stalled = time.Now()
 		s.changes.watch()
 	}
-	patience, stop := s.spooler.spiller.patienceLocked()
+	patience, stop := s.spooler.spiller.spillDelayLocked()
 	s.mu.Unlock()
 	look := time.NewTimer(s.deps.stuckAfter / 20) // no signal tells that a partition is stuck
 	defer look.Stop()
@@ -107,9 +107,9 @@ func (s *core) knowsTopic() bool {
 	return slices.ContainsFunc(s.topics, func(t *topic) bool { return len(t.lanes) > 0 })
 }
 
-// mayWaitInLobby reports whether records wait in memory while the partitions of their topic are not known: with a spool,
+// mayWaitUnassigned reports whether records wait in memory while the partitions of their topic are not known: with a spool,
 // and where others must not wait for a topic that is missing.
-func (s *core) mayWaitInLobby() bool {
+func (s *core) mayWaitUnassigned() bool {
 	return s.deps.OpenSpool != nil || len(s.topics) > 1 && s.knowsTopic()
 }
 
@@ -149,8 +149,8 @@ func (s *Sink) laneForLocked(t *topic, key []byte) *lane {
 		return nil
 	}
 	switch n := len(t.lanes); {
-	case n == 0 && s.mayWaitInLobby(), t.lobby != nil: // earlier records are still in it
-		return t.inLobby()
+	case n == 0 && s.mayWaitUnassigned(), t.unassigned != nil: // earlier records are still in it
+		return t.unassignedLane()
 	case n == 0:
 		return nil
 	case key != nil:
@@ -187,7 +187,7 @@ func (s *Sink) elsewhereLocked(l *lane, r *sink.Record, first recordbatch.Encode
 	}
 	d := *r
 	d.Headers = s.letters.deadHeaders(slices.Clone(r.Headers), l.topic, DroppedUnavailable, len(r.Value))
-	if l.partition != lobbyPartition {
+	if l.partition != unassignedPartition {
 		d.Headers = append(d.Headers, sink.Header{Key: headerPartition, Value: strconv.AppendInt(nil, int64(l.partition), 10)})
 	}
 	d.Headers = s.numbered(d.Headers, s.number())

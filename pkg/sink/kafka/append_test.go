@@ -51,7 +51,7 @@ func discard(s *Sink) {
 	for l := range s.lanes() {
 		l.batches(func(b *batch) {
 			s.count.inFlight -= int64(b.events)
-			s.unload(l.topic, b)
+			s.release(l.topic, b)
 			s.freeBatch(b)
 		})
 		l.queue, l.open = nil, nil

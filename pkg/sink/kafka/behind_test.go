@@ -81,7 +81,7 @@ func TestRoomIsMadeBehindPartsThatWait(t *testing.T) {
 			waitFor(t, func() bool {
 				s.mu.Lock()
 				defer s.mu.Unlock()
-				return len(s.topics[0].lanes) == 1 && len(s.topics[0].lanes[0].parts) == 1
+				return len(s.topics[0].lanes) == 1 && len(s.topics[0].lanes[0].children) == 1
 			})
 			want := append([]string{"good"}, fillTwice(t, s, "k", 0)...)
 			unwell.Store(false)
@@ -206,7 +206,7 @@ func TestPartsHearFromTheDiskOrFromKafka(t *testing.T) {
 			waitFor(t, func() bool {
 				s.mu.Lock()
 				defer s.mu.Unlock()
-				dead := len(s.dead.lanes[0].queue) > 0 || s.dead.lanes[0].doubt != nil || s.dead.lanes[0].open != nil
+				dead := len(s.dead.lanes[0].queue) > 0 || s.dead.lanes[0].head != nil || s.dead.lanes[0].open != nil
 				return s.sender.splits.Load() > 0 && (c.takes != "good" || s.count.delivered == 1) && dead == c.last
 			})
 			ack.mu.Lock()
@@ -228,10 +228,10 @@ func TestDeadLettersGoToDiskBehindCoveredOnes(t *testing.T) {
 	_, l, _ := bench(t)
 	l.topic.dead = true
 	covered, framed := holds(t, l, 1), holds(t, l, 1)
-	covered.root, framed.pos, l.disk.framed = &batch{pos: 1}, 2, 2
+	covered.coveredBy, framed.pos, l.disk.framed = &batch{pos: 1}, 2, 2
 	l.topic.batches = 2
 	l.evict()
 	if !l.disk.any || l.disk.end != 2 || len(l.queue) != 0 || l.next() != covered {
-		t.Errorf("on disk up to %d (%v), %d in the queue, %d parts", l.disk.end, l.disk.any, len(l.queue), len(l.parts))
+		t.Errorf("on disk up to %d (%v), %d in the queue, %d parts", l.disk.end, l.disk.any, len(l.queue), len(l.children))
 	}
 }

@@ -10,7 +10,7 @@ import (
 
 // While the disk is full or fails, frames that must be placed cannot be placed on disk. Then they are carried: one frame
 // at a time is read into memory, its records go to their partitions, and it is done when all of them are settled. New
-// events wait in the lobby meanwhile, because later events must not overtake. A kill lets the frame come back, so its
+// events wait among the unassigned meanwhile, because later events must not overtake. A kill lets the frame come back, so its
 // events count as possible duplicates. What is in memory only is carried the same way, as many batches at a time as fit
 // beside the buffers.
 
@@ -33,8 +33,8 @@ func (c *carried) has(b *batch) bool {
 // carry takes the oldest frame of a queue into memory, or the rest of the one that was placed in part, and lets the lanes
 // go. An error: it cannot be read.
 func (s *placer) carry(t *topic, q diskqueue.Queue) error {
-	_, frail := s.frail[strayOf(q)]
-	f, pos, err := q.PeekAfter(s.frail[strayOf(q)], nil)
+	_, frail := s.frail[unplacedOf(q)]
+	f, pos, err := q.PeekAfter(s.frail[unplacedOf(q)], nil)
 	if errors.Is(err, io.EOF) {
 		wake(s.disk.kick) // it was damaged, and is counted
 		return nil
@@ -48,7 +48,7 @@ func (s *placer) carry(t *topic, q diskqueue.Queue) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, t := range s.knownTopics() {
-		t.inLobby() // later events wait there
+		t.unassignedLane() // later events wait there
 	}
 	l := t.unplaced(q.Partition())
 	if l == nil {
@@ -61,18 +61,18 @@ func (s *placer) carry(t *topic, q diskqueue.Queue) error {
 	if frail { // it stays, as those before it
 		s.leaveFrail(q, pos, 0)
 	} else {
-		b.pos, l.disk.apart = pos, b
+		b.pos, l.disk.splitParent = pos, b
 	}
 	rest := int(f.Events) - s.placing.placed
 	s.count.toDisk(-rest)
 	s.possibleDuplicates.Add(int64(f.Events))
-	for _, lot := range s.placing.lots {
-		nb := s.newBatch(lot.lane)
-		nb.rb, nb.ready, nb.parent, nb.root = lot.rb, lot.ready, b, b
-		nb.events = min(rest, lot.rb.Count())
+	for _, part := range s.placing.groups {
+		nb := s.newBatch(part.lane)
+		nb.rb, nb.compressed, nb.parent, nb.coveredBy = part.rb, part.compressed, b, b
+		nb.events = min(rest, part.rb.Count())
 		rest -= nb.events
-		b.parts++
-		s.enqueue(lot.lane, nb)
+		b.unsettledParts++
+		s.enqueue(part.lane, nb)
 	}
 	s.placing, s.carries = placing{}, true
 	s.disk.carried = carried{[]waiting{{b, b.life}}, l}

@@ -177,13 +177,13 @@ func (s *Sink) abandon() {
 			if b == nil {
 				break
 			}
-			l.doubt = nil
+			l.head = nil
 			if b.rb == nil {
 				continue // on disk
 			}
 			s.drop(sink.DroppedShutdown, b.events)
 			n := b.events
-			s.unload(l.topic, b)
+			s.release(l.topic, b)
 			out = s.finish(b, n, out)
 		}
 	}
@@ -211,9 +211,9 @@ func (s *spooler) leaveBehind() {
 		}
 	}
 	for l := range s.lanes() {
-		count(l.doubt)
+		count(l.head)
 		count(l.open)
-		for _, list := range [][]*batch{l.parts, l.queue} {
+		for _, list := range [][]*batch{l.children, l.queue} {
 			for _, b := range list {
 				count(b)
 			}
@@ -259,10 +259,10 @@ func (s *core) leaveToDisk(l *lane) {
 		}
 		return covered
 	}
-	if l.doubt != nil && left(l.doubt) {
-		l.doubt = nil
+	if l.head != nil && left(l.head) {
+		l.head = nil
 	}
-	for _, list := range []*[]*batch{&l.parts, &l.queue} {
+	for _, list := range []*[]*batch{&l.children, &l.queue} {
 		rest := (*list)[:0]
 		for _, b := range *list {
 			if !left(b) {

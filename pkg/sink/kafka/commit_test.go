@@ -29,7 +29,7 @@ func (c *committed) Append(frames []diskqueue.Write) (int, error) {
 	for _, f := range frames {
 		c.byAll++
 		for l := range s.lanes() {
-			if b := l.doubt; l.disk.q == f.Queue && l.busy && b.writing && !f.InDoubt {
+			if b := l.head; l.disk.q == f.Queue && l.busy && b.writing && !f.InDoubt {
 				c.byWorker++
 			}
 		}

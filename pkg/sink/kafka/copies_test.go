@@ -15,7 +15,7 @@ import (
 func bench(t *testing.T) (*Sink, *lane, *worker) {
 	t.Helper()
 	s := &Sink{}
-	s.alarms = map[string]time.Time{}
+	s.warnedAt = map[string]time.Time{}
 	s.log, s.want.kick, s.cfg, s.expiry, s.current = slog.New(slog.DiscardHandler), make(chan struct{}, 1), Config{RequestTimeout: time.Second}, time.Hour, producer{id: 1, gen: 1}
 	s.count.dropped = map[string]int64{}
 	s.join()
@@ -29,7 +29,7 @@ func bench(t *testing.T) (*Sink, *lane, *worker) {
 // holds puts a batch of n events at the end of the lane.
 func holds(t *testing.T, l *lane, n int) *batch {
 	t.Helper()
-	b := &batch{lane: l, parts: 1, rb: recordbatch.NewPrivateBatch(64 * n), events: n}
+	b := &batch{lane: l, unsettledParts: 1, rb: recordbatch.NewPrivateBatch(64 * n), events: n}
 	for range n {
 		if !b.rb.TryAppend(0, nil, []byte("event"), nil) {
 			t.Fatal("it does not fit")
@@ -80,7 +80,7 @@ func TestAnAnswerOfAnotherClusterIsNoSuccess(t *testing.T) {
 	s.cluster.setClusterLocked("another")
 	res := &produce.Response{Topics: []produce.ResponseTopic{{Topic: "t", Partitions: []produce.ResponsePartition{{LogAppendTime: 5}}}}}
 	w.resolve(res, nil)
-	if st := s.Stats(); st.Delivered != 0 || l.doubt != b {
+	if st := s.Stats(); st.Delivered != 0 || l.head != b {
 		t.Fatalf("it counts as delivered: %+v", st)
 	}
 	s.current = producer{id: 9, gen: s.current.gen + 1, cluster: "another"}

@@ -62,7 +62,7 @@ type core struct {
 	throttled      time.Duration // that brokers asked to wait
 	drained        chan struct{} // closed when closed and nothing is unsettled
 	free           []*batch
-	alarms         map[string]time.Time
+	warnedAt       map[string]time.Time
 
 	codec      atomic.Uint32 // of new batches: Config.Codec, or what the brokers take in its place
 	unfinished atomic.Bool   // endFrames has something to do
@@ -80,7 +80,7 @@ func (s *core) begin(cfg Config, deps Deps) {
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.started, s.changes = time.Now(), newBell()
 	s.count.dropped = map[string]int64{}
-	s.brokers, s.alarms = map[int32]*broker{}, map[string]time.Time{}
+	s.brokers, s.warnedAt = map[int32]*broker{}, map[string]time.Time{}
 	s.want.kick, s.roomMade, s.drained = make(chan struct{}, 1), make(chan struct{}), make(chan struct{})
 	s.expiry = 24 * time.Hour
 	s.codec.Store(uint32(cfg.Codec))
@@ -101,7 +101,7 @@ func (s *core) begin(cfg Config, deps Deps) {
 	s.watchState()
 }
 
-// lanes are all lanes; first those whose frames are placed anew, then the lobby.
+// lanes are all lanes; first those whose frames are placed anew, then the unassigned one.
 func (s *core) lanes() func(yield func(*lane) bool) {
 	return func(yield func(*lane) bool) {
 		for _, t := range s.all {
@@ -110,7 +110,7 @@ func (s *core) lanes() func(yield func(*lane) bool) {
 					return
 				}
 			}
-			if t.lobby != nil && !yield(t.lobby) {
+			if t.unassigned != nil && !yield(t.unassigned) {
 				return
 			}
 			for _, l := range t.lanes {
@@ -187,7 +187,7 @@ func (s *core) sealFullest() {
 		}
 		if l.topic.grow != 0 {
 			l.sealAndSend()
-		} else if fullest == nil || l.relievesMore(fullest) {
+		} else if fullest == nil || l.freesMore(fullest) {
 			fullest = l
 		}
 	}
@@ -196,7 +196,7 @@ func (s *core) sealFullest() {
 	}
 }
 
-func (l *lane) relievesMore(than *lane) bool {
+func (l *lane) freesMore(than *lane) bool {
 	if l.stuck() != than.stuck() {
 		return than.stuck()
 	}
@@ -249,8 +249,8 @@ func (s *core) wantProducer() {
 // warnLimited logs at most once a minute for each key, so that a fault cannot become a stream.
 func (s *core) warnLimited(key, msg string, args ...any) {
 	const every = time.Minute
-	if now := time.Now(); now.Sub(s.alarms[key]) >= every {
-		s.alarms[key] = now
+	if now := time.Now(); now.Sub(s.warnedAt[key]) >= every {
+		s.warnedAt[key] = now
 		s.log.Warn(msg, args...)
 	}
 }

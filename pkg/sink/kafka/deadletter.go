@@ -28,7 +28,7 @@ func (s *Sink) DeadLetter(ctx context.Context, d *sink.DeadLetter, ack sink.Ack)
 		s.mu.Unlock()
 		return sink.ErrClosed
 	}
-	s.want.stir()
+	s.want.wakeIdle()
 	lost := 0
 	if truncated {
 		r.Headers = s.numbered(r.Headers, s.number())

@@ -15,10 +15,10 @@ type diskPart struct {
 	framed  int      // batches at the front of queue that have frames
 	spilled []*batch // of those on disk only: the ones that a source waits for, in order
 
-	dirty   bool   // in spooler.dirty
-	behind  bool   // the spool may not have written down yet that the last frame is done
-	closing bool   // the end of a frame is being written; nothing is sent until it is
-	apart   *batch // with a frame, and taken apart: nothing but its parts is sent until all of it is settled
+	dirty       bool   // in spooler.dirty
+	behind      bool   // the spool may not have written down yet that the last frame is done
+	closing     bool   // the end of a frame is being written; nothing is sent until it is
+	splitParent *batch // has a frame and was split: only its children are sent until all of it is settled
 
 	// What the last process was sending when it ended.
 	old      diskqueue.Pos
@@ -62,7 +62,7 @@ func (l *lane) extendDisk(end diskqueue.Pos) {
 // told.
 func (l *lane) checkDisk() {
 	d := &l.disk
-	if !d.any || l.doubt != nil || len(l.parts) > 0 {
+	if !d.any || l.head != nil || len(l.children) > 0 {
 		return
 	}
 	pos, _, _, ok := d.q.Head()
@@ -94,7 +94,7 @@ func (l *lane) takeFrame() *batch {
 		b = s.newBatch(l)
 		b.pos, b.events = pos, events
 	}
-	b.ready = true
+	b.compressed = true
 	if pos == d.old && pos != 0 {
 		// It goes again with its old stamp: the broker knows whether it has it. Another cluster would take the
 		// stamp for that of a producer of its own.
@@ -112,7 +112,7 @@ func (l *lane) takeFrame() *batch {
 
 // evict leaves a batch that has a frame to the disk.
 func (s *core) evict(b *batch) {
-	s.unload(b.lane.topic, b)
+	s.release(b.lane.topic, b)
 	b.loaded = false
 	s.count.toDisk(b.events)
 }
@@ -127,14 +127,14 @@ func (s *core) keepMemory(b *batch) {
 // evict leaves to the disk what the lane has a frame of and does not need in memory now.
 func (l *lane) evict() {
 	s := l.topic.core
-	// Not a half: its memory has a bound of its own, and would have to be asked for again to split it.
-	if b := l.doubt; b != nil && !l.busy && b.pos != 0 && b.rb != nil && !b.writing && !b.half {
+	// Not a child of a split: its memory has a bound of its own, and would have to be asked for again to split it.
+	if b := l.head; b != nil && !l.busy && b.pos != 0 && b.rb != nil && !b.writing && !b.child {
 		s.evict(b)
 	}
 	l.evictQueue()
 }
 
-// evictQueue is evict for the queue. What another batch's frame stands for stays in memory, among the parts: they go
+// evictQueue is evict for the queue. What another batch's frame stands for stays in memory, among the children: they go
 // before the frames on disk. Only dead letters, which have no order to keep, may overtake frames by that.
 func (l *lane) evictQueue() {
 	s, d := l.topic.core, &l.disk
@@ -143,7 +143,7 @@ func (l *lane) evictQueue() {
 			if d.any && !l.topic.dead {
 				return
 			}
-			l.parts = append(l.parts, pop(&l.queue))
+			l.children = append(l.children, pop(&l.queue))
 			d.framed--
 			continue
 		}

@@ -11,17 +11,17 @@ func dump(s *Sink) string {
 		if b == nil {
 			return "-"
 		}
-		return fmt.Sprintf("{pos %d size %d att %d final %v writing %v ans %v root %v parts %d ev %d half %v}", b.pos, b.size, b.attempts, b.final, b.writing, b.answered, b.root != nil, b.parts, b.events, b.half)
+		return fmt.Sprintf("{pos %d size %d att %d final %v writing %v ans %v root %v parts %d ev %d half %v}", b.pos, b.size, b.attempts, b.bytesFinal, b.writing, b.ackedWhileWriting, b.coveredBy != nil, b.unsettledParts, b.events, b.child)
 	}
 	for l := range s.lanes() {
-		if l.idle() && !l.disk.closing && l.disk.apart == nil {
+		if l.idle() && !l.disk.closing && l.disk.splitParent == nil {
 			continue
 		}
-		out += fmt.Sprintf("lane dead=%v %d broker %v busy %v any %v end %d framed %d queue %d parts %d open %v dirty %v closing %v apart %v stamps %+v failures %d doubt %s", l.topic.dead, l.partition, l.broker != nil, l.busy, l.disk.any, l.disk.end, l.disk.framed, len(l.queue), len(l.parts), l.open != nil, l.disk.dirty, l.disk.closing, b(l.disk.apart), l.stamps, l.failures, b(l.doubt))
+		out += fmt.Sprintf("lane dead=%v %d broker %v busy %v any %v end %d framed %d queue %d parts %d open %v dirty %v closing %v apart %v stamps %+v failures %d doubt %s", l.topic.dead, l.partition, l.broker != nil, l.busy, l.disk.any, l.disk.end, l.disk.framed, len(l.queue), len(l.children), l.open != nil, l.disk.dirty, l.disk.closing, b(l.disk.splitParent), l.stamps, l.failures, b(l.head))
 		for _, q := range l.queue {
 			out += " Q" + b(q)
 		}
-		for _, q := range l.parts {
+		for _, q := range l.children {
 			out += " P" + b(q)
 		}
 		out += "\n"

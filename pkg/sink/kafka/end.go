@@ -18,8 +18,8 @@ type frame struct {
 func (s *core) frameEnds(b *batch) {
 	d := &b.lane.disk
 	d.closing = true
-	if d.apart == b {
-		d.apart = nil
+	if d.splitParent == b {
+		d.splitParent = nil
 	}
 	s.disk.ended = append(s.disk.ended, frame{b.lane, b.pos, b.attempts > 0 && !b.dropped})
 	s.unfinished.Store(true)
@@ -55,7 +55,7 @@ func (s *frameWriter) endFrames() {
 		for _, f := range ended {
 			f.lane.disk.behind = f.sent
 			f.lane.disk.closing = false
-			f.lane.freed()
+			f.lane.onIdle()
 			if s.disk.carried.lane == f.lane {
 				wake(s.disk.kick) // for the next one
 			}
@@ -95,11 +95,11 @@ func (s *frameWriter) dropOldest() bool {
 // dropFrameLocked drops the lane's oldest frame, which is on disk only.
 func (s *frameWriter) dropFrameLocked(l *lane, reason string) {
 	_, size, _, _ := l.disk.q.Head()
-	b := l.doubt
+	b := l.head
 	if b == nil {
 		b = l.takeFrame()
 	}
-	l.doubt = nil
+	l.head = nil
 	b.dropped = true
 	l.abandonStamp(b)
 	s.count.toDisk(-b.events)
@@ -122,10 +122,10 @@ func (s *frameWriter) noteExpiredLocked(topic string, partition int32, events in
 // idleFrame is the lane's oldest frame if it is on disk only and not being sent.
 func (l *lane) idleFrame() (pos diskqueue.Pos, ok bool) {
 	d := &l.disk
-	if !d.any || l.busy || d.closing || d.apart != nil || slices.ContainsFunc(l.parts, func(b *batch) bool { return b.pos != 0 }) {
+	if !d.any || l.busy || d.closing || d.splitParent != nil || slices.ContainsFunc(l.children, func(b *batch) bool { return b.pos != 0 }) {
 		return 0, false
 	}
-	if b := l.doubt; b != nil && (b.pos == 0 || b.rb != nil || b.writing) {
+	if b := l.head; b != nil && (b.pos == 0 || b.rb != nil || b.writing) {
 		return 0, false
 	}
 	pos, _, _, ok = d.q.Head()
@@ -178,7 +178,7 @@ func (s *core) lostFrame(b *batch) {
 func (s *frameWriter) settleAnsweredLocked(b *batch) {
 	l := b.lane
 	l.disk.closing = false
-	s.unload(l.topic, b)
+	s.release(l.topic, b)
 	s.later(s.finish(b, 0, nil))
 	s.checkDrained()
 }

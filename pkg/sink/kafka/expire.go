@@ -68,7 +68,7 @@ func (s *expirer) expireQueue(q diskqueue.Queue, drop func(pos diskqueue.Pos) bo
 // placed. The lock is free.
 func (s *expirer) dropExpired(l *lane, pos diskqueue.Pos) bool {
 	s.mu.Lock()
-	mayDrop := !s.disk.holding || l.partition == lobbyPartition && s.placer.placing.pos == 0
+	mayDrop := !s.disk.holding || l.partition == unassignedPartition && s.placer.placing.pos == 0
 	if mayDrop {
 		l.evict() // its copy in memory
 		idle, ok := l.idleFrame()

@@ -49,10 +49,10 @@ func (l *lane) bareHead() *batch {
 	if l.disk.any {
 		return nil
 	}
-	if l.doubt != nil && l.doubt.unframed() {
-		return l.doubt
+	if l.head != nil && l.head.unframed() {
+		return l.head
 	}
-	for _, b := range l.parts {
+	for _, b := range l.children {
 		if b.unframed() {
 			return b
 		}
@@ -94,10 +94,10 @@ func (s *frameWriter) write(work []*batch) (g group, err error) {
 				s.framedLocked(b, s.frames[j].Pos, &g)
 			}
 			l := b.lane
-			if b.answered {
+			if b.ackedWhileWriting {
 				s.settleAnsweredLocked(b)
 			}
-			l.freed()
+			l.onIdle()
 		}
 		s.mu.Unlock()
 		clear(work[i : i+k])
@@ -129,7 +129,7 @@ func (s *frameWriter) prepareFrames(work []*batch) (n int) {
 			break
 		}
 		s.compress(b, &s.scratch)
-		if !b.final {
+		if !b.bytesFinal {
 			b.rb.SealUnstamped()
 		}
 		at := len(s.wire)
@@ -140,7 +140,7 @@ func (s *frameWriter) prepareFrames(work []*batch) (n int) {
 			Batch:    s.wire[at:],
 			Checksum: b.rb.WireChecksum(),
 		}
-		if b.final {
+		if b.bytesFinal {
 			w.InDoubt = true
 			w.Stamp = b.spoolStamp()
 		}

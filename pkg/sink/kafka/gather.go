@@ -122,8 +122,8 @@ func (s *sender) mayPassLocked(l *lane) bool {
 	case s.disk.holding || l.disk.closing:
 		return false
 	case b == nil:
-		return l.disk.apart == nil
-	case b.writing, l.disk.apart != nil && b.root != l.disk.apart:
+		return l.disk.splitParent == nil
+	case b.writing, l.disk.splitParent != nil && b.coveredBy != l.disk.splitParent:
 		return false
 	case b.unframed() && s.writer.framesFirstLocked():
 		// One that was sent before its frame could be written goes on, and one that goes before frames cannot have one.
@@ -160,7 +160,7 @@ func (w *worker) addLocked(l *lane) bool {
 		s.keepMemory(b)
 	}
 	if l.needsStamp(b) {
-		b.stamp, b.stamped, b.sends, b.final = noProducer, true, 0, false
+		b.stamp, b.stamped, b.sends, b.bytesFinal = noProducer, true, 0, false
 		if !s.unsafe {
 			b.stamp = l.stamps.give(s.current)
 		}

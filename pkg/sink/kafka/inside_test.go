@@ -53,7 +53,7 @@ func TestInsideShowsTroubleFirst(t *testing.T) {
 	s.mu.Lock()
 	bad, busy := s.topics[0].lanes[33], s.topics[0].lanes[31]
 	bad.failures, bad.trouble = 1, trouble{kind: silent, subject: "broker 7"}
-	busy.open = &batch{lane: busy, events: 5, parts: 1, rb: recordbatch.NewPrivateBatch(1)}
+	busy.open = &batch{lane: busy, events: 5, unsettledParts: 1, rb: recordbatch.NewPrivateBatch(1)}
 	in := s.reporter.insideLocked(3)
 	bad.failures, bad.trouble, busy.open = 0, trouble{}, nil
 	s.mu.Unlock()

@@ -47,7 +47,7 @@ func (s *core) check() error {
 		if l.disk.any {
 			overflowing++
 		}
-		if l.busy && l.doubt == nil {
+		if l.busy && l.head == nil {
 			return fmt.Errorf("partition %d of %s has a request without a batch", l.partition, l.topic.name)
 		}
 		if err := l.checkOrder(); err != nil {
@@ -58,7 +58,7 @@ func (s *core) check() error {
 				return fmt.Errorf("partition %d of %s: a batch of %d events at frame %d: %w", l.partition, l.topic.name, b.events, b.pos, err)
 			}
 			// One that is on disk only is of a partition that is no more: its records are placed without it.
-			if b.stamped && b != l.doubt && b.home() != homeDisk {
+			if b.stamped && b != l.head && b.home() != homeDisk {
 				return fmt.Errorf("partition %d of %s: a batch that is not the one in doubt has a stamp", l.partition, l.topic.name)
 			}
 			if b.inMemory() {
@@ -88,7 +88,7 @@ func (s *core) check() error {
 // phases are the lane's batches except those on disk that no source waits for, each with its phase, in their order.
 func (l *lane) phases() func(yield func(*batch, phase) bool) {
 	return func(yield func(*batch, phase) bool) {
-		if b := l.doubt; b != nil {
+		if b := l.head; b != nil {
 			p := phaseInDoubt
 			if l.busy {
 				p = phaseSending
@@ -97,7 +97,7 @@ func (l *lane) phases() func(yield func(*batch, phase) bool) {
 				return
 			}
 		}
-		for _, list := range [][]*batch{l.parts, l.disk.spilled, l.queue} {
+		for _, list := range [][]*batch{l.children, l.disk.spilled, l.queue} {
 			for _, b := range list {
 				if !yield(b, phaseQueued) {
 					return
@@ -117,8 +117,8 @@ func (b *batch) checkStep(p phase) error {
 	if p.homes()&h == 0 {
 		return fmt.Errorf("phase %d with home %d", p, h)
 	}
-	if b.writing && b.rb == nil || b.loaded && b.pos == 0 || b.final && !b.ready || b.answered {
-		return fmt.Errorf("writing %v without bytes, loaded %v without a frame, final %v and not compressed, or answered %v", b.writing, b.loaded, b.final, b.answered)
+	if b.writing && b.rb == nil || b.loaded && b.pos == 0 || b.bytesFinal && !b.compressed || b.ackedWhileWriting {
+		return fmt.Errorf("writing %v without bytes, loaded %v without a frame, final bytes %v and not compressed, or acknowledged while writing %v", b.writing, b.loaded, b.bytesFinal, b.ackedWhileWriting)
 	}
 	if was.phase == 0 {
 		return nil
@@ -135,7 +135,7 @@ func (l *lane) checkOrder() error {
 	for b := range l.phases() {
 		switch {
 		case b.pos == 0:
-			before := b == l.doubt || l.disk.any && slices.Contains(l.parts, b) // it may go without: see bareHead
+			before := b == l.head || l.disk.any && slices.Contains(l.children, b) // it may go without: see bareHead
 			bare = bare || b.unframed() && !before && b != l.open
 		case bare:
 			return fmt.Errorf("frame %d behind a batch that has none", b.pos)

@@ -21,17 +21,17 @@ type batch struct {
 	events int   // what the ledger counts for it; 0 for a notice about an event that is counted elsewhere
 	lowest int64 // how many events were admitted with the first of it; 0: it is not known, or a parent's
 
-	opened    time.Time // first append; linger counts from here; zero: it is over (Flush)
-	sent      time.Time // first send; zero: never sent, so it is certainly not in the log
-	attempts  int       // how often it was sent
-	corrupt   int       // how often the broker called it corrupt
-	sticky    bool      // it took a keyless record: the next one goes to another partition
-	ready     bool      // compressed: the bytes are final except for the stamp
-	suspected bool      // counted as a possible duplicate because the last process may have delivered it
-	final     bool      // compressed and stamped: the bytes that are sent
-	private   int64     // bytes of its own memory outside of the pool; 0: pooled
-	half      bool      // it came out of a split
-	held      int64     // its part of topic.held
+	opened     time.Time // first append; linger counts from here; zero: it is over (Flush)
+	sent       time.Time // first send; zero: never sent, so it is certainly not in the log
+	attempts   int       // how often it was sent
+	corrupt    int       // how often the broker called it corrupt
+	sticky     bool      // it took a keyless record: the next one goes to another partition
+	compressed bool      // the bytes are final except for the stamp
+	suspected  bool      // counted as a possible duplicate because the last process may have delivered it
+	bytesFinal bool      // compressed and stamped: the bytes that are sent
+	private    int64     // bytes of its own memory outside of the pool; 0: pooled
+	child      bool      // it came out of a split
+	held       int64     // its part of topic.held
 
 	stamp   stamp // meaningful while stamped
 	stamped bool
@@ -44,21 +44,21 @@ type batch struct {
 	collided     bool      // its first send was answered as a resend: it went again under another id
 	untimed      bool      // its records carry no timestamps because the broker refused theirs
 
-	pos      diskqueue.Pos // of its frame in the spool; 0: it has none
-	writing  bool          // its frame is being written
-	among    uint16        // see lane.among; as the frame says that is being written
-	answered bool          // it was acknowledged while writing; the spooler settles it
-	loaded   bool          // rb was read from its frame, and goes when the request ends
-	dropped  bool          // given up, not sent
-	root     *batch        // it came out of this batch, which has a frame: that is enough for both
+	pos               diskqueue.Pos // of its frame in the spool; 0: it has none
+	writing           bool          // its frame is being written
+	among             uint16        // see lane.among; as the frame says that is being written
+	ackedWhileWriting bool          // it was acknowledged while writing; the spooler settles it
+	loaded            bool          // rb was read from its frame, and goes when the request ends
+	dropped           bool          // given up, not sent
+	coveredBy         *batch        // it came out of this batch, which has a frame: that is enough for both
 
-	// A batch that was taken apart lives on as the parent of its parts until all of them are settled.
-	parent *batch
-	parts  int // settlements it waits for
-	// toFrame is how many of its parts are neither durable nor acknowledged yet, of a batch whose parts get frames of their
+	// A batch that was split lives on as the parent of its children until all of them are settled.
+	parent         *batch
+	unsettledParts int // settlements it waits for
+	// toFrame is how many of its children are neither durable nor acknowledged yet, of a batch whose children get frames of their
 	// own; 0: a frame of its own stands for them, or it has none.
 	toFrame int
-	durable bool // its frame is, or all of its parts are safe
+	durable bool // its frame is, or all of its children are safe
 	lost    int
 	// hopeless are those of lost for which a resend would end the same.
 	hopeless int
@@ -67,7 +67,7 @@ type batch struct {
 // lane is one partition's ordered queue of batches. At most one batch of a lane is in doubt: it was sent
 // and has no answer yet. Until it is resolved exactly these bytes are sent again, and nothing passes it.
 //
-// In order: doubt, parts, the frames that are on disk only, queue, open. Frames are a prefix of that: no batch is given
+// In order: head, children, the frames that are on disk only, queue, open. Frames are a prefix of that: no batch is given
 // one unless all before it have, so the order on disk is the lane's. What is in memory without one while frames are on
 // disk (the spool was opened late, or had failed) goes without: see bareHead.
 type lane struct {
@@ -75,11 +75,11 @@ type lane struct {
 	partition int32
 	broker    *broker // the leader's; nil: no leader known
 
-	open  *batch   // takes appends
-	queue []*batch // sealed, not yet sent
-	parts []*batch // of a batch that was taken apart
-	doubt *batch   // stamped
-	busy  bool     // a request carries doubt right now
+	open     *batch   // takes appends
+	queue    []*batch // sealed, not yet sent
+	children []*batch // of a batch that was split
+	head     *batch   // stamped
+	busy     bool     // a request carries head right now
 
 	disk diskPart
 
@@ -101,22 +101,22 @@ type lane struct {
 
 // topic is one topic's lanes.
 type topic struct {
-	core  *core
-	name  string
-	dead  bool // it takes the dead letters
-	lanes []*lane
-	gone  []*lane // of partitions that are no more, while their frames are placed
-	lobby *lane   // takes records for the spool while the partitions are not known; nil: none yet, or no more
-	limit int     // batch bytes; lowered when the broker refuses a batch as too large
+	core       *core
+	name       string
+	dead       bool // it takes the dead letters
+	lanes      []*lane
+	gone       []*lane // of partitions that are no more, while their frames are placed
+	unassigned *lane   // takes records for the spool while the partitions are not known; nil: none yet, or no more
+	limit      int     // batch bytes; lowered when the broker refuses a batch as too large
 
-	leaders []int32 // last known, by partition; -1: none
-	sticky  int     // lane for keyless records
-	fewer   fewer   // partitions than lanes
-	grow    int     // the topic has this many partitions now; 0: as many as lanes
-	held    int64   // bytes of unsettled records; kept for the dead-letter topic only
-	private int64   // bytes of batches outside of the pool
-	halves  int64   // the part of private that came out of splits
-	wanted  int64   // the largest record that an appender waits for room for in private; 0: none
+	leaders    []int32 // last known, by partition; -1: none
+	sticky     int     // lane for keyless records
+	fewer      fewer   // partitions than lanes
+	grow       int     // the topic has this many partitions now; 0: as many as lanes
+	held       int64   // bytes of unsettled records; kept for the dead-letter topic only
+	private    int64   // bytes of batches outside of the pool
+	childBytes int64   // the part of private that came out of splits
+	wanted     int64   // the largest record that an appender waits for room for in private; 0: none
 	// wantedAt is since when, or since it was last tried to make that room.
 	wantedAt time.Time
 
@@ -169,10 +169,10 @@ func (s *core) newBatch(l *lane) *batch {
 	if n := len(s.free); n > 0 {
 		b := s.free[n-1]
 		s.free = s.free[:n-1]
-		b.parts, b.lane = 1, l
+		b.unsettledParts, b.lane = 1, l
 		return b
 	}
-	return &batch{parts: 1, lane: l}
+	return &batch{unsettledParts: 1, lane: l}
 }
 
 func (s *core) freeBatch(b *batch) {
@@ -189,8 +189,8 @@ func (t *topic) adopt(b *batch, bytes int64) {
 	t.private += b.private
 	b.lane.private += b.private
 	t.batches++
-	if b.half {
-		t.halves += b.private
+	if b.child {
+		t.childBytes += b.private
 	}
 }
 
@@ -206,14 +206,14 @@ func (t *topic) adoptWhole(b *batch) {
 }
 
 // unload gives the memory of b's records back and takes b out of its topic's count.
-func (s *core) unload(t *topic, b *batch) {
+func (s *core) release(t *topic, b *batch) {
 	t.batches--
 	t.held -= b.held
 	t.private -= b.private
 	b.lane.held -= b.held
 	b.lane.private -= b.private
-	if b.half {
-		t.halves -= b.private
+	if b.child {
+		t.childBytes -= b.private
 	}
 	b.private, b.held, b.size = 0, 0, 0
 	b.rb.Release()
@@ -230,15 +230,15 @@ func (t *topic) addLanes(n int) {
 }
 
 // inLobby is the lane for records of a topic whose partitions are not known yet.
-func (t *topic) inLobby() *lane {
-	if t.lobby == nil {
-		t.lobby = &lane{topic: t, partition: lobbyPartition}
-		t.lobby.attach(t.core.disk.sp)
+func (t *topic) unassignedLane() *lane {
+	if t.unassigned == nil {
+		t.unassigned = &lane{topic: t, partition: unassignedPartition}
+		t.unassigned.attach(t.core.disk.sp)
 		if len(t.lanes) == 0 && t.err != nil { // it is missing, which others need not be
-			t.lobby.fails(time.Now())
+			t.unassigned.fails(time.Now())
 		}
 	}
-	return t.lobby
+	return t.unassigned
 }
 
 // privateBatch is a batch of one record outside of the pool.
@@ -267,10 +267,10 @@ func (s *core) suspect(b *batch) {
 
 // compress compresses a batch once. The lock is free.
 func (s *core) compress(b *batch, scratch *recordbatch.Scratch) {
-	if b.ready {
+	if b.compressed {
 		return
 	}
-	b.ready = true
+	b.compressed = true
 	s.rawBytes.Add(int64(b.rb.Size()))
 	// An encoder that fails leaves the batch as it was: it goes uncompressed.
 	chunks, size := b.rb.Chunks(), b.rb.Size()
@@ -325,5 +325,5 @@ func (l *lane) moves() {
 	l.stuckSince, l.stuckNow = time.Time{}, false
 }
 
-// lobbyPartition is where frames lie whose partition is not known yet: the topic's partitions are not.
-const lobbyPartition = -1
+// unassignedPartition has the frames of records that came before the topic's partitions were known.
+const unassignedPartition = -1

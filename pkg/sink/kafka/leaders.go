@@ -33,7 +33,7 @@ func (s *kafkaCluster) endBrokersLocked(known map[int32]string) {
 
 // applyLocked takes a topic's leaders over.
 func (s *kafkaCluster) applyLocked(t *topic, l leaders) {
-	defer s.placeLobby(t)
+	defer s.placeUnassigned(t)
 	t.err, t.grow = nil, 0
 	if l.err != nil || len(l.brokers) == 0 {
 		if l.err == nil {
@@ -48,8 +48,8 @@ func (s *kafkaCluster) applyLocked(t *topic, l leaders) {
 		for _, ln := range t.lanes {
 			s.lead(ln, nil)
 		}
-		if t.lobby != nil {
-			t.lobby.fails(time.Now())
+		if t.unassigned != nil {
+			t.unassigned.fails(time.Now())
 		}
 		s.missingLocked(t)
 		return
@@ -64,7 +64,7 @@ func (s *kafkaCluster) applyLocked(t *topic, l leaders) {
 			// must not be held: placeStrays comes again when it has arrived.
 			s.disk.holding = !s.disk.carried.under()
 			if !t.dead {
-				t.inLobby() // what comes meanwhile goes behind
+				t.unassignedLane() // what comes meanwhile goes behind
 			}
 			wake(s.disk.kick)
 		}
@@ -109,7 +109,7 @@ func (s *kafkaCluster) setClusterLocked(id string) {
 	s.retireProducer()
 	for l := range s.lanes() {
 		l.stamps.forget(s.current.gen)
-		if b := l.doubt; b != nil {
+		if b := l.head; b != nil {
 			b.stamped = false
 		}
 	}

@@ -84,10 +84,10 @@ func (s *core) markedTopics(final bool) (topics []*topic) {
 // markLane is where a final mark goes; nil: the partitions are not known, and there is no spool.
 func markLane(t *topic) *lane {
 	switch {
-	case len(t.lanes) > 0 && t.lobby == nil:
+	case len(t.lanes) > 0 && t.unassigned == nil:
 		return t.stickyLane()
 	case t.core.deps.OpenSpool != nil:
-		return t.inLobby()
+		return t.unassignedLane()
 	}
 	return nil
 }
@@ -181,9 +181,9 @@ func (s *core) safe() int64 {
 		}
 	}
 	for l := range s.lanes() {
-		look(l.doubt)
+		look(l.head)
 		look(l.open)
-		for _, b := range l.parts {
+		for _, b := range l.children {
 			look(b)
 		}
 		for _, b := range l.queue {

@@ -78,12 +78,12 @@ func (w *worker) resolve(res *produce.Response, err error) {
 		s.failedLocked(e, c, p.ErrorCode, p.ErrorMessage)
 	}
 	for i := range w.entries {
-		w.entries[i].lane.freed()
+		w.entries[i].lane.onIdle()
 	}
 	s.checkDrained()
 	s.mu.Unlock()
 	for i := range w.entries {
-		if e := &w.entries[i]; e.apart() {
+		if e := &w.entries[i]; e.mustSplit() {
 			w.split(e)
 		}
 	}
@@ -153,7 +153,7 @@ func (s *sender) succeededLocked(e *entry, p *produce.ResponsePartition, now tim
 	}
 	s.count.inFlight -= int64(b.events)
 	l.stamps.acked(b.stamp, b.rb.Count())
-	l.doubt, l.failures, l.retryAt = nil, 0, time.Time{}
+	l.head, l.failures, l.retryAt = nil, 0, time.Time{}
 	l.moves()
 	l.topic.refusals = 0
 	if b.loaded {
@@ -163,10 +163,10 @@ func (s *sender) succeededLocked(e *entry, p *produce.ResponsePartition, now tim
 		s.letters.reportLossesLocked(false)
 	}
 	if b.writing { // the spooler reads it, and settles it when it is done
-		b.answered, l.disk.closing = true, true
+		b.ackedWhileWriting, l.disk.closing = true, true
 		return out
 	}
-	s.unload(l.topic, b)
+	s.release(l.topic, b)
 	return s.finish(b, 0, out)
 }
 
@@ -177,8 +177,8 @@ func (s *sender) failedLocked(e *entry, c class, code int16, msg string) {
 	l.failures++
 	l.fails(b.sent)
 	pause := doubling(l.failures, s.cfg.RetryMin, s.cfg.RetryMax)
-	if !b.final {
-		b.final = true
+	if !b.bytesFinal {
+		b.bytesFinal = true
 	}
 	if b.writing && c != classConfig {
 		c = min(c, classRefresh) // it will be sent, and refused, again; now its bytes must stay as they are
@@ -186,8 +186,8 @@ func (s *sender) failedLocked(e *entry, c class, code int16, msg string) {
 	switch c {
 	case classSplit, classDeadLetter:
 		e.verdict, e.code, e.message = c, code, msg
-		l.busy = true   // until split is done with it
-		b.final = false // and no other goroutine may begin to read it
+		l.busy = true        // until split is done with it
+		b.bytesFinal = false // and no other goroutine may begin to read it
 		return
 	case classRenew:
 		s.renewals.Add(1)

@@ -23,7 +23,7 @@ func TestPressingInVainIsFollowedByAPause(t *testing.T) {
 					for range 3 {
 						s.spooler.spiller.pressedInVainLocked()
 						before := time.Now()
-						fires, stop := s.spooler.spiller.patienceLocked()
+						fires, stop := s.spooler.spiller.spillDelayLocked()
 						<-fires
 						stop()
 						if d := time.Since(before); d < patienceOverflowing {

@@ -46,8 +46,8 @@ func (b *frailSpool) Append(f []diskqueue.Write) (int, error) {
 	return b.Spool.Append(f)
 }
 
-// lobbyOf leaves events of unknown partitions in a spool directory.
-func lobbyOf(t *testing.T, settle Settle, events int) (dir string) {
+// unassignedSpool leaves events of unknown partitions in a spool directory.
+func unassignedSpool(t *testing.T, settle Settle, events int) (dir string) {
 	t.Helper()
 	dir = t.TempDir()
 	s, _ := spooling(t, cluster(t, 4), dir, func(cfg *Config, d *Deps) {
@@ -77,7 +77,7 @@ func TestPlacingGoesOn(t *testing.T) {
 			for _, settle := range []Settle{SettleAtOnce, SettleOnDisk} {
 				t.Run(fmt.Sprint(with, " ", skip, " ", settle), func(t *testing.T) {
 					t.Parallel()
-					dir := lobbyOf(t, settle, events)
+					dir := unassignedSpool(t, settle, events)
 					b := &frailSpool{with: with}
 					s, _ := spooling(t, cluster(t, 4), dir, func(cfg *Config, d *Deps) {
 						cfg.Settle = settle
@@ -116,7 +116,7 @@ func TestPlacingWithoutADisk(t *testing.T) {
 			for _, settle := range []Settle{SettleAtOnce, SettleOnDisk} {
 				t.Run(fmt.Sprint(with, " ", skip, " ", settle), func(t *testing.T) {
 					t.Parallel()
-					dir := lobbyOf(t, settle, events)
+					dir := unassignedSpool(t, settle, events)
 					s, _ := spooling(t, cluster(t, 4), dir, func(cfg *Config, d *Deps) {
 						cfg.Settle, d.placingPatience = settle, time.Nanosecond
 						open := d.OpenSpool
@@ -147,7 +147,7 @@ func TestPlacingWithoutADisk(t *testing.T) {
 // machine goes down; that they come twice otherwise is counted.
 func TestPlacedNotDurable(t *testing.T) {
 	const events = 3000
-	dir := lobbyOf(t, SettleOnDisk, events)
+	dir := unassignedSpool(t, SettleOnDisk, events)
 	c := cluster(t, 4)
 	frail := true
 	again := func() (delivered, possible int64) {
@@ -186,7 +186,7 @@ func TestPlacedNotDurable(t *testing.T) {
 // TestSpoolThatOpensLate: the steward does not rest when there is something in the spool.
 func TestSpoolThatOpensLate(t *testing.T) {
 	t.Parallel()
-	dir := lobbyOf(t, SettleOnKafka, 100)
+	dir := unassignedSpool(t, SettleOnKafka, 100)
 	n := &line{}
 	n.down.Store(true)
 	release := make(chan struct{})
@@ -285,7 +285,7 @@ func TestATopicThatComesWhileAnotherIsCarried(t *testing.T) {
 func TestWhatComesGoesBehindWhatIsCarried(t *testing.T) {
 	t.Parallel()
 	const before, since, keys = 300, 600, 37
-	dir := lobbyOf(t, SettleAtOnce, before)
+	dir := unassignedSpool(t, SettleAtOnce, before)
 	c := cluster(t, 4)
 	s, _ := spooling(t, c, dir, func(cfg *Config, d *Deps) {
 		cfg.BatchBytes = 2 * recordbatch.ChunkSize // some batches of each partition are full
@@ -314,7 +314,7 @@ func TestWhatComesGoesBehindWhatIsCarried(t *testing.T) {
 		}
 		want[string(r.Key)] = append(want[string(r.Key)], string(r.Value))
 		if i < before {
-			continue // lobbyOf has left it
+			continue // unassignedSpool has left it
 		}
 		if n, err := s.Append(patient(t), []sink.Record{r}, nil); n != 1 || err != nil {
 			t.Fatal(n, err)

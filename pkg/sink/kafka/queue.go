@@ -4,7 +4,7 @@ package kafka
 func (l *lane) stuck() bool { return l.broker == nil || l.failures > 0 }
 
 func (l *lane) idle() bool {
-	return l.open == nil && l.doubt == nil && len(l.queue) == 0 && len(l.parts) == 0 && !l.disk.any
+	return l.open == nil && l.head == nil && len(l.queue) == 0 && len(l.children) == 0 && !l.disk.any
 }
 
 // full reports whether the open batch has no room for a record of size bytes.
@@ -14,7 +14,7 @@ func (l *lane) full(size int) bool {
 
 // mustGo reports whether the lane has more than an open batch.
 func (l *lane) mustGo() bool {
-	return l.doubt != nil || len(l.queue) > 0 || len(l.parts) > 0 || l.disk.any
+	return l.head != nil || len(l.queue) > 0 || len(l.children) > 0 || l.disk.any
 }
 
 // quiet reports whether no request and no write has a batch of the lane.
@@ -27,7 +27,7 @@ func (l *lane) quiet() bool {
 // hasFrames reports whether a frame in the spool stands for something of the lane.
 func (l *lane) hasFrames() bool {
 	l.checkDisk()
-	frames := l.disk.any || l.disk.apart != nil
+	frames := l.disk.any || l.disk.splitParent != nil
 	l.batches(func(b *batch) { frames = frames || !b.unframed() })
 	return frames
 }
@@ -44,7 +44,7 @@ func (l *lane) cannotDrain() bool {
 // deferGrowth reports whether records go on by the old count, because the lanes cannot drain soon: one has frames on
 // disk, or something that it cannot send. Waiting for that would keep every key out.
 func (t *topic) deferGrowth() bool {
-	if t.lobby != nil {
+	if t.unassigned != nil {
 		return true
 	}
 	if l := t.drainsLast; l != nil && l.cannotDrain() {
@@ -62,10 +62,10 @@ func (t *topic) deferGrowth() bool {
 
 // batches calls f for the lane's batches that are not on disk only, in their order.
 func (l *lane) batches(f func(*batch)) {
-	if l.doubt != nil {
-		f(l.doubt)
+	if l.head != nil {
+		f(l.head)
 	}
-	for _, b := range l.parts {
+	for _, b := range l.children {
 		f(b)
 	}
 	for _, b := range l.queue {
@@ -80,10 +80,10 @@ func (l *lane) batches(f func(*batch)) {
 // none.
 func (l *lane) next() *batch {
 	switch {
-	case l.doubt != nil:
-		return l.doubt
-	case len(l.parts) > 0:
-		return l.parts[0]
+	case l.head != nil:
+		return l.head
+	case len(l.children) > 0:
+		return l.children[0]
 	case l.disk.any:
 		return nil
 	case len(l.queue) > 0:
@@ -95,25 +95,25 @@ func (l *lane) next() *batch {
 // take makes the batch to send next the one in doubt and returns it, or nil. What was open is sealed by
 // that.
 func (l *lane) take() *batch {
-	if l.doubt != nil {
-		return l.doubt
+	if l.head != nil {
+		return l.head
 	}
 	switch {
-	case len(l.parts) > 0:
-		l.doubt = pop(&l.parts)
-		return l.doubt
+	case len(l.children) > 0:
+		l.head = pop(&l.children)
+		return l.head
 	case l.disk.any:
-		l.doubt = l.takeFrame()
-		return l.doubt
+		l.head = l.takeFrame()
+		return l.head
 	case len(l.queue) == 0:
 		l.seal()
 	}
 	if len(l.queue) == 0 {
 		return nil
 	}
-	l.doubt = pop(&l.queue)
+	l.head = pop(&l.queue)
 	l.disk.framed = max(0, l.disk.framed-1)
-	return l.doubt
+	return l.head
 }
 
 // seal ends the open batch.
@@ -148,13 +148,13 @@ func (l *lane) wantFrame() {
 func (l *lane) unframed() *batch {
 	d := &l.disk
 	if head := l.bareHead(); head != nil {
-		if head == l.doubt && l.busy && !head.final {
+		if head == l.head && l.busy && !head.bytesFinal {
 			return nil // its bytes are not final yet
 		}
 		return notWriting(head)
 	}
 	for d.framed < len(l.queue) && !l.queue[d.framed].unframed() {
-		d.framed++ // root: another batch's frame stands for it
+		d.framed++ // coveredBy: another batch's frame stands for it
 	}
 	if d.framed < len(l.queue) {
 		return notWriting(l.queue[d.framed])
@@ -181,11 +181,11 @@ func (l *lane) claim(dst []*batch) []*batch {
 			dst = append(dst, b)
 		}
 	}
-	if b == l.doubt {
+	if b == l.head {
 		add(b)
 	}
 	if !l.disk.any {
-		for _, b := range l.parts {
+		for _, b := range l.children {
 			add(b)
 		}
 	}
@@ -214,11 +214,11 @@ func (l *lane) spillable() (bytes int) {
 			return 0
 		}
 		return l.wireBytes(l.open)
-	} else if b == l.doubt {
+	} else if b == l.head {
 		bytes = l.wireBytes(b)
 	}
 	if !l.disk.any {
-		for _, b := range l.parts {
+		for _, b := range l.children {
 			bytes += l.wireBytes(b)
 		}
 	}
@@ -235,21 +235,21 @@ func (l *lane) signal() {
 	}
 }
 
-// freed is called when a request has let go of the lane.
-func (l *lane) freed() {
-	l.topic.core.placeLobby(l.topic)
+// onIdle is called when a request has released the lane.
+func (l *lane) onIdle() {
+	l.topic.core.placeUnassigned(l.topic)
 	if l.mustGo() {
 		l.signal()
 	} else if l.open != nil {
-		l.begun()
+		l.onOpen()
 	}
 	if l.open != nil || len(l.queue) > l.disk.framed {
 		l.wantFrame() // it need not wait for what was in its way
 	}
 }
 
-// begun tells them that a batch was opened: a worker must wake when its linger is over.
-func (l *lane) begun() {
+// onOpen tells the workers that a batch was opened: one must wake when its linger is over.
+func (l *lane) onOpen() {
 	b := l.broker
 	if b == nil || l.busy || !b.parked {
 		return

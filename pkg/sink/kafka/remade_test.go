@@ -63,7 +63,7 @@ func TestADeadLetterThatIsPlacedAnewKeepsItsFrame(t *testing.T) {
 	})
 	s.mu.Lock()
 	s.dead.lanes[0].batches(func(b *batch) {
-		if b.root == nil || b.pos != 0 || b.writing {
+		if b.coveredBy == nil || b.pos != 0 || b.writing {
 			t.Error("a dead letter does not know the frame that stands for it any more")
 		}
 	})

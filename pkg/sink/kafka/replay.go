@@ -119,8 +119,8 @@ func (w *worker) prepared() {
 			w.unreadLocked(e)
 			continue
 		}
-		if !e.batch.final { // the spooler may be reading it
-			e.batch.final = true
+		if !e.batch.bytesFinal { // the spooler may be reading it
+			e.batch.bytesFinal = true
 		}
 		if e.suspect && !e.batch.suspected {
 			e.batch.suspected = true
@@ -170,10 +170,10 @@ func (w *worker) unreadLocked(e *entry) {
 		l.retryAt = time.Time{}
 		s.writer.dropFrameLocked(l, DroppedExpired)
 	case errors.Is(e.failed, errFrameLost):
-		l.doubt = nil
+		l.head = nil
 		l.abandonStamp(b)
 		s.lostFrame(b)
 	}
-	l.freed()
+	l.onIdle()
 	s.checkDrained()
 }

@@ -230,11 +230,11 @@ func (l *lane) eventsInMemory() (n int64) {
 		}
 	}
 	count(l.open)
-	count(l.doubt)
+	count(l.head)
 	for _, b := range l.queue {
 		count(b)
 	}
-	for _, b := range l.parts {
+	for _, b := range l.children {
 		count(b)
 	}
 	return n

@@ -73,7 +73,7 @@ func (s *room) openBatch(l *lane, r *sink.Record, first recordbatch.Encoded, siz
 	}
 	b.opened, b.lowest = time.Now(), s.count.admitted+1
 	l.open = b
-	l.begun()
+	l.onOpen()
 	l.wantFrame()
 	return true
 }
@@ -106,7 +106,7 @@ func (s *room) putOversize(l *lane, r *sink.Record, first recordbatch.Encoded, s
 
 // oversizeFits reports whether there is room for a batch of its own for a record.
 func (s *room) oversizeFits(t *topic, size int64) bool {
-	n := t.private - t.halves
+	n := t.private - t.childBytes
 	return n == 0 || n+size <= s.cfg.OversizeBytes
 }
 
@@ -134,7 +134,7 @@ func (s *room) stuckHaveHalf() bool {
 // partitions that fail, and l can move.
 func (s *room) besideStuck(l *lane, size int64) bool {
 	t := l.topic
-	n := t.private - t.halves - t.stuckPrivate()
+	n := t.private - t.childBytes - t.stuckPrivate()
 	return l.stuckSince.IsZero() && t.stuckPrivate() > 0 && (n == 0 || n+size <= s.cfg.OversizeBytes)
 }
 
@@ -143,7 +143,7 @@ func (s *room) besideStuck(l *lane, size int64) bool {
 func (s *room) ownMemory(l *lane, size int) *batch {
 	t := l.topic
 	bytes := max(size, min(s.cfg.BatchBytes, int(s.cfg.OversizeBytes/4)))
-	n := t.private - t.halves
+	n := t.private - t.childBytes
 	if l.stuckSince.IsZero() {
 		n -= t.stuckPrivate()
 	}
@@ -168,7 +168,7 @@ func (s *room) stuckChunks() (n int) {
 			}
 		}
 		add(l.open)
-		add(l.doubt)
+		add(l.head)
 		for _, b := range l.queue {
 			add(b)
 		}

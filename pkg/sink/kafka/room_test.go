@@ -65,7 +65,7 @@ func TestABatchThatWasOpenHasItsBytesInTheRequest(t *testing.T) {
 	if !s.room.put(l, &r, recordbatch.Encoded{}, recordbatch.RecordSize(nil, r.Value, nil), nil, 1) {
 		t.Fatal("no room for a record")
 	}
-	if b := l.open; !w.addLocked(l) || l.doubt != b || w.bytes != b.rb.Size() || l.wireBytes(b) != w.bytes {
+	if b := l.open; !w.addLocked(l) || l.head != b || w.bytes != b.rb.Size() || l.wireBytes(b) != w.bytes {
 		t.Errorf("the request has %d bytes, the batch %d", w.bytes, b.rb.Size())
 	}
 }

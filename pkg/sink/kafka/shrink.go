@@ -28,7 +28,7 @@ func (s *core) shrink(t *topic, n int) bool {
 	gone := slices.Clone(t.lanes[n:])
 	frames := false
 	for _, l := range gone {
-		if l.disk.apart != nil {
+		if l.disk.splitParent != nil {
 			return false // parts of a frame are in the log: only a restart can tell the rest from them
 		}
 		frames = frames || l.hasFrames()
@@ -75,7 +75,7 @@ func (s *core) shrinkOnDisk(t *topic) bool {
 	}
 	t.gone = append(t.gone, gone...)
 	if !t.dead {
-		t.inLobby() // what comes now goes after it
+		t.unassignedLane() // what comes now goes after it
 	}
 	s.tellFewer(t, had)
 	return true
@@ -85,20 +85,20 @@ func (s *core) shrinkOnDisk(t *topic) bool {
 // lane is none of the topic's any more. That goes beyond the bound for memory beside the buffers if it must: it is one
 // batch of each such lane, and has to be there before the frames are placed.
 func (l *lane) evictHead() {
-	s, b := l.topic.core, l.doubt
-	if b == nil && len(l.parts) == 0 {
+	s, b := l.topic.core, l.head
+	if b == nil && len(l.children) == 0 {
 		return
 	}
 	if b == nil || b.pos == 0 {
-		head := &lane{topic: l.topic, partition: l.partition, doubt: b, parts: l.parts}
-		l.doubt, l.parts = nil, nil
+		head := &lane{topic: l.topic, partition: l.partition, head: b, children: l.children}
+		l.head, l.children = nil, nil
 		head.batches(func(b *batch) { s.placeBatch(b, len(l.topic.lanes), true) })
 		return
 	}
 	if b.rb != nil {
 		s.evict(b)
 	}
-	l.doubt = nil
+	l.head = nil
 	l.extendDisk(max(l.disk.end, b.pos))
 	if len(b.acks) > 0 || b.parent != nil {
 		l.disk.spilled = slices.Insert(l.disk.spilled, 0, b)
@@ -135,7 +135,7 @@ func (s *core) placeMemory(l *lane, n int) (placed []waiting, all bool) {
 			return placed, false
 		}
 		l.take()
-		l.doubt = nil
+		l.head = nil
 		placed = append(placed, waiting{b, b.life})
 		s.placeBatch(b, n, false)
 	}
@@ -156,29 +156,29 @@ func (s *core) placeBatch(b *batch, n int, first bool) {
 	events := b.events
 	for _, g := range groups {
 		nb := s.newBatch(g.lane)
-		nb.rb, nb.opened, nb.parent, nb.untimed, nb.root = g.rb, b.opened, b, b.untimed, b.root
+		nb.rb, nb.opened, nb.parent, nb.untimed, nb.coveredBy = g.rb, b.opened, b, b.untimed, b.coveredBy
 		nb.events = min(events, g.rb.Count())
 		events -= nb.events
-		b.parts++
+		b.unsettledParts++
 		if first {
 			t.adoptWhole(nb)
-			g.lane.parts = append(g.lane.parts, nb)
+			g.lane.children = append(g.lane.children, nb)
 			g.lane.wantFrame()
 		} else {
 			s.enqueue(g.lane, nb)
 		}
 	}
 	b.events = 0
-	b.partsGetFrames(b.root, len(groups))
-	s.unload(t, b)
+	b.childrenGetFrames(b.coveredBy, len(groups))
+	s.release(t, b)
 	s.later(s.finish(b, 0, nil))
 }
 
 // placeLobby places what has waited in memory for topic t, in order, where no spooler does it: there is no spool, or it
 // could not be opened. It is placed as far as there is memory beside the buffers, the next part when something of the
 // topic has ended. What comes meanwhile waits behind it.
-func (s *core) placeLobby(t *topic) {
-	l := t.lobby
+func (s *core) placeUnassigned(t *topic) {
+	l := t.unassigned
 	if l == nil || len(t.lanes) == 0 || s.disk.sp != nil || s.disk.holding {
 		return
 	}
@@ -191,7 +191,7 @@ func (s *core) placeLobby(t *topic) {
 		}
 		s.placeBatch(pop(&l.queue), n, false)
 	}
-	t.lobby = nil
+	t.unassigned = nil
 	s.madeRoom()
 }
 
@@ -232,7 +232,7 @@ func (b *batch) needsBeside(n int) int64 {
 }
 
 // regroup sorts the records of a batch by those of the first n lanes of t where they belong, in order.
-func (s *core) regroup(t *topic, n int, records func(func(int64, []byte, []byte, []sink.Header) bool) error) ([]*lot, error) {
+func (s *core) regroup(t *topic, n int, records func(func(int64, []byte, []byte, []sink.Header) bool) error) ([]*laneGroup, error) {
 	keyless := t.lanes[t.sticky%n]
 	if s.cfg.Keyless == KeylessInstance && !t.dead {
 		keyless = t.lanes[t.instance%n]
@@ -243,15 +243,15 @@ func (s *core) regroup(t *topic, n int, records func(func(int64, []byte, []byte,
 		}
 		return t.lanes[recordbatch.Partition(key, n)]
 	}
-	lots := map[*lane]*lot{}
-	var order []*lot
+	groups := map[*lane]*laneGroup{}
+	var order []*laneGroup
 	err := records(func(_ int64, key, value []byte, h []sink.Header) bool {
 		l := target(key)
-		if lots[l] == nil {
-			lots[l] = &lot{lane: l}
-			order = append(order, lots[l])
+		if groups[l] == nil {
+			groups[l] = &laneGroup{lane: l}
+			order = append(order, groups[l])
 		}
-		lots[l].bytes += recordbatch.RecordSize(key, value, h)
+		groups[l].bytes += recordbatch.RecordSize(key, value, h)
 		return true
 	})
 	if err != nil {
@@ -261,17 +261,17 @@ func (s *core) regroup(t *topic, n int, records func(func(int64, []byte, []byte,
 		g.rb = recordbatch.NewPrivateBatch(g.bytes)
 	}
 	err = records(func(ts int64, key, value []byte, h []sink.Header) bool {
-		return lots[target(key)].rb.TryAppend(ts, key, value, h)
+		return groups[target(key)].rb.TryAppend(ts, key, value, h)
 	})
 	return order, err
 }
 
-// lot is the records of a stray batch that belong to one lane.
-type lot struct {
-	lane  *lane
-	rb    *recordbatch.Batch
-	bytes int
-	ready bool // its bytes are final
+// laneGroup holds the records of an unplaced batch that belong to one lane.
+type laneGroup struct {
+	lane       *lane
+	rb         *recordbatch.Batch
+	bytes      int
+	compressed bool // its bytes are final
 }
 
 // unplaced is the lane whose frames lie in the queue of a partition that the topic does not have; nil: an earlier
@@ -282,8 +282,8 @@ func (t *topic) unplaced(partition int32) *lane {
 			return l
 		}
 	}
-	if partition == lobbyPartition {
-		return t.lobby
+	if partition == unassignedPartition {
+		return t.unassigned
 	}
 	return nil
 }

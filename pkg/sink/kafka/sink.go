@@ -6,7 +6,7 @@
 // batches grow. A batch is stamped with producer id and sequence when it is first sent; until it is
 // resolved exactly these bytes are sent again, so the broker recognises what it already has.
 //
-//	Append ─▶ lane.open ─seal─▶ lane.queue ─take─▶ lane.doubt ─request─▶ broker ─answer─▶ settled
+//	Append ─▶ lane.open ─seal─▶ lane.queue ─take─▶ lane.head ─request─▶ broker ─answer─▶ settled
 //
 // With a spool (Deps.OpenSpool) batches outlive an outage and the process: see spooler.
 //
@@ -224,4 +224,4 @@ func (s *Sink) Inside(partitions int) sink.Inside {
 }
 
 // Wake implements sink.Waker.
-func (s *Sink) Wake() { s.want.stir() }
+func (s *Sink) Wake() { s.want.wakeIdle() }

@@ -17,7 +17,7 @@ type spiller struct {
 
 // patienceLocked is a channel that fires when an appender has waited for room for long enough, and nil when
 // pressing would not help. stop ends it.
-func (s *spiller) patienceLocked() (fires <-chan time.Time, stop func()) {
+func (s *spiller) spillDelayLocked() (fires <-chan time.Time, stop func()) {
 	if s.disk.sp == nil || s.pressed {
 		return nil, func() {}
 	}

@@ -75,7 +75,7 @@ func (s *spooler) runSpooler() {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for s.ctx.Err() == nil {
-		at := s.placer.placeStrays()
+		at := s.placer.reroute()
 		at = soonest(at, s.committer.commit())
 		if s.spiller.spill() {
 			s.writer.endFrames()
@@ -130,7 +130,7 @@ func (s *spooler) openSpool() bool {
 		s.mu.Unlock()
 		// A process that has it may be about to end. When it stays, it may keep the spool.
 		if goOn {
-			s.placer.placeStrays()
+			s.placer.reroute()
 		}
 		s.pause(spoolRetry)
 	}
@@ -163,7 +163,7 @@ func (s *spooler) takeOverLocked(sp diskqueue.Spool) {
 	}
 	s.disk.holding = true // until placeStrays has looked
 	if s.hasPending() {
-		s.want.stir() // the steward may rest: it did not know of what is in there
+		s.want.wakeIdle() // the steward may rest: it did not know of what is in there
 	}
 	s.madeRoom()
 	s.checkDrained() // for a Close meanwhile

@@ -67,12 +67,12 @@ func TestSplitThatFoundNoMemoryIsTriedAgain(t *testing.T) {
 	s := start(t, c, func(cfg *Config, _ *Deps) { cfg.Linger = 50 * time.Millisecond })
 	waitFor(t, func() bool { return s.Ready() == nil })
 	s.mu.Lock()
-	s.topics[0].halves += 1 << 30
+	s.topics[0].childBytes += 1 << 30
 	s.mu.Unlock()
 	appendAll(t, s, 100, 5, nil)
 	waitFor(t, func() bool { return s.Metrics().Retries > 2 })
 	s.mu.Lock()
-	s.topics[0].halves -= 1 << 30
+	s.topics[0].childBytes -= 1 << 30
 	s.mu.Unlock()
 	waitFor(t, func() bool { return s.Stats().Delivered == 100 })
 }

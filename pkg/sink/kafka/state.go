@@ -5,7 +5,7 @@ package kafka
 //	          sealed         taken into a request         an answer: it is in the log
 //	 open ────────▶ queued ────────────────────▶ sending ────────────────────────────▶ done
 //	                  │ ▲                          │ ▲ │
-//	                  │ │ its partition is gone    │ │ │ refused whole: its parts take its place
+//	                  │ │ its partition is gone    │ │ │ refused whole: its children take its place
 //	       dropped    ▼ │               no answer, ▼ │ └──▶ split ──▶ done, when all of them are
 //	        done ◀─────────────────── or not now: in doubt
 //
@@ -39,14 +39,14 @@ const (
 	homeCovered                  // memory, and the frame of the batch that it came out of
 )
 
-// home is read off the batch. One that was taken apart has none: its parts do.
+// home is read off the batch. One that was split has none: its children do.
 func (b *batch) home() home {
 	switch {
 	case !b.inMemory():
 		return homeDisk
 	case b.pos != 0:
 		return homeBoth
-	case b.root != nil:
+	case b.coveredBy != nil:
 		return homeCovered
 	case b.writing:
 		return homeWriting
@@ -59,7 +59,7 @@ func (b *batch) home() home {
 func (b *batch) inMemory() bool { return b.loaded || b.rb != nil }
 
 // unframed reports whether no frame stands for the batch, neither its own nor that of the batch that it came out of.
-func (b *batch) unframed() bool { return b.pos == 0 && b.root == nil }
+func (b *batch) unframed() bool { return b.pos == 0 && b.coveredBy == nil }
 
 // homes are those that a batch may have in each phase.
 func (p phase) homes() home {

@@ -20,7 +20,7 @@ func TestHomeIsReadOffTheBatch(t *testing.T) {
 		{batch{rb: rb, pos: 1, loaded: true}, homeBoth, false},
 		{batch{pos: 1}, homeDisk, false},
 		{batch{pos: 1, loaded: true}, homeBoth, false}, // it is being read
-		{batch{rb: rb, root: root}, homeCovered, false},
+		{batch{rb: rb, coveredBy: root}, homeCovered, false},
 	} {
 		if got := tt.b.home(); got != tt.want || tt.b.unframed() != tt.unframed {
 			t.Errorf("%+v: home %d, want %d; unframed %v", tt.b, got, tt.want, tt.b.unframed())

@@ -8,7 +8,7 @@ import (
 const DroppedUnavailable = "partition_unavailable"
 
 // isStuck reports whether the lane has failed for longer than a leader takes to move, while another partition was
-// moving for as long, of any main topic: the cluster works, and this partition does not. The lobby of a topic that is
+// moving for as long, of any main topic: the cluster works, and this partition does not. The unassigned lane of a topic that is
 // missing counts as one partition. After a total outage all partitions
 // have that time to come back.
 func (s *room) isStuck(l *lane, now time.Time) bool {
@@ -74,7 +74,7 @@ func (s *room) aloneStuck(l *lane, now time.Time) bool {
 	}
 	acked := false
 	for _, t := range s.topics {
-		if t.lobby != nil {
+		if t.unassigned != nil {
 			return false
 		}
 		for _, o := range t.lanes {

@@ -35,17 +35,17 @@ func (w *worker) takeOut(e *entry) bool {
 		return false // one at a time: each waits for room, or is dropped
 	}
 	s.splits.Add(1)
-	l.doubt, l.busy, l.failures = nil, false, 0
+	l.head, l.busy, l.failures = nil, false, 0
 	l.abandonStamp(b)
-	root := b.takeApart()
-	b.parts, b.events = len(dead), 0
+	cover := b.coverChildren()
+	b.unsettledParts, b.events = len(dead), 0
 	if rest != nil {
 		p := s.newBatch(l)
-		p.rb, p.parent, p.half, p.opened, p.root, p.untimed = rest, b, true, b.opened, root, b.untimed
+		p.rb, p.parent, p.child, p.opened, p.coveredBy, p.untimed = rest, b, true, b.opened, cover, b.untimed
 		p.events = rest.Count()
-		b.parts++
+		b.unsettledParts++
 		l.topic.adoptWhole(p)
-		l.parts = append([]*batch{p}, l.parts...)
+		l.children = append([]*batch{p}, l.children...)
 	}
 	for i := range letters {
 		s.letters.noteDeadLocked(sink.DeadNote{Reason: e.reason(), Topic: l.topic.name, Partition: l.partition, Error: codeText(e.code, e.message)}, letters[i].Value)
@@ -53,13 +53,13 @@ func (w *worker) takeOut(e *entry) bool {
 	for _, rb := range dead {
 		to := s.dead.stickyLane()
 		d := s.newBatch(to)
-		d.rb, d.opened, d.events, d.parent, d.root = rb, time.Now(), rb.Count(), b, root
+		d.rb, d.opened, d.events, d.parent, d.coveredBy = rb, time.Now(), rb.Count(), b, cover
 		s.enqueue(to, d)
 	}
-	b.partsGetFrames(root, b.parts)
+	b.childrenGetFrames(cover, b.unsettledParts)
 	s.want.deadTopicSoon()
-	s.unload(l.topic, b)
-	l.freed()
+	s.release(l.topic, b)
+	l.onIdle()
 	return true
 }
 
@@ -67,7 +67,7 @@ func (w *worker) takeOut(e *entry) bool {
 func (s *sender) mayReplace(t *topic) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return t.halves == 0 || t.halves+int64(s.cfg.BatchBytes) <= s.cfg.OversizeBytes
+	return t.childBytes == 0 || t.childBytes+int64(s.cfg.BatchBytes) <= s.cfg.OversizeBytes
 }
 
 // namedRecords are the indices that the broker has named, with its position in e.named; those that the batch does

@@ -67,7 +67,7 @@ func TestAnAppendTimeIsNoAckUnlessItMayBeOurs(t *testing.T) {
 			if c.acked {
 				return
 			}
-			if l.doubt != b || b.stamped {
+			if l.head != b || b.stamped {
 				t.Fatal("it does not go again under another stamp")
 			}
 			// No other process has this id. So what the second answer has, the topic keeps.
@@ -167,8 +167,8 @@ func TestABatchThatGoesAgainLeavesMemory(t *testing.T) {
 		}
 		b.pos, b.loaded = 1, true
 		w.resolve(answerAt(0), nil)
-		if l.doubt != b || b.loaded || b.rb != nil || s.ackedAt != (time.Time{}) {
-			t.Errorf("keeps %v: in doubt %v, loaded %v, bytes %v, counted as an ack at %v", keeps, l.doubt == b, b.loaded, b.rb != nil, s.ackedAt)
+		if l.head != b || b.loaded || b.rb != nil || s.ackedAt != (time.Time{}) {
+			t.Errorf("keeps %v: in doubt %v, loaded %v, bytes %v, counted as an ack at %v", keeps, l.head == b, b.loaded, b.rb != nil, s.ackedAt)
 		}
 	}
 }

@@ -178,7 +178,7 @@ func TestATopicThatIsMissingTakesItsShare(t *testing.T) {
 		if st.Delivered+st.DeadLettered != 2*n || st.DeadLettered == 0 || st.Delivered == n || len(st.Dropped) != 0 {
 			t.Errorf("%+v", st)
 		}
-		if n := s.Inside(0).DeadLetters[0]; n.Topic != "t2" || n.Partition != lobbyPartition {
+		if n := s.Inside(0).DeadLetters[0]; n.Topic != "t2" || n.Partition != unassignedPartition {
 			t.Errorf("the last dead letter: %+v", n)
 		}
 		for _, r := range consume(t, c, "t.dlq", int(st.DeadLettered)) {

@@ -26,7 +26,7 @@ func (s *wants) nudge() {
 
 // stir ends a rest. The caller holds s.mu, so that its event is there either before the steward asks
 // whether something waits, or while it rests.
-func (s *wants) stir() {
+func (s *wants) wakeIdle() {
 	if s.resting.Load() && s.resting.CompareAndSwap(true, false) {
 		s.nudge()
 	}

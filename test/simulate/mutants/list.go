@@ -34,7 +34,7 @@ var mutants = []mutant{
 		`func (t *stamps) acked(st stamp, n int) { if !t.gave(st) {`, `func (t *stamps) acked(st stamp, n int) { if !t.gave(st) { t.next = stamp{}`)},
 	{"the stamps of another cluster are kept", "core F3", "other-cluster", append(sink(
 		`if st.Cluster == "" || $s == "" || st.Cluster == $t {`, `if true {`), sink(
-		`l.stamps.forget($s.current.gen) if b := l.doubt; b != nil {`, `if b := l.doubt; b != nil && false {`)...)},
+		`l.stamps.forget($s.current.gen) if b := l.head; b != nil {`, `if b := l.head; b != nil && false {`)...)},
 
 	// Answers.
 	{"an error of the disk is taken for success", "", "steady", sink(
@@ -54,7 +54,7 @@ var mutants = []mutant{
 	{"a waiter is told twice", "", "steady", sink(
 		`for _, a := range b.acks { out = append(out, settled{a.ack, min(`, `for _, a := range append(b.acks, b.acks...) { out = append(out, settled{a.ack, min(`)},
 	{"a waiter is told when the first part is settled", "", "refused-resend", sink(
-		`b.parts-- if b.parts > 0 {`, `b.parts--; if b.parts > 9 {`)},
+		`b.unsettledParts-- if b.unsettledParts > 0 {`, `b.unsettledParts--; if b.unsettledParts > 9 {`)},
 	{"a call is not held", "", "steady", sink(
 		`ack.Hold() b.acks = append(b.acks, share{ack, events})`, `b.acks = append(b.acks, share{ack, events})`)},
 	{"delivered events stay in flight", "", "steady", sink(
@@ -62,19 +62,19 @@ var mutants = []mutant{
 
 	// Order.
 	{"the halves of a batch go behind what follows it", "", "refused-resend", sink(
-		`l.parts = append(queue, l.parts...)`, `l.queue = append(l.queue, queue...)`)},
+		`l.children = append(queue, l.children...)`, `l.queue = append(l.queue, queue...)`)},
 	{"a batch without an answer leaves its partition", "", "memory", sink(
-		`l.busy = false if pause > 0 {`, `l.busy = false; if l.failures == 2 && b.pos == 0 && !b.writing && len(l.queue) > 0 { l.doubt = nil; l.queue = append(l.queue, b) }; if pause > 0 {`)},
+		`l.busy = false if pause > 0 {`, `l.busy = false; if l.failures == 2 && b.pos == 0 && !b.writing && len(l.queue) > 0 { l.head = nil; l.queue = append(l.queue, b) }; if pause > 0 {`)},
 	{"a topic grows while a partition has unsettled batches", "core F10", "growth", append(sink(
 		`if t.batches != 0 { return false }`, ``), sink(
 		`if l.disk.any { return true } $s := l.topic`, `$s := l.topic`)...)},
 	{"a new process places by the count of now", "", "growth-kills", sink(
 		`if among = max(among, used); among < n {`, `if among = max(among, used); among < 0 {`)},
 	{"what has no frame overtakes the frames", "", "power", sink(
-		`case l.disk.any: l.doubt = l.takeFrame() return l.doubt case len(l.queue) == 0: l.seal() }`,
-		`case l.disk.any && len(l.queue) == 0: l.doubt = l.takeFrame(); return l.doubt; case len(l.queue) == 0: l.seal() }`)},
-	{"new events overtake the lobby", "", "full-disk", sink(
-		`case n == 0 && $s.mayWaitInLobby(), t.lobby != nil:`, `case n == 0 && $s.mayWaitInLobby():`)},
+		`case l.disk.any: l.head = l.takeFrame() return l.head case len(l.queue) == 0: l.seal() }`,
+		`case l.disk.any && len(l.queue) == 0: l.head = l.takeFrame(); return l.head; case len(l.queue) == 0: l.seal() }`)},
+	{"new events overtake the unassigned ones", "", "full-disk", sink(
+		`case n == 0 && $s.mayWaitUnassigned(), t.unassigned != nil:`, `case n == 0 && $s.mayWaitUnassigned():`)},
 
 	// Topics.
 	{"a record goes to the topic of the one before it with the same key", "", "topics", sink(
@@ -90,7 +90,7 @@ var mutants = []mutant{
 	{"what is known of the disk has no age", "core F8", "full-disk", append(sink(
 		`if $p.sp == nil || $q.pressed { return nil, func() {} }`, `if $p.sp == nil || $q.pressed || isFull($p.err) { return nil, func() {} }`), sink(
 		`if $p.err == nil || $q.hangs || $s.closed {`, `if $p.err == nil || $q.hangs || $s.closed || isFull($p.err) {`)...)},
-	{"frames of the lobby wait for the disk for ever", "core F9", "squeezed", sink(
+	{"frames without a partition wait for the disk for ever", "core F9", "squeezed", sink(
 		`if time.Since($p.placingFails) < $s.deps.placingPatience {`, `if true {`)},
 	{"a dead letter that waits keeps the spooler awake", "core F13", "busy-loop", sink(
 		`if !pressed { pressed, $s.pressed = true, true`, `if !pressed || true { pressed, $s.pressed = true, true`)},

@@ -19,18 +19,18 @@ type placer struct {
 	writer *frameWriter
 
 	placing      placing
-	placingFails time.Time               // since when placing has failed
-	frail        map[stray]diskqueue.Pos // frames up to there were placed, but the disk did not confirm it
-	carries      bool                    // frames are placed from memory: the lobby stays, though nothing is held
+	placingFails time.Time                       // since when placing has failed
+	frail        map[unplacedQueue]diskqueue.Pos // frames up to there were placed, but the disk did not confirm it
+	carries      bool                            // frames are placed from memory: the unassigned lane stays, though nothing is held
 }
 
-// A stray is a queue of frames for a partition that the topic does not have: the lobby's, or of a topic that
+// An unplaced queue is one of frames for a partition that the topic does not have: those without a partition, or of a topic that
 // was made anew with fewer. Their records are placed by key, in new frames, before anything of the
 // topic is sent.
 
 // placeStrays places what must be placed, once the topics' partitions are known, and lets the lanes go. It returns
 // when to try again. It is also called while the spool cannot be opened, so that events go on without it.
-func (s *placer) placeStrays() (at time.Time) {
+func (s *placer) reroute() (at time.Time) {
 	s.mu.Lock()
 	idle := !s.disk.holding && !s.carries || s.disk.carried.under()
 	known := s.knownTopics()
@@ -47,12 +47,12 @@ func (s *placer) placeStrays() (at time.Time) {
 		}
 	}
 	for _, t := range known {
-		if t.lobby != nil {
-			t.lobby.evict()
+		if t.unassigned != nil {
+			t.unassigned.evict()
 		}
 	}
 	s.mu.Unlock()
-	for _, q := range s.strays(known) {
+	for _, q := range s.unplaced(known) {
 		t := s.topicNamed(q.Topic())
 		err := s.placeQueue(t, q)
 		if err == nil {
@@ -62,7 +62,7 @@ func (s *placer) placeStrays() (at time.Time) {
 			s.placingFails = time.Now()
 		}
 		s.mu.Lock()
-		s.warnLimited("stray", "frames of partitions that are no more cannot be placed on disk now", "topic", t.name, "partition", q.Partition(), "error", err)
+		s.warnLimited("unplaced", "frames of partitions that are no more cannot be placed on disk now", "topic", t.name, "partition", q.Partition(), "error", err)
 		s.mu.Unlock()
 		if time.Since(s.placingFails) < s.deps.placingPatience {
 			return time.Now().Add(spoolRetry) // nothing is sent until then, so nothing else would wake us
@@ -72,7 +72,7 @@ func (s *placer) placeStrays() (at time.Time) {
 		}
 		s.possibleDuplicates.Add(int64(s.placing.placed)) // it cannot be read: the rest waits for the next start
 	}
-	if s.stow(known) {
+	if s.spillAll(known) {
 		return time.Now()
 	}
 	s.mu.Lock()
@@ -85,7 +85,7 @@ func (s *placer) placeStrays() (at time.Time) {
 	s.writer.letGoLocked()
 	if s.disk.sp == nil {
 		for _, t := range known {
-			s.placeLobby(t)
+			s.placeUnassigned(t)
 		}
 	}
 	s.madeRoom()
@@ -97,22 +97,22 @@ func (s *placer) placeStrays() (at time.Time) {
 
 // unplacedLocked are the topic's lanes that are placed, in the order in which their events came.
 func (t *topic) unplacedLocked() []*lane {
-	if t.lobby == nil {
+	if t.unassigned == nil {
 		return t.gone
 	}
-	return append(slices.Clip(t.gone), t.lobby)
+	return append(slices.Clip(t.gone), t.unassigned)
 }
 
 // stow leaves to the disk what the lanes that are placed have in memory, where that does not fit beside the buffers: it is
 // placed there then. It reports whether something has gone there.
-func (s *placer) stow(known []*topic) bool {
+func (s *placer) spillAll(known []*topic) bool {
 	s.mu.Lock()
 	work := s.writer.work[:0]
 	var stowed []*lane
 	for _, t := range append(known, &s.dead) {
 		waited := t.unplacedLocked()
 		if s.disk.sp == nil || s.disk.err != nil || t.dead && t.leaders == nil || t.holdsBare() || t.fitsBeside(waited, len(t.lanes)) {
-			continue // without leaders strays leaves the frames of dead letters where they are
+			continue // without leaders unplaced leaves the frames of dead letters where they are
 		}
 		for _, l := range waited {
 			l.seal()
@@ -162,8 +162,8 @@ func (s *placer) endPlacingLocked(known []*topic) (all bool) {
 				all = false
 				break // the topic's next lanes go behind it
 			}
-			if l == t.lobby {
-				t.lobby = nil
+			if l == t.unassigned {
+				t.unassigned = nil
 			} else {
 				t.gone = t.gone[1:]
 			}
@@ -185,11 +185,11 @@ func (s *core) knownTopics() (known []*topic) {
 	return known
 }
 
-// strays are the queues whose frames must be placed, of these main topics and of the dead letters; the lobby's at last:
+// unplaced are the queues whose frames must be placed, of these main topics and of the dead letters; those without a partition at last:
 // what is in it came later.
-func (s *placer) strays(of []*topic) (queues []diskqueue.Queue) {
+func (s *placer) unplaced(of []*topic) (queues []diskqueue.Queue) {
 	if s.disk.sp == nil {
-		return nil // what waits in the lobby is in memory
+		return nil // what waits among the unassigned is in memory
 	}
 	for _, q := range s.disk.sp.Queues() {
 		t := s.topicNamed(q.Topic())
@@ -199,14 +199,14 @@ func (s *placer) strays(of []*topic) (queues []diskqueue.Queue) {
 		}
 		s.mu.Lock()
 		known := t.dead && t.leaders != nil || slices.Contains(of, t)
-		stray := q.Partition() < 0 || int(q.Partition()) >= len(t.lanes)
+		unplaced := q.Partition() < 0 || int(q.Partition()) >= len(t.lanes)
 		s.mu.Unlock()
-		if q.Tail() <= s.frail[strayOf(q)] {
+		if q.Tail() <= s.frail[unplacedOf(q)] {
 			continue
 		}
 		// The dead letters' partitions become known with the first one; a restart places those frames. Those of a topic that
 		// is missing wait for it.
-		if stray && known {
+		if unplaced && known {
 			queues = append(queues, q)
 		}
 	}
@@ -224,13 +224,13 @@ func (s *core) topicNamed(name string) *topic {
 	return nil
 }
 
-// stray names a queue whose frames must be placed.
-type stray struct {
+// unplacedQueue names a queue whose frames must be placed.
+type unplacedQueue struct {
 	topic     string
 	partition int32
 }
 
-func strayOf(q diskqueue.Queue) stray { return stray{q.Topic(), q.Partition()} }
+func unplacedOf(q diskqueue.Queue) unplacedQueue { return unplacedQueue{q.Topic(), q.Partition()} }
 
 // foreign tells about frames of a topic that this sink does not write to.
 func (s *placer) foreign(q diskqueue.Queue) {
@@ -241,16 +241,16 @@ func (s *placer) foreign(q diskqueue.Queue) {
 		"topic", q.Topic(), "partition", q.Partition(), "events in the first", events)
 }
 
-// placeBytes is how much of a stray queue is placed until that is made durable and noted.
+// placeBytes is how much of an unplaced queue is placed until that is made durable and noted.
 const placeBytes = 256 << 10
 
-// placeQueue places all frames of a stray queue. A frame is done when what replaces it is as durable as it was: a
+// placeQueue places all frames of an unplaced queue. A frame is done when what replaces it is as durable as it was: a
 // kill before that makes what replaces it void, and it is placed again.
 func (s *placer) placeQueue(t *topic, q diskqueue.Queue) error {
 	doubt, _, _ := q.Doubt()
 	suspect, _ := q.Suspect()
 	var buf []byte
-	unconfirmed, frail := s.frail[strayOf(q)]
+	unconfirmed, frail := s.frail[unplacedOf(q)]
 	last := unconfirmed // placed
 	done := last        // and noted
 	var g group         // what was written since done
@@ -311,16 +311,16 @@ func (s *placer) placeQueue(t *topic, q diskqueue.Queue) error {
 // next start, for the case that the machine goes down; what replaces them is sent, and comes twice then.
 func (s *placer) leaveFrail(q diskqueue.Queue, pos diskqueue.Pos, events int) {
 	if s.frail == nil {
-		s.frail = map[stray]diskqueue.Pos{}
+		s.frail = map[unplacedQueue]diskqueue.Pos{}
 	}
-	s.frail[strayOf(q)] = pos
+	s.frail[unplacedOf(q)] = pos
 	s.possibleDuplicates.Add(int64(events))
 }
 
 // placing is a frame of which a part was placed, for when the disk failed in between.
 type placing struct {
 	pos    diskqueue.Pos // 0: none
-	lots   []*lot        // the rest
+	groups []*laneGroup  // the rest
 	placed int           // events
 	among  uint16        // how many partitions
 	parent *batch        // waits for it; nil: nothing does
@@ -336,16 +336,16 @@ func (s *placer) placeFrame(t *topic, partition int32, pos diskqueue.Pos, f *dis
 		}
 	}
 	var scratch recordbatch.Scratch
-	for ; len(p.lots) > 0; p.lots = p.lots[1:] {
-		lot := p.lots[0]
-		if !lot.ready {
-			lot.ready = true
-			_ = lot.rb.Compress(recordbatch.Codec(s.codec.Load()), &scratch) // else it goes uncompressed
-			lot.rb.SealUnstamped()
+	for ; len(p.groups) > 0; p.groups = p.groups[1:] {
+		part := p.groups[0]
+		if !part.compressed {
+			part.compressed = true
+			_ = part.rb.Compress(recordbatch.Codec(s.codec.Load()), &scratch) // else it goes uncompressed
+			part.rb.SealUnstamped()
 		}
-		events := min(int(f.Events)-p.placed, lot.rb.Count())
-		m := diskqueue.Meta{Events: int32(events), Records: int32(lot.rb.Count()), FirstTimestamp: lot.rb.FirstTimestamp(), WrittenAt: f.WrittenAt, Replaces: pos, Partitions: p.among}
-		frame := [1]diskqueue.Write{{Queue: lot.lane.disk.q, Meta: m, Batch: lot.rb.Parts(nil), Checksum: lot.rb.WireChecksum()}}
+		events := min(int(f.Events)-p.placed, part.rb.Count())
+		m := diskqueue.Meta{Events: int32(events), Records: int32(part.rb.Count()), FirstTimestamp: part.rb.FirstTimestamp(), WrittenAt: f.WrittenAt, Replaces: pos, Partitions: p.among}
+		frame := [1]diskqueue.Write{{Queue: part.lane.disk.q, Meta: m, Batch: part.rb.Parts(nil), Checksum: part.rb.WireChecksum()}}
 		s.writer.writing.Lock()
 		_, err := s.disk.sp.Append(frame[:])
 		s.writer.writing.Unlock()
@@ -356,14 +356,14 @@ func (s *placer) placeFrame(t *topic, partition int32, pos diskqueue.Pos, f *dis
 		placed := frame[0].Pos
 		g.add(placed)
 		s.mu.Lock()
-		lot.rb.Release()
-		lot.lane.evictQueue() // what has a frame already goes before it
-		lot.lane.extendDisk(placed)
+		part.rb.Release()
+		part.lane.evictQueue() // what has a frame already goes before it
+		part.lane.extendDisk(placed)
 		if p.parent != nil {
-			nb := s.newBatch(lot.lane)
+			nb := s.newBatch(part.lane)
 			nb.pos, nb.events, nb.parent = placed, events, p.parent
-			p.parent.parts++
-			lot.lane.rememberSpilled(nb)
+			p.parent.unsettledParts++
+			part.lane.rememberSpilled(nb)
 		}
 		s.mu.Unlock()
 	}
@@ -380,14 +380,14 @@ func (s *placer) placeFrame(t *topic, partition int32, pos diskqueue.Pos, f *dis
 func (s *placer) beginPlacing(t *topic, partition int32, pos diskqueue.Pos, f *diskqueue.Frame) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	lots, err := s.regroup(t, len(t.lanes), func(yield func(int64, []byte, []byte, []sink.Header) bool) error {
+	groups, err := s.regroup(t, len(t.lanes), func(yield func(int64, []byte, []byte, []sink.Header) bool) error {
 		return recordbatch.Decode(f.Batch, recordbatch.MaxRecordsBytes, yield)
 	})
 	if err != nil {
 		return err
 	}
 	p := &s.placing
-	*p = placing{pos: pos, lots: lots, among: uint16(len(t.lanes))}
+	*p = placing{pos: pos, groups: groups, among: uint16(len(t.lanes))}
 	if l := t.unplaced(partition); l != nil && len(l.disk.spilled) > 0 && l.disk.spilled[0].pos == pos {
 		p.parent = pop(&l.disk.spilled)
 		p.parent.pos, p.parent.events = 0, 0

@@ -36,7 +36,7 @@ func TestClientsOfTheLobbyHearFromTheDisk(t *testing.T) {
 		waitFor(t, func() bool {
 			s.mu.Lock()
 			defer s.mu.Unlock()
-			return len(s.topics[0].lanes) > 0 && s.topics[0].lobby == nil
+			return len(s.topics[0].lanes) > 0 && s.topics[0].unassigned == nil
 		})
 		s.Flush()
 		waitFor(t, func() bool {

@@ -7,10 +7,10 @@ import (
 	"functiongraph-ingest/pkg/sink/kafka/recordbatch"
 )
 
-// apart reports whether the broker refused the batch whole and nothing of it is in the log.
-func (e *entry) apart() bool { return e.verdict != classOK }
+// mustSplit reports whether the broker refused the batch whole and nothing of it is in the log.
+func (e *entry) mustSplit() bool { return e.verdict != classOK }
 
-// split takes a refused batch apart: into halves by record count, until a single record is refused,
+// split divides a refused batch: into halves by record count, until a single record is refused,
 // which goes to the dead letters. Records whose time is refused are sent again without it.
 //
 // A batch that may be in the log all the same (its first answer was lost, and the limit was lowered
@@ -58,65 +58,65 @@ func (w *worker) replace(e *entry, growth int, rebuild func(*recordbatch.Batch) 
 		need = int64(s.cfg.BatchBytes) * int64(growth)
 	}
 	s.mu.Lock()
-	if need != 0 && t.halves != 0 && t.halves+need > s.cfg.OversizeBytes {
+	if need != 0 && t.childBytes != 0 && t.childBytes+need > s.cfg.OversizeBytes {
 		s.putBackLocked(e)
 		s.mu.Unlock()
 		return
 	}
-	t.private, t.halves = t.private+need, t.halves+need
+	t.private, t.childBytes = t.private+need, t.childBytes+need
 	s.mu.Unlock()
 	parts, err := rebuild(b.rb)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	t.private, t.halves = t.private-need, t.halves-need
+	t.private, t.childBytes = t.private-need, t.childBytes-need
 	if err != nil {
 		s.unreadableLocked(e, err)
 		return
 	}
 	s.splits.Add(1)
-	l.doubt, l.busy, l.failures = nil, false, 0
+	l.head, l.busy, l.failures = nil, false, 0
 	l.abandonStamp(b)
-	root := b.takeApart()
+	cover := b.coverChildren()
 	if e.verdict == classSplit {
 		// The topic's limit is below our batches: make the next ones smaller.
 		t.limit = max(minSplitLimit, min(t.limit, b.rb.Size()/2))
 	}
-	queue := make([]*batch, 0, len(parts)+len(l.parts))
+	queue := make([]*batch, 0, len(parts)+len(l.children))
 	events := b.events
 	for _, rb := range parts {
 		p := s.newBatch(l)
-		p.rb, p.parent, p.half, p.opened, p.root = rb, b, true, b.opened, root
+		p.rb, p.parent, p.child, p.opened, p.coveredBy = rb, b, true, b.opened, cover
 		p.untimed = b.untimed || e.code == errTimestamp && len(parts) == 1
 		p.events = min(events, rb.Count()) // all records of a batch count one, or it is a single notice
 		events -= p.events
 		t.adoptWhole(p)
 		queue = append(queue, p)
 	}
-	b.parts = len(parts)
+	b.unsettledParts = len(parts)
 	b.events = 0
-	b.partsGetFrames(root, b.parts)
-	s.unload(t, b)
-	l.parts = append(queue, l.parts...)
-	l.freed()
+	b.childrenGetFrames(cover, b.unsettledParts)
+	s.release(t, b)
+	l.children = append(queue, l.children...)
+	l.onIdle()
 }
 
-// takeApart says that b's parts take its place, and returns the batch whose frame stands for them, if there
+// coverChildren notes that b's children take its place, and returns the batch whose frame stands for them, if there
 // is one: its lane waits until all of them are settled.
-func (b *batch) takeApart() (root *batch) {
-	if b.root != nil {
-		return b.root
+func (b *batch) coverChildren() (cover *batch) {
+	if b.coveredBy != nil {
+		return b.coveredBy
 	}
 	if b.pos == 0 {
 		return nil
 	}
-	b.lane.disk.apart = b
+	b.lane.disk.splitParent = b
 	return b
 }
 
-// partsGetFrames notes that n parts of b get frames of their own, unless root's frame stands for them: the acks of
+// childrenGetFrames notes that n children of b get frames of their own, unless cover's frame stands for them: the acks of
 // b are told when all of them are safe.
-func (b *batch) partsGetFrames(root *batch, n int) {
-	if root == nil {
+func (b *batch) childrenGetFrames(cover *batch, n int) {
+	if cover == nil {
 		b.toFrame = n
 	}
 }
@@ -164,10 +164,10 @@ func (w *worker) deadLetter(e *entry) {
 	}
 	to := s.dead.stickyLane()
 	d := s.privateBatch(to, &r, recordbatch.Encoded{}, recordbatch.RecordSize(r.Key, r.Value, r.Headers))
-	d.events, d.parent, d.root = events, b, b.takeApart()
-	b.parts++ // the dead letter's
+	d.events, d.parent, d.coveredBy = events, b, b.coverChildren()
+	b.unsettledParts++ // the dead letter's
 	if lost == 0 {
-		b.partsGetFrames(d.root, 1)
+		b.childrenGetFrames(d.coveredBy, 1)
 	}
 	s.want.deadTopicSoon()
 	s.enqueue(to, d)
@@ -195,12 +195,12 @@ func (w *worker) mayDeadLetter(e *entry) bool {
 // removeLocked takes a refused batch out of its lane; lost of its events were dropped.
 func (w *worker) removeLocked(e *entry, lost int) {
 	s, l, b := w.s, e.lane, e.batch
-	l.doubt, l.busy, l.failures = nil, false, 0
+	l.head, l.busy, l.failures = nil, false, 0
 	l.abandonStamp(b)
 	b.events = 0
-	s.unload(l.topic, b)
+	s.release(l.topic, b)
 	w.out = s.finish(b, lost, w.out)
-	l.freed()
+	l.onIdle()
 	s.checkDrained()
 }
 
@@ -221,7 +221,7 @@ func (s *sender) unreadableLocked(e *entry, err error) {
 // putBackLocked leaves the batch in doubt; it will be sent, refused and taken apart again later.
 func (s *sender) putBackLocked(e *entry) {
 	s.failedLocked(e, classRetry, e.code, e.message)
-	e.lane.freed()
+	e.lane.onIdle()
 }
 
 // single reads the only record of a batch.
