@@ -319,7 +319,7 @@ func (s *Spool) endActive() {
 	}
 	s.mu.Unlock()
 	for _, g := range done {
-		s.bury(g)
+		s.removeSegment(g)
 	}
 }
 

@@ -160,6 +160,6 @@ func (q *Queue) discard(g *segment, e entry, reason error) {
 	s.unref(g)
 	s.mu.Unlock()
 	for _, d := range done {
-		s.bury(d)
+		s.removeSegment(d)
 	}
 }

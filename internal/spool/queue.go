@@ -306,7 +306,7 @@ func (q *Queue) done(pos Pos, soon bool) error {
 	s.mu.Unlock()
 	err := s.cursors.done(q, pos, soon)
 	for _, g := range done {
-		s.bury(g)
+		s.removeSegment(g)
 	}
 	return err
 }

@@ -126,7 +126,7 @@ func (s *Spool) retireDead() bool {
 	done := s.retireLocked(a)
 	s.mu.Unlock()
 	for _, g := range done {
-		s.bury(g)
+		s.removeSegment(g)
 	}
 	return true
 }

@@ -140,7 +140,7 @@ func (r *recovery) settle(d *directory) error {
 	for _, g := range r.segments {
 		g.synced = g.size
 		for _, done := range s.dropLocked(nil, g) {
-			s.bury(done)
+			s.removeSegment(done)
 		}
 	}
 	s.dropVoid()
@@ -225,7 +225,7 @@ func (s *Spool) dropVoid() {
 		}
 	}
 	for _, g := range done {
-		s.bury(g)
+		s.removeSegment(g)
 	}
 	s.log.Info("frames of partitions that were not known are placed again: that was not finished", "frames", len(void))
 }

@@ -64,7 +64,7 @@ func (s *Spool) retireLocked(g *segment) []*segment {
 }
 
 // dropLocked takes g out of the spool if it is not active and all its frames are done, and appends it to
-// dst. The caller gives what it gets to bury, without the lock.
+// dst. The caller gives what it gets to removeSegment, without the lock.
 func (s *Spool) dropLocked(dst []*segment, g *segment) []*segment {
 	if g.live > 0 || g.gone || g == s.active {
 		return dst
@@ -84,9 +84,9 @@ func (s *Spool) dropLocked(dst []*segment, g *segment) []*segment {
 	return append(dst, g)
 }
 
-// bury removes the file of a segment that is gone, or puts it into quarantine if it has damaged bytes
+// removeSegment removes the file of a segment that is gone, or puts it into quarantine if it has damaged bytes
 // that could not be copied. If that fails, the next Open finds only frames that are done in it.
-func (s *Spool) bury(g *segment) {
+func (s *Spool) removeSegment(g *segment) {
 	switch {
 	case g.keep:
 		s.quarantineFile(g.name, g.charged)

@@ -267,7 +267,7 @@ func (s *Spool) Close() error {
 	s.unsynced = nil // all of it was tried above
 	s.mu.Unlock()
 	for _, g := range done {
-		s.bury(g)
+		s.removeSegment(g)
 	}
 	s.dropSpare(s.takeSpare())
 	return errors.Join(err, s.WriteCursors(), s.cursors.close(), s.lock.Close(), s.closeDir())
