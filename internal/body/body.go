@@ -18,6 +18,7 @@ type Body struct {
 	buf []byte // the whole buffer; cap is its size class
 
 	long, growing bool // which gates of its Room it has passed
+	itemless      bool // the body that is made of it has its item
 }
 
 // Buffer is the whole pooled buffer, for the reader that fills it; len = cap = Charge.

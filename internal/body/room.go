@@ -10,8 +10,7 @@ import (
 
 // Sizes of buffers that decide how a body is admitted.
 const (
-	// firstStep is what a body gets whose bytes have not come yet. Every connection of a default configuration may
-	// hold one within the quarter that long bodies cannot take.
+	// firstStep is what a body gets whose bytes have not come yet. A body that does not come holds no more.
 	firstStep = 4 << 10
 	// short is the largest buffer of a body that is admitted beside the share of long ones, if it comes at once.
 	short = 64 << 10
@@ -130,8 +129,19 @@ func (r *Room) Cancel(charge int64) {
 // Lend returns a body with a buffer of charge bytes, which are reserved.
 func (r *Room) Lend(charge int64) *Body {
 	b := r.pool.Get(charge)
-	b.long = charge > short
+	b.long, b.itemless = charge > short, false
 	return b
+}
+
+// Second returns a body of [Room.First] bytes beside b, of which it is made: b's item goes over to it. It waits for the
+// bytes up to wait. After an error b is unchanged.
+func (r *Room) Second(ctx context.Context, b *Body, wait time.Duration) (*Body, error) {
+	charge := r.First(Unknown, 0)
+	if err := r.all.Grow(ctx, charge, wait); err != nil {
+		return nil, err
+	}
+	b.itemless = true
+	return r.Lend(charge), nil
 }
 
 // Grow moves the body b, whose buffer is full, to a larger one, and waits for it up to wait. total is its
@@ -199,17 +209,19 @@ func (r *Room) tryGrow(bytes int64) bool {
 // move copies a body into a buffer of size bytes, which are reserved, and gives the old one back.
 func (r *Room) move(b *Body, size int64, long, growing bool) *Body {
 	bigger := r.pool.Get(size)
-	bigger.long, bigger.growing = long, growing
+	bigger.long, bigger.growing, bigger.itemless = long, growing, b.itemless
 	copy(bigger.buf, b.buf)
-	r.release(b, 0)
+	b.itemless = true // bigger has it
+	r.Release(b)
 	return bigger
 }
 
 // Release gives a body back, with all that was reserved for it. No view into it may be held any more.
-func (r *Room) Release(b *Body) { r.release(b, 1) }
-
-func (r *Room) release(b *Body, items int) {
-	charge, long, growing := b.Charge(), b.long, b.growing
+func (r *Room) Release(b *Body) {
+	charge, long, growing, items := b.Charge(), b.long, b.growing, 1
+	if b.itemless {
+		items = 0
+	}
 	r.pool.Put(b)
 	r.all.Release(items, charge)
 	if long {

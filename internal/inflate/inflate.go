@@ -71,7 +71,7 @@ type Inflater struct {
 
 	mu    sync.Mutex
 	zstd  *zstd.Decoder // made for the first body that needs it
-	gzips []*gzip.Reader
+	gzips []*gzipReader
 }
 
 // New returns an Inflater for bodies of which none becomes larger than max bytes.
@@ -84,19 +84,15 @@ func (f *Inflater) Do(e Encoding, src, buf []byte, g Grower) (int, error) {
 	defer func() { <-f.places }()
 	switch e {
 	case Gzip:
-		r, err := f.takeGzip(src)
-		if err != nil {
+		r := f.takeGzip()
+		defer f.putGzip(r)
+		r.src.Reset(src)
+		if r.Reset(&r.src) != nil {
 			return 0, ErrCorrupt
 		}
-		defer f.putGzip(r)
 		return drain(r, buf, g)
 	case Deflate:
-		if len(src) > 1 && src[0]&0x0f == 8 && (int(src[0])<<8|int(src[1]))%31 == 0 {
-			if r, err := zlib.NewReader(bytes.NewReader(src)); err == nil {
-				return drain(r, buf, g)
-			}
-		}
-		return drain(flate.NewReader(bytes.NewReader(src)), buf, g)
+		return deflated(src, buf, g)
 	case Zstd:
 		return f.zstdAll(src, buf, g)
 	default:
@@ -104,22 +100,51 @@ func (f *Inflater) Do(e Encoding, src, buf []byte, g Grower) (int, error) {
 	}
 }
 
-func (f *Inflater) takeGzip(src []byte) (r *gzip.Reader, err error) {
-	f.mu.Lock()
-	if n := len(f.gzips); n > 0 {
-		r, f.gzips = f.gzips[n-1], f.gzips[:n-1]
-	}
-	f.mu.Unlock()
-	if r == nil {
-		return gzip.NewReader(bytes.NewReader(src))
-	}
-	return r, r.Reset(bytes.NewReader(src))
+// gzipReader is a gzip.Reader that is used again. It keeps what it was reset to, so that is a field of its own, which
+// lets go of the body.
+type gzipReader struct {
+	gzip.Reader
+	src bytes.Reader
 }
 
-func (f *Inflater) putGzip(r *gzip.Reader) {
+func (f *Inflater) takeGzip() *gzipReader {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	n := len(f.gzips)
+	if n == 0 {
+		return new(gzipReader)
+	}
+	r := f.gzips[n-1]
+	f.gzips = f.gzips[:n-1]
+	return r
+}
+
+func (f *Inflater) putGzip(r *gzipReader) {
+	r.src.Reset(nil)
 	f.mu.Lock()
 	f.gzips = append(f.gzips, r)
 	f.mu.Unlock()
+}
+
+// deflated decompresses zlib's format or the bare one. Bytes behind the stream would be lost in silence, so a body that
+// has some is corrupt.
+func deflated(src, buf []byte, g Grower) (n int, err error) {
+	var rest bytes.Reader
+	rest.Reset(src)
+	var r io.Reader
+	if len(src) > 1 && src[0]&0x0f == 8 && (int(src[0])<<8|int(src[1]))%31 == 0 {
+		if z, err := zlib.NewReader(&rest); err == nil {
+			r = z
+		}
+	}
+	if r == nil {
+		rest.Reset(src)
+		r = flate.NewReader(&rest)
+	}
+	if n, err = drain(r, buf, g); err == nil && rest.Len() > 0 {
+		return 0, ErrCorrupt
+	}
+	return n, err
 }
 
 // drain reads r to its end.

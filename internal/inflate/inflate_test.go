@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"errors"
 	"math/rand/v2"
+	"runtime"
 	"testing"
+	"weak"
 
 	"github.com/klauspost/compress/flate"
 	"github.com/klauspost/compress/gzip"
@@ -157,4 +159,47 @@ func FuzzInflate(f *testing.F) {
 			t.Errorf("%d bytes in a buffer of %d", n, len(b.buf))
 		}
 	})
+}
+
+// Bytes behind a stream of deflate are not lost in silence.
+func TestDeflateTakesAllOrNothing(t *testing.T) {
+	f := New(1 << 20)
+	for _, form := range forms() {
+		if form.encoding != Deflate {
+			continue
+		}
+		one := form.pack([]byte("[1]"))
+		for name, body := range map[string][]byte{"another stream": append(bytes.Clone(one), form.pack([]byte("[2]"))...), "one byte": append(bytes.Clone(one), 'x')} {
+			b := &buffers{buf: make([]byte, 64), max: 1 << 20}
+			if n, err := f.Do(Deflate, body, b.buf, b); err != ErrCorrupt {
+				t.Errorf("%s, %s: %d bytes, %v", form.name, name, n, err)
+			}
+		}
+	}
+}
+
+// A body that was decompressed, or was damaged, is not kept alive: its buffer is counted as free.
+func TestNoBodyIsKept(t *testing.T) {
+	f := New(1 << 20)
+	for _, form := range forms() {
+		for _, damaged := range []bool{false, true} {
+			body := form.pack(bytes.Repeat([]byte("[1]"), 10_000))
+			if damaged {
+				body[len(body)-1] ^= 1
+				body = append(body, make([]byte, 64<<10)...)
+			}
+			src := make([]byte, 128<<10)
+			n := copy(src, body)
+			kept := weak.Make(&src[0])
+			b := &buffers{buf: make([]byte, 64), max: 1 << 20}
+			_, _ = f.Do(form.encoding, src[:n], b.buf, b)
+			src = nil
+			for range 3 {
+				runtime.GC()
+			}
+			if kept.Value() != nil {
+				t.Errorf("%s, damaged %v: the body is still there", form.name, damaged)
+			}
+		}
+	}
 }

@@ -50,7 +50,7 @@ func (s *Server) Serve() error {
 		select {
 		case <-time.After(pause):
 		case <-s.ctx.Done(): // draining: Accept tells when the listener is closed
-			pause = 0
+			time.Sleep(minAcceptPause)
 		}
 	}
 }

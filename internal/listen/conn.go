@@ -155,8 +155,27 @@ func (c *conn) idleSinceLocked() (uint64, bool) {
 			begun = p - 1
 		}
 		return behindIdle + begun, c.hardlyComesLocked()
+	case dropping, writing:
+		begun, ok := c.restsSinceLocked()
+		return behindIdle + begun, ok
 	}
 	return 0, false
+}
+
+// restsSinceLocked is the tick since which the rest of a refused body has not come, or the client has not read its
+// answer, and whether the connection may be ended for a newcomer. Behind a refusal all that matters was sent; a client
+// has slowGrace to read.
+func (c *conn) restsSinceLocked() (uint64, bool) {
+	w, n := c.state.Load(), c.srv.limits.read
+	grace := uint64(unfinishedTicks)
+	if phaseOf(w) == writing {
+		grace = uint64(slowGrace/c.srv.limits.tick) + 1
+	}
+	if n == never { // the phase has no deadline to tell when it began
+		return c.quietSince.Load(), phaseOf(w) == dropping && !c.kept.Load()
+	}
+	begun := w>>deadlineShift - n
+	return begun, !c.kept.Load() && c.srv.conns.now.Load() >= begun+grace
 }
 
 // hardlyComesLocked reports whether the request, or the handshake, that is being read may be ended for a newcomer.
@@ -287,6 +306,7 @@ func (c *conn) giveBack() {
 	if c.reserved != 0 {
 		c.srv.deps.Room.Cancel(c.reserved)
 		c.reserved = 0
+		c.meter.end()
 		c.srv.admission.leave()
 	}
 }

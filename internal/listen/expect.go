@@ -15,6 +15,7 @@ import (
 // it with the status returned (v1.78, serveConnCounted); a test holds it to that.
 func (s *Server) expect(ctx *fasthttp.RequestCtx) int {
 	c := ctx.Conn().(*conn) //nolint:forcetypeassert // accept.go makes no others
+	s.lineOf(time.Now())    // has tokens read again before they are compared
 	switch t, r := s.judge(ctx); {
 	case !c.framed(ctx):
 		s.refuse(ctx, c.readFailure())
@@ -25,6 +26,7 @@ func (s *Server) expect(ctx *fasthttp.RequestCtx) int {
 	default:
 		n := ctx.Request.Header.ContentLength()
 		if s.admit(ctx, c, n) != refused {
+			c.expectBody()
 			return fasthttp.StatusContinue
 		}
 	}

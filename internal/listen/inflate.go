@@ -20,9 +20,6 @@ type encodings struct {
 
 // encodingsOf reads Content-Encoding; ok is false for a coding that is not known.
 func encodingsOf(h *fasthttp.RequestHeader) (e encodings, ok bool) {
-	if len(h.ContentEncoding()) == 0 {
-		return e, true
-	}
 	for _, field := range h.PeekAll(fasthttp.HeaderContentEncoding) {
 		for _, name := range bytes.Split(field, []byte(",")) {
 			name = bytes.TrimSpace(name)
@@ -41,17 +38,16 @@ func encodingsOf(h *fasthttp.RequestHeader) (e encodings, ok bool) {
 	return e, true
 }
 
-// inflate replaces a body by what it is without its codings. It takes room as bytes come out, and never waits for it,
-// because it holds the compressed body. When it fails, b is given back.
+// inflate replaces a body by what it is without its codings. It takes room as bytes come out. It waits for that in turn,
+// as every body does, and no longer, because it holds the compressed body. When it fails, b is given back.
 func (s *Server) inflate(b *body.Body, e encodings) (*body.Body, reason) {
 	for _, coding := range e.undo[:e.n] {
-		place := s.deps.Room.First(body.Unknown, 0)
-		err := s.deps.Room.Reserve(s.hard, place, 0)
+		second, err := s.deps.Room.Second(s.hard, b, s.pace.wait(s.cfg.AdmitWait))
 		if err != nil {
 			s.deps.Room.Release(b)
 			return nil, roomReason(err)
 		}
-		out := &inflating{s: s, b: s.deps.Room.Lend(place)}
+		out := &inflating{s: s, b: second}
 		n, err := s.inflater.Do(coding, b.Data, out.buffer(), out)
 		s.deps.Room.Release(b)
 		b = out.b
@@ -87,7 +83,7 @@ func (i *inflating) buffer() []byte { return i.b.Buffer() }
 
 // Grow implements inflate.Grower.
 func (i *inflating) Grow(int) ([]byte, error) {
-	bigger, err := i.s.deps.Room.Grow(i.s.hard, i.b, body.Unknown, 0)
+	bigger, err := i.s.deps.Room.Grow(i.s.hard, i.b, body.Unknown, i.s.pace.wait(i.s.cfg.AdmitWait))
 	i.b = bigger
 	return i.buffer(), err
 }

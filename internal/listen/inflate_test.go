@@ -9,6 +9,7 @@ import (
 	"io"
 	"strings"
 	"testing"
+	"time"
 )
 
 // gzipped is data, compressed so many times.
@@ -120,5 +121,47 @@ func TestCompressedWithoutRoom(t *testing.T) {
 	cl.send(post("/", data, "Content-Encoding: gzip"))
 	if got := cl.reply(); got.status != 503 || got.header.Get("Retry-After") == "" {
 		t.Errorf("%+v", got)
+	}
+}
+
+// TestCompressedNeedsOnePlace: what comes out of a compressed body has the place of that body.
+func TestCompressedNeedsOnePlace(t *testing.T) {
+	r := start(t, withGate(1, 6<<20), withConfig(func(c *Config) { c.AdmitWait = 0 }))
+	cl := r.dial()
+	for range 3 {
+		cl.send(post("/", gzipped(t, strings.NewReader("[1]"), 1), "Content-Encoding: gzip"))
+		if got := cl.reply(); got.status != 200 {
+			t.Errorf("%+v", got)
+		}
+	}
+	until(t, "nothing is held", func() bool { n, bytes := r.room.InUse(); return n == 0 && bytes == 0 })
+}
+
+// TestCompressedIsServedBesideAQueue: a compressed body that was admitted gets the room to come out before bodies that
+// are not admitted yet.
+func TestCompressedIsServedBesideAQueue(t *testing.T) {
+	r := start(t, withGate(1024, 6<<20), withConfig(func(c *Config) { c.AdmitWait = time.Hour }))
+	cl := r.dial()
+	data := gzipped(t, strings.NewReader("[1]"), 1)
+	request := post("/", data, "Content-Encoding: gzip")
+	cl.send(request[:len(request)-3])
+	until(t, "it is admitted", func() bool { n, _ := r.room.InUse(); return n == 1 })
+	_, used := r.room.InUse()
+	defer r.occupy(r.limit - used - 8<<10)()
+	r.dial().send(post("/", strings.Repeat(" ", 60<<10)))
+	until(t, "a long one waits", func() bool { return r.room.Waiting() == 1 })
+	cl.send(request[len(request)-3:])
+	if got := cl.reply(); got.status != 200 {
+		t.Errorf("%+v", got)
+	}
+}
+
+// TestEmptyCodingHidesNone: an empty field in front of another one does not make a compressed body a plain one.
+func TestEmptyCodingHidesNone(t *testing.T) {
+	r := start(t)
+	cl := r.dial()
+	cl.send(post("/", gzipped(t, strings.NewReader("[7]"), 1), "Content-Encoding:", "Content-Encoding: gzip"))
+	if got := cl.reply(); got.status != 200 || strings.Join(r.taken(), "") != "[7]" {
+		t.Errorf("%+v, %q", got, r.taken())
 	}
 }

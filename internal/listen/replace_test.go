@@ -359,3 +359,58 @@ func TestComplaints(t *testing.T) {
 		}
 	}
 }
+
+// TestRefusedAndUnreadGiveUpTheirPlaces: a newcomer does not wait for the rest of a body that was refused, nor, after
+// slowGrace, for a client that does not read its answers.
+func TestRefusedAndUnreadGiveUpTheirPlaces(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		begin func(*rig, *client)
+		in    phase
+		ticks uint64
+	}{
+		{"the rest of a refused body", func(_ *rig, cl *client) {
+			cl.send("POST /nowhere HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n1")
+			cl.reply()
+		}, dropping, unfinishedTicks},
+		{"answers", func(r *rig, cl *client) {
+			go func() { // ends when the connection does
+				for {
+					if _, err := io.WriteString(cl, strings.Repeat("GET / HTTP/1.1\r\nHost: x\r\n\r\n", 1000)); err != nil {
+						return
+					}
+				}
+			}()
+			same, last := 0, int64(0)
+			until(r.t, "the answers are not taken", func() bool {
+				n := r.srv.Stats().Refused["method"]
+				if same++; n == 0 || n != last || r.inPhase(writing) == 0 {
+					same, last = 0, n
+				}
+				return same == 20_000
+			})
+		}, writing, 11},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := start(t, withTestTicks(), withConfig(func(cfg *Config) { cfg.MaxConns, cfg.ReadTimeout = 1, time.Hour }))
+			c.begin(r, r.dial())
+			until(t, "it has the phase", func() bool { return r.inPhase(c.in) == 1 })
+			ask := func() int {
+				cl := r.dial()
+				defer cl.Close()
+				cl.send(post("/", "[]"))
+				return cl.reply().status
+			}
+			if got := ask(); got != 503 {
+				t.Errorf("at once: %d", got)
+			}
+			for try, got := 0, 503; got != 200; try++ { // the client may have taken some answers meanwhile
+				until(t, "it is not turned away any more", func() bool { return r.srv.Stats().TurnedAway == 0 })
+				r.pass(c.ticks)
+				if got = ask(); got != 200 && try == 10 {
+					t.Fatalf("after %d ticks: %d", c.ticks, got)
+				}
+			}
+		})
+	}
+}

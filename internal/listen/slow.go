@@ -48,6 +48,13 @@ func (m *meter) came(n int) {
 	}
 }
 
+// expectBody begins to measure a body that was admitted and told to come: fasthttp reads its first byte before the handler.
+func (c *conn) expectBody() {
+	c.slow.Store(false)
+	c.meter.begin()
+	c.meter.wait()
+}
+
 // forgive begins the measurement anew, after a wait that was ours.
 func (c *conn) forgive() {
 	c.srv.conns.mu.Lock()

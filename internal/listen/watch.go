@@ -164,6 +164,10 @@ func (r *registry) evictLocked(c *conn) {
 	// found there. A request that has begun since it was chosen is its last, and is answered.
 	c.replaced.Store(true)
 	switch {
+	case phaseOf(w) == writing:
+		if _, ok := c.restsSinceLocked(); ok {
+			c.fireLocked(c.state.Load())
+		}
 	case phaseOf(w) != reading:
 		c.closeIdle()
 	case c.hardlyComesLocked():
