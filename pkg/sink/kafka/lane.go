@@ -229,7 +229,7 @@ func (t *topic) addLanes(n int) {
 	}
 }
 
-// inLobby is the lane for records of a topic whose partitions are not known yet.
+// unassignedLane is the lane for records of a topic whose partitions are not known yet.
 func (t *topic) unassignedLane() *lane {
 	if t.unassigned == nil {
 		t.unassigned = &lane{topic: t, partition: unassignedPartition}

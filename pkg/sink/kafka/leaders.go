@@ -60,8 +60,8 @@ func (s *kafkaCluster) applyLocked(t *topic, l leaders) {
 		t.addLanes(n)
 		t.goOnAmong(s.disk.sp)
 		if s.disk.sp != nil || s.disk.holding {
-			// What was appended before, also by an earlier process, goes first: placeStrays sees to it. What is carried
-			// must not be held: placeStrays comes again when it has arrived.
+			// What was appended before, also by an earlier process, goes first: reroute sees to it. What is carried
+			// must not be held: reroute comes again when it has arrived.
 			s.disk.holding = !s.disk.carried.under()
 			if !t.dead {
 				t.unassignedLane() // what comes meanwhile goes behind

@@ -24,11 +24,10 @@ type placer struct {
 	carries      bool                            // frames are placed from memory: the unassigned lane stays, though nothing is held
 }
 
-// An unplaced queue is one of frames for a partition that the topic does not have: those without a partition, or of a topic that
-// was made anew with fewer. Their records are placed by key, in new frames, before anything of the
-// topic is sent.
+// An unplaced queue has frames for a partition that the topic does not have: those without a partition, or of a topic that
+// was made anew with fewer. Their records are placed by key, in new frames, before anything of the topic is sent.
 
-// placeStrays places what must be placed, once the topics' partitions are known, and lets the lanes go. It returns
+// reroute places what must be placed, once the topics' partitions are known, and lets the lanes go. It returns
 // when to try again. It is also called while the spool cannot be opened, so that events go on without it.
 func (s *placer) reroute() (at time.Time) {
 	s.mu.Lock()
@@ -103,8 +102,8 @@ func (t *topic) unplacedLocked() []*lane {
 	return append(slices.Clip(t.gone), t.unassigned)
 }
 
-// stow leaves to the disk what the lanes that are placed have in memory, where that does not fit beside the buffers: it is
-// placed there then. It reports whether something has gone there.
+// spillAll leaves to the disk what the lanes that are placed have in memory, where that does not fit beside the buffers: it
+// is placed there then. It reports whether something has gone there, and so has to be placed before what is in memory.
 func (s *placer) spillAll(known []*topic) bool {
 	s.mu.Lock()
 	work := s.writer.work[:0]
@@ -132,7 +131,7 @@ func (s *placer) spillAll(known []*topic) bool {
 		l.evict()
 	}
 	s.writer.submitLocked(g)
-	return err == nil
+	return err == nil || g.last != 0 // a disk that ran full has taken the first of them
 }
 
 // holdsBare reports whether the topic has batches without a frame that wait in its lanes. Frames that are placed there
@@ -146,7 +145,7 @@ func (t *topic) holdsBare() bool {
 // there is no disk that takes it.
 func (s *placer) endPlacingLocked(known []*topic) (all bool) {
 	if s.disk.sp == nil {
-		return true // placeLobby does it
+		return true // placeUnassigned does it
 	}
 	var carried carried
 	all = true
@@ -185,8 +184,8 @@ func (s *core) knownTopics() (known []*topic) {
 	return known
 }
 
-// unplaced are the queues whose frames must be placed, of these main topics and of the dead letters; those without a partition at last:
-// what is in it came later.
+// unplaced are the queues whose frames must be placed, of these main topics and of the dead letters. Those without a
+// partition are the last, because what is in them came later.
 func (s *placer) unplaced(of []*topic) (queues []diskqueue.Queue) {
 	if s.disk.sp == nil {
 		return nil // what waits among the unassigned is in memory

@@ -8,14 +8,14 @@ import (
 )
 
 // A topic that is deleted and made anew may have fewer partitions than before. What waits for those that are no more is
-// placed by the new count: batches in memory by shrink, frames on disk by placeStrays. A broker that is behind may tell of
+// placed by the new count: batches in memory by shrink, frames on disk by reroute. A broker that is behind may tell of
 // fewer partitions as well, right after a topic has grown: see shrinkLooks.
 
 // fewer is a count of partitions below that of the lanes, as the cluster tells it.
 type fewer struct {
 	partitions int  // 0: it tells of none
 	looks      int  // in a row
-	onDisk     bool // placeStrays removes the lanes, because frames must be placed, or more than fits beside the buffers
+	onDisk     bool // reroute removes the lanes, because frames must be placed, or more than fits beside the buffers
 	placing    bool // a part of what the lanes have in memory is placed already; nothing is appended until the rest is
 }
 
@@ -53,7 +53,7 @@ func (s *core) shrink(t *topic, n int) bool {
 	return true
 }
 
-// shrinkOnDisk leaves what partitions that are no more have frames of to the disk, and makes placeStrays find it.
+// shrinkOnDisk leaves what partitions that are no more have frames of to the disk, and makes reroute find it.
 // Nothing is sent meanwhile. false: a request or a write must end first. The spooler calls it.
 func (s *core) shrinkOnDisk(t *topic) bool {
 	if !t.fewer.onDisk {
@@ -174,7 +174,7 @@ func (s *core) placeBatch(b *batch, n int, first bool) {
 	s.later(s.finish(b, 0, nil))
 }
 
-// placeLobby places what has waited in memory for topic t, in order, where no spooler does it: there is no spool, or it
+// placeUnassigned places what has waited in memory for topic t, in order, where no spooler does it: there is no spool, or it
 // could not be opened. It is placed as far as there is memory beside the buffers, the next part when something of the
 // topic has ended. What comes meanwhile waits behind it.
 func (s *core) placeUnassigned(t *topic) {

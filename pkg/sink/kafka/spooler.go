@@ -161,7 +161,7 @@ func (s *spooler) takeOverLocked(sp diskqueue.Spool) {
 			s.want.deadTopicSoon() // also for partitions that are not known yet
 		}
 	}
-	s.disk.holding = true // until placeStrays has looked
+	s.disk.holding = true // until reroute has looked
 	if s.hasPending() {
 		s.want.wakeIdle() // the steward may rest: it did not know of what is in there
 	}

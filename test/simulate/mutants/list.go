@@ -90,6 +90,8 @@ var mutants = []mutant{
 	{"what is known of the disk has no age", "core F8", "full-disk", append(sink(
 		`if $p.sp == nil || $q.pressed { return nil, func() {} }`, `if $p.sp == nil || $q.pressed || isFull($p.err) { return nil, func() {} }`), sink(
 		`if $p.err == nil || $q.hangs || $s.closed {`, `if $p.err == nil || $q.hangs || $s.closed || isFull($p.err) {`)...)},
+	{"what a disk took before it ran full is not placed", "", "full-disk", sink(
+		`return err == nil || g.last != 0`, `return err == nil`)},
 	{"frames without a partition wait for the disk for ever", "core F9", "squeezed", sink(
 		`if time.Since($p.placingFails) < $s.deps.placingPatience {`, `if true {`)},
 	{"a dead letter that waits keeps the spooler awake", "core F13", "busy-loop", sink(
