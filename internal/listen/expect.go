@@ -25,9 +25,11 @@ func (s *Server) expect(ctx *fasthttp.RequestCtx) int {
 	case t == invocation:
 		return fasthttp.StatusContinue
 	default:
-		n := ctx.Request.Header.ContentLength()
-		if s.admit(ctx, c, n) != refused {
+		switch s.admit(ctx, c, ctx.Request.Header.ContentLength()) {
+		case admitted:
 			c.expectBody()
+			return fasthttp.StatusContinue
+		case empty:
 			return fasthttp.StatusContinue
 		}
 	}
