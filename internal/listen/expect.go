@@ -7,7 +7,7 @@ import (
 )
 
 // expect decides about a request with "Expect: 100-continue": either the body is admitted and the
-// client told to go on, or the refusal is the answer and no byte of the body need be sent. A
+// client told to go on, or the answer is given at once and no byte of the body need be sent. A
 // reservation made here waits in the conn for the handler; when the handler is never called, because
 // the client has gone, Close gives it back.
 //
@@ -19,14 +19,17 @@ func (s *Server) expect(ctx *fasthttp.RequestCtx) int {
 	switch t, r := s.judge(ctx); {
 	case !c.framed(ctx):
 		s.refuse(ctx, c.readFailure())
+	case r != reasons && (s.health(ctx) || t == telemetry && s.guard.preflight(ctx)): // the answer is the final one
 	case r != reasons:
 		s.refuse(ctx, r)
 	case t == invocation:
 		return fasthttp.StatusContinue
 	default:
-		n := ctx.Request.Header.ContentLength()
-		if s.admit(ctx, c, n) != refused {
+		switch s.admit(ctx, c, ctx.Request.Header.ContentLength()) {
+		case admitted:
 			c.expectBody()
+			return fasthttp.StatusContinue
+		case empty:
 			return fasthttp.StatusContinue
 		}
 	}

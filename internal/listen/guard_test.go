@@ -156,6 +156,31 @@ func TestTokens(t *testing.T) {
 	}
 }
 
+// TestTokensBehindExpect: a request that waits for a 100 is judged by the tokens of now too.
+func TestTokensBehindExpect(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "tokens")
+	write := func(token string) {
+		if err := os.WriteFile(path, []byte(token), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("alpha")
+	known, err := bearer.New(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := start(t, func(r *rig, _ *Config, _ *body.RoomConfig) {
+		r.deps.Tokens, r.deps.Refresh = known, func() { _ = known.Load() }
+	})
+	write("gamma")
+	r.srv.lastDate.Store(&dateLine{}) // another second has begun
+	cl := r.dial()
+	cl.send("POST / HTTP/1.1\r\n" + expectHead + "Authorization: Bearer gamma\r\nContent-Length: 2\r\n\r\n")
+	if got := cl.reply(); got.status != 100 {
+		t.Errorf("%+v", got)
+	}
+}
+
 // TestHealthForBalancers: probes have no token, and get nothing but the two answers.
 func TestHealthForBalancers(t *testing.T) {
 	ready := 503
@@ -176,6 +201,7 @@ func TestHealthForBalancers(t *testing.T) {
 		{"GET /ledger HTTP/1.1\r\nHost: x\r\n\r\n", "unauthorized", 401},
 		{post("/readyz", "[1]"), "unauthorized", 401},
 		{post("/", "[1]", "Authorization: Bearer alpha"), "", 200},
+		{"GET /readyz HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n\r\n", "/readyz", 503}, // and closes
 	} {
 		cl.send(step.request)
 		var got reply

@@ -100,6 +100,32 @@ func TestSlowBodyIsEndedWhileOthersWait(t *testing.T) {
 	}
 }
 
+// TestNothingToComeIsNotMeasured: behind the 100 for an empty body the next header is not judged as a body.
+func TestNothingToComeIsNotMeasured(t *testing.T) {
+	r := start(t, withGate(1024, 6<<20), withConfig(func(c *Config) { c.AdmitWait, c.ReadTimeout, c.MinBodyRate = time.Hour, time.Hour, 240 }))
+	cl := r.dial()
+	cl.send("POST / HTTP/1.1\r\n" + expectHead + "Content-Length: 0\r\n\r\n")
+	for _, want := range []int{100, 200} {
+		if got := cl.reply(); got.status != want {
+			t.Fatalf("%+v", got)
+		}
+	}
+	cl.send("POST / HTTP/1.1\r\n")
+	until(t, "a part of a header is there", func() bool { return r.inPhase(reading) == 1 && r.unread() == 0 })
+	defer r.crowd()()
+	r.pass(1)
+	r.pass(100)
+	r.srv.conns.each(func(c *conn) {
+		if c.slow.Load() {
+			t.Error("a header was ended as a slow body")
+		}
+	})
+	cl.send("Host: x\r\nContent-Length: 0\r\n\r\n")
+	if got := cl.reply(); got.status != 200 {
+		t.Errorf("%+v", got)
+	}
+}
+
 // TestBusyIsNotStalled: a connection that is found reading at every look, each time another request, is not slow.
 func TestBusyIsNotStalled(t *testing.T) {
 	r := start(t, withConfig(func(c *Config) { c.MaxConns, c.ReadTimeout, c.MinBodyRate = 1, 0, 240 }))
