@@ -134,3 +134,64 @@ type takesNothing struct {
 
 func (s *takesNothing) Append([]diskqueue.Write) (int, error) { return 0, s.err }
 func (s *takesNothing) Room(int64) error                      { return s.err }
+
+// TestTheDiskFillsUpBeforePlacing: what came before the partitions were known does not fit beside the buffers, and the disk
+// takes only a part of it. That part arrives before the rest, and nothing of it stays on disk until the next start.
+func TestTheDiskFillsUpBeforePlacing(t *testing.T) {
+	t.Parallel()
+	const events = 1500
+	for _, settle := range []Settle{SettleAtOnce, SettleOnDisk, SettleOnKafka} {
+		for _, full := range []int{1, 1 << 30} { // so many writes fail
+			t.Run(fmt.Sprint(settle, " ", full), func(t *testing.T) {
+				t.Parallel()
+				c := cluster(t, 8)
+				n := &line{}
+				n.cut()
+				var filling *fillsUp
+				s, _ := spooling(t, c, t.TempDir(), func(cfg *Config, d *Deps) {
+					cfg.Settle, cfg.Linger, cfg.OversizeBytes, cfg.BatchBytes = settle, time.Hour, 32<<10, 2*recordbatch.ChunkSize
+					cfg.BufferBytes, d.Dial, d.placingPatience = 4<<20, n.dial, time.Nanosecond
+					open := d.OpenSpool
+					d.OpenSpool = func() (diskqueue.Spool, error) {
+						sp, err := open()
+						filling = &fillsUp{Spool: sp, takes: 2, fails: full}
+						return filling, err
+					}
+				})
+				var ack ackCount
+				want := spreadOver(t, s, 0, events, 1, 997, &ack)
+				n.mend()
+				waitFor(t, func() bool {
+					s.Flush()
+					return s.Stats().Delivered == events
+				})
+				if st := closeSink(t, s); st.Delivered != events || st.Spooled != 0 || len(st.Dropped) != 0 {
+					t.Errorf("%+v", st)
+				}
+				if filling.fails == full {
+					t.Error("the disk has not become full")
+				}
+				ack.check(t, 0)
+				checkKeyed(t, consume(t, c, "t", events), want[0])
+			})
+		}
+	}
+}
+
+// fillsUp is a spool that takes a few frames and is full then, for so many writes.
+type fillsUp struct {
+	diskqueue.Spool
+	takes, fails int
+}
+
+func (s *fillsUp) Append(f []diskqueue.Write) (int, error) {
+	if len(f) <= s.takes || s.fails == 0 {
+		s.takes -= min(s.takes, len(f))
+		return s.Spool.Append(f)
+	}
+	n, err := s.Spool.Append(f[:s.takes])
+	if s.takes, s.fails = 0, s.fails-1; err == nil {
+		err = diskqueue.ErrFull
+	}
+	return n, err
+}
