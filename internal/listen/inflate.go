@@ -5,6 +5,7 @@ import (
 
 	"functiongraph-ingest/internal/body"
 	"functiongraph-ingest/internal/inflate"
+	"functiongraph-ingest/pkg/ring"
 
 	"github.com/valyala/fasthttp"
 )
@@ -38,11 +39,18 @@ func encodingsOf(h *fasthttp.RequestHeader) (e encodings, ok bool) {
 	return e, true
 }
 
-// inflate replaces a body by what it is without its codings. It takes room as bytes come out. It waits for that in turn,
-// as every body does, and no longer, because it holds the compressed body. When it fails, b is given back.
-func (s *Server) inflate(b *body.Body, e encodings) (*body.Body, reason) {
+// inflate replaces a body by what it is without its codings. It takes room as bytes come out, and waits for the first of
+// it only, because it holds the compressed body, and then one of the few places to decompress. When it fails, b is given
+// back.
+func (s *Server) inflate(c *conn, b *body.Body, e encodings) (*body.Body, reason) {
 	for _, coding := range e.undo[:e.n] {
-		second, err := s.deps.Room.Second(s.hard, b, s.pace.wait(s.cfg.AdmitWait))
+		second, err := s.deps.Room.Second(s.hard, b, 0)
+		if err == ring.ErrFull {
+			c.enter(queued, never)
+			second, err = s.deps.Room.Second(s.hard, b, s.pace.wait(s.cfg.AdmitWait))
+			c.enter(reading, s.limits.read) // the wait was ours
+			c.forgive()
+		}
 		if err != nil {
 			s.deps.Room.Release(b)
 			return nil, roomReason(err)
@@ -83,7 +91,7 @@ func (i *inflating) buffer() []byte { return i.b.Buffer() }
 
 // Grow implements inflate.Grower.
 func (i *inflating) Grow(int) ([]byte, error) {
-	bigger, err := i.s.deps.Room.Grow(i.s.hard, i.b, body.Unknown, i.s.pace.wait(i.s.cfg.AdmitWait))
+	bigger, err := i.s.deps.Room.Grow(i.s.hard, i.b, body.Unknown, 0)
 	i.b = bigger
 	return i.buffer(), err
 }

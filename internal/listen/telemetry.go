@@ -42,7 +42,7 @@ func (s *Server) delivery(ctx *fasthttp.RequestCtx, c *conn) (unread bool) {
 	}
 	b, r := s.read(ctx, c)
 	if c.codings.n > 0 && b != nil {
-		if b, r = s.inflate(b, c.codings); r != reasons {
+		if b, r = s.inflate(c, b, c.codings); r != reasons {
 			s.admission.leave()
 			s.refuse(ctx, r)
 			return false // all of it was read
