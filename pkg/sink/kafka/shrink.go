@@ -22,8 +22,8 @@ type fewer struct {
 // shrink removes all lanes but the first n and places their batches; false: not now, not all of it now, or the spooler
 // does it.
 func (s *core) shrink(t *topic, n int) bool {
-	if s.disk.carried.under() {
-		return false // to hold everything now would hold what is carried too
+	if s.disk.carried.under() && s.disk.carried.lane != nil {
+		return false // to hold everything now would hold the frame that is carried too
 	}
 	gone := slices.Clone(t.lanes[n:])
 	frames := false
@@ -35,7 +35,8 @@ func (s *core) shrink(t *topic, n int) bool {
 	}
 	quiet := !slices.ContainsFunc(gone, func(l *lane) bool { return !l.quiet() })
 	if frames || quiet && s.disk.sp != nil && !t.fitsBeside(gone, n) {
-		t.fewer.onDisk, s.disk.holding = true, true
+		// What is carried without a frame may wait for a partition that is no more. It is placed as the rest is.
+		t.fewer.onDisk, s.disk.holding, s.disk.carried = true, true, carried{}
 		wake(s.disk.kick)
 		return false
 	}

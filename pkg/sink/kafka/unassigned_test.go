@@ -3,6 +3,8 @@ package kafka
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -194,4 +196,71 @@ func (s *fillsUp) Append(f []diskqueue.Write) (int, error) {
 		err = diskqueue.ErrFull
 	}
 	return n, err
+}
+
+// TestFewerPartitionsWhileMemoryIsPlaced: a topic is made anew with fewer partitions while a part of what came before they
+// were known is placed in memory, and the rest waits until that part has arrived. It is placed anew with the rest.
+func TestFewerPartitionsWhileMemoryIsPlaced(t *testing.T) {
+	t.Parallel()
+	const events = 1500
+	for _, partitions := range []int32{1, 3} {
+		t.Run(fmt.Sprint(partitions), func(t *testing.T) {
+			t.Parallel()
+			c := cluster(t, 8)
+			var takes atomic.Bool
+			c.ControlKey(int16(kmsg.Produce), func(r kmsg.Request) (kmsg.Response, error, bool) {
+				c.KeepControl()
+				if takes.Load() {
+					return nil, nil, false
+				}
+				return answerAll(r.(*kmsg.ProduceRequest), func(string, int32) int16 { return 7 }), nil, true // REQUEST_TIMED_OUT
+			})
+			n := &line{}
+			n.cut()
+			s, _ := spooling(t, c, t.TempDir(), func(cfg *Config, d *Deps) {
+				cfg.Linger, cfg.OversizeBytes, cfg.BatchBytes, cfg.BufferBytes = time.Hour, 32<<10, 2*recordbatch.ChunkSize, 4<<20
+				cfg.MetadataTTL, d.Dial = 100*time.Millisecond, n.dial
+				open := d.OpenSpool
+				d.OpenSpool = func() (diskqueue.Spool, error) {
+					sp, err := open()
+					return &takesNothing{sp, diskqueue.ErrFull}, err
+				}
+			})
+			var ack ackCount
+			want := spreadOver(t, s, 0, events, 1, 997, &ack)
+			n.mend()
+			waitFor(t, func() bool {
+				s.Flush()
+				s.mu.Lock()
+				defer s.mu.Unlock()
+				return s.disk.carried.under()
+			})
+			remake(t, c.ListenAddrs(), "t", partitions)
+			takes.Store(true)
+			waitFor(t, func() bool {
+				s.Flush()
+				return s.Stats().Delivered == events
+			})
+			if st := closeSink(t, s); st.Spooled != 0 || len(st.Dropped) != 0 {
+				t.Errorf("%+v", st)
+			}
+			ack.check(t, 0)
+			at, all := map[string]int{}, map[string]int{}
+			for _, r := range consume(t, c, "t", events) {
+				key := string(r.Key)
+				in := fmt.Sprint(r.Partition, key) // a key may have moved before its first events were sent
+				i := slices.Index(want[0][key], string(r.Value))
+				if last, ok := at[in]; i < 0 || ok && i <= last {
+					t.Errorf("key %s: record %d is in partition %d behind record %d", key, i, r.Partition, last)
+				}
+				at[in] = i
+				all[key]++
+			}
+			for key, w := range want[0] {
+				if all[key] != len(w) {
+					t.Errorf("key %s: %d records, want %d", key, all[key], len(w))
+				}
+			}
+		})
+	}
 }
