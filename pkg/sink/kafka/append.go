@@ -125,7 +125,7 @@ func (s *Sink) placeLocked(l *lane, r *sink.Record, ack sink.Ack) *lane {
 		}
 	}
 	first := s.encoded(r.Type)
-	size := recordbatch.RecordSize(r.Key, r.Value, r.Headers) + len(first.Wire)
+	size := recordbatch.RecordSize(r.Key, r.Value, r.Headers) + first.Size()
 	if l.full(size) {
 		l.sealAndSend()
 		l = s.laneForLocked(l.topic, r.Key) // keyless records have moved on
@@ -173,7 +173,7 @@ func (s *Sink) tryGrowLocked(t *topic) bool {
 
 // elsewhereLocked places a record whose lane l is stuck while there is no room: a record without a key in another
 // partition of its topic, one with a key, or whose topic cannot move at all, in the dead-letter topic. nil: it must wait.
-func (s *Sink) elsewhereLocked(l *lane, r *sink.Record, first recordbatch.Encoded, size int, ack sink.Ack) *lane {
+func (s *Sink) elsewhereLocked(l *lane, r *sink.Record, first *recordbatch.Encoded, size int, ack sink.Ack) *lane {
 	if r.Key == nil {
 		if to := s.otherLaneLocked(l); to != nil {
 			if !s.room.put(to, r, first, size, ack, 1) {

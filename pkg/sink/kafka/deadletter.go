@@ -155,7 +155,7 @@ func (s *Sink) placeDeadLocked(r *sink.Record, size int, ack sink.Ack, events in
 			l.sealAndSend()
 		}
 	}
-	return s.room.put(l, r, recordbatch.Encoded{}, size, ack, events)
+	return s.room.put(l, r, nil, size, ack, events)
 }
 
 // truncate makes a notice of an event that no topic can take: its beginning, and how to find the whole.

@@ -128,7 +128,7 @@ func TestPrivateMemoryIsCountedInChunks(t *testing.T) {
 	s := &Sink{}
 	l := &lane{topic: &topic{core: &s.core}}
 	r := record("k", 1)
-	b := s.privateBatch(l, &r, recordbatch.Encoded{}, recordbatch.RecordSize(r.Key, r.Value, r.Headers))
+	b := s.privateBatch(l, &r, nil, recordbatch.RecordSize(r.Key, r.Value, r.Headers))
 	s.enqueue(l, b)
 	if b.private != recordbatch.ChunkSize {
 		t.Errorf("a private batch of one small record counts %d bytes, and takes %d", b.private, recordbatch.ChunkSize)

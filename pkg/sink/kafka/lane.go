@@ -242,10 +242,10 @@ func (t *topic) unassignedLane() *lane {
 }
 
 // privateBatch is a batch of one record outside of the pool.
-func (s *core) privateBatch(l *lane, r *sink.Record, first recordbatch.Encoded, size int) *batch {
+func (s *core) privateBatch(l *lane, r *sink.Record, first *recordbatch.Encoded, size int) *batch {
 	b := s.newBatch(l)
 	b.rb, b.opened = recordbatch.NewPrivateBatch(size), time.Now()
-	if !b.rb.TryAppendEncoded(r.Timestamp, r.Key, r.Value, first, r.Headers) {
+	if !b.rb.TryAppendEncoded(r, first) {
 		panic("kafka: a private batch refused the record it was made for")
 	}
 	return b

@@ -50,7 +50,7 @@ func (s *deadLetters) reportLossLocked(ls *loss, reason, policy string, last boo
 	}
 	r := sink.Record{Value: value, Timestamp: time.Now().UnixMilli(), Headers: s.deadHeaders(nil, s.topics[0], ReasonLoss, len(value))}
 	to := s.dead.stickyLane()
-	b := s.privateBatch(to, &r, recordbatch.Encoded{}, recordbatch.RecordSize(r.Key, r.Value, r.Headers))
+	b := s.privateBatch(to, &r, nil, recordbatch.RecordSize(r.Key, r.Value, r.Headers))
 	to.seal()
 	s.want.deadTopicSoon()
 	s.enqueue(to, b)

@@ -145,7 +145,7 @@ func (s *core) mark(lanes []*lane, final bool) {
 		r.Headers = append(r.Headers, s.deps.Origin()...)
 	}
 	for _, l := range lanes {
-		b := s.privateBatch(l, &r, recordbatch.Encoded{}, recordbatch.RecordSize(r.Key, r.Value, r.Headers))
+		b := s.privateBatch(l, &r, nil, recordbatch.RecordSize(r.Key, r.Value, r.Headers))
 		l.seal() // what it speaks of goes before
 		s.enqueue(l, b)
 		l.topic.fresh = false

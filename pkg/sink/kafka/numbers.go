@@ -52,14 +52,13 @@ type numbers struct {
 	start   string // the random id; "": none, and nothing is numbered
 	base    int64  // account.admitted when start was made
 
-	from  []sink.Header // what the fixed part of wire was made of
-	wire  []byte        // the fixed headers, then the number's, then the type's of a CloudEvent
-	fixed int           // bytes of wire that do not depend on the record
-	count int           // headers in wire
-	at    int64         // the number in wire; -1: wire must be made
-	typ   string        // the type in wire
-	first int           // where the digits begin
-	last  int           // and end
+	from    []sink.Header       // what the fixed part of wire was made of
+	encoded recordbatch.Encoded // the fixed headers, then the number's, then the type's of a CloudEvent
+	fixed   int                 // bytes of wire that do not depend on the record
+	at      int64               // the number in wire; -1: wire must be made
+	typ     string              // the type in wire
+	first   int                 // where the digits begin
+	last    int                 // and end
 }
 
 // ParseNumber reads the value of a [HeaderSeq]: the id of the start and the number. false: it is none of ours, as the ids
@@ -124,21 +123,25 @@ func (s *core) originChanged() {
 // number is what the next event that is admitted gets.
 func (s *core) number() int64 { return s.count.admitted - s.numbers.base }
 
-// encoded returns the headers for the next event that is admitted. They are valid until the next call.
-func (s *core) encoded(typ string) recordbatch.Encoded {
-	n := &s.numbers
-	if n.headers == HeadersNone {
-		return recordbatch.Encoded{}
+// encoded returns the headers for the next event that is admitted, nil for none. They are valid until the next call.
+func (s *core) encoded(typ string) *recordbatch.Encoded {
+	if s.numbers.headers == HeadersNone {
+		return nil
 	}
+	return s.encodedNext(typ)
+}
+
+func (s *core) encodedNext(typ string) *recordbatch.Encoded {
+	n := &s.numbers
 	if n.headers != HeadersCloudEvents {
 		typ = ""
 	}
 	no := s.number()
-	if n.at < 0 || typ != n.typ || no != n.at && (no != n.at+1 || !increment(n.wire[n.first:n.last])) {
+	if n.at < 0 || typ != n.typ || no != n.at && (no != n.at+1 || !increment(n.encoded.Wire[n.first:n.last])) {
 		n.encode(no, typ)
 	}
 	n.at = no
-	return recordbatch.Encoded{Wire: n.wire, Count: n.count}
+	return &n.encoded
 }
 
 // increment adds one to a decimal number in place; false: it needs one more digit, and digits are spoilt.
@@ -162,26 +165,26 @@ func (n *numbers) encode(no int64, typ string) {
 	if n.headers == HeadersCloudEvents {
 		key = HeaderCloudEventID
 	}
-	n.wire = recordbatch.AppendHeader(n.wire[:n.fixed], key, n.text(no))
-	n.last = len(n.wire)
+	n.encoded.Wire = recordbatch.AppendHeader(n.encoded.Wire[:n.fixed], key, n.text(no))
+	n.last = len(n.encoded.Wire)
 	n.first = n.last - len(strconv.AppendInt(nil, no, 10))
 	if n.typ = typ; n.headers == HeadersCloudEvents {
 		full := typeUnknown
 		if typ != "" {
 			full = typePrefix + typ
 		}
-		n.wire = recordbatch.AppendHeader(n.wire, ceType, []byte(full))
+		n.encoded.Wire = recordbatch.AppendHeader(n.encoded.Wire, ceType, []byte(full))
 	}
 }
 
 func (n *numbers) encodeFixed() {
-	n.wire, n.count = n.wire[:0], 1
+	n.encoded.Wire, n.encoded.Count = n.encoded.Wire[:0], 1
 	add := func(key, value string) {
-		n.wire = recordbatch.AppendHeader(n.wire, key, []byte(value))
-		n.count++
+		n.encoded.Wire = recordbatch.AppendHeader(n.encoded.Wire, key, []byte(value))
+		n.encoded.Count++
 	}
 	if n.headers == HeadersCloudEvents {
-		n.count++ // the type
+		n.encoded.Count++ // the type
 		add(ceSpecVersion, "1.0")
 		add(HeaderCloudEventSource, source(n.from))
 		add(contentType, "application/json")
@@ -191,7 +194,7 @@ func (n *numbers) encodeFixed() {
 			add(h.Key, string(h.Value))
 		}
 	}
-	n.fixed = len(n.wire)
+	n.fixed = len(n.encoded.Wire)
 }
 
 // text is a number as it stands in a header.

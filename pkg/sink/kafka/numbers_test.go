@@ -319,7 +319,7 @@ func TestNumbersCostNoAllocation(t *testing.T) {
 	}); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
-	if got := string(s.numbers.wire[s.numbers.first:s.numbers.last]); got != "2001" {
+	if got := string(s.numbers.encoded.Wire[s.numbers.first:s.numbers.last]); got != "2001" {
 		t.Errorf("number %s", got)
 	}
 }

@@ -23,11 +23,11 @@ type standstill struct {
 
 // put appends one record to lane l, whose open batch is not full. The headers of first stand in front of its own; size
 // is the bytes of all, events what the ledger counts for it.
-func (s *room) put(l *lane, r *sink.Record, first recordbatch.Encoded, size int, ack sink.Ack, events int) bool {
+func (s *room) put(l *lane, r *sink.Record, first *recordbatch.Encoded, size int, ack sink.Ack, events int) bool {
 	if size > s.cfg.BatchBytes-recordbatch.Overhead {
 		return s.putOversize(l, r, first, size, ack, events)
 	}
-	if b := l.open; b == nil || !b.rb.TryAppendEncoded(r.Timestamp, r.Key, r.Value, first, r.Headers) {
+	if b := l.open; b == nil || !b.rb.TryAppendEncoded(r, first) {
 		if b != nil {
 			if !b.rb.Private() && !s.crowdedOut(l) {
 				return false
@@ -53,10 +53,10 @@ func (s *room) put(l *lane, r *sink.Record, first recordbatch.Encoded, size int,
 }
 
 // openBatch begins l's open batch with a record of size bytes.
-func (s *room) openBatch(l *lane, r *sink.Record, first recordbatch.Encoded, size int) bool {
+func (s *room) openBatch(l *lane, r *sink.Record, first *recordbatch.Encoded, size int) bool {
 	b := s.newBatch(l)
 	b.rb = s.pool.NewBatch(0)
-	if !b.rb.TryAppendEncoded(r.Timestamp, r.Key, r.Value, first, r.Headers) {
+	if !b.rb.TryAppendEncoded(r, first) {
 		b.rb.Release()
 		s.freeBatch(b)
 		if !s.crowdedOut(l) {
@@ -65,7 +65,7 @@ func (s *room) openBatch(l *lane, r *sink.Record, first recordbatch.Encoded, siz
 		if b = s.ownMemory(l, size); b == nil {
 			return false
 		}
-		if !b.rb.TryAppendEncoded(r.Timestamp, r.Key, r.Value, first, r.Headers) {
+		if !b.rb.TryAppendEncoded(r, first) {
 			panic("kafka: a private batch refused the record it was made for")
 		}
 	} else {
@@ -79,7 +79,7 @@ func (s *room) openBatch(l *lane, r *sink.Record, first recordbatch.Encoded, siz
 }
 
 // putOversize gives a record that is larger than a batch a buffer of its own.
-func (s *room) putOversize(l *lane, r *sink.Record, first recordbatch.Encoded, size int, ack sink.Ack, events int) bool {
+func (s *room) putOversize(l *lane, r *sink.Record, first *recordbatch.Encoded, size int, ack sink.Ack, events int) bool {
 	// Each topic has its own bound: dead letters that no broker takes must not keep good events out.
 	if !s.oversizeFits(l.topic, int64(size)) && !s.besideStuck(l, int64(size)) {
 		if l.topic.wanted == 0 {
@@ -92,7 +92,7 @@ func (s *room) putOversize(l *lane, r *sink.Record, first recordbatch.Encoded, s
 	if r.BodyID != 0 { // it may become a notice, which names its place; next to its size that costs nothing
 		placed := *r
 		placed.Headers = fromBody(slices.Clip(r.Headers), r.Offset, -1, r.BodyID)
-		r, size = &placed, recordbatch.RecordSize(r.Key, r.Value, placed.Headers)+len(first.Wire)
+		r, size = &placed, recordbatch.RecordSize(r.Key, r.Value, placed.Headers)+first.Size()
 	}
 	l.topic.fresh, l.topic.used = true, true
 	b := s.privateBatch(l, r, first, size)

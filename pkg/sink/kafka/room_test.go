@@ -20,7 +20,7 @@ func TestRoomIsCountedWhileABatchIsCompressed(t *testing.T) {
 	l.disk.q = noQueue{}
 	s.cfg.BatchBytes, s.roomMade = 8*recordbatch.ChunkSize, make(chan struct{})
 	r := sink.Record{Value: bytes.Repeat([]byte("text "), recordbatch.ChunkSize/2)}
-	if !s.room.put(l, &r, recordbatch.Encoded{}, recordbatch.RecordSize(nil, r.Value, nil), nil, 1) {
+	if !s.room.put(l, &r, nil, recordbatch.RecordSize(nil, r.Value, nil), nil, 1) {
 		t.Fatal("no room for a record")
 	}
 	open := s.room.stuckChunks()
@@ -62,7 +62,7 @@ func TestABatchThatWasOpenHasItsBytesInTheRequest(t *testing.T) {
 	s.pool = recordbatch.NewPool(8 * recordbatch.ChunkSize)
 	s.cfg.BatchBytes, l.topic.limit = 8*recordbatch.ChunkSize, 8*recordbatch.ChunkSize
 	r := sink.Record{Value: bytes.Repeat([]byte("text "), 100)}
-	if !s.room.put(l, &r, recordbatch.Encoded{}, recordbatch.RecordSize(nil, r.Value, nil), nil, 1) {
+	if !s.room.put(l, &r, nil, recordbatch.RecordSize(nil, r.Value, nil), nil, 1) {
 		t.Fatal("no room for a record")
 	}
 	if b := l.open; !w.addLocked(l) || l.head != b || w.bytes != b.rb.Size() || l.wireBytes(b) != w.bytes {

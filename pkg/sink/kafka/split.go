@@ -163,7 +163,7 @@ func (w *worker) deadLetter(e *entry) {
 		s.letters.noteDeadLocked(sink.DeadNote{Reason: e.reason(), Topic: l.topic.name, Partition: l.partition, Error: codeText(e.code, e.message)}, r.Value)
 	}
 	to := s.dead.stickyLane()
-	d := s.privateBatch(to, &r, recordbatch.Encoded{}, recordbatch.RecordSize(r.Key, r.Value, r.Headers))
+	d := s.privateBatch(to, &r, nil, recordbatch.RecordSize(r.Key, r.Value, r.Headers))
 	d.events, d.parent, d.coveredBy = events, b, b.coverChildren()
 	b.unsettledParts++ // the dead letter's
 	if lost == 0 {

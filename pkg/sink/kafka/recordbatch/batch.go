@@ -52,46 +52,46 @@ func chunksFor(n int) int { return (n + ChunkSize - 1) / ChunkSize }
 // batch: when the record exceeds its size). The value of a record or header is never null: a consumer
 // of a compacted topic would take that for a deletion; nil is written as empty.
 func (b *Batch) TryAppend(ts int64, key, value []byte, headers []sink.Header) bool {
-	return b.TryAppendEncoded(ts, key, value, Encoded{}, headers)
+	return b.TryAppendEncoded(&sink.Record{Timestamp: ts, Key: key, Value: value, Headers: headers}, nil)
 }
 
-// TryAppendEncoded is TryAppend for a record that has the headers of first in front of the others.
-func (b *Batch) TryAppendEncoded(ts int64, key, value []byte, first Encoded, headers []sink.Header) bool {
-	delta, offset := ts-b.firstTS, int64(b.count)
-	body := bodyLen(delta, offset, key, value, first, headers)
+// TryAppendEncoded is TryAppend for a record that has the headers of first, nil for none, in front of its own.
+func (b *Batch) TryAppendEncoded(r *sink.Record, first *Encoded) bool {
+	delta, offset := r.Timestamp-b.firstTS, int64(b.count)
+	body := bodyLen(delta, offset, r, first)
 	if varintLen(int64(body))+body > len(b.tail) { // also the first record, and a sealed batch
-		return b.tryAppendSlow(ts, key, value, first, headers)
+		return b.tryAppendSlow(r, first)
 	}
-	n := putRecord(b.tail, body, delta, offset, key, value, first, headers)
+	n := putRecord(b.tail, body, delta, offset, r, first)
 	b.tail = b.tail[n:]
 	b.size += n
 	b.count++
-	b.maxTS = max(b.maxTS, ts)
+	b.maxTS = max(b.maxTS, r.Timestamp)
 	return true
 }
 
 // tryAppendSlow takes the chunks that the record needs, all or none, and writes it across them.
-func (b *Batch) tryAppendSlow(ts int64, key, value []byte, first Encoded, headers []sink.Header) bool {
+func (b *Batch) tryAppendSlow(r *sink.Record, first *Encoded) bool {
 	if b.sealed || b.released {
 		panic("recordbatch: append to a sealed or released batch")
 	}
-	delta := ts - b.firstTS
+	delta := r.Timestamp - b.firstTS
 	if b.count == 0 {
 		delta = 0
 	}
-	body := bodyLen(delta, int64(b.count), key, value, first, headers)
+	body := bodyLen(delta, int64(b.count), r, first)
 	end := b.size + varintLen(int64(body)) + body
 	if end > maxBatchBytes || !b.grow(end) {
 		return false
 	}
 	if b.count == 0 {
-		b.firstTS, b.maxTS = ts, ts
+		b.firstTS, b.maxTS = r.Timestamp, r.Timestamp
 	}
 	c := cursor{chunks: b.chunks, off: b.size}
-	c.record(body, delta, int64(b.count), key, value, first, headers)
+	c.record(body, delta, int64(b.count), r, first)
 	b.size = end
 	b.count++
-	b.maxTS = max(b.maxTS, ts)
+	b.maxTS = max(b.maxTS, r.Timestamp)
 	last := len(b.chunks) - 1
 	b.tail = b.chunks[last][end-last*ChunkSize:]
 	if b.pool != nil && b.pool.sumEarly && last >= earlyChunks {

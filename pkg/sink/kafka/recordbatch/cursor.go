@@ -30,19 +30,23 @@ func (c *cursor) varint(v int64) {
 }
 
 // record is putRecord across chunk borders.
-func (c *cursor) record(body int, delta, offset int64, key, value []byte, first Encoded, headers []sink.Header) {
+func (c *cursor) record(body int, delta, offset int64, r *sink.Record, first *Encoded) {
 	c.varint(int64(body))
 	c.varint(0) // attributes: one zero byte, like the varint 0
 	c.varint(delta)
 	c.varint(offset)
-	c.varint(keyLen(key))
-	c.write(key)
-	c.varint(int64(len(value)))
-	c.write(value)
-	c.varint(int64(first.Count + len(headers)))
-	c.write(first.Wire)
-	for i := range headers {
-		h := &headers[i]
+	c.varint(keyLen(r.Key))
+	c.write(r.Key)
+	c.varint(int64(len(r.Value)))
+	c.write(r.Value)
+	if first != nil {
+		c.varint(int64(first.Count + len(r.Headers)))
+		c.write(first.Wire)
+	} else {
+		c.varint(int64(len(r.Headers)))
+	}
+	for i := range r.Headers {
+		h := &r.Headers[i]
 		c.varint(int64(len(h.Key)))
 		c.writeString(h.Key)
 		c.varint(int64(len(h.Value)))

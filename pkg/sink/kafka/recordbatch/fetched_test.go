@@ -14,7 +14,8 @@ func logOf(t *testing.T, codec Codec, counts ...int) (data []byte, ends []int) {
 	for _, n := range counts {
 		b := NewPrivateBatch(n * 200)
 		for i := range n {
-			if !b.TryAppendEncoded(int64(1000+base+i), nil, fmt.Append(nil, base+i), Encoded{AppendHeader(nil, "a", []byte("b")), 1}, []sink.Header{{Key: "c", Value: []byte("d")}}) {
+			if !b.TryAppendEncoded(&sink.Record{Timestamp: int64(1000 + base + i), Value: fmt.Append(nil, base+i), Headers: []sink.Header{{Key: "c", Value: []byte("d")}}},
+				&Encoded{AppendHeader(nil, "a", []byte("b")), 1}) {
 				t.Fatal("no room")
 			}
 		}

@@ -29,6 +29,14 @@ type Encoded struct {
 	Count int    // headers in Wire
 }
 
+// Size is the bytes of the headers; nil has none.
+func (e *Encoded) Size() int {
+	if e == nil {
+		return 0
+	}
+	return len(e.Wire)
+}
+
 // AppendHeader appends one header in wire form to dst.
 func AppendHeader(dst []byte, key string, value []byte) []byte {
 	dst = appendVarint(dst, int64(len(key)))
@@ -70,13 +78,18 @@ func keyLen(key []byte) int64 {
 }
 
 // bodyLen is the exact size of a record behind its length field.
-func bodyLen(delta, offset int64, key, value []byte, first Encoded, headers []sink.Header) int {
+func bodyLen(delta, offset int64, r *sink.Record, first *Encoded) int {
 	n := 1 + varintLen(delta) + varintLen(offset) +
-		varintLen(keyLen(key)) + len(key) +
-		varintLen(int64(len(value))) + len(value) +
-		varintLen(int64(first.Count+len(headers))) + len(first.Wire)
-	for i := range headers {
-		h := &headers[i]
+		varintLen(keyLen(r.Key)) + len(r.Key) +
+		varintLen(int64(len(r.Value))) + len(r.Value)
+	count := len(r.Headers)
+	if first != nil {
+		count += first.Count
+		n += len(first.Wire)
+	}
+	n += varintLen(int64(count))
+	for i := range r.Headers {
+		h := &r.Headers[i]
 		n += varintLen(int64(len(h.Key))) + len(h.Key) + varintLen(int64(len(h.Value))) + len(h.Value)
 	}
 	return n
@@ -84,21 +97,23 @@ func bodyLen(delta, offset int64, key, value []byte, first Encoded, headers []si
 
 // putRecord encodes a record whose bodyLen is body at the start of p, which has room for it, and
 // returns how many bytes it wrote.
-func putRecord(p []byte, body int, delta, offset int64, key, value []byte, first Encoded, headers []sink.Header) int {
+func putRecord(p []byte, body int, delta, offset int64, r *sink.Record, first *Encoded) int {
 	i := putVarint(p, 0, int64(body))
 	p[i] = 0 // attributes
 	i = putVarint(p, i+1, delta)
 	i = putVarint(p, i, offset)
-	i = putVarint(p, i, keyLen(key))
-	i += copy(p[i:], key)
-	i = putVarint(p, i, int64(len(value)))
-	i += copy(p[i:], value)
-	i = putVarint(p, i, int64(first.Count+len(headers)))
-	if len(first.Wire) > 0 { // most have none, and a call costs the same
+	i = putVarint(p, i, keyLen(r.Key))
+	i += copy(p[i:], r.Key)
+	i = putVarint(p, i, int64(len(r.Value)))
+	i += copy(p[i:], r.Value)
+	if first != nil {
+		i = putVarint(p, i, int64(first.Count+len(r.Headers)))
 		i += copy(p[i:], first.Wire)
+	} else {
+		i = putVarint(p, i, int64(len(r.Headers)))
 	}
-	for k := range headers {
-		h := &headers[k]
+	for k := range r.Headers {
+		h := &r.Headers[k]
 		i = putVarint(p, i, int64(len(h.Key)))
 		i += copy(p[i:], h.Key)
 		i = putVarint(p, i, int64(len(h.Value)))
