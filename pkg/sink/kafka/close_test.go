@@ -11,6 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"functiongraph-ingest/pkg/sink"
+	"functiongraph-ingest/pkg/sink/kafka/diskqueue"
 )
 
 // Each source hears how many of its own records were dropped, not how many of the batch.
@@ -159,6 +160,28 @@ func TestHopeless(t *testing.T) {
 		}
 		if err := sp.Close(); err != nil {
 			t.Error(err)
+		}
+	}
+}
+
+// TestCloseBesideABusySpool: another process has the spool. A sink that ends before it gives that up delivers what it has,
+// and one that has nothing ends though no broker answers.
+func TestCloseBesideABusySpool(t *testing.T) {
+	t.Parallel()
+	for _, away := range []bool{false, true} {
+		c := cluster(t, 2)
+		s, n := spooling(t, c, "", func(_ *Config, d *Deps) {
+			d.OpenSpool = func() (diskqueue.Spool, error) { return nil, diskqueue.ErrBusy }
+		})
+		events := 10
+		if away {
+			n.cut()
+			events = 0
+		}
+		appendAll(t, s, events, 3, nil)
+		waitFor(t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return s.disk.err != nil })
+		if st := closeSink(t, s); st.Delivered != int64(events) || len(st.Dropped) != 0 {
+			t.Errorf("away %v: %+v", away, st)
 		}
 	}
 }

@@ -39,7 +39,7 @@ type core struct {
 	all     []*topic // topics, then dead
 	brokers map[int32]*broker
 	current producer
-	// retired: partitions that are new do not begin with ids up to this generation. retirements counts how often it was
+	// retired: partitions that are new, or were gone, do not begin with ids up to this generation. retirements counts how often it was
 	// set: an answer that was asked for before is not used.
 	retired, retirements int
 	// rehearsal: the id that is asked for at the start only shows that ids are given. The first batch asks for another one,
@@ -227,9 +227,10 @@ func (s *core) unsettled() bool {
 	return false
 }
 
-// holdsFrames reports whether the spool holds back what is in it, or may hold.
+// holdsFrames reports whether the spool holds back what is in it, or may hold. One that could not be opened keeps it for the
+// next start.
 func (s *core) holdsFrames() bool {
-	return s.disk.holding && (s.disk.sp == nil || s.count.spooled > 0)
+	return s.disk.holding && (s.disk.sp == nil && s.disk.err == nil || s.count.spooled > 0)
 }
 
 // hasPending reports whether something waits for the cluster.

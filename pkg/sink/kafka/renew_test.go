@@ -139,6 +139,7 @@ func TestARetiredProducerIsNotUsedByNewPartitions(t *testing.T) {
 	for name, retire := range map[string]func(*Sink){
 		"a renewal":       func(s *Sink) { s.retireProducer() },
 		"another cluster": func(s *Sink) { s.cluster.setClusterLocked("another") },
+		"a shrink":        func(s *Sink) { s.topics[0].addLanes(4); s.removeLanes(s.topics[0], 1) },
 	} {
 		s, _, _ := bench(t)
 		s.mu.Lock()

@@ -114,8 +114,10 @@ func (s *core) tellFewer(t *topic, had int) {
 		"topic", t.name, "was", had, "is", len(t.lanes))
 }
 
-// removeLanes takes all lanes but the first n out of the topic.
+// removeLanes takes all lanes but the first n out of the topic. Their stamps go with them, so partitions that come back do
+// not begin with an id that these may have used: the broker would take the first batch for one that it has.
 func (s *core) removeLanes(t *topic, n int) {
+	s.retired = max(s.retired, s.current.gen)
 	for _, l := range t.lanes[n:] {
 		s.lead(l, nil)
 	}

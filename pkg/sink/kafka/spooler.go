@@ -126,9 +126,9 @@ func (s *spooler) openSpool() bool {
 		s.writer.diskFailsLocked(err)
 		s.state = SpoolFailed
 		s.writer.retryAt = time.Now().Add(spoolRetry)
-		goOn := !errors.Is(err, diskqueue.ErrBusy) || time.Since(s.started) > busyPatience
+		goOn := s.closed || !errors.Is(err, diskqueue.ErrBusy) || time.Since(s.started) > busyPatience
 		s.mu.Unlock()
-		// A process that has it may be about to end. When it stays, it may keep the spool.
+		// A process that has it may be about to end. When it stays, or this one ends first, it may keep the spool.
 		if goOn {
 			s.placer.reroute()
 		}
