@@ -49,7 +49,7 @@ func (s *Server) Serve() error {
 		pause = min(max(2*pause, minAcceptPause), maxAcceptPause)
 		select {
 		case <-time.After(pause):
-		case <-s.ctx.Done(): // draining: Accept tells when the listener is closed
+		case <-s.ctx.Done(): // draining: Accept tells when the listener is closed, and must not be asked without a pause
 			time.Sleep(minAcceptPause)
 		}
 	}

@@ -144,7 +144,7 @@ func (c *conn) idleSinceLocked() (uint64, bool) {
 	if c.extra {
 		return 0, false
 	}
-	switch phaseOf(c.state.Load()) {
+	switch w := c.state.Load(); phaseOf(w) {
 	case closing:
 		return 0, true
 	case idle, asleep:
@@ -156,7 +156,7 @@ func (c *conn) idleSinceLocked() (uint64, bool) {
 		}
 		return behindIdle + begun, c.hardlyComesLocked()
 	case dropping, writing:
-		begun, ok := c.restsSinceLocked()
+		begun, ok := c.restsSinceLocked(w)
 		return behindIdle + begun, ok
 	}
 	return 0, false
@@ -164,17 +164,17 @@ func (c *conn) idleSinceLocked() (uint64, bool) {
 
 // restsSinceLocked is the tick since which the rest of a refused body has not come, or the client has not read its
 // answer, and whether the connection may be ended for a newcomer. Behind a refusal all that matters was sent; a client
-// has slowGrace to read.
-func (c *conn) restsSinceLocked() (uint64, bool) {
-	w, n := c.state.Load(), c.srv.limits.read
+// has slowGrace to read. word is a state with one of these two phases.
+func (c *conn) restsSinceLocked(word uint64) (uint64, bool) {
+	n := c.srv.limits.read
 	grace := uint64(unfinishedTicks)
-	if phaseOf(w) == writing {
+	if phaseOf(word) == writing {
 		grace = uint64(slowGrace/c.srv.limits.tick) + 1
 	}
 	if n == never { // the phase has no deadline to tell when it began
-		return c.quietSince.Load(), phaseOf(w) == dropping && !c.kept.Load()
+		return c.quietSince.Load(), phaseOf(word) == dropping && !c.kept.Load()
 	}
-	begun := w>>deadlineShift - n
+	begun := word>>deadlineShift - n
 	return begun, !c.kept.Load() && c.srv.conns.now.Load() >= begun+grace
 }
 

@@ -165,8 +165,8 @@ func (r *registry) evictLocked(c *conn) {
 	c.replaced.Store(true)
 	switch {
 	case phaseOf(w) == writing:
-		if _, ok := c.restsSinceLocked(); ok {
-			c.fireLocked(c.state.Load())
+		if _, ok := c.restsSinceLocked(w); ok {
+			c.fireLocked(w) // unless the answer has been read meanwhile
 		}
 	case phaseOf(w) != reading:
 		c.closeIdle()

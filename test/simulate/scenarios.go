@@ -11,9 +11,7 @@ const (
 	hasSpool = 2
 )
 
-// steady are the families of every day. fullDisk is not among them: frames without a partition that cannot be placed for ten
-// seconds, because the disk is full, wait for the next start, and later events overtake them. Nor are deadLetters: one
-// that waits for room while nothing can be written keeps the spooler awake.
+// steady are the families of every day. fullDisk and deadLetters have scenarios of their own.
 const steady = lostAnswers | lateCopies | earlyCodes | lateCodes | moves | outages | anew | slowDisk | kills | powerLoss | restarts
 
 // scenarios are narrow worlds, in which seeds find a kind of fault soon. Those whose first schedules have no

@@ -39,8 +39,8 @@ type core struct {
 	all     []*topic // topics, then dead
 	brokers map[int32]*broker
 	current producer
-	// retired: partitions that are new, or were gone, do not begin with ids up to this generation. retirements counts how often it was
-	// set: an answer that was asked for before is not used.
+	// retired: partitions that are new, or were gone, do not begin with ids up to this generation. retirements counts the
+	// renewals: an answer that was asked for before one is not used.
 	retired, retirements int
 	// rehearsal: the id that is asked for at the start only shows that ids are given. The first batch asks for another one,
 	// so a process that has sent nothing has none that a copy of it could share.
