@@ -37,6 +37,9 @@ func (w *world) pass() {
 		n = 4
 	}
 	d := steps[w.rng.IntN(n+1)]
+	if p := w.proc; p != nil && time.Now().Before(p.busyUntil) && w.rng.IntN(2) == 0 {
+		d = 3 * time.Second // few processes would live until their spool is opened
+	}
 	w.note("time: %v", d)
 	time.Sleep(d)
 }

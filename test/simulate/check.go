@@ -169,10 +169,9 @@ func (w *world) heal() {
 	w.cluster.ForbidTopics = false
 	for _, topic := range mainTopics[:w.prof.topics] {
 		w.makeTopic(topic)
+		w.cluster.Configure(topic, func(c *simkafka.TopicConfig) { *c = w.topicConfig() })
 	}
-	for _, topic := range append(mainTopics[:w.prof.topics:w.prof.topics], deadTopic) {
-		w.cluster.Configure(topic, func(c *simkafka.TopicConfig) { *c = simkafka.TopicConfig{} })
-	}
+	w.cluster.Configure(deadTopic, func(c *simkafka.TopicConfig) { *c = simkafka.TopicConfig{} })
 	p := w.proc
 	p.busyUntil = time.Time{}
 	begun, again := time.Now(), false

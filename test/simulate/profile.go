@@ -87,6 +87,7 @@ type profile struct {
 	batch      int
 	buffers    int64
 	quick      bool
+	appendTime bool
 }
 
 // scenario narrows what a seed may choose.
@@ -94,12 +95,15 @@ type scenario struct {
 	name string
 	// must and may are families that are there for certain and perhaps.
 	must, may family
-	settle    int    // 1 + kafka.Settle; 0: any
-	spool     int    // 1: none, 2: one; 0: either
-	topics    int    // main topics; 0: one
-	narrow    bool   // one partition, one source, twice the steps
-	quick     bool   // little memory, and little time between two steps
-	fault     string // what it is for
+	settle    int  // 1 + kafka.Settle; 0: any
+	spool     int  // 1: none, 2: one; 0: either
+	topics    int  // main topics; 0: one
+	narrow    bool // one partition, one source, twice the steps
+	quick     bool // little memory, and little time between two steps
+	// appendTime: the topics keep the broker's time. An answer to a resend does not give away there that it is about
+	// another batch.
+	appendTime bool
+	fault      string // what it is for
 }
 
 func newProfile(rng *rand.Rand, sc *scenario) profile {
@@ -117,7 +121,7 @@ func newProfile(rng *rand.Rand, sc *scenario) profile {
 			p.families |= 1 << i
 		}
 	}
-	p.topics = max(1, sc.topics)
+	p.topics, p.appendTime = max(1, sc.topics), sc.appendTime
 	if sc.narrow {
 		p.partitions, p.appenders, p.steps = 1, 1, 2*p.steps
 	}

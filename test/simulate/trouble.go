@@ -69,7 +69,7 @@ func (w *world) trouble() {
 		}
 		w.note("%s is made anew with %d partitions", one, n)
 		w.cluster.DeleteTopic(one)
-		w.cluster.CreateTopic(one, n, simkafka.TopicConfig{})
+		w.cluster.CreateTopic(one, n, w.topicConfig())
 	case otherCluster:
 		w.otherCluster()
 	case brokenDisk:
@@ -99,7 +99,7 @@ func (w *world) trouble() {
 func (w *world) makeTopic(name string) {
 	if w.cluster.Partitions(name) == 0 {
 		w.note("topic %s is made", name)
-		w.cluster.CreateTopic(name, w.prof.partitions, simkafka.TopicConfig{})
+		w.cluster.CreateTopic(name, w.prof.partitions, w.topicConfig())
 	}
 }
 

@@ -190,7 +190,7 @@ func (w *world) newCluster() {
 			w.note("topic %s is missing", name)
 			continue
 		}
-		c.CreateTopic(name, w.prof.partitions, simkafka.TopicConfig{})
+		c.CreateTopic(name, w.prof.partitions, w.topicConfig())
 	}
 	if !w.prof.has(noDeadTopic) && w.rng.IntN(2) == 0 {
 		c.CreateTopic(deadTopic, 1+w.rng.IntN(w.prof.partitions), simkafka.TopicConfig{})
@@ -198,6 +198,11 @@ func (w *world) newCluster() {
 	w.mu.Lock()
 	w.cluster = c
 	w.mu.Unlock()
+}
+
+// topicConfig is that of a main topic beside which nothing is wrong.
+func (w *world) topicConfig() simkafka.TopicConfig {
+	return simkafka.TopicConfig{LogAppendTime: w.prof.appendTime}
 }
 
 // parkLocked makes a call wait for the scheduler. w.mu is held.
