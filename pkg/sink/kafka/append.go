@@ -33,7 +33,7 @@ func (s *Sink) Append(ctx context.Context, recs []sink.Record, ack sink.Ack) (in
 			l = nil
 		}
 		for l = s.placeLocked(l, r, ack); l == nil; l = s.placeLocked(nil, r, ack) {
-			if s.spooler.spiller.mustDropNewestLocked() {
+			if !s.mustChangeLanesLocked(s.topics[r.Topic]) && s.spooler.spiller.mustDropNewestLocked() {
 				s.dropUntakenLocked(DroppedSpoolFull, ack)
 				s.losses.full.add(1, len(r.Value))
 				break
@@ -143,9 +143,9 @@ func (s *Sink) placeLocked(l *lane, r *sink.Record, ack sink.Ack) *lane {
 }
 
 // laneForLocked picks the partition of topic t: as the Java client does for a key. nil: the partitions are not known, or
-// they have become more and the lanes must drain before the first record goes by the new count, which takes a moment.
+// change just now.
 func (s *Sink) laneForLocked(t *topic, key []byte) *lane {
-	if t.grow != 0 && !t.deferGrowth() && !s.tryGrowLocked(t) || t.fewer.placing {
+	if s.mustChangeLanesLocked(t) {
 		return nil
 	}
 	switch n := len(t.lanes); {
@@ -162,8 +162,18 @@ func (s *Sink) laneForLocked(t *topic, key []byte) *lane {
 	}
 }
 
-// tryGrowLocked takes the new partitions into use once nothing is unsettled any more.
+// mustChangeLanesLocked reports whether the topic takes nothing for a moment, however much room there is: its partitions
+// have become more, and the lanes must drain before the first record goes by the new count; or they have become fewer,
+// and not all that waited for the others is placed.
+func (s *Sink) mustChangeLanesLocked(t *topic) bool {
+	return t.grow != 0 && !s.tryGrowLocked(t) || t.fewer.placing
+}
+
+// tryGrowLocked takes the new partitions into use once nothing is unsettled any more; false: not yet, in a moment.
 func (s *Sink) tryGrowLocked(t *topic) bool {
+	if t.deferGrowth() {
+		return true // records go on by the old count
+	}
 	if t.batches != 0 {
 		return false
 	}

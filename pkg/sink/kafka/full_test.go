@@ -1,8 +1,12 @@
 package kafka
 
 import (
+	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"functiongraph-ingest/pkg/sink/kafka/diskqueue"
 )
@@ -69,6 +73,71 @@ func TestTroubleWithTheDiskEndsWithoutAWrite(t *testing.T) {
 			})
 			if n := disk.written.Load() - written; n != 0 {
 				t.Errorf("%d writes", n)
+			}
+		})
+	}
+}
+
+// A topic that changes its partitions takes no events for a moment. They wait for it and are not dropped as the newest: a
+// full disk does not matter while memory is empty.
+func TestAFullDiskDropsNothingBesideEmptyBuffers(t *testing.T) {
+	t.Parallel()
+	for _, change := range []string{"more partitions", "fewer partitions"} {
+		t.Run(change, func(t *testing.T) {
+			t.Parallel()
+			const events = 100
+			c, disk := cluster(t, 2), &roomless{with: diskqueue.ErrFull}
+			s, _ := spooling(t, c, t.TempDir(), func(cfg *Config, d *Deps) {
+				cfg.SpoolFull, cfg.RequestTimeout = SpoolFullDropNewest, time.Minute
+				if change == "fewer partitions" {
+					cfg.MetadataTTL = time.Hour // the next look at the cluster would end what the test pretends
+				}
+				open := d.OpenSpool
+				d.OpenSpool = func() (diskqueue.Spool, error) {
+					sp, err := open()
+					disk.Spool = sp
+					return disk, err
+				}
+			})
+			waitFor(t, func() bool { return s.Ready() == nil && !s.held() })
+			begun, goOn := make(chan struct{}), make(chan struct{})
+			if change == "more partitions" {
+				begins := sync.OnceFunc(func() { close(begun) })
+				c.ControlKey(int16(kmsg.Produce), func(kmsg.Request) (kmsg.Response, error, bool) {
+					c.SleepControl(func() { begins(); <-goOn })
+					return nil, nil, false
+				})
+				appendAll(t, s, 1, 1, nil)
+				<-begun // the topic grows when this request has ended
+				addPartitions(t, c, "t", 4)
+				waitFor(t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return s.topics[0].grow == 4 })
+			} else {
+				close(begun)
+				appendAll(t, s, 1, 1, nil)
+				waitFor(t, func() bool { return s.Stats().Delivered == 1 })
+				s.mu.Lock()
+				s.topics[0].fewer.placing = true
+				s.mu.Unlock()
+			}
+			disk.refuses.Store(true)
+			s.mu.Lock()
+			s.spooler.writer.wroteLocked(diskqueue.ErrFull)
+			s.mu.Unlock()
+			done := make(chan struct{})
+			go func() { defer close(done); appendAll(t, s, events, 3, nil) }()
+			waitFor(t, func() bool {
+				s.mu.Lock()
+				defer s.mu.Unlock()
+				return s.waiting > 0 || s.count.dropped[DroppedSpoolFull] > 0
+			})
+			close(goOn)
+			s.mu.Lock()
+			s.topics[0].fewer.placing = false
+			s.madeRoom()
+			s.mu.Unlock()
+			<-done
+			if st := closeSink(t, s); st.Delivered != events+1 || len(st.Dropped) != 0 {
+				t.Errorf("%+v", st)
 			}
 		})
 	}
