@@ -39,6 +39,8 @@ var scenarios = []scenario{
 		must: bigEvents | outages, may: restarts, spool: hasSpool},
 	{name: "full-disk", fault: "core F8: after one full write the spool is never used again",
 		must: fullDisk | outages, may: lateCluster, spool: hasSpool},
+	{name: "drops", fault: "frames are dropped for want of room while they are placed: dropped and delivered",
+		must: fullDisk | lateCluster | drops, may: outages | kills, spool: hasSpool},
 	{name: "squeezed", fault: "core F9: frames without a partition and a disk below --spool-keep-free",
 		must: squeezed | lateCluster, may: kills, spool: hasSpool},
 	{name: "growth", fault: "core F10: order across growth with frames on disk",

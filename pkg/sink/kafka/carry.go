@@ -33,8 +33,8 @@ func (c *carried) has(b *batch) bool {
 // carry takes the oldest frame of a queue into memory, or the rest of the one that was placed in part, and lets the lanes
 // go. An error: it cannot be read.
 func (s *placer) carry(t *topic, q diskqueue.Queue) error {
-	_, frail := s.frail[unplacedOf(q)]
-	f, pos, err := q.PeekAfter(s.frail[unplacedOf(q)], nil)
+	unconfirmed, frail := s.disk.frail[unplacedOf(q)]
+	f, pos, err := q.PeekAfter(unconfirmed, nil)
 	if errors.Is(err, io.EOF) {
 		wake(s.disk.kick) // it was damaged, and is counted
 		return nil
@@ -74,7 +74,7 @@ func (s *placer) carry(t *topic, q diskqueue.Queue) error {
 		b.unsettledParts++
 		s.enqueue(part.lane, nb)
 	}
-	s.placing, s.carries = placing{}, true
+	s.placing, s.disk.placing, s.carries = placing{}, false, true
 	s.disk.carried = carried{[]waiting{{b, b.life}}, l}
 	s.later(s.finish(b, 0, nil)) // its own part: the others remain
 	s.writer.letGoLocked()

@@ -192,6 +192,11 @@ type diskState struct {
 	movedAt     time.Time // when a batch last ended. That one on disk was read and given back is no progress
 	carried     carried
 
+	// placing: a frame is placed in part, or that it was placed is not noted yet. Nothing on disk is given up meanwhile, since
+	// its events would be counted twice.
+	placing bool
+	frail   map[unplacedQueue]diskqueue.Pos // frames up to there were placed, but the disk did not confirm it; the placer's
+
 	ended []frame   // to be written down by endFrames
 	out   []settled // to be told by it
 

@@ -119,17 +119,18 @@ func (s *frameWriter) noteExpiredLocked(topic string, partition int32, events in
 	s.warnLimited("expired", "events are dropped that were in the spool for longer than --spool-max-age", "topic", topic, "partition", partition, "events", events)
 }
 
-// idleFrame is the lane's oldest frame if it is on disk only and not being sent.
+// idleFrame is the lane's oldest frame if it is on disk only and may be given up: it is not being sent, not being placed, and
+// was not placed.
 func (l *lane) idleFrame() (pos diskqueue.Pos, ok bool) {
-	d := &l.disk
-	if !d.any || l.busy || d.closing || d.splitParent != nil || slices.ContainsFunc(l.children, func(b *batch) bool { return b.pos != 0 }) {
+	d, disk := &l.disk, &l.topic.core.disk
+	if disk.placing || !d.any || l.busy || d.closing || d.splitParent != nil || slices.ContainsFunc(l.children, func(b *batch) bool { return b.pos != 0 }) {
 		return 0, false
 	}
 	if b := l.head; b != nil && (b.pos == 0 || b.rb != nil || b.writing) {
 		return 0, false
 	}
 	pos, _, _, ok = d.q.Head()
-	return pos, ok && pos <= d.end
+	return pos, ok && pos <= d.end && pos > disk.frail[unplacedQueue{l.topic.name, l.partition}]
 }
 
 // roomOnDiskLocked: frames have ended, so there may be room on disk again.

@@ -14,7 +14,6 @@ var errFrameExpired = errors.New("the frame has expired")
 type expirer struct {
 	*core
 	writer   *frameWriter
-	placer   *placer
 	expireAt time.Time // when ages are looked at next
 }
 
@@ -68,7 +67,7 @@ func (s *expirer) expireQueue(q diskqueue.Queue, drop func(pos diskqueue.Pos) bo
 // placed. The lock is free.
 func (s *expirer) dropExpired(l *lane, pos diskqueue.Pos) bool {
 	s.mu.Lock()
-	mayDrop := !s.disk.holding || l.partition == unassignedPartition && s.placer.placing.pos == 0
+	mayDrop := !s.disk.holding || l.partition == unassignedPartition
 	if mayDrop {
 		l.evict() // its copy in memory
 		idle, ok := l.idleFrame()
@@ -86,7 +85,7 @@ func (s *expirer) dropExpired(l *lane, pos diskqueue.Pos) bool {
 func (s *expirer) dropUnplaced(q diskqueue.Queue, pos diskqueue.Pos) bool {
 	head, bytes, events, ok := q.Head()
 	s.mu.Lock()
-	free := ok && head == pos && s.disk.holding && s.placer.placing.pos == 0
+	free := ok && head == pos && s.disk.holding && !s.disk.placing && pos > s.disk.frail[unplacedOf(q)]
 	for l := range s.lanes() {
 		free = free && (l.topic.name != q.Topic() || l.partition != q.Partition())
 	}

@@ -22,7 +22,7 @@ var owners = map[string][]string{
 	"committer":    {"core", "frameWriter"},
 	"spiller":      {"core", "frameWriter", "room"},
 	"placer":       {"core", "frameWriter"},
-	"expirer":      {"core", "frameWriter", "placer"},
+	"expirer":      {"core", "frameWriter"},
 	"spooler":      {"core", "frameWriter", "committer", "spiller", "placer", "expirer", "room"},
 	"sender":       {"core", "room", "kafkaCluster", "deadLetters", "frameWriter", "spooler"},
 	"reporter":     {"core", "kafkaCluster", "deadLetters", "spooler", "sender"},

@@ -25,6 +25,8 @@ type frailSpool struct {
 	fails atomic.Int32
 	with  error
 	safe  atomic.Int32 // how often cursors were made durable
+	met   atomic.Bool  // a placed one has failed
+	full  atomic.Int32 // so many appends of other frames find no room then
 }
 
 func (b *frailSpool) SyncCursors() error {
@@ -41,7 +43,11 @@ func (b *frailSpool) Sync(first, last diskqueue.Pos) error {
 
 func (b *frailSpool) Append(f []diskqueue.Write) (int, error) {
 	if f[0].Replaces != 0 && b.skip.Add(-1) < 0 && b.fails.Add(-1) >= 0 {
+		b.met.Store(true)
 		return 0, b.with
+	}
+	if f[0].Replaces == 0 && b.met.Load() && b.full.Add(-1) >= 0 {
+		return 0, diskqueue.ErrFull
 	}
 	return b.Spool.Append(f)
 }
@@ -102,6 +108,51 @@ func TestPlacingGoesOn(t *testing.T) {
 					}
 				})
 			}
+		}
+	}
+}
+
+// TestAFrameThatIsPlacedIsNotDropped: a full disk that drops its oldest events does not take a frame of which a part is
+// placed already, nor those that were placed before it: their events would count as dropped and be delivered.
+func TestAFrameThatIsPlacedIsNotDropped(t *testing.T) {
+	t.Parallel()
+	const events, more = 3000, 100
+	for _, skip := range []int32{2, 6} {
+		for _, syncs := range []int32{0, 1} { // that fail
+			t.Run(fmt.Sprint(skip, " ", syncs), func(t *testing.T) {
+				t.Parallel()
+				dir := unassignedSpool(t, SettleOnDisk, events)
+				b, c := &frailSpool{with: diskqueue.ErrFull}, cluster(t, 4)
+				s, _ := spooling(t, c, dir, func(cfg *Config, d *Deps) {
+					cfg.Settle, cfg.SpoolFull = SettleOnDisk, SpoolFullDropOldest
+					open := d.OpenSpool
+					d.OpenSpool = func() (diskqueue.Spool, error) {
+						sp, err := open()
+						if err != nil {
+							return nil, err
+						}
+						b.Spool = sp
+						b.skip.Store(skip)
+						b.fails.Store(1 << 30)
+						b.full.Store(1)
+						b.syncs.Store(syncs)
+						return b, nil
+					}
+				})
+				waitFor(t, b.met.Load)
+				appendAll(t, s, more, 37, nil)
+				waitFor(t, func() bool { return b.full.Load() < 1 }) // the new events have found no room
+				b.fails.Store(0)
+				waitFor(t, func() bool { return s.Stats().Spooled <= 0 })
+				st := closeSink(t, s)
+				balance(t, st, more)
+				if st.Spooled != 0 || st.InFlight != 0 || len(consume(t, c, "t", int(st.Delivered))) != int(st.Delivered) {
+					t.Errorf("%+v", st)
+				}
+				if syncs == 0 && (st.Delivered != events+more || len(st.Dropped) != 0) {
+					t.Errorf("%+v", st)
+				}
+			})
 		}
 	}
 }

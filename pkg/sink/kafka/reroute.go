@@ -19,9 +19,8 @@ type placer struct {
 	writer *frameWriter
 
 	placing      placing
-	placingFails time.Time                       // since when placing has failed
-	frail        map[unplacedQueue]diskqueue.Pos // frames up to there were placed, but the disk did not confirm it
-	carries      bool                            // frames are placed from memory: the unassigned lane stays, though nothing is held
+	placingFails time.Time // since when placing has failed
+	carries      bool      // frames are placed from memory: the unassigned lane stays, though nothing is held
 }
 
 // An unplaced queue has frames for a partition that the topic does not have: those without a partition, or of a topic that
@@ -79,7 +78,7 @@ func (s *placer) reroute() (at time.Time) {
 		s.mu.Unlock()
 		return time.Now() // one more meanwhile: it has its turn first
 	}
-	s.placing, s.placingFails = placing{}, time.Time{}
+	s.placing, s.placingFails, s.disk.placing = placing{}, time.Time{}, false
 	s.carries = !s.endPlacingLocked(known)
 	s.writer.letGoLocked()
 	if s.disk.sp == nil {
@@ -200,7 +199,7 @@ func (s *placer) unplaced(of []*topic) (queues []diskqueue.Queue) {
 		known := t.dead && t.leaders != nil || slices.Contains(of, t)
 		unplaced := q.Partition() < 0 || int(q.Partition()) >= len(t.lanes)
 		s.mu.Unlock()
-		if q.Tail() <= s.frail[unplacedOf(q)] {
+		if q.Tail() <= s.disk.frail[unplacedOf(q)] {
 			continue
 		}
 		// The dead letters' partitions become known with the first one; a restart places those frames. Those of a topic that
@@ -249,7 +248,7 @@ func (s *placer) placeQueue(t *topic, q diskqueue.Queue) error {
 	doubt, _, _ := q.Doubt()
 	suspect, _ := q.Suspect()
 	var buf []byte
-	unconfirmed, frail := s.frail[unplacedOf(q)]
+	unconfirmed, frail := s.disk.frail[unplacedOf(q)]
 	last := unconfirmed // placed
 	done := last        // and noted
 	var g group         // what was written since done
@@ -267,16 +266,21 @@ func (s *placer) placeQueue(t *topic, q diskqueue.Queue) error {
 		}
 		done = last
 		if frail {
+			s.mu.Lock()
 			s.leaveFrail(q, last, events)
+			s.mu.Unlock()
 		}
 		g, bytes, events = group{}, 0, 0
-		if frail {
-			return nil
+		var err error
+		if !frail {
+			if err = q.Done(last); err == nil {
+				err = s.disk.sp.SyncCursors()
+			}
 		}
-		if err := q.Done(last); err != nil {
-			return err
-		}
-		return s.disk.sp.SyncCursors()
+		s.mu.Lock()
+		s.disk.placing = s.placing.pos != 0
+		s.mu.Unlock()
+		return err
 	}
 	for {
 		f, pos, err := q.PeekAfter(last, buf)
@@ -307,12 +311,12 @@ func (s *placer) placeQueue(t *topic, q diskqueue.Queue) error {
 }
 
 // leaveFrail notes that the frames of a queue up to pos are placed, and that the disk did not confirm it. They stay until the
-// next start, for the case that the machine goes down; what replaces them is sent, and comes twice then.
+// next start, for the case that the machine goes down; what replaces them is sent, and comes twice then. s.mu is held.
 func (s *placer) leaveFrail(q diskqueue.Queue, pos diskqueue.Pos, events int) {
-	if s.frail == nil {
-		s.frail = map[unplacedQueue]diskqueue.Pos{}
+	if s.disk.frail == nil {
+		s.disk.frail = map[unplacedQueue]diskqueue.Pos{}
 	}
-	s.frail[unplacedOf(q)] = pos
+	s.disk.frail[unplacedOf(q)] = pos
 	s.possibleDuplicates.Add(int64(events))
 }
 
@@ -387,6 +391,7 @@ func (s *placer) beginPlacing(t *topic, partition int32, pos diskqueue.Pos, f *d
 	}
 	p := &s.placing
 	*p = placing{pos: pos, groups: groups, among: uint16(len(t.lanes))}
+	s.disk.placing = true
 	if l := t.unplaced(partition); l != nil && len(l.disk.spilled) > 0 && l.disk.spilled[0].pos == pos {
 		p.parent = pop(&l.disk.spilled)
 		p.parent.pos, p.parent.events = 0, 0

@@ -35,7 +35,7 @@ func (s *spooler) join(c *core, r *room) {
 	s.committer.core, s.committer.writer = c, &s.writer
 	s.spiller.core, s.spiller.writer, s.spiller.room = c, &s.writer, r
 	s.placer.core, s.placer.writer = c, &s.writer
-	s.expirer.core, s.expirer.writer, s.expirer.placer = c, &s.writer, &s.placer
+	s.expirer.core, s.expirer.writer = c, &s.writer
 }
 
 // begin makes the sink wait for its spool. No other goroutine runs yet.

@@ -92,6 +92,8 @@ var mutants = []mutant{
 		`if $p.err == nil || $q.hangs || $s.closed {`, `if $p.err == nil || $q.hangs || $s.closed || isFull($p.err) {`)...)},
 	{"what a disk took before it ran full is not placed", "", "full-disk", sink(
 		`return err == nil || g.last != 0`, `return err == nil`)},
+	{"a frame that is placed in part is dropped", "", "drops", sink(
+		`if disk.placing || !d.any ||`, `if !d.any ||`)},
 	{"frames without a partition wait for the disk for ever", "core F9", "squeezed", sink(
 		`if time.Since($p.placingFails) < $s.deps.placingPatience {`, `if true {`)},
 	{"a dead letter that waits keeps the spooler awake", "core F13", "busy-loop", sink(
