@@ -185,9 +185,22 @@ func (o *oracle) shrinks(topic string) {
 }
 
 // leftBehind reports whether e may be a late copy out of a process that is gone, of a batch that was sent without a frame
-// because the spool was not open yet or its disk failed: nothing is left that could keep its order (docs/guarantees.md).
+// because the spool was not open yet or its disk failed, or whose frame went with the machine's power: nothing is left
+// that could keep its order (docs/guarantees.md).
 func (o *oracle) leftBehind(e *event) bool {
 	return e.bare && e.life < o.life && (o.settle != kafka.SettleOnDisk || !e.acked)
+}
+
+// loses notes that the machine has lost its power, and what is left on disk. The events of a frame that is not there any more
+// may still be in a request that is on its way.
+func (o *oracle) loses(left map[int]bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, e := range o.events {
+		if !left[e.id] && !e.arrived() && (o.settle != kafka.SettleOnDisk || !e.acked) {
+			e.bare = true
+		}
+	}
 }
 
 // goesBare notes that what a process has in memory now may be sent without a frame.

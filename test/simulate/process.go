@@ -94,12 +94,15 @@ func (w *world) newProcess() *process {
 	return p
 }
 
+func (w *world) spoolConfig() spool.Config {
+	return spool.Config{Dir: "d", MaxBytes: spoolMax, SegmentBytes: spoolSegment, KeepFree: w.prof.keepFree}
+}
+
 func (p *process) openSpool() (diskqueue.Spool, error) {
 	if time.Now().Before(p.busyUntil) {
 		return nil, fmt.Errorf("%w: simulated", diskqueue.ErrBusy)
 	}
-	sp, err := spool.Open(spool.Config{Dir: "d", MaxBytes: spoolMax, SegmentBytes: spoolSegment, KeepFree: p.w.prof.keepFree},
-		spool.Deps{FS: p.fs, Boot: fmt.Sprint("boot ", p.w.boots), Logger: p.w.logger(p.life)})
+	sp, err := spool.Open(p.w.spoolConfig(), spool.Deps{FS: p.fs, Boot: fmt.Sprint("boot ", p.w.boots), Logger: p.w.logger(p.life)})
 	if err != nil {
 		return nil, err
 	}

@@ -3,8 +3,12 @@ package simulate
 import (
 	"bytes"
 	"fmt"
+	"log/slog"
 	"time"
 
+	"functiongraph-ingest/internal/spool"
+	"functiongraph-ingest/pkg/sink"
+	"functiongraph-ingest/pkg/sink/kafka/recordbatch"
 	"functiongraph-ingest/test/simulate/simkafka"
 
 	"github.com/segmentio/kafka-go/protocol"
@@ -182,6 +186,9 @@ func (w *world) kill(power bool) {
 	if power {
 		w.disk = w.disk.Crash(w.rng)
 		w.boots++
+		if w.prof.spool {
+			w.oracle.loses(w.onDisk())
+		}
 	} else {
 		w.disk = w.disk.Kill()
 	}
@@ -193,6 +200,27 @@ func (w *world) kill(power bool) {
 	w.spoolOpen = false
 	w.mu.Unlock()
 	w.disturbed()
+}
+
+// onDisk are the numbers of the events that the next process finds in the spool.
+func (w *world) onDisk() map[int]bool {
+	found := map[int]bool{}
+	sp, err := spool.Open(w.spoolConfig(), spool.Deps{FS: w.disk.Kill(), Boot: fmt.Sprint("boot ", w.boots), Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		return found
+	}
+	defer sp.Close()
+	for _, q := range sp.Queues() {
+		for f, pos, err := q.PeekAfter(0, nil); err == nil; f, pos, err = q.PeekAfter(pos, nil) {
+			_ = recordbatch.Decode(f.Batch, recordbatch.MaxRecordsBytes, func(_ int64, _, value []byte, _ []sink.Header) bool {
+				if e := w.oracle.eventOf(value); e != nil {
+					found[e.id] = true
+				}
+				return true
+			})
+		}
+	}
+	return found
 }
 
 func (w *world) restart() {
