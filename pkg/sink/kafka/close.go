@@ -232,6 +232,7 @@ func (s *spooler) spillAll() {
 		s.mu.Lock()
 		l.busy, l.disk.dirty = false, false
 		l.seal()
+		l.doubtBehindFrames()
 		l.disk.any = false // what goes before the frames on disk and has none gets one behind them: out of order at worst
 		work := l.claim(nil)
 		s.mu.Unlock()
@@ -247,6 +248,22 @@ func (s *spooler) spillAll() {
 		s.mu.Lock()
 		s.leaveToDisk(l)
 		s.mu.Unlock()
+	}
+}
+
+// doubtBehindFrames sees to a batch in doubt that gets its frame behind older ones, because they were found when it was sent
+// already. The cursor has the stamp of one frame only: that of an older one stays there, and until this one is sent again a
+// kill may put others in its place. So its events count as possible duplicates.
+func (l *lane) doubtBehindFrames() {
+	b := l.head
+	if b == nil || !l.disk.any || !b.unframed() {
+		return
+	}
+	if b.maybeWritten {
+		l.topic.core.suspect(b)
+	}
+	if _, _, older := l.disk.q.Doubt(); older {
+		b.bytesFinal = false // its frame is one that was not sent
 	}
 }
 

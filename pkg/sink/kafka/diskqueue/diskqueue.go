@@ -110,7 +110,8 @@ type Write struct {
 	Batch    [][]byte // one piece after the other; not retained
 	Checksum uint32   // CRC-32C of Batch; 0: Append computes it
 	// InDoubt: the batch was sent under Stamp and has no answer yet. The stamp is persisted before the frame, so that a
-	// kill leaves neither or both. No frame of the queue may stand before it.
+	// kill leaves neither or both. No other frame of the queue may be in doubt. Where one stands before it, a kill while that
+	// one is sent leaves only that one's stamp.
 	InDoubt bool
 	Stamp   Stamp
 
