@@ -42,6 +42,10 @@ const errTimestamp = 32
 // errEpoch is INVALID_PRODUCER_EPOCH: the broker knows a newer epoch of the producer id.
 const errEpoch = 47
 
+// errDenied is CLUSTER_AUTHORIZATION_FAILED: brokers before 2.8 answer so to a request in which a batch has a producer id, if
+// they do not give ids to this user.
+const errDenied = 31
+
 // errTooLarge is MESSAGE_TOO_LARGE.
 const errTooLarge = 10
 
@@ -78,7 +82,7 @@ func classOf(code int16, corrupt int) (c class, known bool) {
 		return classDeadLetter, true
 	case 45, 47, 59: // OUT_OF_ORDER_SEQUENCE, INVALID_PRODUCER_EPOCH, UNKNOWN_PRODUCER_ID
 		return classRenew, true
-	case 17, 29, 31, 35, // INVALID_TOPIC, TOPIC_/CLUSTER_AUTHORIZATION_FAILED, UNSUPPORTED_VERSION
+	case 17, 29, errDenied, 35, // INVALID_TOPIC, TOPIC_/CLUSTER_AUTHORIZATION_FAILED, UNSUPPORTED_VERSION
 		33, 34, 43, 58, // UNSUPPORTED_SASL_MECHANISM, ILLEGAL_SASL_STATE, UNSUPPORTED_FOR_MESSAGE_FORMAT, SASL_AUTHENTICATION_FAILED
 		44, 65, 76: // POLICY_VIOLATION, DELEGATION_TOKEN…, UNSUPPORTED_COMPRESSION_TYPE
 		return classConfig, true
@@ -92,7 +96,7 @@ func classOf(code int16, corrupt int) (c class, known bool) {
 // and UnifiedLog.append, versions 1.1 to 4.1.
 func beforeAppend(code int16) bool {
 	switch code {
-	case errCorrupt, 10, 17, 18, 19, 29, errTimestamp, 45, errEpoch, 59, 76, 87:
+	case errCorrupt, 10, 17, 18, 19, 29, errDenied, errTimestamp, 45, errEpoch, 59, 76, 87:
 		return true
 	}
 	return false

@@ -46,7 +46,7 @@ type core struct {
 	// so a process that has sent nothing has none that a copy of it could share.
 	rehearsal bool
 
-	unsafe    bool          // no producer ids (PreferIdempotence and refused)
+	unsafe    bool          // batches get no producer ids (PreferIdempotence, and the last look at the cluster was refused one)
 	expiry    time.Duration // how long brokers remember a producer
 	clusterID string        // "": not known yet, or the brokers have none
 	want      wants

@@ -205,6 +205,9 @@ func (s *sender) failedLocked(e *entry, c class, code int16, msg string) {
 		if l.topic.refusals++; l.topic.dead {
 			s.madeRoom() // dead letters that wait can be dropped now
 		}
+		if code == errDenied && s.cfg.PreferIdempotence {
+			s.deniedLocked(l, b)
+		}
 	case classRefresh:
 		s.want.refreshSoon()
 	}
@@ -214,6 +217,17 @@ func (s *sender) failedLocked(e *entry, c class, code int16, msg string) {
 	}
 	if b.loaded {
 		s.evict(b)
+	}
+}
+
+// deniedLocked sees to a batch that the broker may have refused for its producer id, where events may go without one: when
+// the cluster gives no ids any more, b goes without. One that may be in the log keeps its stamp until then.
+func (s *sender) deniedLocked(l *lane, b *batch) {
+	switch {
+	case !s.unsafe:
+		s.wantProducer()
+	case b.stamp.id >= 0 && !b.writing:
+		l.abandonStamp(b)
 	}
 }
 

@@ -161,7 +161,7 @@ func (s *kafkaCluster) refreshOnce() error {
 	s.askAgainLocked()
 	deadErr := s.dead.err
 	makeDead := s.want.deadTopic && errors.Is(deadErr, kafkago.UnknownTopicOrPartition) && time.Now().After(s.want.deadAgain)
-	needProducer := s.want.producer
+	needProducer, again := s.want.producer, s.unsafe
 	s.mu.Unlock()
 
 	s.learnAbilities()
@@ -177,6 +177,8 @@ func (s *kafkaCluster) refreshOnce() error {
 	}
 	if needProducer {
 		errs = append(errs, s.newProducer())
+	} else if again {
+		_ = s.newProducer() // events go on without one
 	}
 	if makeDead {
 		s.makeDeadTopic()
@@ -194,7 +196,8 @@ func (s *kafkaCluster) refreshOnce() error {
 // errUnsettled makes the steward look again soon though the main topic is fine.
 var errUnsettled = errors.New("something is missing still")
 
-// newProducer gets a producer id for the lanes that have none or lost theirs.
+// newProducer gets a producer id for the lanes that have none or lost theirs. Where events go on without, each look at the
+// cluster asks again: what was refused may be granted now.
 func (s *kafkaCluster) newProducer() error {
 	s.mu.Lock()
 	asked := s.retirements
@@ -220,9 +223,15 @@ func (s *kafkaCluster) newProducer() error {
 	}
 	s.want.producer = false
 	if err != nil {
+		if !s.unsafe {
+			s.warnLimited("unsafe", "the cluster refuses producer ids; going on without: events may arrive twice", "error", err)
+		}
 		s.unsafe = true
-		s.warnLimited("unsafe", "the cluster refuses producer ids; going on without: events may arrive twice", "error", err)
 	} else {
+		if s.unsafe {
+			s.log.Info("the cluster gives producer ids now: events that are sent twice are recognised")
+		}
+		s.unsafe = false
 		s.current = producer{id: id, epoch: epoch, gen: s.current.gen + 1, cluster: s.clusterID}
 		if s.rehearsal {
 			s.rehearsal = false
