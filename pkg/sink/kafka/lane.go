@@ -107,7 +107,7 @@ type topic struct {
 	lanes      []*lane
 	gone       []*lane // of partitions that are no more, while their frames are placed
 	unassigned *lane   // takes records for the spool while the partitions are not known; nil: none yet, or no more
-	limit      int     // batch bytes; lowered when the broker refuses a batch as too large
+	limit      int     // batch bytes; lowered when the broker refuses a batch as too large, see raiseLimit
 
 	leaders    []int32 // last known, by partition; -1: none
 	sticky     int     // lane for keyless records
@@ -125,13 +125,14 @@ type topic struct {
 
 	fresh, used bool // records came since the last mark; since the sequence began
 
-	err        error // why it cannot be used now
-	createErr  error // why it could not be created
-	unusable   bool  // err is not going to go away by itself
-	refusals   int   // answers in a row that an operator must act
-	keeps      times // which timestamps
-	described  bool  // its settings were asked for
-	unanswered int   // so often in vain
+	err        error     // why it cannot be used now
+	createErr  error     // why it could not be created
+	unusable   bool      // err is not going to go away by itself
+	refusals   int       // answers in a row that an operator must act
+	lowered    time.Time // when limit was lowered, or raised again
+	keeps      times     // which timestamps
+	described  bool      // its settings were asked for
+	unanswered int       // so often in vain
 
 	// instance is the lane of keyless records with KeylessInstance, modulo the number of lanes: a hash of Config.Instance,
 	// until that lane cannot move.

@@ -85,13 +85,35 @@ func (s *kafkaCluster) learnt(b *broker, settings map[string]string) {
 		b.bound.told = int(min(bytes, 1<<30)) - requestHead
 		b.bound.now = min(maxRequestBytes, b.bound.told)
 		for _, t := range s.all {
-			t.limit = min(t.limit, max(minSplitLimit, b.bound.told))
+			t.limit = min(t.limit, s.mostBytes())
 		}
 	}
 	if expiry > 0 {
 		s.expiry = time.Duration(min(expiry, 1<<40)) * time.Millisecond
 	}
 	b.signal()
+}
+
+// mostBytes is how large a batch may be, as far as brokers have told.
+func (s *core) mostBytes() int {
+	most := s.cfg.BatchBytes
+	for _, b := range s.brokers {
+		if b.bound.told != 0 {
+			most = min(most, max(minSplitLimit, b.bound.told))
+		}
+	}
+	return most
+}
+
+// raiseLimit has batches grow again a while after one was refused as too large: the cause may be over, and if it is not,
+// the price is one more refusal. s.mu is held.
+func (t *topic) raiseLimit(now time.Time) {
+	if t.limit >= t.core.cfg.BatchBytes || now.Sub(t.lowered) < growAfter {
+		return
+	}
+	if most := t.core.mostBytes(); t.limit < most {
+		t.limit, t.lowered = min(2*t.limit, most), now
+	}
 }
 
 // adapt learns from how a request of so many bytes ended. s.mu is held.

@@ -156,6 +156,7 @@ func (s *sender) succeededLocked(e *entry, p *produce.ResponsePartition, now tim
 	l.head, l.failures, l.retryAt = nil, 0, time.Time{}
 	l.moves()
 	l.topic.refusals = 0
+	l.topic.raiseLimit(now)
 	if b.loaded {
 		s.replayedFrames.Add(1)
 	}

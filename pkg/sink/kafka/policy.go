@@ -14,6 +14,7 @@ import (
 //	                                     operator must act
 //	broker: a pause that it asks for     as long as it asks
 //	broker: a larger request             growAfter, doubling its bytes   two cut connections halve them
+//	topic: larger batches again          growAfter, doubling the bytes   one that is refused halves them
 //	cluster: all is well                 MetadataTTL, jitter             a kick: wrong leaders, a new id, a topic
 //	cluster: dead letters wait for       deadTopicEvery, jitter          a kick
 //	their topic
@@ -65,7 +66,7 @@ const (
 	moreQuestions       = 3 // when the first one is not answered
 	// shrinkLooks is how often in a row a topic must have fewer partitions until that is believed.
 	shrinkLooks = 3
-	growAfter   = time.Minute // with answers, until a broker is sent larger requests again
+	growAfter   = time.Minute // with answers, until a broker is sent larger requests again, or a topic larger batches
 )
 
 // Of partitions and appenders.

@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"strconv"
+	"time"
 
 	"functiongraph-ingest/pkg/sink"
 	"functiongraph-ingest/pkg/sink/kafka/recordbatch"
@@ -79,7 +80,7 @@ func (w *worker) replace(e *entry, growth int, rebuild func(*recordbatch.Batch) 
 	cover := b.coverChildren()
 	if e.verdict == classSplit {
 		// The topic's limit is below our batches: make the next ones smaller.
-		t.limit = max(minSplitLimit, min(t.limit, b.rb.Size()/2))
+		t.limit, t.lowered = max(minSplitLimit, min(t.limit, b.rb.Size()/2)), time.Now()
 	}
 	queue := make([]*batch, 0, len(parts)+len(l.children))
 	events := b.events

@@ -31,6 +31,54 @@ func TestTooLargeBatchesAreSplitUntilTheyFit(t *testing.T) {
 	}
 }
 
+// Batches that a refusal has made small grow again, as far as the brokers are known to take them: the topic's setting may
+// have been wrong for a moment, or one large record was in the batch.
+func TestBatchesGrowAgainAfterARefusal(t *testing.T) {
+	c := cluster(t, 1)
+	s := start(t, c, nil)
+	topic := s.topics[0]
+	c.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.MessageTooLarge, Count: 1})
+	if _, err := s.Append(patient(t), []sink.Record{record("a", 1), record("a", 2)}, nil); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, func() bool { return s.Stats().Delivered == 2 })
+	limit := func() int { s.mu.Lock(); defer s.mu.Unlock(); return topic.limit }
+	if limit() != minSplitLimit {
+		t.Fatalf("%d bytes after a refusal", limit())
+	}
+	appended := 2
+	growsTo := func(want int) {
+		t.Helper()
+		s.mu.Lock()
+		topic.lowered = topic.lowered.Add(-growAfter) // it is so long ago
+		s.mu.Unlock()
+		for range 2 { // the second one finds that it has just grown
+			appendAll(t, s, 1, 1, nil)
+			appended++
+			waitFor(t, func() bool { return s.Stats().Delivered == int64(appended) })
+		}
+		if limit() != want {
+			t.Errorf("%d bytes, want %d", limit(), want)
+		}
+	}
+	growsTo(2 * minSplitLimit)
+	s.mu.Lock()
+	for _, b := range s.brokers {
+		b.bound.told = 3 * minSplitLimit
+	}
+	s.mu.Unlock()
+	growsTo(3 * minSplitLimit)
+	growsTo(3 * minSplitLimit)
+	s.mu.Lock()
+	for _, b := range s.brokers {
+		b.bound.told = 0
+	}
+	topic.limit = s.cfg.BatchBytes - 1
+	s.mu.Unlock()
+	growsTo(s.cfg.BatchBytes)
+	growsTo(s.cfg.BatchBytes)
+}
+
 func TestSingleTooLargeRecordGoesToTheDeadLetters(t *testing.T) {
 	c := cluster(t, 1, kfake.BrokerConfigs(map[string]string{"message.max.bytes": "2000"}))
 	s := start(t, c, func(cfg *Config, _ *Deps) { cfg.Linger = time.Hour })
