@@ -64,7 +64,7 @@ type Server struct {
 
 // New returns a server that does not listen yet.
 func New(cfg Config, deps Deps) *Server {
-	conns := &conns{lingerTime: lingerTime, lastLinger: lastLinger, bodyTime: bodyTime}
+	conns := &conns{lingerTime: lingerTime, lastLinger: lastLinger, bodyTime: bodyTime, unreadTime: unreadTime}
 	conns.left = sync.NewCond(&conns.mu)
 	return &Server{cfg: cfg, tls: deps.TLS, conns: conns, http: &http.Server{
 		Handler: conns.bound(guardHost(cfg.Addr, cfg.Hosts, guardTokens(deps, handler(cfg, deps)))),

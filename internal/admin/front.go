@@ -23,6 +23,8 @@ const (
 	maxBody = 64
 	// bodyTime is how long it may take. A newcomer does not wait for it.
 	bodyTime = 500 * time.Millisecond
+	// unreadTime is how long a client may leave an answer unread while newcomers find no place.
+	unreadTime = time.Second
 )
 
 const tooLarge = "HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Type: text/plain; charset=utf-8\r\n" +

@@ -20,19 +20,20 @@ const (
 )
 
 // conns bounds the connections: when all places are taken, a newcomer takes that of one that has its answer and lingers,
-// or else of the one that has waited for a whole header, or the body behind it, for longest.
+// or else of the one that has waited for a whole header, or the body behind it, for longest, or else of the one whose
+// client has not read its answer for longest.
 type conns struct {
 	lingering sync.WaitGroup
 	// How long one lingers, and while the server stops.
 	lingerTime, lastLinger time.Duration
-	bodyTime               time.Duration
+	bodyTime, unreadTime   time.Duration
 
 	mu       sync.Mutex
 	left     *sync.Cond // a connection has given its place back
 	ending   []*conn    // that linger, the oldest first
 	idle     []*conn    // without a whole request, the oldest first
 	n        int
-	busy     int // with a request
+	busy     []*conn // with a request
 	stopping bool
 	stopped  bool // no linger begins any more
 }
@@ -77,7 +78,12 @@ func (c *conns) enter() bool {
 			_ = c.idle[0].Conn.Close() // net/http notices
 			c.idle = c.idle[1:]
 		default:
-			return false
+			conn := c.unreadLocked()
+			if conn == nil {
+				return false
+			}
+			_ = conn.Conn.Close() // its write returns
+			c.restLocked(conn)
 		}
 		for c.n >= maxConns+extraConns {
 			c.left.Wait()
@@ -85,6 +91,17 @@ func (c *conns) enter() bool {
 	}
 	c.n++
 	return true
+}
+
+// unreadLocked is the connection whose client has not read for longest what is being written to it; nil: all read.
+func (c *conns) unreadLocked() (longest *conn) {
+	since := time.Now().Add(-c.unreadTime).UnixNano()
+	for _, conn := range c.busy {
+		if at := conn.writing.Load(); at != 0 && at <= since {
+			longest, since = conn, at
+		}
+	}
+	return longest
 }
 
 // hear is the server's ConnState.
@@ -104,20 +121,13 @@ func (c *conns) begin(conn *conn) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.idle = without(c.idle, conn)
-	if conn.busy {
-		return true
+	if !slices.Contains(c.busy, conn) {
+		c.busy = append(c.busy, conn)
 	}
-	conn.busy = true
-	c.busy++
-	return c.busy <= maxConns
+	return slices.Index(c.busy, conn) < maxConns
 }
 
-func (c *conns) restLocked(conn *conn) {
-	if conn.busy {
-		conn.busy = false
-		c.busy--
-	}
-}
+func (c *conns) restLocked(conn *conn) { c.busy = without(c.busy, conn) }
 
 // connKey is the key of a request's front.
 type connKey struct{}

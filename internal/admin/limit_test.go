@@ -2,6 +2,7 @@ package admin
 
 import (
 	"bufio"
+	"context"
 	"io"
 	"net"
 	"net/http"
@@ -93,6 +94,69 @@ func TestABodyThatIsWaitedForHoldsNoPlace(t *testing.T) {
 	for range 2 * maxConns {
 		c := s.dial(t)
 		_, _ = io.WriteString(c, get("/ledger", "Connection: close"))
+		if res, err := http.ReadResponse(bufio.NewReader(c), nil); err != nil || res.StatusCode != 200 {
+			t.Fatalf("%+v, %v", res, err)
+		}
+		_ = c.Close()
+	}
+}
+
+// pipes is a listener whose connections hold nothing of an answer that is not read.
+type pipes struct {
+	net.Listener // only its address
+	conns        chan net.Conn
+	ended        context.Context
+	end          context.CancelFunc
+}
+
+func (p pipes) Accept() (net.Conn, error) {
+	select {
+	case c := <-p.conns:
+		return c, nil
+	case <-p.ended.Done():
+		return nil, net.ErrClosed
+	}
+}
+
+func (p pipes) Close() error {
+	p.end()
+	return p.Listener.Close()
+}
+
+func (p pipes) dial() net.Conn {
+	client, server := net.Pipe()
+	p.conns <- server
+	return client
+}
+
+// TestUnreadAnswersKeepNobodyOut: clients that ask and do not read what they get give their places to newcomers.
+func TestUnreadAnswersKeepNobodyOut(t *testing.T) {
+	ln := pipes{conns: make(chan net.Conn)}
+	ln.ended, ln.end = context.WithCancel(context.Background())
+	s := lingerServer(t, "127.0.0.1:0", nil, func(s *Server) {
+		s.conns.unreadTime, s.http.WriteTimeout = time.Nanosecond, 0
+		ln.Listener = s.ln
+		s.ln = ln
+	})
+	for range maxConns + extraConns {
+		c := ln.dial()
+		defer c.Close()
+		_, _ = io.WriteString(c, get("/healthz"))
+	}
+	until(t, "none of them reads", func() bool {
+		s.conns.mu.Lock()
+		defer s.conns.mu.Unlock()
+		n := 0
+		for _, c := range s.conns.busy {
+			if c.writing.Load() != 0 {
+				n++
+			}
+		}
+		return n == maxConns+extraConns
+	})
+	for range 2 * maxConns {
+		c := ln.dial()
+		_, _ = io.WriteString(c, get("/healthz", "Connection: close"))
 		if res, err := http.ReadResponse(bufio.NewReader(c), nil); err != nil || res.StatusCode != 200 {
 			t.Fatalf("%+v, %v", res, err)
 		}

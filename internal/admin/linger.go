@@ -4,6 +4,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -21,10 +22,10 @@ const (
 type conn struct {
 	net.Conn
 	conns   *conns
-	busy    bool       // under the mutex of conns: it has a request
-	reading sync.Mutex // held by Read, and by the linger when it has returned
-	mu      sync.Mutex // of what follows
-	ended   bool       // for net/http
+	writing atomic.Int64 // when the write under way began, in nanoseconds since the Unix epoch; 0: there is none
+	reading sync.Mutex   // held by Read, and by the linger when it has returned
+	mu      sync.Mutex   // of what follows
+	ended   bool         // for net/http
 	closed  bool
 }
 
@@ -40,6 +41,13 @@ func (c *conn) Read(p []byte) (int, error) {
 		return 0, net.ErrClosed
 	}
 	return n, err
+}
+
+// Write implements net.Conn.
+func (c *conn) Write(p []byte) (int, error) {
+	c.writing.Store(time.Now().UnixNano())
+	defer c.writing.Store(0)
+	return c.Conn.Write(p)
 }
 
 func (c *conn) isEnded() bool {

@@ -28,8 +28,9 @@ func until(t *testing.T, what string, cond func() bool) {
 	}
 }
 
-// lingerServer is a server whose lingers last until the client has closed, and which waits for requests for ever.
-func lingerServer(t *testing.T, addr string, secure *tlsconf.Server) *Server {
+// lingerServer is a server whose lingers last until the client has closed, and which waits for requests for ever; edit may
+// change it before it serves.
+func lingerServer(t *testing.T, addr string, secure *tlsconf.Server, edit ...func(*Server)) *Server {
 	t.Helper()
 	d := deps(func() error { return nil })
 	d.Log, d.Level, d.TLS = slog.New(slog.DiscardHandler), logging.NewLevel("info"), secure
@@ -38,6 +39,9 @@ func lingerServer(t *testing.T, addr string, secure *tlsconf.Server) *Server {
 	s.conns.lingerTime, s.conns.lastLinger = time.Minute, time.Minute
 	if err := s.Listen(); err != nil {
 		t.Fatal(err)
+	}
+	for _, f := range edit {
+		f(s)
 	}
 	served := make(chan error, 1)
 	go func() { served <- s.Serve() }()
