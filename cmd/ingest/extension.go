@@ -15,6 +15,7 @@ import (
 
 	"functiongraph-ingest/internal/config"
 	"functiongraph-ingest/internal/invocation"
+	"functiongraph-ingest/internal/listen"
 	"functiongraph-ingest/internal/logging"
 	"functiongraph-ingest/internal/ownlog"
 	"functiongraph-ingest/internal/pipeline"
@@ -145,8 +146,9 @@ func (e *extension) run(ctx, hurry context.Context, r *running, api string, stdo
 		e.log.Warn("stopped", "error", err)
 	}
 	l := p.Ledger()
-	if n := l.Bodies.RefusedBytes; n > 0 {
-		e.log.Warn("telemetry was refused with 503, and the platform is not known to send it again: raise --memory-limit, or give the function more memory", "bytes", n)
+	if n := listen.Unavailable(l.Bodies.Refused); n > 0 {
+		e.log.Warn("telemetry was refused with 503, and the platform is not known to send it again: raise --memory-limit, or give the function more memory",
+			"requests", n, "announcedBytes", l.Bodies.RefusedBytes)
 	}
 	stopAdmin()
 	fmt.Fprintln(stdout, l.String())

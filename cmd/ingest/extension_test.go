@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -102,6 +104,58 @@ func TestKafkaIsDialledAfterTheSubscription(t *testing.T) {
 	if early {
 		t.Error("Kafka was dialled before the extension had subscribed")
 	}
+}
+
+// Telemetry that was refused with 503 is probably lost. The extension says so at its end, also where it does not know how
+// many bytes that were: of chunked deliveries, and of connections that it did not read.
+func TestRefusedTelemetryIsTold(t *testing.T) {
+	const places = 16 // the smallest ring
+	for name, arg := range map[string]string{"a chunked delivery": "--ring-items=", "a connection": "--max-conns="} {
+		t.Run(name, func(t *testing.T) {
+			stop, stdout, stderr := live(t, "", "--sink=ndjson", "--output="+t.TempDir()+"/out", "--min-body-rate=0", arg+strconv.Itoa(places))
+			eventually(t, stderr, "listen=")
+			_, addr, _ := strings.Cut(stderr.String(), "listen=")
+			addr = strings.Fields(addr)[0]
+			const head, body = "POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n", "4\r\n[{}]\r\n0\r\n\r\n"
+			var begun []net.Conn
+			for range places {
+				c := dial(t, addr)
+				fmt.Fprint(c, head, "Expect: 100-continue\r\n\r\n")
+				expect(t, c, http.StatusContinue)
+				begun = append(begun, c)
+			}
+			c := dial(t, addr)
+			fmt.Fprint(c, head, "\r\n", body)
+			expect(t, c, http.StatusServiceUnavailable)
+			for _, c := range begun {
+				fmt.Fprint(c, body)
+				expect(t, c, http.StatusOK)
+			}
+			stop()
+			if n := strings.Count(stderr.String(), "telemetry was refused with 503"); n != 1 || strings.Contains(stdout.String(), "refusedBytes") {
+				t.Errorf("%d lines in:\n%s\n%s", n, stderr, stdout)
+			}
+		})
+	}
+}
+
+// expect reads an answer.
+func expect(t *testing.T, c net.Conn, status int) {
+	t.Helper()
+	if res, err := http.ReadResponse(bufio.NewReader(c), nil); err != nil || res.StatusCode != status {
+		t.Fatalf("%+v, %v; want %d", res, err, status)
+	}
+}
+
+func dial(t *testing.T, addr string) net.Conn {
+	t.Helper()
+	c, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	_ = c.SetDeadline(time.Now().Add(time.Minute))
+	return c
 }
 
 // Each fault is one line, and the function goes on.

@@ -75,6 +75,16 @@ func Reasons() []string {
 	return words
 }
 
+// Unavailable is how many of the refusals, by reason, were answered 503. Their bodies need not have announced a length.
+func Unavailable(refused map[string]int64) (n int64) {
+	for _, r := range reasonNames {
+		if r.status == fasthttp.StatusServiceUnavailable {
+			n += refused[r.word]
+		}
+	}
+	return n
+}
+
 // texts are the answers to refusals. They name the setting that would help, and are made once:
 // refusing must be cheaper than serving.
 type texts struct {
