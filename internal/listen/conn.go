@@ -130,8 +130,8 @@ func (c *conn) ages(age time.Duration) {
 	}
 }
 
-// unfinishedTicks is how many ticks old an unfinished header or handshake is before its connection may be replaced.
-// Newcomers would end each other if it were none.
+// unfinishedTicks is how many ticks old an unfinished header or handshake is before its connection may be replaced, except
+// while more than half of the places have one. Where the others are busy, newcomers would end each other without it.
 const unfinishedTicks = 2
 
 // behindIdle is added to the tick of a connection with a request: idle connections are replaced before it.
@@ -181,7 +181,7 @@ func (c *conn) restsSinceLocked(word uint64) (uint64, bool) {
 // hardlyComesLocked reports whether the request, or the handshake, that is being read may be ended for a newcomer.
 func (c *conn) hardlyComesLocked() bool {
 	p := c.partial.Load()
-	return !c.kept.Load() && (c.stalledLocked() || p != 0 && c.srv.conns.now.Load() >= p-1+unfinishedTicks)
+	return !c.kept.Load() && (c.stalledLocked() || p != 0 && c.srv.conns.now.Load() >= p-1+c.srv.conns.grace)
 }
 
 // expireLocked fires what is due at tick now, or too slow.

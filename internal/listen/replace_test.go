@@ -3,6 +3,7 @@ package listen
 import (
 	"io"
 	"log/slog"
+	"net"
 	"strings"
 	"sync"
 	"testing"
@@ -177,33 +178,41 @@ func (r *rig) begins(cl *client, part string) {
 	until(r.t, "the rest of the header is waited for", func() bool { return r.partial() == n+1 && r.unread() == 0 })
 }
 
-// TestNewcomersLeaveEachOtherTime: a handshake or a header that has just begun is not replaced, else newcomers would
-// end each other and none were served.
+// TestNewcomersLeaveEachOtherTime: while most places are busy, a handshake or a header that has just begun is not replaced,
+// else newcomers would end each other and none were served. While more than half of the places are unfinished, a newcomer
+// does not wait for them.
 func TestNewcomersLeaveEachOtherTime(t *testing.T) {
 	secure, config := secured(t, false)
 	hello := "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"
 	for _, part := range []string{"PO", postLine + "A: b\r\n", hello} {
-		opts := []option{withTestTicks(), withConfig(func(c *Config) { c.MaxConns = 2 })}
-		if part == hello {
-			opts = append(opts, secure)
-		}
-		r := start(t, opts...)
-		for range 2 {
-			r.begins(r.dial(), part)
-		}
-		ask := r.newcomer
-		if part == hello {
-			ask = func() int { return r.dialTLS(config).do(post("/", "[]")).status }
-		}
-		for tick, want := range []int{503, 503, 200} {
-			if got := ask(); got != want {
-				t.Errorf("%q, tick %d: %d, want %d", part, tick, got, want)
+		for busy, want := range map[int][]int{0: {200}, 1: {200}, 2: {503, 503, 200}, 3: {503, 503, 200}} {
+			opts := []option{withTestTicks(), withConfig(func(c *Config) { c.MaxConns = 4 })}
+			if part == hello {
+				opts = append(opts, secure)
 			}
-			r.pass(1)
-		}
-		until(t, "three were told", func() bool { return r.srv.Stats().Lingering == 3 })
-		if st := r.srv.Stats(); st.Replaced != 1 || st.Refused["tls_handshake"] != 0 {
-			t.Errorf("%q: %+v", part, st)
+			r := start(t, opts...)
+			ask, dial := r.newcomer, func() net.Conn { return r.dial() }
+			if part == hello {
+				ask = func() int { return r.dialTLS(config).do(post("/", "[]")).status }
+				dial = func() net.Conn { return r.dialTLS(config).nc }
+			}
+			for i := range busy {
+				_, _ = io.WriteString(dial(), postLine+"Content-Length: 2\r\n\r\n[")
+				until(t, "its body is waited for", func() bool { return r.inPhase(reading) == i+1 && r.partial() == 0 && r.unread() == 0 })
+			}
+			for range 4 - busy {
+				r.begins(r.dial(), part)
+			}
+			for tick, want := range want {
+				if got := ask(); got != want {
+					t.Errorf("%q, %d are busy, tick %d: %d, want %d", part, busy, tick, got, want)
+				}
+				r.pass(1)
+			}
+			until(t, "all were told", func() bool { return r.srv.Stats().Replaced == 1 })
+			if st := r.srv.Stats(); st.Refused["tls_handshake"] != 0 {
+				t.Errorf("%q, %d are busy: %+v", part, busy, st)
+			}
 		}
 	}
 }

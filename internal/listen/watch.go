@@ -69,6 +69,8 @@ type registry struct {
 	first  *conn
 	served int // connections within MaxConns
 	extra  int // beyond: being turned away, or replaced and not closed yet
+	// grace is how many ticks an unfinished header or handshake has at present, see unfinishedTicks.
+	grace uint64
 	// replaced counts connections that were closed for newcomers.
 	replaced atomic.Int64
 	tick     time.Duration
@@ -136,6 +138,7 @@ func (r *registry) add(c *conn, maxServed, maxExtra int) bool {
 
 // replaceLocked closes the connection that idleSinceLocked ranks first, and reports whether there was one.
 func (r *registry) replaceLocked() bool {
+	r.judgeUnfinishedLocked()
 	var longest *conn
 	since := uint64(math.MaxUint64)
 	for c := r.first; c != nil; c = c.next {
@@ -148,6 +151,19 @@ func (r *registry) replaceLocked() bool {
 	}
 	r.evictLocked(longest)
 	return true
+}
+
+// judgeUnfinishedLocked sets grace: none while more than half of the places have an unfinished header or handshake.
+func (r *registry) judgeUnfinishedLocked() {
+	unfinished := 0
+	for c := r.first; c != nil; c = c.next {
+		if !c.extra && c.partial.Load() != 0 {
+			unfinished++
+		}
+	}
+	if r.grace = unfinishedTicks; 2*unfinished > r.served {
+		r.grace = 0
+	}
 }
 
 // evictLocked closes a connection for a newcomer.
