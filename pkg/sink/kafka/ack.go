@@ -10,6 +10,7 @@ import (
 type share struct {
 	ack    sink.Ack
 	events int
+	dead   bool // they came through DeadLetter
 }
 
 // settled is an Ack that is to be told, outside of the lock.
@@ -33,10 +34,11 @@ func (s *core) finish(b *batch, lost int, out []settled) []settled {
 			return out
 		}
 		for _, a := range b.acks {
-			out = append(out, settled{a.ack, min(a.events, b.lost), min(a.events, b.hopeless), b.lane.topic.dead})
+			out = append(out, settled{a.ack, min(a.events, b.lost), min(a.events, b.hopeless), a.dead})
 		}
 		lost, hopeless = b.lost, b.hopeless
 		out = b.endsPart(lost, out)
+		out = b.unpin(out)
 		parent := b.parent
 		if b.pos != 0 {
 			s.frameEnds(b)
@@ -80,10 +82,52 @@ func (b *batch) await(ack sink.Ack, events int) {
 	n := len(b.acks)
 	if n == 0 || b.acks[n-1].ack != ack {
 		ack.Hold()
-		b.acks = append(b.acks, share{ack, events})
+		b.acks = append(b.acks, share{ack, events, b.lane.topic.dead})
 		return
 	}
 	b.acks[n-1].events += events
+}
+
+// takesPlaceOf makes a dead letter of records of b, which has been refused, a batch of its own: the sources that wait for b
+// wait for it too. The frame that stands for b ends no sooner than it has one: what no topic takes now must not keep
+// the partition of b.
+func (d *batch) takesPlaceOf(b *batch) {
+	for p := b; p != nil; p = p.parent {
+		for _, a := range p.acks {
+			a.ack.Hold()
+			d.acks = append(d.acks, a)
+		}
+		if p.lowest != 0 && (d.lowest == 0 || p.lowest < d.lowest) {
+			d.lowest = p.lowest
+		}
+	}
+	d.pins = b.coverChildren()
+	if d.pins == nil {
+		d.pins = b.pinned()
+	}
+	if d.pins != nil {
+		d.pins.unsettledParts++
+	}
+}
+
+// pinned is the batch whose frame stays for b's sake; nil: there is none.
+func (b *batch) pinned() *batch {
+	for ; b != nil; b = b.parent {
+		if b.pins != nil {
+			return b.pins
+		}
+	}
+	return nil
+}
+
+// isReplaced ends the part of a dead letter, which has a frame or is settled, in the batch with a frame that it came out of.
+func (d *batch) unpin(out []settled) []settled {
+	b := d.pins
+	if b == nil {
+		return out
+	}
+	d.pins = nil
+	return d.lane.topic.core.finish(b, 0, out)
 }
 
 // awaited reports whether a source still waits for b or for what it is a part of. An ack may tell that its source

@@ -138,23 +138,13 @@ func (s *Sink) leave() error {
 	}
 	s.lastMarkToDisk()
 	s.spooler.spillAll()
+	s.spooler.writer.sync()
 	s.abandon()
 	s.spooler.writer.endFrames()
 	if sp == nil {
 		return nil
 	}
-	err := sp.Close()
-	if err == nil {
-		var out []settled
-		s.mu.Lock()
-		for _, g := range s.spooler.writer.groups {
-			out = g.durable(out)
-		}
-		s.mu.Unlock()
-		tell(out)
-	}
-	s.spooler.writer.groups = nil
-	return err
+	return sp.Close()
 }
 
 // lastMarkToDisk leaves the final marks to the disk, with what Kafka has not taken.
@@ -204,7 +194,7 @@ func (s *spooler) leaveBehind() {
 	count := func(b *batch) {
 		switch {
 		case b == nil || !b.inMemory():
-		case !b.unframed():
+		case !b.unframed() || b.pinned() != nil:
 			s.count.toDisk(b.events)
 		default:
 			s.drop(sink.DroppedShutdown, b.events)
@@ -270,7 +260,7 @@ func (l *lane) doubtBehindFrames() {
 // leaveToDisk takes out of memory what a frame stands for.
 func (s *core) leaveToDisk(l *lane) {
 	left := func(b *batch) bool {
-		covered := !b.unframed()
+		covered := !b.unframed() || b.pinned() != nil
 		if covered && b.rb != nil {
 			s.evict(b)
 		}

@@ -30,6 +30,7 @@ func (b *batch) tellDurable(out []settled) []settled {
 		}
 		clear(b.acks)
 		b.acks, b.durable = b.acks[:0], true
+		out = b.unpin(out)
 		p := b.parent
 		if p == nil || p.toFrame == 0 {
 			return out

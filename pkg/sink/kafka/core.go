@@ -131,7 +131,7 @@ func (s *core) lead(l *lane, b *broker) {
 			since = old.silentSince
 		}
 		l.fails(since)
-	} else if l.failures == 0 {
+	} else if !l.stuck() {
 		l.stuckSince = time.Time{}
 	}
 	if l.broker == b {

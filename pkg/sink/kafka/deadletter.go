@@ -89,7 +89,7 @@ func (s *Sink) takeDead(ctx context.Context, r *sink.Record, ack sink.Ack, event
 			}
 			if s.room.deadGone() && s.room.stuckHaveHalf() && !s.room.spoolHasRoom() { // there will be no room
 				s.count.admit(events)
-				s.letters.dropDeadLocked(events)
+				s.dropDead(events)
 				return events, nil
 			}
 		case s.letters.deadMaySpillLocked():
@@ -101,7 +101,7 @@ func (s *Sink) takeDead(ctx context.Context, r *sink.Record, ack sink.Ack, event
 			}
 		case s.room.deadGone():
 			s.count.admit(events)
-			s.letters.dropDeadLocked(events)
+			s.dropDead(events)
 			return events, nil
 		}
 		if s.spooler.spiller.mustDropNewestLocked() {
@@ -137,8 +137,8 @@ func (s *deadLetters) deadMaySpillLocked() bool {
 // what is sent is refused. To wait for it would stop the good events as well.
 func (t *topic) hopeless() bool { return t.unusable || t.refusals >= maxRefusals }
 
-// dropDeadLocked drops a dead letter that nothing can take.
-func (s *deadLetters) dropDeadLocked(events int) {
+// dropDead counts dead letters as dropped that nothing can take.
+func (s *core) dropDead(events int) {
 	s.warnLimited("dead letters", "dead letters are dropped: their topic cannot be used", "topic", s.dead.name, "error", s.dead.err)
 	s.drop(droppedDeadUnavailable, events)
 }

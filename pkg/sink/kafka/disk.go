@@ -151,13 +151,16 @@ func (l *lane) evictQueue() {
 		d.framed--
 		s.evict(b)
 		l.extendDisk(b.pos)
-		if len(b.acks) > 0 || b.parent != nil {
+		if b.isKnown() {
 			l.rememberSpilled(b)
 		} else {
 			s.freeBatch(b)
 		}
 	}
 }
+
+// isKnown reports whether something else than the frame of b must hear of its end.
+func (b *batch) isKnown() bool { return len(b.acks) > 0 || b.parent != nil || b.pins != nil }
 
 // rememberSpilled keeps a batch that a source waits for. Those whose waiters have all gone are forgotten
 // each time their number has doubled.
@@ -166,7 +169,7 @@ func (l *lane) rememberSpilled(b *batch) {
 	if n := len(d.spilled); n == cap(d.spilled) && n >= 64 {
 		kept := d.spilled[:0]
 		for _, b := range d.spilled {
-			if b.awaited() {
+			if b.pins != nil || b.awaited() {
 				kept = append(kept, b)
 			} else {
 				l.topic.core.freeBatch(b)

@@ -19,7 +19,9 @@ func (s *core) frameEnds(b *batch) {
 	d := &b.lane.disk
 	d.closing = true
 	if d.splitParent == b {
-		d.splitParent = nil
+		if d.splitParent = nil; !b.lane.stuck() {
+			b.lane.stuckSince = time.Time{}
+		}
 	}
 	s.disk.ended = append(s.disk.ended, frame{b.lane, b.pos, b.attempts > 0 && !b.dropped})
 	s.unfinished.Store(true)

@@ -140,6 +140,9 @@ func (s *frameWriter) prepareFrames(work []*batch) (n int) {
 			Batch:    s.wire[at:],
 			Checksum: b.rb.WireChecksum(),
 		}
+		if b.pins != nil {
+			w.Meta.Replaces = b.pins.pos
+		}
 		if b.bytesFinal {
 			w.InDoubt = true
 			w.Stamp = b.spoolStamp()
@@ -159,12 +162,14 @@ func (s *frameWriter) framedLocked(b *batch, pos diskqueue.Pos, g *group) {
 		l.disk.framed++
 	}
 	g.add(pos)
-	if s.cfg.Settle == SettleOnDisk {
+	if s.cfg.Settle != SettleOnDisk {
+		s.later(b.unpin(nil)) // its frame is as safe as the one that it came from
+	} else {
 		if g.waits == nil && len(s.lists) > 0 {
 			g.waits = s.lists[len(s.lists)-1]
 			s.lists = s.lists[:len(s.lists)-1]
 		}
-		if p := b.parent; len(b.acks) > 0 || p != nil && p.toFrame > 0 { // there are its acks
+		if p := b.parent; len(b.acks) > 0 || b.pins != nil || p != nil && p.toFrame > 0 { // there are its acks
 			g.waits = append(g.waits, waiting{b, b.life})
 		}
 	}

@@ -121,9 +121,12 @@ func (s *sender) mayPassLocked(l *lane) bool {
 	switch {
 	case s.disk.holding || l.disk.closing:
 		return false
+	case l.disk.splitParent != nil && (b == nil || b.coveredBy != l.disk.splitParent):
+		l.fails(time.Now()) // see heldUp
+		return false
 	case b == nil:
-		return l.disk.splitParent == nil
-	case b.writing, l.disk.splitParent != nil && b.coveredBy != l.disk.splitParent:
+		return true
+	case b.writing:
 		return false
 	case b.unframed() && s.writer.framesFirstLocked():
 		// One that was sent before its frame could be written goes on, and one that goes before frames cannot have one.

@@ -51,6 +51,7 @@ type batch struct {
 	loaded            bool          // rb was read from its frame, and goes when the request ends
 	dropped           bool          // given up, not sent
 	coveredBy         *batch        // it came out of this batch, which has a frame: that is enough for both
+	pins              *batch        // whose frame stays until this one has its own, or is settled
 
 	// A batch that was split lives on as the parent of its children until all of them are settled.
 	parent         *batch

@@ -1,7 +1,13 @@
 package kafka
 
 // stuck reports whether the lane cannot send, or its last request failed.
-func (l *lane) stuck() bool { return l.broker == nil || l.failures > 0 }
+func (l *lane) stuck() bool { return l.broker == nil || l.failures > 0 || l.heldUp() }
+
+// heldUp reports whether the lane waits until dead letters of a batch with a frame have frames of their own, and so can end
+// that batch. Where neither the disk nor their topic takes them it fails as one does whose broker is silent.
+func (l *lane) heldUp() bool {
+	return l.disk.splitParent != nil && l.head == nil && len(l.children) == 0
+}
 
 func (l *lane) idle() bool {
 	return l.open == nil && l.head == nil && len(l.queue) == 0 && len(l.children) == 0 && !l.disk.any

@@ -101,7 +101,7 @@ func (l *lane) evictHead() {
 	}
 	l.head = nil
 	l.extendDisk(max(l.disk.end, b.pos))
-	if len(b.acks) > 0 || b.parent != nil {
+	if b.isKnown() {
 		l.disk.spilled = slices.Insert(l.disk.spilled, 0, b)
 	} else {
 		s.freeBatch(b)

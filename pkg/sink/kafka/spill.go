@@ -53,8 +53,12 @@ func (s *spiller) spillDelayLocked() (fires <-chan time.Time, stop func()) {
 // press asks for room to be made on disk.
 func (s *spiller) press() {
 	s.mu.Lock()
-	s.pressed = true
+	s.pressLocked()
 	s.mu.Unlock()
+}
+
+func (s *spiller) pressLocked() {
+	s.pressed = true
 	wake(s.disk.kick)
 }
 

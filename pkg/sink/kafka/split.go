@@ -165,28 +165,37 @@ func (w *worker) deadLetter(e *entry) {
 	}
 	to := s.dead.stickyLane()
 	d := s.privateBatch(to, &r, nil, recordbatch.RecordSize(r.Key, r.Value, r.Headers))
-	d.events, d.parent, d.coveredBy = events, b, b.coverChildren()
-	b.unsettledParts++ // the dead letter's
-	if lost == 0 {
-		b.childrenGetFrames(d.coveredBy, 1)
-	}
-	s.want.deadTopicSoon()
-	s.enqueue(to, d)
+	d.events = events
+	d.takesPlaceOf(b)
+	s.bury(to, d)
 	w.removeLocked(e, lost)
 }
 
+// bury puts a dead letter at the end of its lane. Where it replaces a frame it gets one, whatever Config.Settle says.
+func (s *sender) bury(to *lane, d *batch) {
+	s.want.deadTopicSoon()
+	s.enqueue(to, d)
+	if d.pins != nil {
+		s.spooler.committer.frameWantedLocked(to)
+	}
+}
+
 // mayDeadLetter reports whether the dead letters have room for one more; else the batch is sent again later, or
-// dropped when nothing will ever take it.
+// dropped when nothing takes it.
 func (w *worker) mayDeadLetter(e *entry) bool {
-	s := w.s
+	s, b := w.s, e.batch
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	framed := !b.unframed() || b.pinned() != nil // a dead letter of it needs a frame
 	switch {
-	case !s.room.deadFull():
+	case !s.room.deadFull() && (!framed || s.disk.err == nil || !s.room.deadGone()):
 		return true
-	case s.dead.hopeless():
-		s.letters.dropDeadLocked(e.batch.events)
-		w.removeLocked(e, e.batch.events)
+	case s.letters.deadMaySpillLocked():
+		s.spooler.spiller.pressLocked()
+		s.putBackLocked(e)
+	case s.room.deadGone():
+		s.dropDead(b.events)
+		w.removeLocked(e, b.events)
 	default:
 		s.putBackLocked(e)
 	}

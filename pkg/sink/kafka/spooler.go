@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"errors"
+	"slices"
 	"time"
 
 	"functiongraph-ingest/pkg/sink/kafka/diskqueue"
@@ -84,6 +85,7 @@ func (s *spooler) runSpooler() {
 		if s.writer.syncHere() {
 			continue // others have waited for that
 		}
+		at = soonest(at, s.giveUpDead())
 		s.writer.endFrames()
 		at = soonest(at, s.noteState())
 		at = soonest(at, s.writer.writeCursors())
@@ -103,6 +105,41 @@ func (s *spooler) runSpooler() {
 		s.committer.sleeps(false, at)
 		timer.Stop()
 	}
+}
+
+// giveUpDead drops dead letters that wait for a frame while neither the disk nor their topic takes anything: each keeps a
+// partition from going on. It returns when to look again.
+func (s *spooler) giveUpDead() (at time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.disk.err == nil {
+		return at
+	}
+	for _, l := range s.dead.lanes {
+		waits := func(b *batch) bool {
+			return b.pins != nil && !b.pins.lane.topic.dead && b.pos == 0 && !b.writing && !b.maybeWritten
+		}
+		giveUp := func(b *batch) bool {
+			if !waits(b) {
+				return false
+			}
+			if !s.spiller.room.deadGone() {
+				at = time.Now().Add(spoolRetry)
+				return false
+			}
+			events := b.events
+			s.dropDead(events)
+			s.release(l.topic, b)
+			s.later(s.finish(b, events, nil))
+			return true
+		}
+		if b := l.head; b != nil && !l.busy && giveUp(b) {
+			l.abandonStamp(b)
+			l.head = nil
+		}
+		l.queue = slices.DeleteFunc(l.queue, giveUp)
+	}
+	return at
 }
 
 func soonest(a, b time.Time) time.Time {

@@ -31,14 +31,19 @@ func (w *worker) takeOut(e *entry) bool {
 	dead := together(letters, s.cfg.BatchBytes)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.room.deadFull() {
+	switch {
+	case s.room.deadFull() && s.letters.deadMaySpillLocked():
+		s.spooler.spiller.pressLocked()
+		s.putBackLocked(e)
+		return true
+	case s.room.deadFull():
 		return false // one at a time: each waits for room, or is dropped
 	}
 	s.splits.Add(1)
 	l.head, l.busy, l.failures = nil, false, 0
 	l.abandonStamp(b)
 	cover := b.coverChildren()
-	b.unsettledParts, b.events = len(dead), 0
+	b.events = 0
 	if rest != nil {
 		p := s.newBatch(l)
 		p.rb, p.parent, p.child, p.opened, p.coveredBy, p.untimed = rest, b, true, b.opened, cover, b.untimed
@@ -46,6 +51,7 @@ func (w *worker) takeOut(e *entry) bool {
 		b.unsettledParts++
 		l.topic.adoptWhole(p)
 		l.children = append([]*batch{p}, l.children...)
+		b.childrenGetFrames(cover, 1)
 	}
 	for i := range letters {
 		s.letters.noteDeadLocked(sink.DeadNote{Reason: e.reason(), Topic: l.topic.name, Partition: l.partition, Error: codeText(e.code, e.message)}, letters[i].Value)
@@ -53,12 +59,12 @@ func (w *worker) takeOut(e *entry) bool {
 	for _, rb := range dead {
 		to := s.dead.stickyLane()
 		d := s.newBatch(to)
-		d.rb, d.opened, d.events, d.parent, d.coveredBy = rb, time.Now(), rb.Count(), b, cover
-		s.enqueue(to, d)
+		d.rb, d.opened, d.events = rb, time.Now(), rb.Count()
+		d.takesPlaceOf(b)
+		s.bury(to, d)
 	}
-	b.childrenGetFrames(cover, b.unsettledParts)
-	s.want.deadTopicSoon()
 	s.release(l.topic, b)
+	w.out = s.finish(b, 0, w.out) // its own part
 	l.onIdle()
 	return true
 }

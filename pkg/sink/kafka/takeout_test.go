@@ -8,48 +8,59 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"functiongraph-ingest/pkg/sink"
 )
 
-// namesBad answers batches with records whose value has the word "bad" as a broker from 2.4 on does: nothing is
-// appended, and the records are named. It returns the number of requests for topic t.
-func namesBad(c *kfake.Cluster, extra ...int32) *atomic.Int32 {
+// refuseBad refuses batches of topic t with records whose value has the word "bad": nothing is appended, and a broker from
+// 2.4 on names the records. Other batches of such a request have to come again. It returns the number of requests.
+func refuseBad(c *kfake.Cluster, named bool, extra ...int32) *atomic.Int32 {
 	var requests atomic.Int32
 	c.ControlKey(int16(kmsg.Produce), func(r kmsg.Request) (kmsg.Response, error, bool) {
 		c.KeepControl()
 		req := r.(*kmsg.ProduceRequest)
 		requests.Add(1)
-		if req.Topics[0].Topic != "t" {
-			return nil, nil, false
-		}
-		var named []kmsg.ProduceResponseTopicPartitionErrorRecord
-		var batch kmsg.RecordBatch
-		if err := batch.ReadFrom(req.Topics[0].Partitions[0].Records); err != nil {
-			panic(err)
-		}
-		rest := batch.Records // not compressed: each with its length in front
-		for i := range batch.NumRecords {
-			n, head := binary.Varint(rest)
-			if bytes.Contains(rest[head:head+int(n)], []byte("bad")) {
-				text := "it is\nbad"
-				named = append(named, kmsg.ProduceResponseTopicPartitionErrorRecord{RelativeOffset: i, ErrorMessage: &text})
+		res, refused := answerAll(req, func(string, int32) int16 { return kerr.NotEnoughReplicas.Code }), false
+		for i, t := range req.Topics {
+			for j, p := range t.Partitions {
+				bad := badRecords(p.Records)
+				if t.Topic != "t" || bad == nil {
+					continue
+				}
+				refused = true
+				to := &res.Topics[i].Partitions[j]
+				if to.ErrorCode = errInvalidRecord; named {
+					to.ErrorRecords = bad
+					for _, n := range extra {
+						to.ErrorRecords = append(to.ErrorRecords, kmsg.ProduceResponseTopicPartitionErrorRecord{RelativeOffset: n})
+					}
+				}
 			}
-			rest = rest[head+int(n):]
 		}
-		if named == nil {
-			return nil, nil, false
-		}
-		for _, n := range extra {
-			named = append(named, kmsg.ProduceResponseTopicPartitionErrorRecord{RelativeOffset: n})
-		}
-		res := answerAll(req, func(string, int32) int16 { return errInvalidRecord })
-		res.Topics[0].Partitions[0].ErrorRecords = named
-		return res, nil, true
+		return res, nil, refused
 	})
 	return &requests
+}
+
+// badRecords names the records of a batch, which is not compressed, whose value has the word "bad".
+func badRecords(records []byte) (named []kmsg.ProduceResponseTopicPartitionErrorRecord) {
+	var batch kmsg.RecordBatch
+	if err := batch.ReadFrom(records); err != nil {
+		panic(err)
+	}
+	rest := batch.Records // each with its length in front
+	for i := range batch.NumRecords {
+		n, head := binary.Varint(rest)
+		if bytes.Contains(rest[head:head+int(n)], []byte("bad")) {
+			text := "it is\nbad"
+			named = append(named, kmsg.ProduceResponseTopicPartitionErrorRecord{RelativeOffset: i, ErrorMessage: &text})
+		}
+		rest = rest[head+int(n):]
+	}
+	return named
 }
 
 // A batch of 400 events, every fourth refused, took 492 requests by halves. The broker names them.
@@ -66,7 +77,7 @@ func TestNamedRecordsAreTakenOutAtOnce(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c := cluster(t, 1, kfake.SeedTopics(1, "t.dlq"))
-			requests := namesBad(c, tt.extra...)
+			requests := refuseBad(c, true, tt.extra...)
 			s := start(t, c, func(cfg *Config, _ *Deps) { cfg.Linger = time.Hour })
 			var ack ackCount
 			var want []string

@@ -1,0 +1,196 @@
+package kafka
+
+import (
+	"bytes"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"functiongraph-ingest/pkg/sink"
+)
+
+// unusableDeadTopic are the ways in which a dead-letter topic takes nothing.
+var unusableDeadTopic = []struct {
+	name  string
+	fault kfake.Fault
+	seed  bool // it is there
+}{
+	{"may not be created", kfake.Fault{Keys: []kmsg.Key{kmsg.CreateTopics}, Err: kerr.TopicAuthorizationFailed, Count: -1}, false},
+	{"may not be written", kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: "t.dlq", Err: kerr.TopicAuthorizationFailed, Count: -1}, true},
+	{"has too few replicas", kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: "t.dlq", Err: kerr.NotEnoughReplicas, Count: -1}, true},
+}
+
+// A refused record that no dead-letter topic takes stops neither its partition nor another one, where its batch has a
+// frame on disk. It stays there until the topic takes it, in the next process too.
+func TestARefusedRecordOnDiskHoldsNothingUp(t *testing.T) {
+	t.Parallel()
+	for _, dead := range unusableDeadTopic {
+		for _, named := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s/named=%v", dead.name, named), func(t *testing.T) {
+				t.Parallel()
+				opts := []kfake.Opt{}
+				if dead.seed {
+					opts = append(opts, kfake.SeedTopics(1, "t.dlq"))
+				}
+				c := cluster(t, 2, opts...)
+				refuseBad(c, named)
+				fault := c.Fault(dead.fault)
+				disk := newTestDisk(t)
+				onDisk := func(cfg *Config, d *Deps) {
+					cfg.Settle, cfg.Linger, d.OpenSpool = SettleOnDisk, 5*time.Millisecond, disk.Open
+				}
+				s := start(t, c, onDisk)
+				var ack ackCount
+				put := func(key string, n int, text string) {
+					t.Helper()
+					r := record(key, n)
+					r.Value = append(r.Value, text...)
+					if _, err := s.Append(patient(t), []sink.Record{r}, &ack); err != nil {
+						t.Fatal(err)
+					}
+				}
+				same, other := keysOf(0, 2, 1)[0], keysOf(1, 2, 1)[0]
+				put(same, 0, "")
+				put(same, 1, " bad")
+				for i := 2; i < 101; i++ {
+					put(same, i, "")
+					put(other, i, "")
+				}
+				waitFor(t, func() bool { return s.Stats().Delivered == 199 })
+				ack.check(t, 0)
+				s.Close(ended())
+
+				fault.Remove()
+				next := start(t, c, onDisk)
+				waitFor(t, func() bool { st := next.Stats(); return st.DeadLettered == 1 && st.InFlight+st.Spooled == 0 })
+				if st := next.Stats(); len(st.Dropped) != 0 || st.PossibleDuplicates > 1 || st.Delivered != 0 { // one that Close has cut off
+					t.Errorf("stats %+v", st)
+				}
+				if r := consume(t, c, "t.dlq", 1)[0]; string(r.Key) != same || !bytes.Contains(r.Value, []byte("bad")) {
+					t.Errorf("dead letter %s of %s", r.Value, r.Key)
+				}
+			})
+		}
+	}
+}
+
+// What a former process left is taken apart by one that gives nothing else a frame.
+func TestARefusedRecordOfAFormerProcessHoldsNothingUp(t *testing.T) {
+	t.Parallel()
+	for _, settle := range []Settle{SettleOnKafka, SettleAtOnce} {
+		c := cluster(t, 1)
+		refuseBad(c, true)
+		create := c.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.CreateTopics}, Err: kerr.TopicAuthorizationFailed, Count: -1})
+		disk := newTestDisk(t)
+		s := start(t, c, func(cfg *Config, d *Deps) {
+			cfg.Brokers, cfg.Settle, d.OpenSpool = []string{"127.0.0.1:1"}, SettleOnDisk, disk.Open
+		})
+		var ack ackCount
+		for i := range 10 {
+			r := record("k", i)
+			if i == 3 {
+				r.Value = append(r.Value, " bad"...)
+			}
+			if _, err := s.Append(patient(t), []sink.Record{r}, &ack); err != nil {
+				t.Fatal(err)
+			}
+		}
+		waitFor(t, func() bool { ack.mu.Lock(); defer ack.mu.Unlock(); return ack.done == ack.held })
+		s.Close(ended())
+		s = start(t, c, func(cfg *Config, d *Deps) { cfg.Settle, d.OpenSpool = settle, disk.Open })
+		appendAll(t, s, 20, 1, nil)
+		waitFor(t, func() bool { return s.Stats().Delivered == 29 })
+		create.Remove()
+		s.Close(ended())
+		if st := s.Stats(); st.Spooled != 1 || len(st.Dropped) != 0 {
+			t.Errorf("stats %+v", st)
+		}
+		s = start(t, c, func(cfg *Config, d *Deps) { cfg.Settle, d.OpenSpool = settle, disk.Open })
+		waitFor(t, func() bool { return s.Stats().DeadLettered == 1 })
+	}
+}
+
+// A disk that runs full keeps the dead letter from its frame, and the topic takes it neither: it is dropped, counted, and
+// its partition goes on.
+func TestARefusedRecordThatNeitherDiskNorTopicTakes(t *testing.T) {
+	t.Parallel()
+	for _, dead := range unusableDeadTopic {
+		t.Run(dead.name, func(t *testing.T) {
+			t.Parallel()
+			opts := []kfake.Opt{}
+			if dead.seed {
+				opts = append(opts, kfake.SeedTopics(1, "t.dlq"))
+			}
+			c := cluster(t, 2, opts...)
+			disk := newTestDisk(t)
+			c.ControlKey(int16(kmsg.Produce), func(r kmsg.Request) (kmsg.Response, error, bool) {
+				c.KeepControl()
+				for _, tp := range r.(*kmsg.ProduceRequest).Topics {
+					for _, p := range tp.Partitions {
+						if tp.Topic == "t" && badRecords(p.Records) != nil {
+							disk.Limit(0)
+						}
+					}
+				}
+				return nil, nil, false
+			})
+			refuseBad(c, true)
+			c.Fault(dead.fault)
+			s := start(t, c, func(cfg *Config, d *Deps) {
+				cfg.Settle, cfg.Linger, d.OpenSpool, d.stuckAfter = SettleOnDisk, 5*time.Millisecond, disk.Open, 100*time.Millisecond
+			})
+			bad := record(keysOf(0, 2, 1)[0], 0)
+			bad.Value = append(bad.Value, " bad"...)
+			var ack ackCount
+			if _, err := s.Append(patient(t), []sink.Record{bad}, &ack); err != nil {
+				t.Fatal(err)
+			}
+			n := 0
+			waitFor(t, func() bool { // others have to move for a while until a partition counts as stuck
+				n += 2
+				appendRecords(t, s, &ack, record(keysOf(0, 2, 1)[0], n), record(keysOf(1, 2, 1)[0], n))
+				return s.Stats().Dropped[droppedDeadUnavailable] == 1
+			})
+			waitFor(t, func() bool { return s.Stats().Delivered == int64(n) })
+			waitFor(t, func() bool { ack.mu.Lock(); defer ack.mu.Unlock(); return ack.held == ack.done })
+			if st := s.Stats(); st.Admitted != int64(n)+1 || st.InFlight+st.Spooled != 0 {
+				t.Errorf("stats %+v", st)
+			}
+		})
+	}
+}
+
+// Dead letters that memory has no room for go to disk while their topic cannot be written, and the events that they came
+// from end there.
+func TestRefusedRecordsBeyondTheirShareGoToDisk(t *testing.T) {
+	t.Parallel()
+	c := cluster(t, 1, kfake.SeedTopics(1, "t.dlq"))
+	refuseBad(c, true)
+	fault := c.Fault(unusableDeadTopic[2].fault)
+	s := start(t, c, func(cfg *Config, d *Deps) {
+		smallBuffers(cfg, d)
+		cfg.Settle, cfg.Linger, d.OpenSpool = SettleOnDisk, 5*time.Millisecond, newTestDisk(t).Open
+	})
+	const n = 1000
+	value := bytes.Repeat([]byte("bad "), 100)
+	for i := range n {
+		appendRecords(t, s, nil, sink.Record{Key: []byte("k"), Value: value}, record("k", i))
+	}
+	waitFor(t, func() bool { return s.Stats().Delivered == n })
+	if st := s.Stats(); len(st.Dropped) != 0 {
+		t.Errorf("stats %+v", st)
+	}
+	fault.Remove()
+	waitFor(t, func() bool { return s.Stats().DeadLettered == n })
+}
+
+func appendRecords(t *testing.T, s *Sink, ack sink.Ack, records ...sink.Record) {
+	t.Helper()
+	if _, err := s.Append(patient(t), records, ack); err != nil {
+		t.Fatal(err)
+	}
+}
