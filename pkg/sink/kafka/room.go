@@ -189,6 +189,22 @@ func (t *topic) stuckPrivate() (n int64) {
 	return n
 }
 
+// splitFits reports whether there is room for what is made of a batch that was refused. Parts that wait in lanes that fail
+// take none of it: they would keep every other lane's from being made.
+func (t *topic) splitFits(need int64) bool {
+	n := t.childBytes
+	for _, l := range t.lanes {
+		if !l.stuckSince.IsZero() {
+			l.batches(func(b *batch) {
+				if b.child {
+					n -= b.private
+				}
+			})
+		}
+	}
+	return n <= 0 || n+need <= t.core.cfg.OversizeBytes
+}
+
 // stuckHeld is how much of the dead letters' share belongs to lanes that fail, if there is one that does not.
 func (t *topic) stuckHeld() (n int64) {
 	healthy := false

@@ -59,7 +59,7 @@ func (w *worker) replace(e *entry, growth int, rebuild func(*recordbatch.Batch) 
 		need = int64(s.cfg.BatchBytes) * int64(growth)
 	}
 	s.mu.Lock()
-	if need != 0 && t.childBytes != 0 && t.childBytes+need > s.cfg.OversizeBytes {
+	if need != 0 && !t.splitFits(need) {
 		s.putBackLocked(e)
 		s.mu.Unlock()
 		return

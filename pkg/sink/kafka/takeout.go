@@ -73,7 +73,7 @@ func (w *worker) takeOut(e *entry) bool {
 func (s *sender) mayReplace(t *topic) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return t.childBytes == 0 || t.childBytes+int64(s.cfg.BatchBytes) <= s.cfg.OversizeBytes
+	return t.splitFits(int64(s.cfg.BatchBytes))
 }
 
 // namedRecords are the indices that the broker has named, with its position in e.named; those that the batch does
