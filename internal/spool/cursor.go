@@ -26,13 +26,12 @@ const (
 )
 
 // cursor is one partition's progress. It lives in a slot of the cursor file: two copies of one sector
-// each, written in turn, so a write that is cut short leaves the former one. Guarded by cursors.mu; but cursors.state guards
-// progress, and behind, while one of them changes: the end of a frame does not wait for a write.
+// each, written in turn, so a write that is cut short leaves the former one. Guarded by cursors.mu; a change of what
+// Doubt and Suspect read holds cursors.state too.
 type cursor struct {
 	slot int // noSlot: none yet
 	progress
 	former  progress // what the newer copy in the file says
-	laid    progress // what is being written
 	damaged bool     // a copy could not be read when the file was loaded
 	behind  bool     // what is in the file is older
 }
@@ -117,12 +116,6 @@ func slotOffset(slot int, seq uint64) int64 {
 
 // begin gives a queue its slot before its first frame, so that a queue without one has lost it.
 func (c *cursors) begin(q *Queue) {
-	c.state.Lock()
-	begun := q.cursor.seq != 0
-	c.state.Unlock()
-	if begun {
-		return // nor does it wait for the write of another cursor
-	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if q.cursor.seq == 0 {
@@ -132,12 +125,13 @@ func (c *cursors) begin(q *Queue) {
 
 // done advances the cursor of q to pos.
 func (c *cursors) done(q *Queue, pos Pos, soon bool) error {
-	c.state.Lock()
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if pos <= q.cursor.done {
-		c.state.Unlock()
 		return nil
 	}
-	q.cursor.done, q.cursor.behind = pos, true
+	c.state.Lock()
+	q.cursor.done = pos
 	if q.cursor.doubt <= pos {
 		q.cursor.doubt, q.cursor.stamp = 0, Stamp{}
 	}
@@ -146,16 +140,10 @@ func (c *cursors) done(q *Queue, pos Pos, soon bool) error {
 	}
 	c.state.Unlock()
 	if soon {
+		q.cursor.behind = true
 		return nil
 	}
-	return q.WriteCursor()
-}
-
-// isBehind reports whether the file has an older cursor of q.
-func (c *cursors) isBehind(q *Queue) bool {
-	c.state.Lock()
-	defer c.state.Unlock()
-	return q.cursor.behind
+	return c.writeLocked(q)
 }
 
 // WriteCursor writes the queue's cursor if DoneSoon left it behind.
@@ -163,7 +151,7 @@ func (q *Queue) WriteCursor() error {
 	c := &q.s.cursors
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.isBehind(q) {
+	if !q.cursor.behind {
 		return nil
 	}
 	return c.writeLocked(q)
@@ -179,7 +167,7 @@ func (s *Spool) WriteCursors() error {
 	defer c.mu.Unlock()
 	var errs []error
 	for _, q := range queues {
-		if c.isBehind(q) {
+		if q.cursor.behind {
 			errs = append(errs, c.writeLocked(q))
 		}
 	}
@@ -241,10 +229,8 @@ func (c *cursors) writeSlotsLocked(queues []*Queue) error {
 		first.cursor.slot = c.slots
 		c.slots++
 	}
-	c.state.Lock()
 	for _, q := range queues {
 		q.cursor.seq++
-		q.cursor.behind = false
 	}
 	off := slotOffset(first.cursor.slot, first.cursor.seq)
 	if len(queues) == 1 {
@@ -254,23 +240,16 @@ func (c *cursors) writeSlotsLocked(queues []*Queue) error {
 		off = slotOffset(first.cursor.slot, 0)
 		c.vec[0] = c.laySlots(queues)
 	}
-	for _, q := range queues {
-		q.cursor.laid = q.cursor.progress
-	}
-	c.state.Unlock()
-	err := c.file.WriteVec(c.vec[:], off)
-	c.state.Lock()
-	defer c.state.Unlock()
-	if err != nil {
+	if err := c.file.WriteVec(c.vec[:], off); err != nil {
 		for _, q := range queues {
 			q.cursor.seq--
-			q.cursor.behind = true
 		}
 		c.failed.Add(1)
 		return err
 	}
 	for _, q := range queues {
-		q.cursor.former = q.cursor.laid
+		q.cursor.behind = false
+		q.cursor.former = q.cursor.progress
 	}
 	return nil
 }
@@ -386,9 +365,7 @@ func (s *Spool) Sending(frames []Sent) error {
 	for _, f := range frames {
 		c.state.Lock()
 		q := f.Queue.(*Queue)
-		if f.Pos > q.cursor.done { // else it was sent without waiting for this call
-			q.cursor.doubt, q.cursor.stamp = f.Pos, f.Stamp
-		}
+		q.cursor.doubt, q.cursor.stamp = f.Pos, f.Stamp
 		c.state.Unlock()
 		c.sending = append(c.sending, q)
 	}

@@ -2,7 +2,6 @@ package kafka
 
 import (
 	"errors"
-	"slices"
 	"sync"
 	"time"
 
@@ -18,11 +17,7 @@ type watchdog struct {
 	calls int
 	timer *time.Timer // made by the first call
 	hangs bool
-	heirs []*heir // of the callers that do not wait for a disk that hangs
 }
-
-// heir goes on, on a goroutine of its own, where a caller has met a disk that hangs.
-type heir struct{ goOn func() }
 
 // onDisk makes a call that writes to the disk or waits for it.
 func (s *frameWriter) onDisk(call func() error) error {
@@ -52,45 +47,6 @@ func (s *frameWriter) onDisk(call func() error) error {
 	return err
 }
 
-// tryOnDisk is onDisk for a caller that must not wait for a disk that hangs. false: its heir has gone on meanwhile, and the
-// caller ends without touching what was its own. errDiskHangs: the disk hung already, and the call was not made.
-func (s *frameWriter) tryOnDisk(h *heir, call func() error) (ok bool, err error) {
-	w := &s.watchdog
-	w.mu.Lock()
-	if w.hangs {
-		w.mu.Unlock()
-		return true, errDiskHangs
-	}
-	w.heirs = append(w.heirs, h)
-	w.mu.Unlock()
-	err = s.onDisk(call)
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	i := slices.Index(w.heirs, h)
-	if i < 0 {
-		return false, nil
-	}
-	w.heirs = slices.Delete(w.heirs, i, i+1)
-	return true, err
-}
-
-// leaveOnHang makes a call and leaves it behind, with errDiskHangs, if the disk hangs.
-func (s *frameWriter) leaveOnHang(call func() error) error {
-	ended, hangs := make(chan error, 1), make(chan struct{})
-	h := &heir{func() { close(hangs) }}
-	s.tasks.Go(func() {
-		if ok, err := s.tryOnDisk(h, call); ok {
-			ended <- err
-		}
-	})
-	select {
-	case err := <-ended:
-		return err
-	case <-hangs:
-		return errDiskHangs
-	}
-}
-
 // diskHangs lets batches go without their frames, so that a healthy Kafka gets them and their clients hear of it.
 func (s *frameWriter) diskHangs() {
 	w := &s.watchdog
@@ -98,16 +54,10 @@ func (s *frameWriter) diskHangs() {
 	defer s.mu.Unlock()
 	w.mu.Lock()
 	w.hangs = w.calls > 0
-	hangs, heirs := w.hangs, w.heirs
-	if hangs {
-		w.heirs = nil
-	}
+	hangs := w.hangs
 	w.mu.Unlock()
 	if !hangs {
 		return
-	}
-	for _, h := range heirs {
-		s.tasks.Go(h.goOn) // the callers are tasks that have not ended
 	}
 	s.disk.hangs = true
 	if s.disk.err == nil {

@@ -71,9 +71,10 @@ func (w *worker) load(e *entry) error {
 
 // noteSending writes down what a kill from here on must not undo: the stamps of batches, before they are sent
 // for the first time or under another one; and, before a batch without a frame, that the frame before it is
-// done. false: the disk hangs, and the worker's heir has gone on.
-func (w *worker) noteSending() bool {
-	notes, behind := w.notes[:0], w.behind[:0]
+// done.
+func (w *worker) noteSending() {
+	var err error
+	w.notes = w.notes[:0]
 	for i := range w.entries {
 		e := &w.entries[i]
 		b := e.batch
@@ -82,48 +83,20 @@ func (w *worker) noteSending() bool {
 		case b.pos == 0:
 			// What the broker knows of the last frame's stamp ends with a batch that the spool does not know.
 			if e.behind {
-				behind = append(behind, e.lane.disk.q)
+				err = errors.Join(err, e.lane.disk.q.WriteCursor())
 			}
 		default:
-			notes = append(notes, diskqueue.Sent{Queue: e.lane.disk.q, Pos: b.pos, Stamp: b.spoolStamp()})
+			w.notes = append(w.notes, diskqueue.Sent{Queue: e.lane.disk.q, Pos: b.pos, Stamp: b.spoolStamp()})
 		}
 	}
-	w.notes, w.behind = notes, behind
-	if len(notes) == 0 && len(behind) == 0 {
-		return true
+	if len(w.notes) > 0 {
+		err = errors.Join(err, w.s.disk.sp.Sending(w.notes))
 	}
-	sp := w.s.disk.sp
-	ok, err := w.s.writer.tryOnDisk(&w.heir, func() (err error) {
-		for _, q := range behind {
-			err = errors.Join(err, q.WriteCursor())
-		}
-		if len(notes) > 0 {
-			err = errors.Join(err, sp.Sending(notes))
-		}
-		return err
-	})
-	if ok && err != nil {
-		w.unnoted(err)
+	if err != nil {
+		w.s.mu.Lock()
+		w.s.warnLimited("sending", "progress in the spool cannot be written; a kill now would repeat batches", "error", err)
+		w.s.mu.Unlock()
 	}
-	return ok
-}
-
-// unnoted counts what a kill from here on would double: the next process finds the frames as they were before.
-func (w *worker) unnoted(err error) {
-	s := w.s
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for i := range w.entries {
-		e := &w.entries[i]
-		switch {
-		case e.failed != nil || !e.stamp:
-		case e.batch.pos == 0:
-			e.lane.disk.behind = e.lane.disk.behind || e.behind
-		default:
-			s.possibleDuplicates.Add(int64(e.batch.events))
-		}
-	}
-	s.warnLimited("sending", "progress in the spool cannot be written; a kill now would repeat batches", "error", err)
 }
 
 // prepared notes that the bytes are final, and takes out of the request what could not be read.

@@ -258,34 +258,28 @@ func (s *placer) placeQueue(t *topic, q diskqueue.Queue) error {
 		if last == done {
 			return nil
 		}
-		var err error
 		// Later events of the same keys follow what replaces the frames, so the frames must not come back after a loss
 		// of power, however little else is promised then.
 		if g.last != 0 {
-			written := g
-			err = s.writer.leaveOnHang(func() error { return s.disk.sp.Sync(written.first, written.last) })
-			frail = frail || err != nil && (s.cfg.Settle == SettleOnDisk || errors.Is(err, errDiskHangs))
-			err = nil
+			err := s.disk.sp.Sync(g.first, g.last)
+			frail = frail || err != nil && s.cfg.Settle == SettleOnDisk
 		}
+		done = last
+		if frail {
+			s.mu.Lock()
+			s.leaveFrail(q, last, events)
+			s.mu.Unlock()
+		}
+		g, bytes, events = group{}, 0, 0
+		var err error
 		if !frail {
-			placed := last
-			err = s.writer.leaveOnHang(func() error {
-				if err := q.Done(placed); err != nil {
-					return err
-				}
-				return s.disk.sp.SyncCursors()
-			})
-			if errors.Is(err, errDiskHangs) {
-				frail, err = true, nil
+			if err = q.Done(last); err == nil {
+				err = s.disk.sp.SyncCursors()
 			}
 		}
 		s.mu.Lock()
-		if frail {
-			s.leaveFrail(q, last, events)
-		}
 		s.disk.placing = s.placing.pos != 0
 		s.mu.Unlock()
-		done, g, bytes, events = last, group{}, 0, 0
 		return err
 	}
 	for {
@@ -356,7 +350,7 @@ func (s *placer) placeFrame(t *topic, partition int32, pos diskqueue.Pos, f *dis
 		m := diskqueue.Meta{Events: int32(events), Records: int32(part.rb.Count()), FirstTimestamp: part.rb.FirstTimestamp(), WrittenAt: f.WrittenAt, Replaces: pos, Partitions: p.among}
 		frame := [1]diskqueue.Write{{Queue: part.lane.disk.q, Meta: m, Batch: part.rb.Parts(nil), Checksum: part.rb.WireChecksum()}}
 		s.writer.writing.Lock()
-		err := s.writer.onDisk(func() error { _, err := s.disk.sp.Append(frame[:]); return err })
+		_, err := s.disk.sp.Append(frame[:])
 		s.writer.writing.Unlock()
 		if err != nil {
 			return err

@@ -44,8 +44,6 @@ type worker struct {
 	buf     []byte   // a frame as it was read
 	work    []*batch // of commit
 	notes   []diskqueue.Sent
-	behind  []diskqueue.Queue // of lanes of which the cursor must be written
-	heir    heir              // goes on while the disk hangs
 	req     *rawproduce.Request
 	out     []settled
 	ended   chan struct{} // closed when run returns
@@ -81,50 +79,27 @@ func (s *sender) startWorkersLocked(b *broker) {
 func (s *sender) newWorker(b *broker) *worker {
 	t := time.NewTimer(time.Hour)
 	t.Stop()
-	w := &worker{b: b, s: s, timer: t, req: &rawproduce.Request{}, ended: make(chan struct{})}
-	w.heir.goOn = w.runUnnoted
-	return w
+	return &worker{b: b, s: s, timer: t, req: &rawproduce.Request{}, ended: make(chan struct{})}
 }
 
 // run sends until the sink ends, or the cluster has the broker no more.
 func (w *worker) run() {
+	defer close(w.ended)
 	for w.gather() {
 		w.prepare()
-		if !w.noteSending() {
-			return // the disk has hung: runUnnoted is the worker now
+		if len(w.entries) == 0 {
+			continue // nothing could be read back
 		}
-		w.send()
+		start := time.Now()
+		w.sentAt.Store(int64(start.Sub(w.s.cluster.clock.epoch)))
+		w.s.changes.watch()
+		res, err := w.exchange()
+		w.sentAt.Store(0)
+		if o := w.s.deps.Observer; o != nil {
+			o.Request(time.Since(start))
+		}
+		w.resolve(res, err)
 	}
-	close(w.ended)
-}
-
-// runUnnoted is run from where the disk hung when the worker noted what it sends.
-func (w *worker) runUnnoted() {
-	w.notes, w.behind = nil, nil // that call has them
-	w.unnoted(errDiskHangs)
-	w.send()
-	w.run()
-}
-
-// send sends the request and sees to what the answer means.
-func (w *worker) send() {
-	if w.s.deps.OpenSpool != nil {
-		w.prepared()
-	}
-	w.s.requests.Add(1)
-	w.s.batches.Add(int64(len(w.entries)))
-	if len(w.entries) == 0 {
-		return // nothing could be read back
-	}
-	start := time.Now()
-	w.sentAt.Store(int64(start.Sub(w.s.cluster.clock.epoch)))
-	w.s.changes.watch()
-	res, err := w.exchange()
-	w.sentAt.Store(0)
-	if o := w.s.deps.Observer; o != nil {
-		o.Request(time.Since(start))
-	}
-	w.resolve(res, err)
 }
 
 // forgets reports whether brokers may have forgotten b's stamp when a request that is sent now arrives.
@@ -145,7 +120,8 @@ func (w *worker) prepare() {
 		w.s.compress(e.batch, &w.scratch)
 	}
 	w.refuse()
-	if w.s.deps.OpenSpool != nil {
+	withSpool := w.s.deps.OpenSpool != nil
+	if withSpool {
 		w.commit()
 	}
 	for i := range w.entries {
@@ -158,6 +134,12 @@ func (w *worker) prepare() {
 		}
 		w.s.wireBytes.Add(int64(e.batch.rb.Size()))
 	}
+	if withSpool {
+		w.noteSending()
+		w.prepared()
+	}
+	w.s.requests.Add(1)
+	w.s.batches.Add(int64(len(w.entries)))
 }
 
 // exchange sends the request and waits for the answer, RequestTimeout at most.
