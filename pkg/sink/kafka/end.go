@@ -116,6 +116,9 @@ func (s *frameWriter) dropFrameLocked(l *lane, reason string) {
 
 // noteExpiredLocked counts events that are dropped for their age.
 func (s *frameWriter) noteExpiredLocked(topic string, partition int32, events int, bytes int64) {
+	if events == 0 {
+		return // a mark
+	}
 	s.drop(DroppedExpired, events)
 	s.losses.expired.add(events, int(bytes))
 	s.warnLimited("expired", "events are dropped that were in the spool for longer than --spool-max-age", "topic", topic, "partition", partition, "events", events)

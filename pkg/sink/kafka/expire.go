@@ -4,7 +4,9 @@ import (
 	"errors"
 	"time"
 
+	"functiongraph-ingest/pkg/sink"
 	"functiongraph-ingest/pkg/sink/kafka/diskqueue"
+	"functiongraph-ingest/pkg/sink/kafka/recordbatch"
 )
 
 // errFrameExpired: the frame is older than Config.SpoolMaxAge.
@@ -41,59 +43,129 @@ func (s *expirer) expire() (at time.Time) {
 	}
 	s.mu.Unlock()
 	for _, l := range lanes {
-		s.expireQueue(l.disk.q, func(pos diskqueue.Pos) bool { return s.dropExpired(l, pos) })
+		s.expireQueue(l.disk.q, l)
 	}
 	for _, q := range s.disk.sp.Queues() {
 		if s.topicNamed(q.Topic()) != nil {
-			s.expireQueue(q, func(pos diskqueue.Pos) bool { return s.dropUnplaced(q, pos) })
+			s.expireQueue(q, nil)
 		}
 	}
 	s.expireAt = time.Now().Add(min(max(s.cfg.SpoolMaxAge/10, minExpirePause), maxExpirePause))
 	return s.expireAt
 }
 
-// expireQueue drops frames of q that are too old, by drop, which gets their positions and reports whether it could. A frame
-// without events is a report of losses: it stays, and what is behind it waits for it.
-func (s *expirer) expireQueue(q diskqueue.Queue, drop func(pos diskqueue.Pos) bool) {
+// expireQueue drops frames of q that are too old; l is its lane, nil while none has taken it over, because Kafka was not
+// reached yet. A frame without events goes behind the others, so that nothing waits for it, unless it is a periodic mark, of
+// which later ones say the same: a loss stays reported.
+func (s *expirer) expireQueue(q diskqueue.Queue, l *lane) {
+	var moved diskqueue.Pos // the first
 	for s.ctx.Err() == nil {
 		pos, written := q.HeadWritten()
-		if _, _, events, ok := q.Head(); !ok || events == 0 || !s.cfg.expired(written) || !drop(pos) {
+		_, bytes, events, ok := q.Head()
+		if !ok || !s.cfg.expired(written) || moved != 0 && pos >= moved {
+			return
+		}
+		kept := diskqueue.Pos(0)
+		if events == 0 {
+			if kept, ok = s.keep(q, l, pos); !ok {
+				return
+			}
+			if moved == 0 {
+				moved = kept
+			}
+		}
+		if !s.drop(q, l, pos, events, bytes, kept != 0) {
 			return
 		}
 	}
 }
 
-// dropExpired drops the lane's oldest frame if it is the one at pos; false: it is not, it is being sent, or it is being
-// placed. The lock is free.
-func (s *expirer) dropExpired(l *lane, pos diskqueue.Pos) bool {
+// keep writes the frame at pos once more, behind the others, if it must be kept. It returns where; 0: it need not be. false:
+// the frame cannot be dropped now. Until drop is called nothing of the lane is sent.
+func (s *expirer) keep(q diskqueue.Queue, l *lane, pos diskqueue.Pos) (to diskqueue.Pos, ok bool) {
+	f, at, err := q.PeekAfter(pos-1, nil)
+	if err != nil || at != pos {
+		return 0, false
+	}
+	if periodicMark(f.Batch) {
+		return 0, true
+	}
+	s.writer.writing.Lock()
+	defer s.writer.writing.Unlock()
 	s.mu.Lock()
-	mayDrop := !s.disk.holding || l.partition == unassignedPartition
-	if mayDrop {
-		l.evict() // its copy in memory
-		idle, ok := l.idleFrame()
-		if mayDrop = ok && idle == pos; mayDrop {
-			s.writer.dropFrameLocked(l, DroppedExpired)
-		}
+	ok = s.idleLocked(q, l, pos) && (l == nil || l.disk.framed == 0)
+	if ok && l != nil {
+		l.disk.closing = true
 	}
 	s.mu.Unlock()
-	s.writer.endFrames()
-	return mayDrop
+	if !ok {
+		return 0, false
+	}
+	m := f.Meta
+	m.WrittenAt, m.Replaces = 0, pos
+	frame := [1]diskqueue.Write{{Queue: q, Meta: m, Batch: [][]byte{f.Batch}}}
+	err = s.writer.onDisk(func() error { _, err := s.disk.sp.Append(frame[:]); return err })
+	if l != nil {
+		s.mu.Lock()
+		if err == nil {
+			l.extendDisk(frame[0].Pos)
+		} else {
+			l.disk.closing = false
+			l.onIdle()
+		}
+		s.mu.Unlock()
+	}
+	return frame[0].Pos, err == nil
 }
 
-// dropUnplaced drops the oldest frame of a queue that no lane has taken over, because Kafka was not reached yet. Nothing
-// is sent or placed meanwhile: that begins in this goroutine. The lock is free.
-func (s *expirer) dropUnplaced(q diskqueue.Queue, pos diskqueue.Pos) bool {
-	head, bytes, events, ok := q.Head()
-	s.mu.Lock()
-	free := ok && head == pos && s.disk.holding && !s.disk.placing && pos > s.disk.frail[unplacedOf(q)]
+// periodicMark reports whether a batch is a mark and not the last one of its sequence.
+func periodicMark(batch []byte) (periodic bool) {
+	err := recordbatch.Decode(batch, recordbatch.MaxRecordsBytes, func(_ int64, _, _ []byte, headers []sink.Header) bool {
+		for _, h := range headers {
+			periodic = periodic || h.Key == HeaderMark && string(h.Value) == MarkPeriodic
+		}
+		return true
+	})
+	return err == nil && periodic
+}
+
+// idleLocked reports whether the frame at pos is the oldest of its queue, and is neither being sent nor being placed.
+func (s *expirer) idleLocked(q diskqueue.Queue, l *lane, pos diskqueue.Pos) bool {
+	if l != nil {
+		if s.disk.holding && l.partition != unassignedPartition {
+			return false
+		}
+		l.evict() // its copy in memory
+		idle, ok := l.idleFrame()
+		return ok && idle == pos
+	}
+	// Nothing is sent or placed meanwhile: that begins in this goroutine.
+	free := s.disk.holding && !s.disk.placing && pos > s.disk.frail[unplacedOf(q)]
 	for l := range s.lanes() {
 		free = free && (l.topic.name != q.Topic() || l.partition != q.Partition())
 	}
+	return free
+}
+
+// drop drops the frame at pos; kept: by keep, which has found that it may. false: it cannot be dropped now. The lock is free.
+func (s *expirer) drop(q diskqueue.Queue, l *lane, pos diskqueue.Pos, events int, bytes int64, kept bool) bool {
+	s.mu.Lock()
+	if kept && l != nil {
+		l.disk.closing = false
+	}
+	idle := s.idleLocked(q, l, pos)
+	if idle && l != nil {
+		s.writer.dropFrameLocked(l, DroppedExpired)
+	}
 	s.mu.Unlock()
-	if !free {
+	switch {
+	case l != nil:
+		s.writer.endFrames()
+		return idle
+	case !idle:
 		return false
 	}
-	err := q.Done(pos)
+	err := s.writer.onDisk(func() error { return q.Done(pos) })
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -86,6 +87,64 @@ func TestOldFramesExpireWhileKafkaIsAway(t *testing.T) {
 			}
 			if dropped := s.Stats().Dropped[DroppedExpired]; reportedEvents < expired || reportedEvents > dropped {
 				t.Errorf("%d events are reported, %d were dropped in the outage, %d in all", reportedEvents, expired, dropped)
+			}
+		})
+	}
+}
+
+// Marks, which are no events, keep older events from being dropped neither before nor behind them; the final one of an earlier
+// process is kept.
+func TestOldFramesExpireAmongMarks(t *testing.T) {
+	t.Parallel()
+	for _, known := range []bool{true, false} { // the partitions, to the earlier process
+		t.Run(fmt.Sprint("known ", known), func(t *testing.T) {
+			t.Parallel()
+			c, dir := cluster(t, 2), t.TempDir()
+			process := func(age time.Duration, edit func(*Config)) (*Sink, *line) {
+				n := &line{}
+				s, _ := spooling(t, c, dir, func(cfg *Config, d *Deps) {
+					cfg.SpoolMaxAge, d.Dial = age, n.dial
+					cfg.Headers, cfg.MarkInterval, cfg.Keyless, cfg.Instance = HeadersStandard, 5*time.Millisecond, KeylessInstance, "i"
+					n.down.Store(!known)
+					edit(cfg)
+				})
+				return s, n
+			}
+			s, n := process(0, func(*Config) {})
+			if known {
+				reach(t, s)
+			}
+			n.cut()
+			taken := fill(t, s)
+			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+			defer cancel()
+			_ = s.Close(ctx)
+			left := s.Stats().Spooled
+			if left == 0 || left > taken {
+				t.Fatalf("%d of %d are left", left, taken)
+			}
+
+			s, n = process(time.Millisecond, func(cfg *Config) { cfg.Headers = HeadersNone })
+			n.cut()
+			waitFor(t, func() bool { st := s.Stats(); return st.Recovered == left && st.Spooled+st.InFlight == 0 })
+			if d := s.Stats().Dropped[DroppedExpired]; d != left {
+				t.Errorf("%d of %d have expired", d, left)
+			}
+			n.mend()
+			reach(t, s)
+			balance(t, closeSink(t, s), 0)
+			finals := 0
+			length := 0
+			for _, p := range c.PartitionInfos("t") {
+				length += int(p.HighWatermark)
+			}
+			for _, r := range consume(t, c, "t", length) {
+				if strings.Contains(string(r.Value), `"final":true`) {
+					finals++
+				}
+			}
+			if finals != 1 {
+				t.Errorf("%d final marks among %d records", finals, length)
 			}
 		})
 	}
