@@ -42,7 +42,7 @@ func (s *core) finish(b *batch, lost int, out []settled) []settled {
 		parent := b.parent
 		if b.pos != 0 {
 			s.frameEnds(b)
-		} else if s.disk.carried.has(b) {
+		} else if s.isCarried(b) {
 			wake(s.disk.kick) // for the next frame
 		}
 		s.freeBatch(b)

@@ -221,17 +221,3 @@ func TestPartsHearFromTheDiskOrFromKafka(t *testing.T) {
 		})
 	}
 }
-
-// TestDeadLettersGoToDiskBehindCoveredOnes: a dead letter for which the frame of its batch stands has none of its own. What
-// is behind it goes to disk all the same.
-func TestDeadLettersGoToDiskBehindCoveredOnes(t *testing.T) {
-	_, l, _ := bench(t)
-	l.topic.dead = true
-	covered, framed := holds(t, l, 1), holds(t, l, 1)
-	covered.coveredBy, framed.pos, l.disk.framed = &batch{pos: 1}, 2, 2
-	l.topic.batches = 2
-	l.evict()
-	if !l.disk.any || l.disk.end != 2 || len(l.queue) != 0 || l.next() != covered {
-		t.Errorf("on disk up to %d (%v), %d in the queue, %d parts", l.disk.end, l.disk.any, len(l.queue), len(l.children))
-	}
-}

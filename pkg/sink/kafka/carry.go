@@ -6,51 +6,82 @@ import (
 	"slices"
 
 	"functiongraph-ingest/pkg/sink/kafka/diskqueue"
+	"functiongraph-ingest/pkg/sink/kafka/recordbatch"
 )
 
 // While the disk is full or fails, frames that must be placed cannot be placed on disk. Then they are carried: one frame
-// at a time is read into memory, its records go to their partitions, and it is done when all of them are settled. New
-// events wait among the unassigned meanwhile, because later events must not overtake. A kill lets the frame come back, so its
-// events count as possible duplicates. What is in memory only is carried the same way, as many batches at a time as fit
-// beside the buffers.
+// at a time is read into memory, its records go to their partitions, and it is done when all of them are settled or have
+// frames of their own. New events of the topic wait among the unassigned meanwhile, because later events must not overtake.
+// A kill lets the frame come back, so its events count as possible duplicates. What is in memory only is carried the same
+// way, as many batches at a time as fit beside the buffers.
 
-// carried is what is being carried: a frame, or batches that have none and were placed in memory.
-type carried struct {
-	batches []waiting // one that stands for the frame, or those that were placed
-	lane    *lane     // that has the frame; nil: it is none
+// carries reports whether something that is carried is under way. What waits in a lane that cannot send is passed over: it
+// stays before what follows it there, and nothing else waits for it.
+func (s *core) carries() (under bool) {
+	if len(s.disk.carried) == 0 {
+		return false
+	}
+	for l := range s.lanes() {
+		if l.stuck() {
+			continue
+		}
+		l.batches(func(b *batch) {
+			for ; b != nil && !under; b = b.parent {
+				under = s.isCarried(b)
+			}
+		})
+	}
+	return under
 }
 
-// under reports whether something is under way, or the frame's end is being written. s.mu is held.
-func (c *carried) under() bool {
-	return c.lane != nil && c.lane.disk.closing || slices.ContainsFunc(c.batches, func(w waiting) bool { return w.b.life == w.life })
+// isCarried reports whether b is what others are parts of that are carried.
+func (s *core) isCarried(b *batch) bool {
+	return len(s.disk.carried) > 0 && slices.Contains(s.disk.carried, waiting{b, b.life})
 }
 
-// has reports whether b is among what is carried.
-func (c *carried) has(b *batch) bool {
-	return len(c.batches) > 0 && slices.Contains(c.batches, waiting{b, b.life})
+// carriedFrame is the last frame of a queue that was carried.
+type carriedFrame struct {
+	whole waiting
+	lane  *lane // that has it
 }
 
-// carry takes the oldest frame of a queue into memory, or the rest of the one that was placed in part, and lets the lanes
-// go. An error: it cannot be read.
-func (s *placer) carry(t *topic, q diskqueue.Queue) error {
-	unconfirmed, frail := s.disk.frail[unplacedOf(q)]
-	f, pos, err := q.PeekAfter(unconfirmed, nil)
+// under reports whether the frame is not done.
+func (c carriedFrame) under() bool { return c.whole.alive() || c.lane != nil && c.lane.disk.closing }
+
+// errNoRoomToCarry: what is carried already takes all the memory beside the buffers, in partitions that cannot move.
+var errNoRoomToCarry = errors.New("no memory to carry another frame in")
+
+// carry takes the oldest frame of a queue that is not carried into memory, or the rest of the one that was placed in part,
+// and lets the lanes go; with is what was placed in memory just before. An error: it cannot be read, or there is no room.
+func (s *placer) carry(t *topic, q diskqueue.Queue, with []waiting) error {
+	_, frail := s.disk.frail[unplacedOf(q)]
+	f, pos, err := q.PeekAfter(s.placedUpTo(q), nil)
 	if errors.Is(err, io.EOF) {
 		wake(s.disk.kick) // it was damaged, and is counted
 		return nil
 	}
 	if err == nil && s.placing.pos != pos {
+		if !s.hasRoomFor(t, &f) {
+			return errNoRoomToCarry
+		}
 		err = s.beginPlacing(t, q.Partition(), pos, &f)
 	}
 	if err != nil {
 		return err
 	}
+	behind := s.unplaced(s.topics)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, t := range s.knownTopics() {
-		t.unassignedLane() // later events wait there
+	for _, q := range behind {
+		if t := s.topicNamed(q.Topic()); !t.dead {
+			t.unassignedLane() // later events wait there
+		}
 	}
+	before := s.carried[unplacedOf(q)]
 	l := t.unplaced(q.Partition())
+	if l == nil {
+		l = before.lane
+	}
 	if l == nil {
 		l = &lane{topic: t, partition: q.Partition(), disk: diskPart{q: q}}
 	}
@@ -58,25 +89,92 @@ func (s *placer) carry(t *topic, q diskqueue.Queue) error {
 	if b == nil {
 		b = s.newBatch(l)
 	}
-	if frail { // it stays, as those before it
+	var whole *batch // has the frame
+	if frail {       // it stays, as those before it
 		s.leaveFrail(q, pos, 0)
 	} else {
-		b.pos, l.disk.splitParent = pos, b
+		whole = s.newBatch(l)
+		whole.pos, l.disk.splitParent = pos, whole
+		if before.whole.alive() { // frames of a queue end in order
+			before.whole.b.pins = whole
+			whole.unsettledParts++
+		}
+		if s.carried == nil {
+			s.carried = map[unplacedQueue]carriedFrame{}
+		}
+		s.carried[unplacedOf(q)] = carriedFrame{waiting{whole, whole.life}, l}
 	}
 	rest := int(f.Events) - s.placing.placed
 	s.count.toDisk(-rest)
 	s.possibleDuplicates.Add(int64(f.Events))
 	for _, part := range s.placing.groups {
 		nb := s.newBatch(part.lane)
-		nb.rb, nb.compressed, nb.parent, nb.coveredBy = part.rb, part.compressed, b, b
+		nb.rb, nb.compressed, nb.parent = part.rb, part.compressed, b
 		nb.events = min(rest, part.rb.Count())
 		rest -= nb.events
 		b.unsettledParts++
+		if nb.pins = whole; whole != nil {
+			whole.unsettledParts++
+		}
 		s.enqueue(part.lane, nb)
 	}
-	s.placing, s.disk.placing, s.carries = placing{}, false, true
-	s.disk.carried = carried{[]waiting{{b, b.life}}, l}
-	s.later(s.finish(b, 0, nil)) // its own part: the others remain
+	s.placing, s.disk.placing, s.goesOn = placing{}, false, true
+	s.disk.carried = append(with, waiting{b, b.life})
+	for _, b := range []*batch{b, whole} {
+		if b != nil {
+			s.later(s.finish(b, 0, nil)) // its own part: the others remain
+		}
+	}
 	s.writer.letGoLocked()
 	return nil
+}
+
+// placedUpTo is up to where the frames of a queue were placed or are carried.
+func (s *placer) placedUpTo(q diskqueue.Queue) diskqueue.Pos {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	pos := s.disk.frail[unplacedOf(q)]
+	if c := s.carried[unplacedOf(q)]; c.whole.alive() {
+		pos = max(pos, c.whole.b.pos)
+	}
+	return pos
+}
+
+// hasRoomFor reports whether the records of a frame fit beside the buffers.
+func (s *placer) hasRoomFor(t *topic, f *diskqueue.Frame) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := len(t.lanes)
+	used := t.besideBuffers(n)
+	need := int64(max(len(f.Batch), s.cfg.BatchBytes)) + int64(min(n, int(f.Records)))*(recordbatch.ChunkSize+recordbatch.Overhead)
+	return used == 0 || used+need <= s.cfg.OversizeBytes
+}
+
+// stow gives frames to what is carried of a topic and waits in its lanes: frames that are placed on disk now would go before
+// it. An error: the disk still takes nothing, or a request has some of it.
+func (s *placer) stow(t *topic, q diskqueue.Queue) error {
+	carries := func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.carried[unplacedOf(q)].under() || s.goesOn && !t.dead && t.holdsBare()
+	}
+	if !carries() {
+		return nil
+	}
+	s.mu.Lock()
+	work := s.writer.work[:0]
+	for _, l := range t.lanes {
+		work = l.claim(work)
+	}
+	s.mu.Unlock()
+	g, err := s.writer.write(work)
+	s.writer.work = work
+	if g.last != 0 && s.cfg.Settle == SettleOnDisk {
+		s.writer.confirm(&g)
+	}
+	s.writer.endFrames()
+	if err == nil && carries() {
+		err = errors.New("frames that are carried are under way")
+	}
+	return err
 }

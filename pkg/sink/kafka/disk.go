@@ -134,19 +134,10 @@ func (l *lane) evict() {
 	l.evictQueue()
 }
 
-// evictQueue is evict for the queue. What another batch's frame stands for stays in memory, among the children: they go
-// before the frames on disk. Only dead letters, which have no order to keep, may overtake frames by that.
+// evictQueue is evict for the queue.
 func (l *lane) evictQueue() {
 	s, d := l.topic.core, &l.disk
 	for d.framed > 0 && !l.queue[0].writing {
-		if l.queue[0].pos == 0 {
-			if d.any && !l.topic.dead {
-				return
-			}
-			l.children = append(l.children, pop(&l.queue))
-			d.framed--
-			continue
-		}
 		b := pop(&l.queue)
 		d.framed--
 		s.evict(b)
@@ -193,7 +184,7 @@ type diskState struct {
 	overflowing int       // lanes with frames that are on disk only
 	fullSince   time.Time // when the buffers ran full; zero: they are not
 	movedAt     time.Time // when a batch last ended. That one on disk was read and given back is no progress
-	carried     carried
+	carried     []waiting // that are placed and not yet settled: each stands for a frame, or had none. See carry
 
 	// placing: a frame is placed in part, or that it was placed is not noted yet. Nothing on disk is given up meanwhile, since
 	// its events would be counted twice.

@@ -58,8 +58,8 @@ func (s *frameWriter) endFrames() {
 			f.lane.disk.behind = f.sent
 			f.lane.disk.closing = false
 			f.lane.onIdle()
-			if s.disk.carried.lane == f.lane {
-				wake(s.disk.kick) // for the next one
+			if f.lane.partition < 0 || int(f.lane.partition) >= len(f.lane.topic.lanes) {
+				wake(s.disk.kick) // it was carried: for the next one
 			}
 		}
 		if s.behindSince.IsZero() {

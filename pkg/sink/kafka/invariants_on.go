@@ -74,7 +74,7 @@ func (s *core) check() error {
 	if overflowing != s.disk.overflowing {
 		return fmt.Errorf("%d partitions have frames on disk only, %d are counted", overflowing, s.disk.overflowing)
 	}
-	if s.disk.holding && s.disk.carried.under() {
+	if s.disk.holding && s.carries() {
 		return fmt.Errorf("nothing is sent while a frame is carried, so it never arrives")
 	}
 	for t, n := range batches {

@@ -318,7 +318,7 @@ func TestATopicThatComesWhileAnotherIsCarried(t *testing.T) {
 			return ok()
 		}
 	}
-	waitFor(t, under(s.disk.carried.under))
+	waitFor(t, under(func() bool { return s.spooler.placer.goesOn && s.count.inFlight > 0 }))
 	makeTopic(t, c, "t2", 3)
 	waitFor(t, under(func() bool { return len(s.topics[1].lanes) > 0 }))
 	takes.Store(true)
@@ -374,4 +374,96 @@ func TestWhatComesGoesBehindWhatIsCarried(t *testing.T) {
 	waitFor(t, func() bool { return s.Stats().Delivered == before+since })
 	closeSink(t, s)
 	checkKeyed(t, consume(t, c, "t", before+since), want)
+}
+
+// alwaysFull opens a spool that takes nothing.
+func alwaysFull(open func() (diskqueue.Spool, error)) func() (diskqueue.Spool, error) {
+	return func() (diskqueue.Spool, error) {
+		sp, err := open()
+		return &takesNothing{sp, diskqueue.ErrFull}, err
+	}
+}
+
+// Frames are carried in memory, because the disk is full, and one partition cannot move: the others, and another topic,
+// get what is theirs from all frames, and what comes since.
+func TestWhatIsCarriedPassesAPartitionThatCannotMove(t *testing.T) {
+	t.Parallel()
+	const before, since, keys = 600, 60, 37
+	dir := t.TempDir()
+	two := func(cfg *Config, d *Deps) {
+		quickLooks(cfg, d)
+		cfg.MoreTopics, cfg.Settle, d.placingPatience = three[1:2], SettleOnDisk, time.Nanosecond
+	}
+	s, _ := spooling(t, cluster(t, 4), dir, func(cfg *Config, d *Deps) {
+		two(cfg, d)
+		d.Dial = func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("no network") }
+	})
+	var ack ackCount
+	want := spreadOver(t, s, 0, before, 2, keys, &ack)
+	waitFor(t, func() bool { ack.mu.Lock(); defer ack.mu.Unlock(); return ack.done == ack.held })
+	_ = s.Close(ended())
+
+	c := ownBrokers(t, map[string]int32{"t": 4})
+	makeTopic(t, c, "t2", 3)
+	stuck := stick(c, place{"t", 2})
+	s, _ = spooling(t, c, dir, func(cfg *Config, d *Deps) {
+		two(cfg, d)
+		d.OpenSpool = alwaysFull(d.OpenSpool)
+	})
+	want = joined(want, spreadOver(t, s, before, since, 2, keys, nil))
+	waits := 0
+	for key, records := range want[0] {
+		if recordbatch.Partition([]byte(key), 4) == 2 {
+			waits += len(records)
+		}
+	}
+	if waits == 0 {
+		t.Fatal("no key belongs to the partition")
+	}
+	waitFor(t, func() bool { return s.Stats().Delivered == int64(2*(before+since)-waits) })
+	stuck.on.Store(false)
+	waitFor(t, func() bool { return s.Stats().Delivered == 2*(before+since) })
+	if st := closeSink(t, s); st.Spooled != 0 || len(st.Dropped) != 0 {
+		t.Errorf("%+v", st)
+	}
+	for i, name := range three[:2] {
+		checkKeyed(t, consume(t, c, name, before+since), want[i])
+	}
+}
+
+// A topic is made anew with fewer partitions while a frame is carried that has records for one that is gone.
+func TestWhatIsCarriedForAPartitionThatIsGone(t *testing.T) {
+	t.Parallel()
+	const events, keys = 600, 37
+	dir := t.TempDir()
+	s, _ := spooling(t, cluster(t, 4), dir, func(cfg *Config, d *Deps) {
+		cfg.Settle = SettleOnDisk
+		d.Dial = func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("no network") }
+	})
+	var ack ackCount
+	spreadOver(t, s, 0, events, 1, keys, &ack)
+	waitFor(t, func() bool { ack.mu.Lock(); defer ack.mu.Unlock(); return ack.done == ack.held })
+	_ = s.Close(ended())
+
+	c := cluster(t, 4)
+	var takes atomic.Bool
+	c.ControlKey(int16(kmsg.Produce), func(r kmsg.Request) (kmsg.Response, error, bool) {
+		c.KeepControl()
+		if takes.Load() {
+			return nil, nil, false
+		}
+		return answerAll(r.(*kmsg.ProduceRequest), func(string, int32) int16 { return 7 }), nil, true // REQUEST_TIMED_OUT
+	})
+	s, _ = spooling(t, c, dir, func(cfg *Config, d *Deps) {
+		quickLooks(cfg, d)
+		cfg.Settle, d.placingPatience = SettleOnDisk, time.Nanosecond
+		d.OpenSpool = alwaysFull(d.OpenSpool)
+	})
+	waitFor(t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return s.spooler.placer.goesOn && s.count.inFlight > 0 })
+	remake(t, c.ListenAddrs(), "t", 2)
+	takes.Store(true)
+	waitFor(t, func() bool { return s.Stats().Delivered == events })
+	if st := closeSink(t, s); st.Spooled != 0 || len(st.Dropped) != 0 {
+		t.Errorf("%+v", st)
+	}
 }

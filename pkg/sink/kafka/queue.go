@@ -159,9 +159,6 @@ func (l *lane) unframed() *batch {
 		}
 		return notWriting(head)
 	}
-	for d.framed < len(l.queue) && !l.queue[d.framed].unframed() {
-		d.framed++ // coveredBy: another batch's frame stands for it
-	}
 	if d.framed < len(l.queue) {
 		return notWriting(l.queue[d.framed])
 	}

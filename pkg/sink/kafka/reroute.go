@@ -13,14 +13,16 @@ import (
 )
 
 // placer owns the frames whose partition is not known yet, or no more: it places them by the count of partitions of now.
-// All fields are the spooler's own, except carries, which core.mu guards.
+// All fields are the spooler's own, except goesOn and what carried leads to, which core.mu guards.
 type placer struct {
 	*core
 	writer *frameWriter
 
 	placing      placing
-	placingFails time.Time // since when placing has failed
-	carries      bool      // frames are placed from memory: the unassigned lane stays, though nothing is held
+	placingFails time.Time                      // since when placing has failed
+	carried      map[unplacedQueue]carriedFrame // the last frame of a queue that was carried and may not be done
+	goesOn       bool                           // not all is placed though nothing is held: the rest is carried
+	triedAt      time.Time                      // when it was last tried and not all was placed
 }
 
 // An unplaced queue has frames for a partition that the topic does not have: those without a partition, or of a topic that
@@ -30,29 +32,55 @@ type placer struct {
 // when to try again. It is also called while the spool cannot be opened, so that events go on without it.
 func (s *placer) reroute() (at time.Time) {
 	s.mu.Lock()
-	idle := !s.disk.holding && !s.carries || s.disk.carried.under()
 	known := s.knownTopics()
 	// Without partitions there is nothing to let go either; apply wakes us.
-	if idle || len(known) == 0 {
+	if !s.disk.holding && !s.goesOn || len(known) == 0 {
 		s.mu.Unlock()
 		return at
 	}
-	s.disk.holding, s.disk.carried = true, carried{} // what is placed is not sent before that is noted
+	switch now := time.Now(); {
+	case s.carries():
+		s.mu.Unlock()
+		return now.Add(spoolRetry) // it wakes us when it has arrived, but not when its lane gets stuck
+	case len(s.disk.carried) == 0 && now.Before(s.triedAt.Add(spoolRetry)):
+		s.mu.Unlock()
+		return s.triedAt.Add(spoolRetry) // there was no room
+	}
+	for _, c := range s.carried {
+		if c.lane.disk.closing {
+			s.mu.Unlock()
+			return time.Now().Add(quietPoll) // that a frame is done is being written down: it must not be carried again
+		}
+	}
+	s.disk.holding, s.disk.carried = true, nil // what is placed is not sent before that is noted
 	for _, t := range s.all {
 		if !s.shrinkOnDisk(t) {
 			s.mu.Unlock()
 			return time.Now().Add(quietPoll)
 		}
 	}
+	s.placing.regroup()
 	for _, t := range known {
 		if t.unassigned != nil {
 			t.unassigned.evict()
 		}
 	}
 	s.mu.Unlock()
+	var full []*topic      // what is carried of them leaves no room for more
+	var arriving []waiting // what was placed in memory
 	for _, q := range s.unplaced(known) {
 		t := s.topicNamed(q.Topic())
-		err := s.placeQueue(t, q)
+		if slices.Contains(full, t) {
+			continue // it goes behind
+		}
+		if q.Partition() < 0 && !s.placeGone(t, &arriving) {
+			full = append(full, t)
+			continue
+		}
+		err := s.stow(t, q)
+		if err == nil {
+			err = s.placeQueue(t, q)
+		}
 		if err == nil {
 			continue
 		}
@@ -63,14 +91,20 @@ func (s *placer) reroute() (at time.Time) {
 		s.warnLimited("unplaced", "frames of partitions that are no more cannot be placed on disk now", "topic", t.name, "partition", q.Partition(), "error", err)
 		s.mu.Unlock()
 		if time.Since(s.placingFails) < s.deps.placingPatience {
-			return time.Now().Add(spoolRetry) // nothing is sent until then, so nothing else would wake us
+			s.triedAt = time.Now()
+			return s.triedAt.Add(spoolRetry) // nothing is sent until then, so nothing else would wake us
 		}
-		if err = s.carry(t, q); err == nil {
-			return at // it wakes us when it has arrived
+		switch err = s.carry(t, q, arriving); {
+		case err == nil:
+			return time.Now().Add(spoolRetry)
+		case errors.Is(err, errNoRoomToCarry):
+			full = append(full, t)
+		default:
+			s.possibleDuplicates.Add(int64(s.placing.placed)) // it cannot be read: the rest waits for the next start
 		}
-		s.possibleDuplicates.Add(int64(s.placing.placed)) // it cannot be read: the rest waits for the next start
 	}
-	if s.spillAll(known) {
+	placed := slices.DeleteFunc(slices.Clone(known), func(t *topic) bool { return slices.Contains(full, t) })
+	if s.spillAll(placed) {
 		return time.Now()
 	}
 	s.mu.Lock()
@@ -78,8 +112,14 @@ func (s *placer) reroute() (at time.Time) {
 		s.mu.Unlock()
 		return time.Now() // one more meanwhile: it has its turn first
 	}
-	s.placing, s.placingFails, s.disk.placing = placing{}, time.Time{}, false
-	s.carries = !s.endPlacingLocked(known)
+	s.placing, s.disk.placing = placing{}, false
+	s.goesOn, s.triedAt = !s.endPlacingLocked(placed, &arriving) || len(full) > 0, time.Now()
+	if s.goesOn {
+		s.disk.carried = arriving
+		at = s.triedAt.Add(spoolRetry)
+	} else {
+		s.placingFails, s.triedAt = time.Time{}, time.Time{}
+	}
 	s.writer.letGoLocked()
 	if s.disk.sp == nil {
 		for _, t := range known {
@@ -139,36 +179,54 @@ func (t *topic) holdsBare() bool {
 	return slices.ContainsFunc(t.lanes, func(l *lane) bool { return l.open != nil || len(l.queue) > l.disk.framed })
 }
 
-// endPlacingLocked places what has no frame, of topics that are known. What waits for others goes on waiting. It reports
-// whether that was all: what does not fit beside the buffers is placed when what was placed before is settled, because
-// there is no disk that takes it.
-func (s *placer) endPlacingLocked(known []*topic) (all bool) {
+// endPlacingLocked places what has no frame, of topics that are known, and adds it to carried. What waits for others goes
+// on waiting. It reports whether that was all: what does not fit beside the buffers is placed when what was placed before
+// is settled, because there is no disk that takes it.
+func (s *placer) endPlacingLocked(known []*topic, carried *[]waiting) (all bool) {
 	if s.disk.sp == nil {
 		return true // placeUnassigned does it
 	}
-	var carried carried
 	all = true
 	for _, t := range append(known, &s.dead) {
 		for _, l := range t.unplacedLocked() {
-			if l.checkDisk(); l.disk.any { // what is left waits for the next start, and the end does not for it
-				l.disk.any = false
-				s.disk.overflowing--
-			}
-			placed, whole := s.placeMemory(l, len(t.lanes))
-			carried.batches = append(carried.batches, placed...)
-			if !whole {
+			if !s.placeLane(l, carried) {
 				all = false
 				break // the topic's next lanes go behind it
 			}
-			if l == t.unassigned {
-				t.unassigned = nil
-			} else {
-				t.gone = t.gone[1:]
-			}
 		}
 	}
-	if !all {
-		s.disk.carried = carried
+	return all
+}
+
+// placeGone places what lanes that are no more have in memory, before what came later: frames without a partition. It
+// adds to carried what was placed, and reports whether that was all.
+func (s *placer) placeGone(t *topic, carried *[]waiting) (all bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, l := range slices.Clone(t.gone) {
+		if !s.placeLane(l, carried) {
+			return false
+		}
+	}
+	s.goesOn = s.goesOn || len(*carried) > 0
+	return true
+}
+
+// placeLane places what a lane that is none of its topic any more has in memory, adds it to carried, and reports whether that
+// was all: then the lane is gone.
+func (s *core) placeLane(l *lane, carried *[]waiting) (all bool) {
+	t := l.topic
+	if l.checkDisk(); l.disk.any { // what is left waits for the next start, and the end does not for it
+		l.disk.any = false
+		s.disk.overflowing--
+	}
+	all = s.placeMemory(l, len(t.lanes), carried)
+	switch {
+	case !all:
+	case l == t.unassigned:
+		t.unassigned = nil
+	default:
+		t.gone = t.gone[1:] // it is the first
 	}
 	return all
 }
@@ -199,7 +257,7 @@ func (s *placer) unplaced(of []*topic) (queues []diskqueue.Queue) {
 		known := t.dead && t.leaders != nil || slices.Contains(of, t)
 		unplaced := q.Partition() < 0 || int(q.Partition()) >= len(t.lanes)
 		s.mu.Unlock()
-		if q.Tail() <= s.disk.frail[unplacedOf(q)] {
+		if q.Tail() <= s.placedUpTo(q) {
 			continue
 		}
 		// The dead letters' partitions become known with the first one; a restart places those frames. Those of a topic that
@@ -327,6 +385,26 @@ type placing struct {
 	placed int           // events
 	among  uint16        // how many partitions
 	parent *batch        // waits for it; nil: nothing does
+}
+
+// regroup sorts the rest anew where its partition has gone meanwhile. core.mu is held.
+func (p *placing) regroup() {
+	var groups []*laneGroup
+	for _, g := range p.groups {
+		t := g.lane.topic
+		if slices.Contains(t.lanes, g.lane) {
+			groups = append(groups, g)
+			continue
+		}
+		anew, err := t.core.regroup(t, len(t.lanes), g.rb.Records)
+		if err != nil {
+			panic("kafka: a batch of our own cannot be read: " + err.Error())
+		}
+		g.rb.Release()
+		groups = append(groups, anew...)
+		p.among = uint16(len(t.lanes))
+	}
+	p.groups = groups
 }
 
 // placeFrame writes the records of a frame to the queues of the partitions where they belong. Its acks wait for

@@ -22,9 +22,6 @@ type fewer struct {
 // shrink removes all lanes but the first n and places their batches; false: not now, not all of it now, or the spooler
 // does it.
 func (s *core) shrink(t *topic, n int) bool {
-	if s.disk.carried.under() && s.disk.carried.lane != nil {
-		return false // to hold everything now would hold the frame that is carried too
-	}
 	gone := slices.Clone(t.lanes[n:])
 	frames := false
 	for _, l := range gone {
@@ -35,8 +32,8 @@ func (s *core) shrink(t *topic, n int) bool {
 	}
 	quiet := !slices.ContainsFunc(gone, func(l *lane) bool { return !l.quiet() })
 	if frames || quiet && s.disk.sp != nil && !t.fitsBeside(gone, n) {
-		// What is carried without a frame may wait for a partition that is no more. It is placed as the rest is.
-		t.fewer.onDisk, s.disk.holding, s.disk.carried = true, true, carried{}
+		// What is carried may wait for a partition that is no more. It is placed as the rest is.
+		t.fewer.onDisk, s.disk.holding, s.disk.carried = true, true, nil
 		wake(s.disk.kick)
 		return false
 	}
@@ -44,7 +41,7 @@ func (s *core) shrink(t *topic, n int) bool {
 		return false
 	}
 	for _, l := range gone {
-		if _, all := s.placeMemory(l, n); !all {
+		if !s.placeMemory(l, n, nil) {
 			t.fewer.placing = true // the next look at the cluster goes on
 			return false
 		}
@@ -129,20 +126,23 @@ func (s *core) removeLanes(t *topic, n int) {
 	}
 }
 
-// placeMemory moves what a lane has in memory to those of the topic's first n lanes where it belongs now: one batch, and
-// more as far as the memory beside the buffers goes. It returns the batches that were moved, and whether that was all.
-func (s *core) placeMemory(l *lane, n int) (placed []waiting, all bool) {
+// placeMemory moves what a lane has in memory to those of the topic's first n lanes where it belongs now, as far as the
+// memory beside the buffers goes. It adds the batches that were moved to placed, if that is not nil, and reports whether that
+// was all.
+func (s *core) placeMemory(l *lane, n int, placed *[]waiting) (all bool) {
 	l.seal()
 	for b := l.next(); b != nil; b = l.next() {
-		if len(placed) > 0 && !l.topic.hasBeside(b, n) {
-			return placed, false
+		if !l.topic.hasBeside(b, n) {
+			return false
 		}
 		l.take()
 		l.head = nil
-		placed = append(placed, waiting{b, b.life})
+		if placed != nil {
+			*placed = append(*placed, waiting{b, b.life})
+		}
 		s.placeBatch(b, n, false)
 	}
-	return placed, true
+	return true
 }
 
 // placeBatch moves the records of a batch, which has left its lane, to those of the first n lanes where they belong now.
@@ -159,7 +159,7 @@ func (s *core) placeBatch(b *batch, n int, first bool) {
 	events := b.events
 	for _, g := range groups {
 		nb := s.newBatch(g.lane)
-		nb.rb, nb.opened, nb.parent, nb.untimed, nb.coveredBy = g.rb, b.opened, b, b.untimed, b.coveredBy
+		nb.rb, nb.opened, nb.parent, nb.untimed = g.rb, b.opened, b, b.untimed
 		nb.events = min(events, g.rb.Count())
 		events -= nb.events
 		b.unsettledParts++
@@ -172,7 +172,7 @@ func (s *core) placeBatch(b *batch, n int, first bool) {
 		}
 	}
 	b.events = 0
-	b.childrenGetFrames(b.coveredBy, len(groups))
+	b.toFrame = len(groups)
 	s.release(t, b)
 	s.later(s.finish(b, 0, nil))
 }
@@ -189,7 +189,7 @@ func (s *core) placeUnassigned(t *topic) {
 	n := len(t.lanes)
 	for len(l.queue) > 0 {
 		b := l.queue[0]
-		if t.besideBuffers(n) != 0 && !t.hasBeside(b, n) {
+		if !t.hasBeside(b, n) {
 			return
 		}
 		s.placeBatch(pop(&l.queue), n, false)
@@ -208,9 +208,10 @@ func (t *topic) fitsBeside(lanes []*lane, n int) bool {
 	return need <= t.core.cfg.OversizeBytes
 }
 
-// hasBeside reports whether b fits beside the buffers when it is placed in the first n lanes.
+// hasBeside reports whether b fits beside the buffers when it is placed in the first n lanes. One does at any time.
 func (t *topic) hasBeside(b *batch, n int) bool {
-	return t.besideBuffers(n)+b.needsBeside(n) <= t.core.cfg.OversizeBytes
+	used := t.besideBuffers(n)
+	return used == 0 || used+b.needsBeside(n) <= t.core.cfg.OversizeBytes
 }
 
 // besideBuffers is how much memory outside of the buffers the first n lanes have.

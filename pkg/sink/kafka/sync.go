@@ -19,10 +19,13 @@ type waiting struct {
 	life uint32
 }
 
+// alive reports whether the batch has not ended. s.mu is held.
+func (w waiting) alive() bool { return w.b != nil && w.b.life == w.life }
+
 // durable collects the acks of a group that is durable; their batches have nothing left to tell. s.mu is held.
 func (g *group) durable(out []settled) []settled {
 	for _, w := range g.waits {
-		if w.b.life == w.life {
+		if w.alive() {
 			out = w.b.tellDurable(out)
 		}
 	}

@@ -233,7 +233,7 @@ func TestFewerPartitionsWhileMemoryIsPlaced(t *testing.T) {
 				s.Flush()
 				s.mu.Lock()
 				defer s.mu.Unlock()
-				return s.disk.carried.under()
+				return s.spooler.placer.goesOn
 			})
 			remake(t, c.ListenAddrs(), "t", partitions)
 			takes.Store(true)
