@@ -153,6 +153,9 @@ func (s *sender) succeededLocked(e *entry, p *produce.ResponsePartition, now tim
 	}
 	s.count.inFlight -= int64(b.events)
 	l.stamps.acked(b.stamp, b.rb.Count())
+	if c := b.coveredBy; c != nil && c.lane == l {
+		c.partDelivered = true
+	}
 	l.head, l.failures, l.retryAt = nil, 0, time.Time{}
 	l.moves()
 	l.topic.refusals = 0

@@ -80,6 +80,10 @@ func (w *worker) noteSending() {
 		b := e.batch
 		switch {
 		case e.failed != nil || !e.stamp:
+		case b.coveredBy != nil && b.coveredBy.lane == e.lane && !b.coveredBy.partDelivered:
+			// The next process sends the whole frame. Under the stamp of its part the broker takes only one of both, whichever
+			// comes first, also late. When a part is in the log, the stamp of now refuses the frame: then it is counted.
+			w.notes = append(w.notes, diskqueue.Sent{Queue: e.lane.disk.q, Pos: b.coveredBy.pos, Stamp: b.spoolStamp()})
 		case b.pos == 0:
 			// What the broker knows of the last frame's stamp ends with a batch that the spool does not know.
 			if e.behind {
