@@ -17,7 +17,9 @@ func (w *world) act() {
 	case n < 38:
 		w.release()
 	case n < 60:
-		w.append()
+		if !w.append() {
+			w.pass()
+		}
 	case n < 84:
 		w.pass()
 	default:
@@ -44,8 +46,8 @@ func (w *world) pass() {
 	time.Sleep(d)
 }
 
-// append gives an idle source something to append.
-func (w *world) append() {
+// append gives an idle source something to append; false: there is none.
+func (w *world) append() bool {
 	var idle []*appender
 	for _, a := range w.proc.appenders {
 		if !a.busy.Load() {
@@ -53,8 +55,7 @@ func (w *world) append() {
 		}
 	}
 	if len(idle) == 0 || w.proc.closing != nil {
-		w.pass()
-		return
+		return false
 	}
 	a := idle[w.rng.IntN(len(idle))]
 	t := task{ack: &ack{o: w.oracle, p: w.proc, held: 1}}
@@ -65,7 +66,7 @@ func (w *world) append() {
 		t.dead = &sink.DeadLetter{Raw: e.value(w.size()), Reason: "bad_value", Topic: topic, Timestamp: time.Now().UnixMilli()}
 		w.note("dead letter: event %d", e.id)
 		a.give(t)
-		return
+		return true
 	}
 	n := 1
 	if w.rng.IntN(4) == 0 {
@@ -89,6 +90,7 @@ func (w *world) append() {
 	}
 	w.note("append: %d events from %d, key %q, %d bytes", n, t.ack.events[0].id, t.ack.events[0].key, len(t.recs[0].Value))
 	a.give(t)
+	return true
 }
 
 // anyTopic is one of the main topics, as sink.Record has it.
@@ -152,6 +154,7 @@ func (w *world) release() {
 	} else {
 		w.note("release %s: %v", k, answer{msg, err})
 		w.oracle.hears(k.call.Request)
+		w.oracle.answered(k.call, msg)
 	}
 	k.done <- verdict{msg, err}
 }

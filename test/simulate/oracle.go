@@ -15,6 +15,7 @@ import (
 
 	"github.com/segmentio/kafka-go/protocol"
 	"github.com/segmentio/kafka-go/protocol/describeconfigs"
+	"github.com/segmentio/kafka-go/protocol/produce"
 )
 
 const (
@@ -63,12 +64,15 @@ type event struct {
 	dead  bool // given as a dead letter
 	taken bool // by Append
 	acked bool
-	bare  bool      // it was in memory while the spool could not be used, so it may have been sent without a frame
-	lost  bool      // the ack said so
-	main  int       // copies in the topic
-	bury  int       // copies in the dead-letter topic
-	logs  []log     // that it is in
-	at    time.Time // when it arrived first
+	bare  bool // it was in memory while the spool could not be used, so it may have been sent without a frame
+	lost  bool // the ack said so
+	// refused: a broker has said that it refuses it, so it is on its way to the dead letters and what follows it goes on.
+	// Taken later all the same, after a kill, it comes behind that (docs/guarantees.md).
+	refused bool
+	main    int       // copies in the topic
+	bury    int       // copies in the dead-letter topic
+	logs    []log     // that it is in
+	at      time.Time // when it arrived first
 }
 
 func (e *event) arrived() bool { return e.main+e.bury > 0 }
@@ -119,6 +123,37 @@ func (o *oracle) eventOf(value []byte) *event {
 	return o.events[id]
 }
 
+// answered notes which events an answer says are refused.
+func (o *oracle) answered(c *simkafka.Call, msg protocol.Message) {
+	res, ok := msg.(*produce.Response)
+	if !ok {
+		return
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	n := 0
+	for i := range res.Topics {
+		for _, p := range res.Topics[i].Partitions {
+			b := &c.Batches[n].Batch
+			n++
+			if p.ErrorCode != simkafka.CodeMessageTooLarge && p.ErrorCode != simkafka.CodeInvalidRecord {
+				continue
+			}
+			named, at := map[int32]bool{}, int32(0)
+			for _, r := range p.RecordErrors {
+				named[r.BatchIndex] = true
+			}
+			_ = recordbatch.Decode(b.Wire, recordbatch.MaxRecordsBytes, func(_ int64, _, value []byte, _ []sink.Header) bool {
+				if e := o.eventOf(value); e != nil && (b.Count == 1 || named[at]) {
+					e.refused = true
+				}
+				at++
+				return true
+			})
+		}
+	}
+}
+
 // appended is the cluster's OnAppend.
 func (o *oracle) appended(cluster, topic string, incarnation int, b *simkafka.Batch) {
 	o.mu.Lock()
@@ -163,7 +198,7 @@ func (o *oracle) arrive(e *event, l log) {
 	if e.topic != topic {
 		o.violate("in topic %s, where it does not belong: %v", topic, e)
 	}
-	if e.main > 1 || e.key == "" {
+	if e.main > 1 || e.key == "" || e.refused {
 		return
 	}
 	at := e.topic + "/" + e.key

@@ -88,6 +88,7 @@ type profile struct {
 	buffers    int64
 	quick      bool
 	appendTime bool
+	lasting    bool
 }
 
 // scenario narrows what a seed may choose.
@@ -103,6 +104,7 @@ type scenario struct {
 	// appendTime: the topics keep the broker's time. An answer to a resend does not give away there that it is about
 	// another batch.
 	appendTime bool
+	lasting    bool   // some troubles outlast the others
 	fault      string // what it is for
 }
 
@@ -121,7 +123,7 @@ func newProfile(rng *rand.Rand, sc *scenario) profile {
 			p.families |= 1 << i
 		}
 	}
-	p.topics, p.appendTime = max(1, sc.topics), sc.appendTime
+	p.topics, p.appendTime, p.lasting = max(1, sc.topics), sc.appendTime, sc.lasting
 	if sc.narrow {
 		p.partitions, p.appenders, p.steps = 1, 1, 2*p.steps
 	}

@@ -40,7 +40,11 @@ func (w *world) trouble() {
 	case lateCopies:
 		w.arrive()
 	case moves:
-		w.move(topic, partition)
+		to := int32(w.rng.IntN(w.cluster.Brokers()+1)) - 1
+		if to >= 0 && !w.cluster.Up(to) {
+			to = -1
+		}
+		w.move(topic, partition, to)
 	case outages, lateCluster:
 		w.outage(w.rng.IntN(3) > 0)
 	case limits:
@@ -54,10 +58,7 @@ func (w *world) trouble() {
 			w.configure(one, "takes everything", func(c *simkafka.TopicConfig) { c.Refuse = nil })
 			break
 		}
-		digit := byte('0' + w.rng.IntN(10))
-		w.configure(one, "refuses some", func(c *simkafka.TopicConfig) {
-			c.Refuse = func(_, value []byte) bool { id, _, _ := bytes.Cut(value, []byte(" ")); return id[len(id)-1] == digit }
-		})
+		w.refuseSome(one)
 	case growth:
 		if n := w.cluster.Partitions(topic); n > 0 && n < 7 {
 			w.note("%s grows to %d partitions", topic, n+1)
@@ -112,11 +113,17 @@ func (w *world) configure(topic, what string, edit func(*simkafka.TopicConfig)) 
 	w.cluster.Configure(topic, edit)
 }
 
-func (w *world) move(topic string, partition int) {
-	to := int32(w.rng.IntN(w.cluster.Brokers()+1)) - 1
-	if to >= 0 && !w.cluster.Up(to) {
-		to = -1
-	}
+// refuseSome lets a topic refuse the events whose number ends with a digit.
+func (w *world) refuseSome(topic string) (digit int) {
+	digit = w.rng.IntN(10)
+	last := byte('0' + digit)
+	w.configure(topic, fmt.Sprint("refuses events that end with ", digit), func(c *simkafka.TopicConfig) {
+		c.Refuse = func(_, value []byte) bool { id, _, _ := bytes.Cut(value, []byte(" ")); return id[len(id)-1] == last }
+	})
+	return digit
+}
+
+func (w *world) move(topic string, partition int, to int32) {
 	w.note("%s/%d is led by %d", topic, partition, to)
 	w.cluster.Move(topic, partition, to)
 }
@@ -162,20 +169,12 @@ func (w *world) fill(full bool) {
 	if full {
 		left := w.rng.Int64N(4096)
 		w.note("disk: others leave %d bytes", left)
-		w.disk.SetBudget(w.used() + left)
+		w.disk.SetBudget(w.disk.Used() + left)
 	} else {
 		w.note("disk: there is room again")
 		w.disk.SetBudget(1 << 30)
 	}
 	w.disturbed()
-}
-
-// used is what the spool's files take.
-func (w *world) used() (n int64) {
-	for _, name := range w.disk.Names() {
-		n += int64(len(w.disk.Bytes(name)))
-	}
-	return n
 }
 
 // kill ends the process with everything that was in its memory.

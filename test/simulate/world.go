@@ -38,7 +38,8 @@ type world struct {
 	drng      *rand.Rand // for goroutines of the sink; guarded by mu
 	cluster   *simkafka.Cluster
 	parked    []*parked
-	late      []lateCall // requests whose client has given them up, and which may still arrive
+	bell      chan struct{} // something is parked
+	late      []lateCall    // requests whose client has given them up, and which may still arrive
 	calls     int
 	healing   bool
 	eio       int // so many operations of the disk fail
@@ -48,6 +49,7 @@ type world struct {
 	disk      *spooltest.FS
 	lives     int
 	boots     int
+	full      int64 // what the spool had when others filled the disk for good
 	clusters  int
 	killed    bool // at least one process
 	possible  int64
@@ -100,7 +102,7 @@ func simulate(t *testing.T, dog *watchdog, seed uint64, sc *scenario, trace io.W
 	dog.seed.Store(seed)
 	synctest.Test(t, func(t *testing.T) {
 		rng := rand.New(rand.NewPCG(seed, 0x5eed))
-		w := &world{t: t, rng: rng, prof: newProfile(rng, sc), trace: trace, dog: dog, drng: rand.New(rand.NewPCG(seed, 0xd15c)),
+		w := &world{t: t, rng: rng, prof: newProfile(rng, sc), trace: trace, dog: dog, drng: rand.New(rand.NewPCG(seed, 0xd15c)), bell: make(chan struct{}, 1),
 			disk: spooltest.New(1 << 30), keys: map[string]int{}, dropped: map[string]int64{}, started: time.Now()}
 		// With frames before sends, and a disk that keeps them, what the last process had comes before what is new, also
 		// where partitions were added.
@@ -131,6 +133,9 @@ func (w *world) run() {
 		if w.violated() {
 			break
 		}
+	}
+	if w.prof.lasting && !w.violated() {
+		w.last()
 	}
 	if !w.violated() {
 		w.heal()
@@ -210,6 +215,10 @@ func (w *world) parkLocked(p *process, call *simkafka.Call) *parked {
 	w.calls++
 	k := &parked{p: p, call: call, done: make(chan verdict, 1)}
 	w.parked = append(w.parked, k)
+	select {
+	case w.bell <- struct{}{}:
+	default:
+	}
 	return k
 }
 

@@ -100,6 +100,13 @@ func (f *FS) begin(op Op, name string) error {
 	return err
 }
 
+// Used is what all files take.
+func (f *FS) Used() int64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.used()
+}
+
 func (f *FS) used() (n int64) {
 	for _, x := range f.names {
 		n += int64(len(x.data))
