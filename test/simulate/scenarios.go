@@ -59,6 +59,8 @@ var scenarios = []scenario{
 		must: contents | lostAnswers, may: kills | restarts | powerLoss | moves | outages | limits | lateCopies | deadLetters, spool: hasSpool},
 	{name: "leaderless", fault: "a partition without a leader: all others go on",
 		must: moves | outages, may: steady | lateCluster | deadLetters, lasting: true},
+	{name: "no-dead-topic", fault: "a refused record beside a dead-letter topic that cannot be used stops its partition",
+		must: contents | noDeadTopic, may: kills | powerLoss | restarts | moves | outages | lostAnswers | limits | deadLetters | slowDisk, spool: hasSpool, lasting: true},
 	{name: "clones", fault: "another process writes under the same producer id, after a snapshot was restored",
 		must: clones | lostAnswers, may: moves | outages},
 	{name: "behind", fault: "the end of a frame is not noted before batches that have none",

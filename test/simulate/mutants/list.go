@@ -56,7 +56,7 @@ var mutants = []mutant{
 	{"a waiter is told when the first part is settled", "", "refused-resend", sink(
 		`b.unsettledParts-- if b.unsettledParts > 0 {`, `b.unsettledParts--; if b.unsettledParts > 9 {`)},
 	{"a call is not held", "", "steady", sink(
-		`ack.Hold() b.acks = append(b.acks, share{ack, events})`, `b.acks = append(b.acks, share{ack, events})`)},
+		`ack.Hold() b.acks = append(b.acks, share{`, `b.acks = append(b.acks, share{`)},
 	{"delivered events stay in flight", "", "steady", sink(
 		`$s.inFlight -= int64(b.events) l.stamps.acked`, `l.stamps.acked`)},
 
@@ -98,6 +98,10 @@ var mutants = []mutant{
 		`if time.Since($p.placingFails) < $s.deps.placingPatience {`, `if true {`)},
 	{"a dead letter that waits keeps the spooler awake", "core F13", "busy-loop", sink(
 		`if !pressed { pressed, $s.pressed = true, true`, `if !pressed || true { pressed, $s.pressed = true, true`)},
+
+	{"a dead letter holds up its partition until its topic takes it", "", "no-dead-topic", append(sink(
+		`b.acks, b.durable = b.acks[:0], true out = b.unpin(out)`, `b.acks, b.durable = b.acks[:0], true`), sink(
+		`s.later(b.unpin(nil))`, ``)...)},
 
 	// Disk.
 	{"clients are told before the disk has the frame", "", "power", sink(
