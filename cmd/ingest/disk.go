@@ -32,7 +32,7 @@ const frameIndexBytes = 16
 func newDisk(cfg *config.Config, budget config.Budget, log *slog.Logger) *disk {
 	return &disk{log: log, room: int64(config.LeastSpool(budget.MaxBody)), cfg: spool.Config{
 		Dir: cfg.SpoolDir, MaxBytes: int64(max(cfg.SpoolMax, budget.SpoolData)), KeepFree: int64(cfg.SpoolKeep),
-		MaxFrames: int(budget.Spool / 2 / frameIndexBytes),
+		MaxFrames: int(budget.Spool / 2 / frameIndexBytes * 4 / 5), // see spool.Config
 	}}
 }
 

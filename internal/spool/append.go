@@ -269,7 +269,7 @@ func (s *Spool) place(size, reserve int64) (p place, err error) {
 		return p, ErrClosed
 	case s.latched != nil && s.now().Before(s.retryAt):
 		return p, s.latched
-	case s.stats.frames >= s.cfg.MaxFrames && reserve > 0:
+	case s.stats.frames >= s.cfg.MaxFrames && reserve > 0, s.stats.frames >= s.cfg.mostFrames():
 		return p, fmt.Errorf("%w: %d frames, which is the bound on their memory", ErrFull, s.stats.frames)
 	}
 	p.used = s.used + s.aside.bytes.Load() + s.stats.quarantineBytes

@@ -64,7 +64,8 @@ type Config struct {
 	SegmentBytes int64
 	// KeepFree is what the spool leaves free on the file system, for its other users. Default 0.
 	KeepFree int64
-	// MaxFrames bounds the frames that are not done; each costs 16 bytes of memory. Default 256 Ki = 4 MiB.
+	// MaxFrames bounds the frames that are not done; each costs 16 bytes of memory. Those that replace others may go a quarter
+	// beyond it. Default 256 Ki = 4 MiB.
 	MaxFrames int
 	// SetAsideBytes bounds the set-aside files. Default: a quarter of MaxBytes.
 	SetAsideBytes int64
@@ -86,6 +87,9 @@ func (c Config) withDefaults() Config {
 	}
 	return c
 }
+
+// mostFrames is how many frames there are at most, those that replace others included.
+func (c *Config) mostFrames() int { return c.MaxFrames + c.MaxFrames/4 }
 
 // Deps is what developers inject; the zero value is production.
 type Deps struct {

@@ -64,7 +64,10 @@ func (s *Spool) Counts() diskqueue.Counts {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c := &s.stats
-	return diskqueue.Counts{Recovered: c.recoveredEvents + c.quarantinedEvents, Quarantined: c.quarantinedEvents, Lost: c.lostEvents, NoSync: s.memory}
+	return diskqueue.Counts{
+		Recovered: c.recoveredEvents + c.quarantinedEvents, Quarantined: c.quarantinedEvents, Lost: c.lostEvents,
+		FramesLeft: max(0, s.cfg.mostFrames()-c.frames), NoSync: s.memory,
+	}
 }
 
 // Stats returns the state now.

@@ -12,6 +12,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"functiongraph-ingest/internal/spool"
+	"functiongraph-ingest/internal/spool/spooltest"
 	"functiongraph-ingest/pkg/sink"
 	"functiongraph-ingest/pkg/sink/kafka/diskqueue"
 	"functiongraph-ingest/pkg/sink/kafka/recordbatch"
@@ -466,4 +468,71 @@ func TestWhatIsCarriedForAPartitionThatIsGone(t *testing.T) {
 	if st := closeSink(t, s); st.Spooled != 0 || len(st.Dropped) != 0 {
 		t.Errorf("%+v", st)
 	}
+}
+
+// indexed sees the number of frames after each write.
+type indexed struct {
+	*spool.Spool
+	most atomic.Int64
+}
+
+func (s *indexed) Append(f []diskqueue.Write) (int, error) {
+	n, err := s.Spool.Append(f)
+	s.most.Store(max(s.most.Load(), int64(s.Stats().Frames)))
+	return n, err
+}
+
+// A frame becomes as many as its records have partitions when it is placed. The memory for their index has a bound all the
+// same: some are delivered before more are placed, in order, and what comes since waits behind them.
+func TestPlacingKeepsTheBoundOnFrames(t *testing.T) {
+	t.Parallel()
+	const frames, each, since, partitions = 100, 32, 200, 8
+	fs := spooltest.New(1 << 40)
+	var sp *indexed
+	open := func() (diskqueue.Spool, error) {
+		s, err := spool.Open(spool.Config{Dir: "d", MaxBytes: 64 << 20, MaxFrames: frames}, spool.Deps{FS: fs, Boot: "b"})
+		if err != nil {
+			return nil, err
+		}
+		sp = &indexed{Spool: s}
+		return sp, nil
+	}
+	s, _ := spooling(t, cluster(t, partitions), "", func(cfg *Config, d *Deps) {
+		cfg.Settle, d.OpenSpool = SettleOnDisk, open
+		d.Dial = func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("no network") }
+	})
+	var ack ackCount
+	want := map[string][]string{}
+	for i := range frames {
+		var records []sink.Record
+		for j := range each {
+			key := fmt.Sprint("key ", j)
+			records = append(records, record(key, i))
+			want[key] = append(want[key], string(records[j].Value))
+		}
+		appendRecords(t, s, &ack, records...)
+		waitFor(t, func() bool { ack.mu.Lock(); defer ack.mu.Unlock(); return ack.done == ack.held })
+	}
+	_ = s.Close(ended())
+	before := sp.Stats().Frames
+
+	c := cluster(t, partitions)
+	s, _ = spooling(t, c, "", func(cfg *Config, d *Deps) {
+		quickLooks(cfg, d)
+		cfg.Settle, d.OpenSpool = SettleOnDisk, open
+	})
+	for i := range since {
+		key := fmt.Sprint("key ", i%each)
+		r := record(key, frames+i)
+		want[key] = append(want[key], string(r.Value))
+		appendRecords(t, s, nil, r)
+	}
+	waitFor(t, func() bool { return s.Stats().Delivered == frames*each+since })
+	if st := closeSink(t, s); st.Spooled != 0 || len(st.Dropped) != 0 || st.PossibleDuplicates != 0 {
+		t.Errorf("%+v", st)
+	}
+	if n := sp.most.Load(); before < frames || n > frames*5/4 || n <= frames {
+		t.Errorf("%d frames at first, %d at most, the bound is %d", before, n, frames*5/4)
+	}
+	checkKeyed(t, consume(t, c, "t", frames*each+since), want)
 }

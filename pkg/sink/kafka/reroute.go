@@ -22,7 +22,7 @@ type placer struct {
 	placingFails time.Time                      // since when placing has failed
 	carried      map[unplacedQueue]carriedFrame // the last frame of a queue that was carried and may not be done
 	goesOn       bool                           // not all is placed though nothing is held: the rest is carried
-	triedAt      time.Time                      // when it was last tried and not all was placed
+	retryAt      time.Time                      // when the rest is tried again; zero: now
 }
 
 // An unplaced queue has frames for a partition that the topic does not have: those without a partition, or of a topic that
@@ -42,9 +42,9 @@ func (s *placer) reroute() (at time.Time) {
 	case s.carries():
 		s.mu.Unlock()
 		return now.Add(spoolRetry) // it wakes us when it has arrived, but not when its lane gets stuck
-	case len(s.disk.carried) == 0 && now.Before(s.triedAt.Add(spoolRetry)):
+	case len(s.disk.carried) == 0 && now.Before(s.retryAt):
 		s.mu.Unlock()
-		return s.triedAt.Add(spoolRetry) // there was no room
+		return s.retryAt // there was no room
 	}
 	for _, c := range s.carried {
 		if c.lane.disk.closing {
@@ -68,6 +68,7 @@ func (s *placer) reroute() (at time.Time) {
 	s.mu.Unlock()
 	var full []*topic      // what is carried of them leaves no room for more
 	var arriving []waiting // what was placed in memory
+	pause := spoolRetry    // until the rest is tried again
 	for _, q := range s.unplaced(known) {
 		t := s.topicNamed(q.Topic())
 		if slices.Contains(full, t) {
@@ -81,6 +82,10 @@ func (s *placer) reroute() (at time.Time) {
 		if err == nil {
 			err = s.placeQueue(t, q)
 		}
+		if errors.Is(err, errIndexFull) {
+			full, pause = append(full, t), quietPoll
+			continue
+		}
 		if err == nil {
 			continue
 		}
@@ -91,8 +96,8 @@ func (s *placer) reroute() (at time.Time) {
 		s.warnLimited("unplaced", "frames of partitions that are no more cannot be placed on disk now", "topic", t.name, "partition", q.Partition(), "error", err)
 		s.mu.Unlock()
 		if time.Since(s.placingFails) < s.deps.placingPatience {
-			s.triedAt = time.Now()
-			return s.triedAt.Add(spoolRetry) // nothing is sent until then, so nothing else would wake us
+			s.retryAt = time.Now().Add(spoolRetry)
+			return s.retryAt // nothing is sent until then, so nothing else would wake us
 		}
 		switch err = s.carry(t, q, arriving); {
 		case err == nil:
@@ -113,12 +118,12 @@ func (s *placer) reroute() (at time.Time) {
 		return time.Now() // one more meanwhile: it has its turn first
 	}
 	s.placing, s.disk.placing = placing{}, false
-	s.goesOn, s.triedAt = !s.endPlacingLocked(placed, &arriving) || len(full) > 0, time.Now()
+	s.goesOn = !s.endPlacingLocked(placed, &arriving) || len(full) > 0
 	if s.goesOn {
-		s.disk.carried = arriving
-		at = s.triedAt.Add(spoolRetry)
+		s.disk.carried, s.retryAt = arriving, time.Now().Add(pause)
+		at = s.retryAt
 	} else {
-		s.placingFails, s.triedAt = time.Time{}, time.Time{}
+		s.placingFails, s.retryAt = time.Time{}, time.Time{}
 	}
 	s.writer.letGoLocked()
 	if s.disk.sp == nil {
@@ -297,6 +302,23 @@ func (s *placer) foreign(q diskqueue.Queue) {
 		"topic", q.Topic(), "partition", q.Partition(), "events in the first", events)
 }
 
+// errIndexFull: the frames that were placed have to be delivered before more are, because each has an entry in memory.
+var errIndexFull = errors.New("as many frames as memory has entries for")
+
+// mayPlace returns errIndexFull if the index of the spool has no room for what becomes of a frame, and will have: a lane of
+// the topic has frames to deliver.
+func (s *placer) mayPlace(t *topic, f *diskqueue.Frame) error {
+	if left := s.disk.sp.Counts().FramesLeft; left >= len(t.lanes) || left >= int(f.Records) {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if slices.ContainsFunc(t.lanes, func(l *lane) bool { return l.disk.any && !l.stuck() }) {
+		return errIndexFull
+	}
+	return nil // the bound itself tells
+}
+
 // placeBytes is how much of an unplaced queue is placed until that is made durable and noted.
 const placeBytes = 256 << 10
 
@@ -344,6 +366,9 @@ func (s *placer) placeQueue(t *topic, q diskqueue.Queue) error {
 		f, pos, err := q.PeekAfter(last, buf)
 		if errors.Is(err, io.EOF) {
 			return settle()
+		}
+		if err == nil && s.placing.pos != pos {
+			err = s.mayPlace(t, &f)
 		}
 		if err == nil {
 			buf = f.Batch[:0]

@@ -144,11 +144,14 @@ type Sent struct {
 	Stamp Stamp
 }
 
-// Counts are counts of events since the spool was opened.
+// Counts are counts of events since the spool was opened, and what else is known without a look at the disk.
 type Counts struct {
 	Recovered   int64 // found when it was opened, in good frames and in damaged ones
 	Quarantined int64 // of them, in damaged ones: they are not delivered
 	Lost        int64 // in frames that were good when they were counted and are damaged now
+
+	// FramesLeft is how many more frames that replace others have room in memory, where each has an entry.
+	FramesLeft int
 
 	NoSync bool // there is no disk below, so Sync neither waits nor fails
 }
