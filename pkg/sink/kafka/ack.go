@@ -101,12 +101,17 @@ func (d *batch) takesPlaceOf(b *batch) {
 			d.lowest = p.lowest
 		}
 	}
-	d.pins = b.coverChildren()
-	if d.pins == nil {
-		d.pins = b.pinned()
+	whole := b.coverChildren()
+	if whole == nil {
+		whole = b.pinned()
 	}
-	if d.pins != nil {
-		d.pins.unsettledParts++
+	d.pin(whole)
+}
+
+// pin makes the frame of whole stay until b has its own, or is settled; nil: there is none.
+func (b *batch) pin(whole *batch) {
+	if b.pins = whole; whole != nil {
+		whole.unsettledParts++
 	}
 }
 

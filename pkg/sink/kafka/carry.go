@@ -39,14 +39,25 @@ func (s *core) isCarried(b *batch) bool {
 	return len(s.disk.carried) > 0 && slices.Contains(s.disk.carried, waiting{b, b.life})
 }
 
-// carriedFrame is the last frame of a queue that was carried.
-type carriedFrame struct {
+// unfinishedFrame is the last frame of an unplaced queue of which records are in memory: it was carried, or taken apart
+// before its partition was gone.
+type unfinishedFrame struct {
 	whole waiting
 	lane  *lane // that has it
 }
 
 // under reports whether the frame is not done.
-func (c carriedFrame) under() bool { return c.whole.alive() || c.lane != nil && c.lane.disk.closing }
+func (f unfinishedFrame) under() bool { return f.whole.alive() || f.lane != nil && f.lane.disk.closing }
+
+func (s *core) noteUnfinished(q unplacedQueue, whole *batch) {
+	if s.disk.unfinished == nil {
+		s.disk.unfinished = map[unplacedQueue]unfinishedFrame{}
+	}
+	s.disk.unfinished[q] = unfinishedFrame{waiting{whole, whole.life}, whole.lane}
+}
+
+// errUnderWay: what goes before frames that are to be placed has to arrive first.
+var errUnderWay = errors.New("batches that go before are under way")
 
 // errNoRoomToCarry: what is carried already takes all the memory beside the buffers, in partitions that cannot move.
 var errNoRoomToCarry = errors.New("no memory to carry another frame in")
@@ -77,7 +88,7 @@ func (s *placer) carry(t *topic, q diskqueue.Queue, with []waiting) error {
 			t.unassignedLane() // later events wait there
 		}
 	}
-	before := s.carried[unplacedOf(q)]
+	before := s.disk.unfinished[unplacedOf(q)]
 	l := t.unplaced(q.Partition())
 	if l == nil {
 		l = before.lane
@@ -96,13 +107,9 @@ func (s *placer) carry(t *topic, q diskqueue.Queue, with []waiting) error {
 		whole = s.newBatch(l)
 		whole.pos, l.disk.splitParent = pos, whole
 		if before.whole.alive() { // frames of a queue end in order
-			before.whole.b.pins = whole
-			whole.unsettledParts++
+			before.whole.b.pin(whole)
 		}
-		if s.carried == nil {
-			s.carried = map[unplacedQueue]carriedFrame{}
-		}
-		s.carried[unplacedOf(q)] = carriedFrame{waiting{whole, whole.life}, l}
+		s.noteUnfinished(unplacedOf(q), whole)
 	}
 	rest := int(f.Events) - s.placing.placed
 	s.count.toDisk(-rest)
@@ -113,9 +120,7 @@ func (s *placer) carry(t *topic, q diskqueue.Queue, with []waiting) error {
 		nb.events = min(rest, part.rb.Count())
 		rest -= nb.events
 		b.unsettledParts++
-		if nb.pins = whole; whole != nil {
-			whole.unsettledParts++
-		}
+		nb.pin(whole)
 		s.enqueue(part.lane, nb)
 	}
 	s.placing, s.disk.placing, s.goesOn = placing{}, false, true
@@ -134,7 +139,7 @@ func (s *placer) placedUpTo(q diskqueue.Queue) diskqueue.Pos {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	pos := s.disk.frail[unplacedOf(q)]
-	if c := s.carried[unplacedOf(q)]; c.whole.alive() {
+	if c := s.disk.unfinished[unplacedOf(q)]; c.whole.alive() {
 		pos = max(pos, c.whole.b.pos)
 	}
 	return pos
@@ -150,13 +155,20 @@ func (s *placer) hasRoomFor(t *topic, f *diskqueue.Frame) bool {
 	return used == 0 || used+need <= s.cfg.OversizeBytes
 }
 
+// moves reports whether a lane of t has something to send, and can.
+func (s *placer) moves(t *topic) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.ContainsFunc(t.lanes, func(l *lane) bool { return !l.idle() && !l.stuck() })
+}
+
 // stow gives frames to what is carried of a topic and waits in its lanes: frames that are placed on disk now would go before
 // it. An error: the disk still takes nothing, or a request has some of it.
 func (s *placer) stow(t *topic, q diskqueue.Queue) error {
 	carries := func() bool {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		return s.carried[unplacedOf(q)].under() || s.goesOn && !t.dead && t.holdsBare()
+		return s.disk.unfinished[unplacedOf(q)].under() || s.goesOn && !t.dead && t.holdsBare()
 	}
 	if !carries() {
 		return nil
@@ -174,7 +186,7 @@ func (s *placer) stow(t *topic, q diskqueue.Queue) error {
 	}
 	s.writer.endFrames()
 	if err == nil && carries() {
-		err = errors.New("frames that are carried are under way")
+		err = errUnderWay
 	}
 	return err
 }

@@ -191,6 +191,8 @@ type diskState struct {
 	placing bool
 	frail   map[unplacedQueue]diskqueue.Pos // frames up to there were placed, but the disk did not confirm it; the placer's
 
+	unfinished map[unplacedQueue]unfinishedFrame
+
 	ended []frame   // to be written down by endFrames
 	out   []settled // to be told by it
 

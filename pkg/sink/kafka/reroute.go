@@ -13,16 +13,15 @@ import (
 )
 
 // placer owns the frames whose partition is not known yet, or no more: it places them by the count of partitions of now.
-// All fields are the spooler's own, except goesOn and what carried leads to, which core.mu guards.
+// All fields are the spooler's own, except goesOn, which core.mu guards.
 type placer struct {
 	*core
 	writer *frameWriter
 
 	placing      placing
-	placingFails time.Time                      // since when placing has failed
-	carried      map[unplacedQueue]carriedFrame // the last frame of a queue that was carried and may not be done
-	goesOn       bool                           // not all is placed though nothing is held: the rest is carried
-	retryAt      time.Time                      // when the rest is tried again; zero: now
+	placingFails time.Time // since when placing has failed
+	goesOn       bool      // not all is placed though nothing is held: the rest is carried
+	retryAt      time.Time // when the rest is tried again; zero: now
 }
 
 // An unplaced queue has frames for a partition that the topic does not have: those without a partition, or of a topic that
@@ -46,8 +45,8 @@ func (s *placer) reroute() (at time.Time) {
 		s.mu.Unlock()
 		return s.retryAt // there was no room
 	}
-	for _, c := range s.carried {
-		if c.lane.disk.closing {
+	for _, f := range s.disk.unfinished {
+		if f.lane.disk.closing {
 			s.mu.Unlock()
 			return time.Now().Add(quietPoll) // that a frame is done is being written down: it must not be carried again
 		}
@@ -82,7 +81,7 @@ func (s *placer) reroute() (at time.Time) {
 		if err == nil {
 			err = s.placeQueue(t, q)
 		}
-		if errors.Is(err, errIndexFull) {
+		if errors.Is(err, errIndexFull) || errors.Is(err, errUnderWay) && s.moves(t) {
 			full, pause = append(full, t), quietPoll
 			continue
 		}

@@ -25,9 +25,6 @@ func (s *core) shrink(t *topic, n int) bool {
 	gone := slices.Clone(t.lanes[n:])
 	frames := false
 	for _, l := range gone {
-		if l.disk.splitParent != nil {
-			return false // parts of a frame are in the log: only a restart can tell the rest from them
-		}
 		frames = frames || l.hasFrames()
 	}
 	quiet := !slices.ContainsFunc(gone, func(l *lane) bool { return !l.quiet() })
@@ -84,6 +81,15 @@ func (s *core) shrinkOnDisk(t *topic) bool {
 // batch of each such lane, and has to be there before the frames are placed.
 func (l *lane) evictHead() {
 	s, b := l.topic.core, l.head
+	if whole := l.disk.splitParent; whole != nil {
+		s.noteUnfinished(unplacedQueue{l.topic.name, l.partition}, whole)
+		l.batches(func(b *batch) {
+			if b.coveredBy != nil {
+				b.coveredBy = nil
+				b.pin(whole)
+			}
+		})
+	}
 	if b == nil && len(l.children) == 0 {
 		return
 	}
@@ -163,6 +169,7 @@ func (s *core) placeBatch(b *batch, n int, first bool) {
 		nb.events = min(events, g.rb.Count())
 		events -= nb.events
 		b.unsettledParts++
+		nb.pin(b.pins)
 		if first {
 			t.adoptWhole(nb)
 			g.lane.children = append(g.lane.children, nb)
@@ -174,7 +181,7 @@ func (s *core) placeBatch(b *batch, n int, first bool) {
 	b.events = 0
 	b.toFrame = len(groups)
 	s.release(t, b)
-	s.later(s.finish(b, 0, nil))
+	s.later(s.finish(b, 0, b.unpin(nil))) // its own part, and what its children pin now
 }
 
 // placeUnassigned places what has waited in memory for topic t, in order, where no spooler does it: there is no spool, or it
