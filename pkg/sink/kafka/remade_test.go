@@ -1,8 +1,10 @@
 package kafka
 
 import (
+	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -80,4 +82,47 @@ func TestADeadLetterThatIsPlacedAnewIsThereOnce(t *testing.T) {
 			t.Errorf("%d copies of %s", n, recs[i].Value)
 		}
 	}
+}
+
+// TestATopicGetsFewerPartitionsWhileABatchIsTakenApart: the first half of a batch with a frame is in the log, the second
+// waits, and the topic is made anew with fewer partitions. The second half goes where it belongs now.
+func TestATopicGetsFewerPartitionsWhileABatchIsTakenApart(t *testing.T) {
+	t.Parallel()
+	c := cluster(t, 4)
+	var takes, half atomic.Bool
+	c.ControlKey(int16(kmsg.Produce), func(r kmsg.Request) (kmsg.Response, error, bool) {
+		c.KeepControl()
+		req := r.(*kmsg.ProduceRequest)
+		records := string(req.Topics[0].Partitions[0].Records)
+		first, second := strings.Contains(records, "first"), strings.Contains(records, "second")
+		if takes.Load() || !second {
+			half.Store(half.Load() || first)
+			return nil, nil, false
+		}
+		return answerAll(req, func(string, int32) int16 {
+			if first {
+				return 10 // MESSAGE_TOO_LARGE
+			}
+			return 7 // REQUEST_TIMED_OUT
+		}), nil, true
+	})
+	s := start(t, c, func(cfg *Config, d *Deps) {
+		quickLooks(cfg, d)
+		cfg.Settle, cfg.Linger, d.OpenSpool = SettleOnDisk, 5*time.Millisecond, newTestDisk(t).Open
+	})
+	key := []byte(keysOf(3, 4, 1)[0])
+	var ack ackCount
+	appendRecords(t, s, &ack, sink.Record{Key: key, Value: []byte("first")}, sink.Record{Key: key, Value: []byte("second")})
+	waitFor(t, func() bool { return half.Load() && s.Stats().Delivered == 1 })
+	remake(t, c.ListenAddrs(), "t", 2)
+	waitFor(t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return len(s.topics[0].lanes) == 2 })
+	takes.Store(true)
+	appendRecords(t, s, &ack, sink.Record{Key: key, Value: []byte("third")})
+	waitFor(t, func() bool { return s.Stats().Delivered == 3 })
+	st := closeSink(t, s)
+	if st.Spooled != 0 || len(st.Dropped) != 0 {
+		t.Errorf("%+v", st)
+	}
+	ack.check(t, 0)
+	checkKeyed(t, consume(t, c, "t", 2), map[string][]string{string(key): {"second", "third"}}) // the first went with the topic
 }
