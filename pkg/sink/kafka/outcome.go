@@ -139,6 +139,7 @@ func (s *sender) succeededLocked(e *entry, p *produce.ResponsePartition, now tim
 	}
 	if !l.topic.dead {
 		s.ackedAt = now
+		s.cluster.isReached()
 		s.observeLocked(b, now)
 	}
 	if p.ErrorCode == 0 && p.LogAppendTime < 0 {

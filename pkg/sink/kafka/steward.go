@@ -275,9 +275,8 @@ func (s *kafkaCluster) looked(err error) {
 	was, found := s.view.found, s.given.lookTrouble(err)
 	s.view.found = found
 	s.log.Debug("looked at the cluster", "error", err, "took", now.Sub(asked))
-	if found.kind == noTrouble && !s.view.reached {
-		s.view.reached = true
-		s.firstReached()
+	if found.kind == noTrouble {
+		s.isReached()
 	}
 	if was.same(found) && !s.changes.quiet {
 		return
@@ -286,4 +285,13 @@ func (s *kafkaCluster) looked(err error) {
 		s.view.foundAt = asked
 	}
 	s.changes.ring()
+}
+
+// isReached notes that Kafka takes events: a look at the cluster has found no trouble, or a batch was acknowledged beside a
+// partition that has some.
+func (s *kafkaCluster) isReached() {
+	if !s.view.reached {
+		s.view.reached = true
+		s.firstReached()
+	}
 }
