@@ -62,7 +62,9 @@ func (s *kafkaCluster) applyLocked(t *topic, l leaders) {
 		if s.disk.sp != nil || s.disk.holding {
 			// What was appended before, also by an earlier process, goes first: reroute sees to it. What is carried
 			// must not be held: reroute comes again when it has arrived.
-			s.disk.holding = !s.carries()
+			if !s.carries() {
+				s.disk.holding, s.disk.carried = true, nil
+			}
 			if !t.dead {
 				t.unassignedLane() // what comes meanwhile goes behind
 			}

@@ -38,7 +38,7 @@ func (s *placer) reroute() (at time.Time) {
 		return at
 	}
 	switch now := time.Now(); {
-	case s.carries():
+	case !s.disk.holding && s.carries():
 		s.mu.Unlock()
 		return now.Add(spoolRetry) // it wakes us when it has arrived, but not when its lane gets stuck
 	case len(s.disk.carried) == 0 && now.Before(s.retryAt):
@@ -81,20 +81,15 @@ func (s *placer) reroute() (at time.Time) {
 		if err == nil {
 			err = s.placeQueue(t, q)
 		}
-		if errors.Is(err, errIndexFull) || errors.Is(err, errUnderWay) && s.moves(t) {
+		switch {
+		case err == nil:
+			continue
+		case errors.Is(err, errIndexFull), errors.Is(err, errUnderWay) && s.moves(t):
 			full, pause = append(full, t), quietPoll
 			continue
-		}
-		if err == nil {
-			continue
-		}
-		if s.placingFails.IsZero() {
-			s.placingFails = time.Now()
-		}
-		s.mu.Lock()
-		s.warnLimited("unplaced", "frames of partitions that are no more cannot be placed on disk now", "topic", t.name, "partition", q.Partition(), "error", err)
-		s.mu.Unlock()
-		if time.Since(s.placingFails) < s.deps.placingPatience {
+		case errors.Is(err, errUnderWay): // in lanes that cannot move: others go on
+		case !s.isPatient(t, q, err):
+		default:
 			s.retryAt = time.Now().Add(spoolRetry)
 			return s.retryAt // nothing is sent until then, so nothing else would wake us
 		}
@@ -135,6 +130,17 @@ func (s *placer) reroute() (at time.Time) {
 	s.mu.Unlock()
 	s.writer.endFrames()
 	return at
+}
+
+// isPatient reports whether placing on disk, which has failed, is tried again before frames are carried.
+func (s *placer) isPatient(t *topic, q diskqueue.Queue, err error) bool {
+	if s.placingFails.IsZero() {
+		s.placingFails = time.Now()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.warnLimited("unplaced", "frames of partitions that are no more cannot be placed on disk now", "topic", t.name, "partition", q.Partition(), "error", err)
+	return time.Since(s.placingFails) < s.deps.placingPatience
 }
 
 // unplacedLocked are the topic's lanes that are placed, in the order in which their events came.

@@ -99,7 +99,7 @@ type Meta struct {
 	Partitions uint16
 	// Replaces is a frame of another queue that is to be done when all is written that replaces it; 0: none. If the
 	// process ends before that, the next one finds that frame alone, and what replaces it is void. A full spool has room
-	// for it. Nothing of it may be sent before.
+	// for it. What of it was sent by then comes a second time.
 	Replaces Pos
 }
 
