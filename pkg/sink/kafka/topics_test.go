@@ -323,6 +323,7 @@ func TestFramesOfATopicThatIsMissingWaitForIt(t *testing.T) {
 	s, _ = spooling(t, c, dir, edit)
 	waitFor(t, func() bool { st := s.Stats(); return st.Spooled+st.InFlight == 100 && st.Recovered > 0 })
 	makeTopic(t, c, "t2", 3)
+	waitFor(t, func() bool { return s.Stats().Delivered == 200 }) // a stop does not wait for a topic that is missing
 	closeSink(t, s)
 	checkKeyed(t, consume(t, c, "t2", 100), want[1])
 }
