@@ -66,7 +66,11 @@ var errNoRoomToCarry = errors.New("no memory to carry another frame in")
 // and lets the lanes go; with is what was placed in memory just before. An error: it cannot be read, or there is no room.
 func (s *placer) carry(t *topic, q diskqueue.Queue, with []waiting) error {
 	_, frail := s.disk.frail[unplacedOf(q)]
-	f, pos, err := q.PeekAfter(s.placedUpTo(q), nil)
+	from, ends := s.placedUpTo(q)
+	if ends {
+		return errUnderWay // it must not be carried again
+	}
+	f, pos, err := q.PeekAfter(from, nil)
 	if errors.Is(err, io.EOF) {
 		wake(s.disk.kick) // it was damaged, and is counted
 		return nil
@@ -134,15 +138,17 @@ func (s *placer) carry(t *topic, q diskqueue.Queue, with []waiting) error {
 	return nil
 }
 
-// placedUpTo is up to where the frames of a queue were placed or are carried.
-func (s *placer) placedUpTo(q diskqueue.Queue) diskqueue.Pos {
+// placedUpTo is up to where the frames of a queue were placed or are carried; ends: that the last of them is done is being
+// written down.
+func (s *placer) placedUpTo(q diskqueue.Queue) (pos diskqueue.Pos, ends bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	pos := s.disk.frail[unplacedOf(q)]
-	if c := s.disk.unfinished[unplacedOf(q)]; c.whole.alive() {
-		pos = max(pos, c.whole.b.pos)
+	pos = s.disk.frail[unplacedOf(q)]
+	f := s.disk.unfinished[unplacedOf(q)]
+	if f.whole.alive() {
+		return max(pos, f.whole.b.pos), false
 	}
-	return pos
+	return pos, f.under()
 }
 
 // hasRoomFor reports whether the records of a frame fit beside the buffers.

@@ -45,12 +45,6 @@ func (s *placer) reroute() (at time.Time) {
 		s.mu.Unlock()
 		return s.retryAt // there was no room
 	}
-	for _, f := range s.disk.unfinished {
-		if f.lane.disk.closing {
-			s.mu.Unlock()
-			return time.Now().Add(quietPoll) // that a frame is done is being written down: it must not be carried again
-		}
-	}
 	s.disk.holding, s.disk.carried = true, nil // what is placed is not sent before that is noted
 	for _, t := range s.all {
 		if !s.shrinkOnDisk(t) {
@@ -98,6 +92,8 @@ func (s *placer) reroute() (at time.Time) {
 			return time.Now().Add(spoolRetry)
 		case errors.Is(err, errNoRoomToCarry):
 			full = append(full, t)
+		case errors.Is(err, errUnderWay):
+			full, pause = append(full, t), quietPoll
 		default:
 			s.possibleDuplicates.Add(int64(s.placing.placed)) // it cannot be read: the rest waits for the next start
 		}
@@ -267,7 +263,7 @@ func (s *placer) unplaced(of []*topic) (queues []diskqueue.Queue) {
 		known := t.dead && t.leaders != nil || slices.Contains(of, t)
 		unplaced := q.Partition() < 0 || int(q.Partition()) >= len(t.lanes)
 		s.mu.Unlock()
-		if q.Tail() <= s.placedUpTo(q) {
+		if pos, _ := s.placedUpTo(q); q.Tail() <= pos {
 			continue
 		}
 		// The dead letters' partitions become known with the first one; a restart places those frames. Those of a topic that

@@ -95,7 +95,7 @@ var mutants = []mutant{
 	{"a frame that is placed in part is dropped", "", "drops", sink(
 		`if disk.placing || !d.any ||`, `if !d.any ||`)},
 	{"frames without a partition wait for the disk for ever", "core F9", "squeezed", sink(
-		`if time.Since($p.placingFails) < $s.deps.placingPatience {`, `if true {`)},
+		`return time.Since($p.placingFails) < $s.deps.placingPatience`, `return true`)},
 	{"a dead letter that waits keeps the spooler awake", "core F13", "busy-loop", sink(
 		`if !pressed { pressed, $s.pressed = true, true`, `if !pressed || true { pressed, $s.pressed = true, true`)},
 
