@@ -75,11 +75,12 @@ func (s *placer) carry(t *topic, q diskqueue.Queue, with []waiting) error {
 		wake(s.disk.kick) // it was damaged, and is counted
 		return nil
 	}
-	if err == nil && s.placing.pos != pos {
+	p := s.placingOf(q)
+	if err == nil && p.pos != pos {
 		if !s.hasRoomFor(t, &f) {
 			return errNoRoomToCarry
 		}
-		err = s.beginPlacing(t, q.Partition(), pos, &f)
+		err = s.beginPlacing(t, q, pos, &f)
 	}
 	if err != nil {
 		return err
@@ -100,7 +101,7 @@ func (s *placer) carry(t *topic, q diskqueue.Queue, with []waiting) error {
 	if l == nil {
 		l = &lane{topic: t, partition: q.Partition(), disk: diskPart{q: q}}
 	}
-	b := s.placing.parent
+	b := p.parent
 	if b == nil {
 		b = s.newBatch(l)
 	}
@@ -115,10 +116,10 @@ func (s *placer) carry(t *topic, q diskqueue.Queue, with []waiting) error {
 		}
 		s.noteUnfinished(unplacedOf(q), whole)
 	}
-	rest := int(f.Events) - s.placing.placed
+	rest := int(f.Events) - p.placed
 	s.count.toDisk(-rest)
 	s.possibleDuplicates.Add(int64(f.Events))
-	for _, part := range s.placing.groups {
+	for _, part := range p.groups {
 		nb := s.newBatch(part.lane)
 		nb.rb, nb.compressed, nb.parent = part.rb, part.compressed, b
 		nb.events = min(rest, part.rb.Count())
@@ -127,7 +128,8 @@ func (s *placer) carry(t *topic, q diskqueue.Queue, with []waiting) error {
 		nb.pin(whole)
 		s.enqueue(part.lane, nb)
 	}
-	s.placing, s.disk.placing, s.goesOn = placing{}, false, true
+	*p = placing{}
+	s.disk.placing, s.goesOn = s.halfPlaced(), true
 	s.disk.carried = append(with, waiting{b, b.life})
 	for _, b := range []*batch{b, whole} {
 		if b != nil {

@@ -18,7 +18,7 @@ type placer struct {
 	*core
 	writer *frameWriter
 
-	placing      placing
+	placing      map[unplacedQueue]*placing
 	placingFails time.Time // since when placing has failed
 	goesOn       bool      // not all is placed though nothing is held: the rest is carried
 	retryAt      time.Time // when the rest is tried again; zero: now
@@ -52,7 +52,9 @@ func (s *placer) reroute() (at time.Time) {
 			return time.Now().Add(quietPoll)
 		}
 	}
-	s.placing.regroup()
+	for _, p := range s.placing {
+		p.regroup()
+	}
 	for _, t := range known {
 		if t.unassigned != nil {
 			t.unassigned.evict()
@@ -95,7 +97,9 @@ func (s *placer) reroute() (at time.Time) {
 		case errors.Is(err, errUnderWay):
 			full, pause = append(full, t), quietPoll
 		default:
-			s.possibleDuplicates.Add(int64(s.placing.placed)) // it cannot be read: the rest waits for the next start
+			p := s.placingOf(q)
+			s.possibleDuplicates.Add(int64(p.placed)) // it cannot be read: the rest waits for the next start
+			*p = placing{}
 		}
 	}
 	placed := slices.DeleteFunc(slices.Clone(known), func(t *topic) bool { return slices.Contains(full, t) })
@@ -107,7 +111,7 @@ func (s *placer) reroute() (at time.Time) {
 		s.mu.Unlock()
 		return time.Now() // one more meanwhile: it has its turn first
 	}
-	s.placing, s.disk.placing = placing{}, false
+	s.disk.placing = s.halfPlaced()
 	s.goesOn = !s.endPlacingLocked(placed, &arriving) || len(full) > 0
 	if s.goesOn {
 		s.disk.carried, s.retryAt = arriving, time.Now().Add(pause)
@@ -359,7 +363,7 @@ func (s *placer) placeQueue(t *topic, q diskqueue.Queue) error {
 			}
 		}
 		s.mu.Lock()
-		s.disk.placing = s.placing.pos != 0
+		s.disk.placing = s.halfPlaced()
 		s.mu.Unlock()
 		return err
 	}
@@ -368,12 +372,12 @@ func (s *placer) placeQueue(t *topic, q diskqueue.Queue) error {
 		if errors.Is(err, io.EOF) {
 			return settle()
 		}
-		if err == nil && s.placing.pos != pos {
+		if err == nil && s.placingOf(q).pos != pos {
 			err = s.mayPlace(t, &f)
 		}
 		if err == nil {
 			buf = f.Batch[:0]
-			err = s.placeFrame(t, q.Partition(), pos, &f, &g)
+			err = s.placeFrame(t, q, pos, &f, &g)
 		}
 		if err != nil {
 			return errors.Join(err, settle())
@@ -413,6 +417,29 @@ type placing struct {
 	parent *batch        // waits for it; nil: nothing does
 }
 
+// placingOf is the frame of a queue of which a part was placed.
+func (s *placer) placingOf(q diskqueue.Queue) *placing {
+	p := s.placing[unplacedOf(q)]
+	if p == nil {
+		p = &placing{}
+		if s.placing == nil {
+			s.placing = map[unplacedQueue]*placing{}
+		}
+		s.placing[unplacedOf(q)] = p
+	}
+	return p
+}
+
+// halfPlaced reports whether there is such a frame.
+func (s *placer) halfPlaced() bool {
+	for _, p := range s.placing {
+		if p.pos != 0 {
+			return true
+		}
+	}
+	return false
+}
+
 // regroup sorts the rest anew where its partition has gone meanwhile. core.mu is held.
 func (p *placing) regroup() {
 	var groups []*laneGroup
@@ -435,10 +462,10 @@ func (p *placing) regroup() {
 
 // placeFrame writes the records of a frame to the queues of the partitions where they belong. Its acks wait for
 // the new frames, which become part of g. After an error the next call goes on where it was.
-func (s *placer) placeFrame(t *topic, partition int32, pos diskqueue.Pos, f *diskqueue.Frame, g *group) error {
-	p := &s.placing
+func (s *placer) placeFrame(t *topic, q diskqueue.Queue, pos diskqueue.Pos, f *diskqueue.Frame, g *group) error {
+	p := s.placingOf(q)
 	if p.pos != pos {
-		if err := s.beginPlacing(t, partition, pos, f); err != nil {
+		if err := s.beginPlacing(t, q, pos, f); err != nil {
 			return err
 		}
 	}
@@ -484,7 +511,7 @@ func (s *placer) placeFrame(t *topic, partition int32, pos diskqueue.Pos, f *dis
 }
 
 // beginPlacing reads a frame and sorts its records.
-func (s *placer) beginPlacing(t *topic, partition int32, pos diskqueue.Pos, f *diskqueue.Frame) error {
+func (s *placer) beginPlacing(t *topic, q diskqueue.Queue, pos diskqueue.Pos, f *diskqueue.Frame) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	groups, err := s.regroup(t, len(t.lanes), func(yield func(int64, []byte, []byte, []sink.Header) bool) error {
@@ -493,10 +520,10 @@ func (s *placer) beginPlacing(t *topic, partition int32, pos diskqueue.Pos, f *d
 	if err != nil {
 		return err
 	}
-	p := &s.placing
+	p := s.placingOf(q)
 	*p = placing{pos: pos, groups: groups, among: uint16(len(t.lanes))}
 	s.disk.placing = true
-	if l := t.unplaced(partition); l != nil && len(l.disk.spilled) > 0 && l.disk.spilled[0].pos == pos {
+	if l := t.unplaced(q.Partition()); l != nil && len(l.disk.spilled) > 0 && l.disk.spilled[0].pos == pos {
 		p.parent = pop(&l.disk.spilled)
 		p.parent.pos, p.parent.events = 0, 0
 	}
