@@ -76,13 +76,14 @@ func (s *core) shrinkOnDisk(t *topic) bool {
 	return true
 }
 
-// evictHead leaves the lane's batch in doubt to the disk, if it has a frame; else it is placed before the frames. The
-// lane is none of the topic's any more. That goes beyond the bound for memory beside the buffers if it must: it is one
-// batch of each such lane, and has to be there before the frames are placed.
+// evictHead leaves what goes before the lane's frames on disk, the batch in doubt and the parts, to the disk as far as it
+// has frames; what has none is placed before the frames, or, where it comes behind one with a frame, stays to be placed after
+// them. The lane is none of the topic's any more. That goes beyond the bound for memory beside the buffers if it must: it is
+// what was one batch, and has to be there before the frames are placed.
 func (l *lane) evictHead() {
-	s, b := l.topic.core, l.head
+	s, t := l.topic.core, l.topic
 	if whole := l.disk.splitParent; whole != nil {
-		s.noteUnfinished(unplacedQueue{l.topic.name, l.partition}, whole)
+		s.noteUnfinished(unplacedQueue{t.name, l.partition}, whole)
 		l.batches(func(b *batch) {
 			if b.coveredBy != nil {
 				b.coveredBy = nil
@@ -90,25 +91,35 @@ func (l *lane) evictHead() {
 			}
 		})
 	}
-	if b == nil && len(l.children) == 0 {
+	first := l.children
+	if l.head != nil {
+		first = append([]*batch{l.head}, first...)
+	}
+	l.head, l.children = nil, nil
+	framed := 0
+	for framed < len(first) && first[framed].pos != 0 {
+		framed++
+	}
+	if framed == 0 {
+		for _, b := range first {
+			s.placeBatch(b, len(t.lanes), true)
+		}
 		return
 	}
-	if b == nil || b.pos == 0 {
-		head := &lane{topic: l.topic, partition: l.partition, head: b, children: l.children}
-		l.head, l.children = nil, nil
-		head.batches(func(b *batch) { s.placeBatch(b, len(l.topic.lanes), true) })
-		return
+	l.children = first[framed:]
+	var known []*batch
+	for _, b := range first[:framed] {
+		if b.rb != nil {
+			s.evict(b)
+		}
+		l.extendDisk(max(l.disk.end, b.pos))
+		if b.isKnown() {
+			known = append(known, b)
+		} else {
+			s.freeBatch(b)
+		}
 	}
-	if b.rb != nil {
-		s.evict(b)
-	}
-	l.head = nil
-	l.extendDisk(max(l.disk.end, b.pos))
-	if b.isKnown() {
-		l.disk.spilled = slices.Insert(l.disk.spilled, 0, b)
-	} else {
-		s.freeBatch(b)
-	}
+	l.disk.spilled = slices.Insert(l.disk.spilled, 0, known...)
 }
 
 // tellFewer logs that a topic that had more partitions has fewer now.
