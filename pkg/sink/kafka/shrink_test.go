@@ -110,3 +110,16 @@ func TestOneLookIsNoProof(t *testing.T) {
 		t.Error("lanes are still there")
 	}
 }
+
+// TestPartsWithFramesAreLeftToTheDisk: the parts of a batch have frames of their own as far as the disk took them, and their
+// partition is gone. Those are placed from the disk, the others after them; none twice.
+func TestPartsWithFramesAreLeftToTheDisk(t *testing.T) {
+	_, l, _ := bench(t)
+	framed, bare := holds(t, l, 1), holds(t, l, 1)
+	l.children, l.queue = l.queue, nil
+	l.topic.batches, framed.pos = 2, 2
+	l.evictHead()
+	if !l.disk.any || l.disk.end != 2 || len(l.children) != 1 || l.children[0] != bare || l.topic.batches != 1 {
+		t.Errorf("on disk %v up to %d, %d parts left, %d batches in memory", l.disk.any, l.disk.end, len(l.children), l.topic.batches)
+	}
+}
