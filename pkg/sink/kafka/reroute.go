@@ -55,8 +55,12 @@ func (s *placer) reroute() (at time.Time) {
 	for _, p := range s.placing {
 		p.regroup()
 	}
-	for _, t := range known {
-		if t.unassigned != nil {
+	for _, t := range s.all { // what has got frames meanwhile is placed from the disk
+		for _, l := range t.gone {
+			l.evictParts()
+			l.evictQueue()
+		}
+		if t.unassigned != nil && len(t.lanes) > 0 {
 			t.unassigned.evict()
 		}
 	}

@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"cmp"
 	"slices"
 
 	"functiongraph-ingest/pkg/sink"
@@ -91,35 +92,35 @@ func (l *lane) evictHead() {
 			}
 		})
 	}
-	first := l.children
-	if l.head != nil {
-		first = append([]*batch{l.head}, first...)
-	}
-	l.head, l.children = nil, nil
-	framed := 0
-	for framed < len(first) && first[framed].pos != 0 {
-		framed++
-	}
-	if framed == 0 {
-		for _, b := range first {
-			s.placeBatch(b, len(t.lanes), true)
-		}
+	if (l.head != nil || len(l.children) > 0) && l.next().pos == 0 {
+		parts := &lane{topic: t, partition: l.partition, head: l.head, children: l.children}
+		l.head, l.children = nil, nil
+		parts.batches(func(b *batch) { s.placeBatch(b, len(t.lanes), true) })
 		return
 	}
-	l.children = first[framed:]
-	var known []*batch
-	for _, b := range first[:framed] {
+	l.evictParts()
+}
+
+// evictParts leaves the batch in doubt and the parts to the disk, as far as they have frames.
+func (l *lane) evictParts() {
+	s := l.topic.core
+	if l.head != nil {
+		l.children = append([]*batch{l.head}, l.children...)
+		l.head = nil
+	}
+	for len(l.children) > 0 && l.children[0].pos != 0 {
+		b := pop(&l.children)
 		if b.rb != nil {
 			s.evict(b)
 		}
 		l.extendDisk(max(l.disk.end, b.pos))
 		if b.isKnown() {
-			known = append(known, b)
+			l.disk.spilled = append(l.disk.spilled, b)
 		} else {
 			s.freeBatch(b)
 		}
 	}
-	l.disk.spilled = slices.Insert(l.disk.spilled, 0, known...)
+	slices.SortFunc(l.disk.spilled, func(a, b *batch) int { return cmp.Compare(a.pos, b.pos) })
 }
 
 // tellFewer logs that a topic that had more partitions has fewer now.
