@@ -1,0 +1,233 @@
+package kafka
+
+import (
+	"errors"
+	"functiongraph-ingest/pkg/sink"
+	"functiongraph-ingest/pkg/sink/kafka/diskqueue"
+	"functiongraph-ingest/pkg/sink/kafka/recordbatch"
+	"io"
+	"slices"
+)
+
+// errIndexFull: the frames that were placed have to be delivered before more are, because each has an entry in memory.
+var errIndexFull = errors.New("as many frames as memory has entries for")
+
+// mayPlace returns errIndexFull if the index of the spool has no room for what becomes of a frame, and will have: a lane of
+// the topic has frames to deliver.
+func (s *placer) mayPlace(t *topic, f *diskqueue.Frame) error {
+	if left := s.disk.sp.Counts().FramesLeft; left >= len(t.lanes) || left >= int(f.Records) {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if slices.ContainsFunc(t.lanes, func(l *lane) bool { return l.disk.any && !l.stuck() }) {
+		return errIndexFull
+	}
+	return nil // the bound itself tells
+}
+
+// placeBytes is how much of an unplaced queue is placed until that is made durable and noted.
+const placeBytes = 256 << 10
+
+// placeQueue places all frames of an unplaced queue. A frame is done when what replaces it is as durable as it was: a
+// kill before that makes what replaces it void, and it is placed again.
+func (s *placer) placeQueue(t *topic, q diskqueue.Queue) error {
+	doubt, _, _ := q.Doubt()
+	suspect, _ := q.Suspect()
+	var buf []byte
+	unconfirmed, frail := s.disk.frail[unplacedOf(q)]
+	last := unconfirmed // placed
+	done := last        // and noted
+	var g group         // what was written since done
+	bytes := 0
+	events := 0 // that were placed since done
+	settle := func() error {
+		if last == done {
+			return nil
+		}
+		// Later events of the same keys follow what replaces the frames, so the frames must not come back after a loss
+		// of power, however little else is promised then.
+		if g.last != 0 {
+			err := s.disk.sp.Sync(g.first, g.last)
+			frail = frail || err != nil && s.cfg.Settle == SettleOnDisk
+		}
+		done = last
+		if frail {
+			s.mu.Lock()
+			s.leaveFrail(q, last, events)
+			s.mu.Unlock()
+		}
+		g, bytes, events = group{}, 0, 0
+		var err error
+		if !frail {
+			if err = q.Done(last); err == nil {
+				err = s.disk.sp.SyncCursors()
+			}
+		}
+		s.mu.Lock()
+		s.disk.placing = s.halfPlaced()
+		s.mu.Unlock()
+		return err
+	}
+	for {
+		f, pos, err := q.PeekAfter(last, buf)
+		if errors.Is(err, io.EOF) {
+			return settle()
+		}
+		if err == nil && s.placingOf(q).pos != pos {
+			err = s.mayPlace(t, &f)
+		}
+		if err == nil {
+			buf = f.Batch[:0]
+			err = s.placeFrame(t, q, pos, &f, &g)
+		}
+		if err != nil {
+			return errors.Join(err, settle())
+		}
+		s.mu.Lock()
+		if pos == doubt || pos <= suspect {
+			s.possibleDuplicates.Add(int64(f.Events)) // in the log of a partition that may be gone
+		} else {
+			events += int(f.Events)
+		}
+		s.mu.Unlock()
+		last = pos
+		if bytes += len(f.Batch); bytes >= placeBytes {
+			if err := settle(); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// leaveFrail notes that the frames of a queue up to pos are placed, and that the disk did not confirm it. They stay until the
+// next start, for the case that the machine goes down; what replaces them is sent, and comes twice then. s.mu is held.
+func (s *placer) leaveFrail(q diskqueue.Queue, pos diskqueue.Pos, events int) {
+	if s.disk.frail == nil {
+		s.disk.frail = map[unplacedQueue]diskqueue.Pos{}
+	}
+	s.disk.frail[unplacedOf(q)] = pos
+	s.possibleDuplicates.Add(int64(events))
+}
+
+// placing is a frame of which a part was placed, for when the disk failed in between.
+type placing struct {
+	pos    diskqueue.Pos // 0: none
+	groups []*laneGroup  // the rest
+	placed int           // events
+	among  uint16        // how many partitions
+	parent *batch        // waits for it; nil: nothing does
+}
+
+// placingOf is the frame of a queue of which a part was placed.
+func (s *placer) placingOf(q diskqueue.Queue) *placing {
+	p := s.placing[unplacedOf(q)]
+	if p == nil {
+		p = &placing{}
+		if s.placing == nil {
+			s.placing = map[unplacedQueue]*placing{}
+		}
+		s.placing[unplacedOf(q)] = p
+	}
+	return p
+}
+
+// halfPlaced reports whether there is such a frame.
+func (s *placer) halfPlaced() bool {
+	for _, p := range s.placing {
+		if p.pos != 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// regroup sorts the rest anew where its partition has gone meanwhile. core.mu is held.
+func (p *placing) regroup() {
+	var groups []*laneGroup
+	for _, g := range p.groups {
+		t := g.lane.topic
+		if slices.Contains(t.lanes, g.lane) {
+			groups = append(groups, g)
+			continue
+		}
+		anew, err := t.core.regroup(t, len(t.lanes), g.rb.Records)
+		if err != nil {
+			panic("kafka: a batch of our own cannot be read: " + err.Error())
+		}
+		g.rb.Release()
+		groups = append(groups, anew...)
+		p.among = uint16(len(t.lanes))
+	}
+	p.groups = groups
+}
+
+// placeFrame writes the records of a frame to the queues of the partitions where they belong. Its acks wait for
+// the new frames, which become part of g. After an error the next call goes on where it was.
+func (s *placer) placeFrame(t *topic, q diskqueue.Queue, pos diskqueue.Pos, f *diskqueue.Frame, g *group) error {
+	p := s.placingOf(q)
+	if p.pos != pos {
+		if err := s.beginPlacing(t, q, pos, f); err != nil {
+			return err
+		}
+	}
+	var scratch recordbatch.Scratch
+	for ; len(p.groups) > 0; p.groups = p.groups[1:] {
+		part := p.groups[0]
+		if !part.compressed {
+			part.compressed = true
+			_ = part.rb.Compress(recordbatch.Codec(s.codec.Load()), &scratch) // else it goes uncompressed
+			part.rb.SealUnstamped()
+		}
+		events := min(int(f.Events)-p.placed, part.rb.Count())
+		m := diskqueue.Meta{Events: int32(events), Records: int32(part.rb.Count()), FirstTimestamp: part.rb.FirstTimestamp(), WrittenAt: f.WrittenAt, Replaces: pos, Partitions: p.among}
+		frame := [1]diskqueue.Write{{Queue: part.lane.disk.q, Meta: m, Batch: part.rb.Parts(nil), Checksum: part.rb.WireChecksum()}}
+		s.writer.writing.Lock()
+		_, err := s.disk.sp.Append(frame[:])
+		s.writer.writing.Unlock()
+		if err != nil {
+			return err
+		}
+		p.placed += events
+		placed := frame[0].Pos
+		g.add(placed)
+		s.mu.Lock()
+		part.rb.Release()
+		part.lane.evictQueue() // what has a frame already goes before it
+		part.lane.extendDisk(placed)
+		if p.parent != nil {
+			nb := s.newBatch(part.lane)
+			nb.pos, nb.events, nb.parent = placed, events, p.parent
+			p.parent.unsettledParts++
+			part.lane.rememberSpilled(nb)
+		}
+		s.mu.Unlock()
+	}
+	if p.parent != nil {
+		s.mu.Lock()
+		s.later(s.finish(p.parent, 0, nil)) // its own part: the others remain
+		s.mu.Unlock()
+	}
+	*p = placing{}
+	return nil
+}
+
+// beginPlacing reads a frame and sorts its records.
+func (s *placer) beginPlacing(t *topic, q diskqueue.Queue, pos diskqueue.Pos, f *diskqueue.Frame) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	groups, err := s.regroup(t, len(t.lanes), func(yield func(int64, []byte, []byte, []sink.Header) bool) error {
+		return recordbatch.Decode(f.Batch, recordbatch.MaxRecordsBytes, yield)
+	})
+	if err != nil {
+		return err
+	}
+	p := s.placingOf(q)
+	*p = placing{pos: pos, groups: groups, among: uint16(len(t.lanes))}
+	s.disk.placing = true
+	if l := t.unplaced(q.Partition()); l != nil && len(l.disk.spilled) > 0 && l.disk.spilled[0].pos == pos {
+		p.parent = pop(&l.disk.spilled)
+		p.parent.pos, p.parent.events = 0, 0
+	}
+	return nil
+}
