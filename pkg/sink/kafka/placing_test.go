@@ -320,7 +320,7 @@ func TestATopicThatComesWhileAnotherIsCarried(t *testing.T) {
 			return ok()
 		}
 	}
-	waitFor(t, under(func() bool { return s.spooler.placer.goesOn && s.count.inFlight > 0 }))
+	waitFor(t, under(func() bool { return s.count.inFlight > 0 }))
 	makeTopic(t, c, "t2", 3)
 	waitFor(t, under(func() bool { return len(s.topics[1].lanes) > 0 }))
 	takes.Store(true)
@@ -461,7 +461,7 @@ func TestWhatIsCarriedForAPartitionThatIsGone(t *testing.T) {
 		cfg.Settle, d.placingPatience = SettleOnDisk, time.Nanosecond
 		d.OpenSpool = alwaysFull(d.OpenSpool)
 	})
-	waitFor(t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return s.spooler.placer.goesOn && s.count.inFlight > 0 })
+	waitFor(t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return s.count.inFlight > 0 })
 	remake(t, c.ListenAddrs(), "t", 2)
 	takes.Store(true)
 	waitFor(t, func() bool { return s.Stats().Delivered == events })
