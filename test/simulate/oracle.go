@@ -40,7 +40,7 @@ type oracle struct {
 	bad     string         // the first violation
 
 	// expiry is when brokers forget a producer; 0: not in this schedule. Until a broker has told the process, at toldAt, it
-	// assumes a day, and does not count the copies that come of it (docs/guarantees.md).
+	// assumes a day, and does not count the copies that come of it; nor late ones of a producer that was forgotten (docs/guarantees.md).
 	expiry time.Duration
 	told   bool
 	toldAt time.Time
@@ -69,10 +69,9 @@ type event struct {
 	// refused: a broker has said that it refuses it, so it is on its way to the dead letters and what follows it goes on.
 	// Taken later all the same, after a kill, it comes behind that (docs/guarantees.md).
 	refused bool
-	main    int       // copies in the topic
-	bury    int       // copies in the dead-letter topic
-	logs    []log     // that it is in
-	at      time.Time // when it arrived first
+	main    int   // copies in the topic
+	bury    int   // copies in the dead-letter topic
+	logs    []log // that it is in
 }
 
 func (e *event) arrived() bool { return e.main+e.bury > 0 }
@@ -166,7 +165,7 @@ func (o *oracle) appended(cluster, topic string, incarnation int, b *simkafka.Ba
 			}
 			return true
 		}
-		o.arrive(e, log{cluster, topic, incarnation})
+		o.arrive(e, log{cluster, topic, incarnation}, b.Forgotten)
 		return true
 	})
 	if err != nil {
@@ -176,16 +175,13 @@ func (o *oracle) appended(cluster, topic string, incarnation int, b *simkafka.Ba
 
 // arrive counts a copy. A topic that was made anew is another one: the same request may arrive in both, and double what
 // is there. Each of them has as many doubles as were counted, at most.
-func (o *oracle) arrive(e *event, l log) {
+func (o *oracle) arrive(e *event, l log, forgotten bool) {
 	topic := l.topic
 	switch {
 	case !slices.Contains(e.logs, l):
 		e.logs = append(e.logs, l)
-		if e.at.IsZero() {
-			e.at = time.Now()
-		}
-	case o.expiry == 0 || time.Since(e.at) <= o.expiry || o.told && time.Since(o.toldAt) > requestTimeout && o.onWay <= requestTimeout:
-		o.double(l) // else it was sent by a process that could not know it
+	case !forgotten, o.onWay == 0 && (o.expiry == 0 || o.told && time.Since(o.toldAt) > requestTimeout):
+		o.double(l) // else the process could not know it
 	}
 	if topic == deadTopic {
 		e.bury++

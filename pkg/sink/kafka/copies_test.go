@@ -152,3 +152,57 @@ func TestGrowthDoesNotWaitForWhatCannotBeSent(t *testing.T) {
 		})
 	}
 }
+
+// TestACopyOfABatchThatIsOld: where a topic keeps the times of the records, a broker forgets a producer by the newest time in
+// its newest batch; at once, if that batch has none.
+func TestACopyOfABatchThatIsOld(t *testing.T) {
+	now := time.Now().UnixMilli()
+	hours := func(n int64) int64 { return now - n*time.Hour.Milliseconds() }
+	for name, c := range map[string]struct {
+		keeps times
+		at    []int64
+		known bool
+	}{
+		"new":                         {timesCreate, []int64{now}, true},
+		"old":                         {timesCreate, []int64{hours(30)}, false},
+		"its newest is new":           {timesCreate, []int64{hours(30), now, hours(2)}, true},
+		"no times":                    {timesCreate, []int64{recordbatch.NoTimestamp}, false},
+		"old, times not known":        {timesUnknown, []int64{hours(30)}, false},
+		"old, the broker's times":     {timesAppend, []int64{hours(30)}, true},
+		"no times, the broker's":      {timesAppend, []int64{recordbatch.NoTimestamp}, true},
+		"from the future":             {timesCreate, []int64{hours(-1)}, true},
+		"an hour less than a day old": {timesCreate, []int64{hours(23)}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, l, w := bench(t)
+			s.expiry = 24 * time.Hour
+			s.topics[0].keeps = c.keeps
+			b := &batch{lane: l, unsettledParts: 1, rb: recordbatch.NewPrivateBatch(1024), events: len(c.at)}
+			for _, at := range c.at {
+				b.rb.TryAppend(at, nil, []byte("event"), nil)
+			}
+			b.size = b.rb.Size()
+			l.queue = append(l.queue, b)
+			for range 2 {
+				if !w.addLocked(l) {
+					t.Fatal("the request is full")
+				}
+				w.prepare()
+				w.entries, w.bytes, l.busy = w.entries[:0], 0, false
+				b.maybeWritten = true
+			}
+			if told := time.UnixMilli(b.spoolStamp().FirstSent); time.Since(told) > 24*time.Hour == c.known {
+				t.Errorf("the spool is told %v", told)
+			}
+			w.addLocked(l)
+			// Each of the two resends is one more copy.
+			want := int64(0)
+			if !c.known {
+				want = int64(2 * b.events)
+			}
+			if got := s.possibleDuplicates.Load(); got != want {
+				t.Errorf("%d possible duplicates, want %d", got, want)
+			}
+		})
+	}
+}

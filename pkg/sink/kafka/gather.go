@@ -156,7 +156,7 @@ func (w *worker) addLocked(l *lane) bool {
 	b := l.take()
 	w.bytes += size
 	l.busy = true
-	e := entry{lane: l, batch: b}
+	e := entry{lane: l, batch: b, dated: l.topic.keeps != timesAppend}
 	if b.rb == nil {
 		e.load = true
 		w.loads++

@@ -40,7 +40,7 @@ type batch struct {
 	// be in the log under this stamp. It is false again when that copy was counted as a possible duplicate, because the
 	// batch goes again in a way in which the broker does not recognise it.
 	maybeWritten bool
-	known        time.Time // the earliest time at which the broker can have learned the stamp
+	known        time.Time // the earliest time that the broker may take for when it learned the stamp, see entry.date
 	collided     bool      // its first send was answered as a resend: it went again under another id
 	untimed      bool      // its records carry no timestamps because the broker refused theirs
 

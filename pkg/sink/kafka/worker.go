@@ -57,6 +57,7 @@ type entry struct {
 	stamp   bool // it needs its stamp; else it carries it already
 	load    bool // its memory must be read from its frame
 	behind  bool // the spool may not have written down yet that the lane's last frame is done
+	dated   bool // the topic keeps the times of the records
 	failed  error
 	suspect bool // the last process may have delivered it
 	reader  *recordbatch.Reader
@@ -102,6 +103,15 @@ func (w *worker) run() {
 	}
 }
 
+// date brings known back to the newest time in the batch: on a topic that keeps the times of the records a broker takes that
+// for when the producer wrote last, and forgets one whose batch is old, or has no times, at its next look (Kafka's
+// ProducerStateManager.isProducerExpired and ProducerAppendInfo.append).
+func (e *entry) date() {
+	if at := time.UnixMilli(e.batch.rb.MaxTimestamp()); e.dated && at.Before(e.batch.known) {
+		e.batch.known = at
+	}
+}
+
 // forgets reports whether brokers may have forgotten b's stamp when a request that is sent now arrives.
 func (s *core) forgets(b *batch, now time.Time) bool {
 	return now.Sub(b.known)+s.cfg.RequestTimeout >= s.expiry
@@ -118,6 +128,7 @@ func (w *worker) prepare() {
 			}
 		}
 		w.s.compress(e.batch, &w.scratch)
+		e.date()
 	}
 	w.refuse()
 	withSpool := w.s.deps.OpenSpool != nil

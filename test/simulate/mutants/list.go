@@ -49,6 +49,8 @@ var mutants = []mutant{
 		`if e.batch.maybeWritten { $w.mu.Lock()`, `if false { $w.mu.Lock()`)},
 	{"what the brokers have forgotten is not counted as a possible duplicate", "", "forgotten", sink(
 		`forgotten := $s.forgets(b, now)`, `forgotten := false && $s.forgets(b, now)`)},
+	{"a broker is thought to forget by its own clock", "", "refused-resend", sink(
+		`dated: l.topic.keeps != timesAppend}`, `dated: false}`)},
 	{"a first send that is answered as a resend is believed", "", "clones", sink(
 		`if !b.collided && b.collides(p) {`, `if false && b.collides(p) {`)},
 	{"a waiter is told twice", "", "steady", sink(

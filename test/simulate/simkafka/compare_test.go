@@ -90,8 +90,6 @@ var script = []send{
 	{what: "too far in the future", topic: "time", p: "a", seq: 2, age: -2 * time.Hour, want: simkafka.CodeInvalidTimestamp},
 	{what: "a little in the future", topic: "time", p: "a", seq: 2, age: -30 * time.Minute},
 	{what: "without a timestamp", topic: "time", p: "a", seq: 3, timeless: true},
-	// That one is not sent again: a broker takes a producer whose newest batch has no timestamps for one that was silent since
-	// 1970, and forgets it at its next look, which may come before or after. The model does not forget it.
 
 	{what: "the broker's time", topic: "append-time", p: "a", seq: 0},
 	{what: "the broker's time, sent again", topic: "append-time", p: "a", seq: 0},
@@ -216,7 +214,7 @@ func TestModelAnswersAsKafkaDoes(t *testing.T) {
 	both := [2]*asked{}
 	for i, b := range []broker{newModel(), dial(t, c.Bootstrap())} {
 		both[i] = &asked{b, map[string]int64{}, map[string]int64{}}
-		for _, topic := range []string{"order", "wrap", "size", "bytes", "time", "compact", "gone", "expired"} {
+		for _, topic := range []string{"order", "wrap", "size", "bytes", "time", "compact", "gone", "expired", "old", "timeless"} {
 			b.create(t, topic, nil)
 		}
 		b.create(t, "append-time", map[string]string{"message.timestamp.type": "LogAppendTime"})
@@ -260,4 +258,18 @@ func TestModelAnswersAsKafkaDoes(t *testing.T) {
 	compare(&send{what: "the batch that came after the gap, sent again", topic: "expired", p: "a", seq: 8})
 	compare(&send{what: "the forgotten batch, sent again", topic: "expired", p: "a", seq: 0, want: simkafka.CodeOutOfOrderSequence})
 	compare(&send{what: "in order behind the gap", topic: "expired", p: "a", seq: 9})
+
+	// A broker takes the newest time in a producer's newest batch for when it wrote last.
+	for topic, s := range map[string]send{"old": {age: 25 * time.Hour}, "timeless": {timeless: true}} {
+		s.topic, s.p, s.what = topic, "a", "old, or without a time"
+		compare(&s)
+		for _, b := range both {
+			poll(t, "the producer is forgotten", func() bool {
+				return b.send(t, &send{topic: topic, p: "a", seq: 8}).code == simkafka.CodeOK
+			})
+		}
+		s.what, s.want = "the forgotten batch, sent again", simkafka.CodeOutOfOrderSequence
+		compare(&s)
+		compare(&send{what: "in order behind the gap", topic: topic, p: "a", seq: 9})
+	}
 }

@@ -26,6 +26,7 @@ type partition struct {
 	leader    int32 // -1: none
 	next      int64 // offset of the next record
 	producers map[int64]*producerState
+	forgotten map[int64]bool
 	// starved: fewer in-sync replicas than min.insync.replicas.
 	starved bool
 }
@@ -34,7 +35,7 @@ type partition struct {
 type producerState struct {
 	epoch   int16
 	batches []sequences // the last five, oldest first
-	last    time.Time
+	last    int64       // ms: the newest time in its newest batch, as stored
 }
 
 type sequences struct {
@@ -51,6 +52,8 @@ type Batch struct {
 	Sequence   int32
 	Count      int32
 	MaxTime    int64
+
+	Forgotten bool // set by a leader that takes it: it has forgotten the producer since it heard of it first
 }
 
 // ParseBatch reads a batch's header; it does not check anything but the length.
@@ -105,7 +108,8 @@ func (p *partition) append(cfg *TopicConfig, b *Batch, now time.Time, expiry tim
 		if code := p.inOrder(b); code != CodeOK {
 			return refused(code)
 		}
-		p.remember(b, stored, now)
+		b.Forgotten = p.forgotten[b.ProducerID]
+		p.remember(b, stored)
 	}
 	r := Result{Offset: p.next, AppendTime: at, Appended: true}
 	p.next += int64(b.Count)
@@ -155,11 +159,16 @@ func validate(cfg *TopicConfig, b *Batch, now time.Time) (code int16, named []in
 	return CodeOK, nil
 }
 
-// forget drops the state of producers that wrote nothing for expiry (producer.id.expiration.ms).
+// forget drops the state of producers that wrote nothing for expiry (producer.id.expiration.ms), by the newest time in
+// their newest batch: -1, no time, is long ago. A broker looks every ten minutes (producer.id.expiration.check.interval.ms).
 func (p *partition) forget(now time.Time, expiry time.Duration) {
 	for id, st := range p.producers {
-		if now.Sub(st.last) > expiry {
+		if now.UnixMilli()-st.last >= expiry.Milliseconds() {
 			delete(p.producers, id)
+			if p.forgotten == nil {
+				p.forgotten = map[int64]bool{}
+			}
+			p.forgotten[id] = true
 		}
 	}
 }
@@ -215,7 +224,7 @@ func (p *partition) last() (id int64, epoch int16, next int32, ok bool) {
 	return id, newest.epoch, int32((uint32(last) + 1) & math.MaxInt32), true
 }
 
-func (p *partition) remember(b *Batch, stored int64, now time.Time) {
+func (p *partition) remember(b *Batch, stored int64) {
 	st := p.producers[b.ProducerID]
 	if st == nil || st.epoch != b.Epoch {
 		st = &producerState{epoch: b.Epoch}
@@ -225,5 +234,5 @@ func (p *partition) remember(b *Batch, stored int64, now time.Time) {
 		st.batches = append(st.batches[:0], st.batches[1:]...)
 	}
 	st.batches = append(st.batches, sequences{b.Sequence, b.lastSequence(), p.next, stored})
-	st.last = now
+	st.last = stored
 }
