@@ -25,6 +25,9 @@ const (
 	maxAcceptPause = time.Second
 )
 
+// maxAcceptWait is how long a newcomer waits for a connection that is about to leave.
+const maxAcceptWait = 100 * time.Millisecond
+
 // Serve accepts connections and serves each in its own goroutine, until Shutdown; then it returns
 // nil. Listen must have succeeded.
 func (s *Server) Serve() error {
@@ -65,11 +68,42 @@ func (s *Server) take(nc rawconn.Stream) {
 	c.quietSince.Store(s.conns.now.Load())
 	c.enter(asleep, s.limits.asleep)
 	c.ages(s.cfg.MaxConnAge)
-	if !s.conns.add(c, s.cfg.MaxConns, max(leastTurnedAway, s.cfg.MaxConns/turnedAwayShare)) {
+	if !s.place(c) {
 		c.refuseAtOnce()
 		return
 	}
 	go s.serve(c)
+}
+
+// place gives a connection a place, if only to be turned away from. Those that are replaced, or linger, need a moment of CPU
+// to close: where they are too many a newcomer waits for one of them, and others in the kernel's queue meanwhile. Refusing
+// them at once would make them come again, and take that CPU.
+func (s *Server) place(c *conn) bool {
+	for !s.conns.add(c, s.cfg.MaxConns, max(leastTurnedAway, s.cfg.MaxConns/turnedAwayShare)) {
+		if !s.oneLeaves() {
+			return false
+		}
+	}
+	return true
+}
+
+// oneLeaves waits for a connection that is about to leave, and reports whether one has left.
+func (s *Server) oneLeaves() bool {
+	select {
+	case <-s.conns.left:
+		return true
+	default:
+	}
+	if !s.conns.leaving() {
+		return false
+	}
+	select {
+	case <-s.conns.left:
+		return true
+	case <-time.After(maxAcceptWait):
+	case <-s.ctx.Done():
+	}
+	return false
 }
 
 // serve is a connection's goroutine.

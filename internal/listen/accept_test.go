@@ -62,3 +62,54 @@ func TestAcceptDoesNotSpinWithoutDescriptors(t *testing.T) {
 		}
 	})
 }
+
+// TestNewcomersWaitForThoseThatLeave: where all places are taken, and as many connections as may be are on their way out, a
+// newcomer waits for one of them instead of being refused; not for long, and not where none leaves.
+func TestNewcomersWaitForThoseThatLeave(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := New(Config{MaxConns: 2}, Deps{Room: body.NewRoom(body.RoomConfig{Items: 16, Bytes: 1 << 20, MaxBody: 1 << 10})})
+		var all []*conn
+		place := func() bool {
+			c := &conn{srv: s}
+			c.enter(waiting, never)
+			if !s.place(c) {
+				return false
+			}
+			all = append(all, c)
+			return true
+		}
+		leave := func() {
+			first := all[0]
+			all = all[1:]
+			s.conns.remove(first)
+		}
+		for range 2 + leastTurnedAway {
+			if !place() {
+				t.Fatal("no place")
+			}
+		}
+		if begun := time.Now(); place() || time.Since(begun) > 0 {
+			t.Error("a newcomer has waited though none leaves")
+		}
+		last := all[len(all)-1]
+		last.state.Store(last.state.Load() | fired)
+		came := make(chan bool)
+		for range 3 {
+			go func() { came <- place() }()
+			synctest.Wait()
+			leave()
+			if !<-came {
+				t.Error("a newcomer was refused though one left")
+			}
+		}
+		if place() {
+			t.Error("a newcomer has found a place")
+		}
+		for len(all) > 0 {
+			leave()
+		}
+		if err := s.Shutdown(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}

@@ -80,13 +80,15 @@ type registry struct {
 	// woken: so either the watcher sees it awake, or it sees that it must call.
 	slowly atomic.Bool
 	hurry  chan struct{}
+	left   chan struct{}  // a connection has left, see oneLeaves
 	stop   chan struct{}  // ends the watcher; nil when none runs
 	gone   chan struct{}  // made by shut, closed when the last connection has left after it
 	wg     sync.WaitGroup // one for each connection and for each watcher
 }
 
 func (r *registry) init(t *ticks, onTick func()) {
-	r.tick, r.slow, r.onTick, r.hurry = t.tick, t.slow, onTick, make(chan struct{}, 1)
+	r.tick, r.slow, r.onTick = t.tick, t.slow, onTick
+	r.hurry, r.left = make(chan struct{}, 1), make(chan struct{}, 1)
 }
 
 // woke is called by a connection that has left its sleep.
@@ -205,6 +207,18 @@ func (r *registry) endLingerLocked() {
 	}
 }
 
+// leaving reports whether a connection beyond MaxConns was told to end, and needs nothing but CPU for that.
+func (r *registry) leaving() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for c := r.first; c != nil; c = c.next {
+		if c.extra && c.state.Load()&fired != 0 {
+			return true
+		}
+	}
+	return false
+}
+
 // remove forgets a connection that is closed. It is the last thing its goroutine does.
 func (r *registry) remove(c *conn) {
 	defer r.wg.Done()
@@ -224,6 +238,10 @@ func (r *registry) remove(c *conn) {
 		c.next.prev = c.prev
 	}
 	c.prev, c.next = nil, nil
+	select {
+	case r.left <- struct{}{}:
+	default: // one left before, which is as good
+	}
 	if r.first == nil {
 		close(r.stop)
 		r.stop = nil

@@ -296,7 +296,7 @@ func (m *model) compareQueue(queue int, how accident) {
 			m.t.Fatalf("queue %d: frame %v is done and came back, and the queue is not suspect", queue, want.pos)
 		}
 		found[positions[i]] = true
-		want.done, want.maybe, want.synced = false, false, want.synced || how != crashed
+		want.done, want.maybe, want.synced = false, false, want.synced || how == closed
 		kept = append(kept, want)
 	}
 	for _, f := range m.frames[queue] {

@@ -138,7 +138,11 @@ func (r *recovery) settle(d *directory) error {
 		change()
 	}
 	for _, g := range r.segments {
-		g.synced = g.size
+		if s.stats.unclean { // a process that was killed has left it to the page cache
+			s.unsynced, s.newFiles = append(s.unsynced, g), true
+		} else {
+			g.synced = g.size
+		}
 		for _, done := range s.dropLocked(nil, g) {
 			s.removeSegment(done)
 		}

@@ -285,15 +285,20 @@ func (f *FS) Edit(name string, edit func([]byte) []byte) {
 	f.disk[name] = f.names[name]
 }
 
-// Kill returns what a new process finds after kill -9: everything that was written, and no locks.
+// Kill returns what a new process finds after kill -9: everything that was written, and no locks. What was not durable still
+// is not.
 func (f *FS) Kill() *FS {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	out := New(f.budget)
-	for name, x := range f.names {
-		data := slices.Clone(x.data)
-		out.names[name] = &node{data: data, durable: slices.Clone(data)}
-		out.disk[name] = out.names[name]
+	copies := map[*node]*node{}
+	for _, m := range []struct{ from, to map[string]*node }{{f.names, out.names}, {f.disk, out.disk}} {
+		for name, x := range m.from {
+			if copies[x] == nil {
+				copies[x] = &node{data: slices.Clone(x.data), durable: slices.Clone(x.durable), pending: slices.Clone(x.pending)}
+			}
+			m.to[name] = copies[x]
+		}
 	}
 	return out
 }

@@ -17,6 +17,7 @@ type diskPart struct {
 
 	dirty       bool   // in spooler.dirty
 	behind      bool   // the spool may not have written down yet that the last frame is done
+	lastEvents  int    // of that frame
 	closing     bool   // the end of a frame is being written; nothing is sent until it is
 	splitParent *batch // has a frame and was split: only its children are sent until all of it is settled
 

@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"fmt"
 	"log/slog"
 	"strings"
 	"testing"
@@ -67,4 +68,48 @@ func (d *testDisk) Flip(n uint64) bool {
 		}
 	}
 	return false
+}
+
+// TestWhatAKillWouldRepeatIsCounted: what is sent while the disk cannot write it down comes back after a kill, and brokers do
+// not recognise it.
+func TestWhatAKillWouldRepeatIsCounted(t *testing.T) {
+	t.Parallel()
+	const events, round, rounds = 100, 20, 8
+	for _, bare := range []bool{false, true} { // the disk takes no frames either
+		t.Run(fmt.Sprint("bare ", bare), func(t *testing.T) {
+			t.Parallel()
+			c, disk := cluster(t, 2), newTestDisk(t)
+			process := func(disk *testDisk) *Sink {
+				return start(t, c, func(cfg *Config, d *Deps) { cfg.Settle, d.OpenSpool = SettleOnDisk, disk.Open })
+			}
+			s := process(disk)
+			waitFor(t, func() bool { return s.Ready() == nil && !s.held() })
+			appendAll(t, s, events, 7, nil)
+			waitFor(t, func() bool { return s.Stats().Delivered == events })
+			disk.fs.SetFault(func(op spooltest.Op, name string) error {
+				if op == spooltest.OpWrite && (bare || strings.HasSuffix(name, "cursors")) {
+					return errDisk
+				}
+				return nil
+			})
+			for i := range rounds {
+				appendAll(t, s, round, 7, nil)
+				waitFor(t, func() bool { return s.Stats().Delivered == int64(events+(i+1)*round) })
+			}
+			after, first := disk.Kill(), s.Stats()
+			disk.fs.SetFault(nil)
+			closeSink(t, s)
+
+			s = process(after)
+			waitFor(t, func() bool { return !s.held() && s.Stats().Spooled == 0 })
+			second := closeSink(t, s)
+			twice := int64(-events - rounds*round)
+			for _, p := range c.PartitionInfos("t") {
+				twice += p.HighWatermark
+			}
+			if possible := first.PossibleDuplicates + second.PossibleDuplicates; twice > possible || !bare && twice == 0 {
+				t.Errorf("%d events twice, %d counted: %+v, %+v", twice, possible, first, second)
+			}
+		})
+	}
 }

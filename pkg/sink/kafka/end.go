@@ -9,9 +9,10 @@ import (
 
 // frame is a frame whose batch is settled.
 type frame struct {
-	lane *lane
-	pos  diskqueue.Pos
-	sent bool // and acknowledged
+	lane   *lane
+	pos    diskqueue.Pos
+	events int
+	sent   bool // and acknowledged
 }
 
 // frameEnds notes that b, which has a frame, is settled. Its lane waits for endFrames.
@@ -23,7 +24,7 @@ func (s *core) frameEnds(b *batch) {
 			b.lane.stuckSince = time.Time{}
 		}
 	}
-	s.disk.ended = append(s.disk.ended, frame{b.lane, b.pos, b.attempts > 0 && !b.dropped})
+	s.disk.ended = append(s.disk.ended, frame{b.lane, b.pos, b.events, b.attempts > 0 && !b.dropped})
 	s.unfinished.Store(true)
 }
 
@@ -55,7 +56,7 @@ func (s *frameWriter) endFrames() {
 		}
 		s.mu.Lock()
 		for _, f := range ended {
-			f.lane.disk.behind = f.sent
+			f.lane.disk.behind, f.lane.disk.lastEvents = f.sent, f.events
 			f.lane.disk.closing = false
 			f.lane.onIdle()
 			if f.lane.partition < 0 || int(f.lane.partition) >= len(f.lane.topic.lanes) {

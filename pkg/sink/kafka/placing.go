@@ -38,6 +38,7 @@ func (s *placer) placeQueue(t *topic, q diskqueue.Queue) error {
 	unconfirmed, frail := s.disk.frail[unplacedOf(q)]
 	last := unconfirmed // placed
 	done := last        // and noted
+	safe := last        // durable, as far as the disk confirms that
 	var g group         // what was written since done
 	bytes := 0
 	events := 0 // that were placed since done
@@ -76,6 +77,11 @@ func (s *placer) placeQueue(t *topic, q diskqueue.Queue) error {
 		}
 		if err == nil && s.placingOf(q).pos != pos {
 			err = s.mayPlace(t, &f)
+		}
+		if err == nil && pos > safe {
+			// A loss of power that took this frame and left what replaces it would let that overtake the frames before.
+			safe = q.Tail()
+			_ = s.disk.sp.Sync(pos, safe)
 		}
 		if err == nil {
 			buf = f.Batch[:0]

@@ -120,7 +120,7 @@ func TestAFrameThatIsPlacedIsNotDropped(t *testing.T) {
 	t.Parallel()
 	const events, more = 3000, 100
 	for _, skip := range []int32{2, 6} {
-		for _, syncs := range []int32{0, 1} { // that fail
+		for _, syncs := range []int32{0, 2} { // that fail: of the frames, and of what replaces them
 			t.Run(fmt.Sprint(skip, " ", syncs), func(t *testing.T) {
 				t.Parallel()
 				dir := unassignedSpool(t, SettleOnDisk, events)
@@ -196,6 +196,51 @@ func TestPlacingWithoutADisk(t *testing.T) {
 	}
 }
 
+// orderly counts frames that were not made durable before what replaces them was written.
+type orderly struct {
+	diskqueue.Spool
+	first, last   diskqueue.Pos
+	early, placed atomic.Int32
+}
+
+func (o *orderly) Sync(first, last diskqueue.Pos) error {
+	o.first, o.last = first, last
+	return o.Spool.Sync(first, last)
+}
+
+func (o *orderly) Append(f []diskqueue.Write) (int, error) {
+	if pos := f[0].Replaces; pos != 0 {
+		if o.placed.Add(1); pos < o.first || pos > o.last {
+			o.early.Add(1)
+		}
+	}
+	return o.Spool.Append(f)
+}
+
+// TestPlacedFramesAreDurableFirst: a loss of power never takes a frame and leaves what replaces it, which would be sent before
+// the frames that came before it.
+func TestPlacedFramesAreDurableFirst(t *testing.T) {
+	t.Parallel()
+	const events = 3000
+	for _, settle := range []Settle{SettleAtOnce, SettleOnDisk} {
+		dir := unassignedSpool(t, settle, events)
+		o := &orderly{}
+		s, _ := spooling(t, cluster(t, 4), dir, func(cfg *Config, d *Deps) {
+			cfg.Settle = settle
+			open := d.OpenSpool
+			d.OpenSpool = func() (sp diskqueue.Spool, err error) {
+				o.Spool, err = open()
+				return o, err
+			}
+		})
+		waitFor(t, func() bool { return s.Stats().Delivered >= events })
+		closeSink(t, s)
+		if o.placed.Load() == 0 || o.early.Load() > 0 {
+			t.Errorf("%v: %d of %d frames were replaced before they were durable", settle, o.early.Load(), o.placed.Load())
+		}
+	}
+}
+
 // TestPlacedNotDurable: when the disk does not confirm what was placed, the frames stay for the case that the
 // machine goes down; that they come twice otherwise is counted.
 func TestPlacedNotDurable(t *testing.T) {
@@ -214,7 +259,7 @@ func TestPlacedNotDurable(t *testing.T) {
 				}
 				b := &frailSpool{Spool: sp}
 				if frail {
-					b.syncs.Store(1)
+					b.syncs.Store(2) // of the frames, and of what replaces them
 				}
 				return b, nil
 			}

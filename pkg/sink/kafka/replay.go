@@ -97,10 +97,27 @@ func (w *worker) noteSending() {
 		err = errors.Join(err, w.s.disk.sp.Sending(w.notes))
 	}
 	if err != nil {
-		w.s.mu.Lock()
-		w.s.warnLimited("sending", "progress in the spool cannot be written; a kill now would repeat batches", "error", err)
-		w.s.mu.Unlock()
+		w.unnoted(err)
 	}
+}
+
+// unnoted counts what a kill from here on would double: the next process finds the frames as they were before.
+func (w *worker) unnoted(err error) {
+	s := w.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := range w.entries {
+		e := &w.entries[i]
+		switch d := &e.lane.disk; {
+		case e.failed != nil || !e.stamp:
+		case e.batch.pos != 0 || e.batch.coveredBy != nil:
+			s.possibleDuplicates.Add(int64(e.batch.events))
+		case e.behind:
+			s.possibleDuplicates.Add(int64(d.lastEvents))
+			d.behind, d.lastEvents = true, 0
+		}
+	}
+	s.warnLimited("sending", "progress in the spool cannot be written; a kill now would repeat batches", "error", err)
 }
 
 // prepared notes that the bytes are final, and takes out of the request what could not be read.
