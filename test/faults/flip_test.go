@@ -112,7 +112,7 @@ func killedSink(t *testing.T) (*spooltest.FS, map[string][]string) {
 		value := fmt.Sprintf(`{"traceId":%q,"n":"%06d","logs":%q}`, key, i, strings.Repeat("x", 20+i%300))
 		want[key] = append(want[key], value)
 		done := &waiter{done: make(chan struct{})}
-		_, err := s.Append(t.Context(), []sink.Record{{Key: []byte(key), Value: []byte(value), Timestamp: 1_700_000_000_000 + int64(i)}}, done)
+		_, err := s.Append(t.Context(), []sink.Record{{Key: []byte(key), Value: []byte(value), Timestamp: time.Now().UnixMilli()}}, done)
 		must(t, err)
 		if i%8 == 7 { // a frame or a few for every eight
 			<-done.done

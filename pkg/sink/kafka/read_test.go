@@ -37,7 +37,7 @@ func TestReadsWhatTheSinkWrote(t *testing.T) {
 		as := make([]*kgo.Record, len(got))
 		for i, r := range got {
 			as[i] = &kgo.Record{Key: r.Key, Value: r.Value}
-			if len(r.Headers) != 3 || r.Timestamp < 1_700_000_000_000 || i > 0 && got[i-1].Partition == r.Partition && r.At != got[i-1].At+1 {
+			if len(r.Headers) != 3 || r.Timestamp < begin || i > 0 && got[i-1].Partition == r.Partition && r.At != got[i-1].At+1 {
 				t.Fatalf("%v: record %+v", codec, r)
 			}
 		}
@@ -50,7 +50,7 @@ func TestReadsARange(t *testing.T) {
 	s := start(t, c, nil)
 	appendAll(t, s, 100, 1, nil) // timestamps are a millisecond apart
 	closeSink(t, s)
-	at := func(n int64) time.Time { return time.UnixMilli(1_700_000_000_000 + n) }
+	at := func(n int64) time.Time { return time.UnixMilli(begin + n) }
 	for name, tt := range map[string]struct {
 		q           Query
 		first, want int64
