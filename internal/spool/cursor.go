@@ -26,12 +26,13 @@ const (
 )
 
 // cursor is one partition's progress. It lives in a slot of the cursor file: two copies of one sector
-// each, written in turn, so a write that is cut short leaves the former one. Guarded by cursors.mu; a change of what
-// Doubt and Suspect read holds cursors.state too.
+// each, written in turn, so a write that is cut short leaves the former one. Guarded by cursors.mu, except
+// progress and behind, which cursors.state guards: the end of a frame does not wait for a write.
 type cursor struct {
 	slot int // noSlot: none yet
 	progress
 	former  progress // what the newer copy in the file says
+	laid    progress // what is being written
 	damaged bool     // a copy could not be read when the file was loaded
 	behind  bool     // what is in the file is older
 }
@@ -116,6 +117,12 @@ func slotOffset(slot int, seq uint64) int64 {
 
 // begin gives a queue its slot before its first frame, so that a queue without one has lost it.
 func (c *cursors) begin(q *Queue) {
+	c.state.Lock()
+	begun := q.cursor.seq != 0
+	c.state.Unlock()
+	if begun {
+		return // nor does it wait for the write of another cursor
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if q.cursor.seq == 0 {
@@ -125,13 +132,12 @@ func (c *cursors) begin(q *Queue) {
 
 // done advances the cursor of q to pos.
 func (c *cursors) done(q *Queue, pos Pos, soon bool) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	c.state.Lock()
 	if pos <= q.cursor.done {
+		c.state.Unlock()
 		return nil
 	}
-	c.state.Lock()
-	q.cursor.done = pos
+	q.cursor.done, q.cursor.behind = pos, true
 	if q.cursor.doubt <= pos {
 		q.cursor.doubt, q.cursor.stamp = 0, Stamp{}
 	}
@@ -140,10 +146,16 @@ func (c *cursors) done(q *Queue, pos Pos, soon bool) error {
 	}
 	c.state.Unlock()
 	if soon {
-		q.cursor.behind = true
 		return nil
 	}
-	return c.writeLocked(q)
+	return q.WriteCursor()
+}
+
+// isBehind reports whether the file has an older cursor of q.
+func (c *cursors) isBehind(q *Queue) bool {
+	c.state.Lock()
+	defer c.state.Unlock()
+	return q.cursor.behind
 }
 
 // WriteCursor writes the queue's cursor if DoneSoon left it behind.
@@ -151,7 +163,7 @@ func (q *Queue) WriteCursor() error {
 	c := &q.s.cursors
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !q.cursor.behind {
+	if !c.isBehind(q) {
 		return nil
 	}
 	return c.writeLocked(q)
@@ -167,7 +179,7 @@ func (s *Spool) WriteCursors() error {
 	defer c.mu.Unlock()
 	var errs []error
 	for _, q := range queues {
-		if q.cursor.behind {
+		if c.isBehind(q) {
 			errs = append(errs, c.writeLocked(q))
 		}
 	}
@@ -229,8 +241,10 @@ func (c *cursors) writeSlotsLocked(queues []*Queue) error {
 		first.cursor.slot = c.slots
 		c.slots++
 	}
+	c.state.Lock()
 	for _, q := range queues {
 		q.cursor.seq++
+		q.cursor.behind = false
 	}
 	off := slotOffset(first.cursor.slot, first.cursor.seq)
 	if len(queues) == 1 {
@@ -240,16 +254,23 @@ func (c *cursors) writeSlotsLocked(queues []*Queue) error {
 		off = slotOffset(first.cursor.slot, 0)
 		c.vec[0] = c.laySlots(queues)
 	}
-	if err := c.file.WriteVec(c.vec[:], off); err != nil {
+	for _, q := range queues {
+		q.cursor.laid = q.cursor.progress
+	}
+	c.state.Unlock()
+	err := c.file.WriteVec(c.vec[:], off)
+	c.state.Lock()
+	defer c.state.Unlock()
+	if err != nil {
 		for _, q := range queues {
 			q.cursor.seq--
+			q.cursor.behind = true
 		}
 		c.failed.Add(1)
 		return err
 	}
 	for _, q := range queues {
-		q.cursor.behind = false
-		q.cursor.former = q.cursor.progress
+		q.cursor.former = q.cursor.laid
 	}
 	return nil
 }
@@ -365,7 +386,9 @@ func (s *Spool) Sending(frames []Sent) error {
 	for _, f := range frames {
 		c.state.Lock()
 		q := f.Queue.(*Queue)
-		q.cursor.doubt, q.cursor.stamp = f.Pos, f.Stamp
+		if f.Pos > q.cursor.done { // else it was sent without waiting for this call
+			q.cursor.doubt, q.cursor.stamp = f.Pos, f.Stamp
+		}
 		c.state.Unlock()
 		c.sending = append(c.sending, q)
 	}

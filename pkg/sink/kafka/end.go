@@ -36,7 +36,7 @@ func (s *frameWriter) endFrames() {
 	for s.unfinished.Load() {
 		s.mu.Lock()
 		s.unfinished.Store(false)
-		ended, out := append(endedBuf[:0], s.disk.ended...), s.disk.out
+		ended, out, hangs := append(endedBuf[:0], s.disk.ended...), s.disk.out, s.disk.hangs
 		s.disk.ended, s.disk.out = s.disk.ended[:0], nil
 		s.mu.Unlock()
 		tell(out)
@@ -44,11 +44,14 @@ func (s *frameWriter) endFrames() {
 			continue
 		}
 		for _, f := range ended {
-			done := f.lane.disk.q.DoneSoon
-			if !f.sent {
-				done = f.lane.disk.q.Done
+			q := f.lane.disk.q
+			var err error
+			if f.sent || hangs {
+				err = q.DoneSoon(f.pos)
+			} else {
+				err = s.onDisk(func() error { return q.Done(f.pos) })
 			}
-			if err := done(f.pos); err != nil {
+			if err != nil {
 				s.mu.Lock()
 				s.warnLimited("done", "progress in the spool cannot be written; a kill now would repeat batches", "error", err)
 				s.mu.Unlock()
@@ -166,7 +169,7 @@ func (s *frameWriter) writeCursors() (at time.Time) {
 	if !due {
 		return since.Add(cursorDelay)
 	}
-	if err := s.disk.sp.WriteCursors(); err != nil {
+	if err := s.onDisk(s.disk.sp.WriteCursors); err != nil {
 		s.mu.Lock()
 		s.warnLimited("done", "progress in the spool cannot be written; a kill now would repeat batches", "error", err)
 		s.mu.Unlock()

@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -17,7 +18,12 @@ type watchdog struct {
 	calls int
 	timer *time.Timer // made by the first call
 	hangs bool
+	heirs []*heir // of the callers that do not wait for a disk that hangs
+	left  int     // calls that were left behind by such a caller and have not come back
 }
+
+// heir goes on, on a goroutine of its own, where a caller has met a disk that hangs.
+type heir struct{ goOn func() }
 
 // onDisk makes a call that writes to the disk or waits for it.
 func (s *frameWriter) onDisk(call func() error) error {
@@ -47,6 +53,32 @@ func (s *frameWriter) onDisk(call func() error) error {
 	return err
 }
 
+// tryOnDisk is onDisk for a caller that must not wait for a disk that hangs. false: its heir has gone on meanwhile, and the
+// caller ends without touching what was its own. errDiskHangs: such a call hung already, and this one was not made.
+func (s *frameWriter) tryOnDisk(h *heir, call func() error) (ok bool, err error) {
+	w := &s.watchdog
+	w.mu.Lock()
+	if w.left > 0 {
+		w.mu.Unlock()
+		return true, errDiskHangs
+	}
+	w.heirs = append(w.heirs, h)
+	if w.hangs { // by a call of another kind, for which the timer has run out
+		w.timer.Reset(hangsAfter)
+	}
+	w.mu.Unlock()
+	err = s.onDisk(call)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	i := slices.Index(w.heirs, h)
+	if i < 0 {
+		w.left--
+		return false, nil
+	}
+	w.heirs = slices.Delete(w.heirs, i, i+1)
+	return true, err
+}
+
 // diskHangs lets batches go without their frames, so that a healthy Kafka gets them and their clients hear of it.
 func (s *frameWriter) diskHangs() {
 	w := &s.watchdog
@@ -54,10 +86,16 @@ func (s *frameWriter) diskHangs() {
 	defer s.mu.Unlock()
 	w.mu.Lock()
 	w.hangs = w.calls > 0
-	hangs := w.hangs
+	hangs, heirs := w.hangs, w.heirs
+	if hangs {
+		w.heirs, w.left = nil, w.left+len(heirs)
+	}
 	w.mu.Unlock()
 	if !hangs {
 		return
+	}
+	for _, h := range heirs {
+		s.tasks.Go(h.goOn) // the callers are tasks that have not ended
 	}
 	s.disk.hangs = true
 	if s.disk.err == nil {

@@ -3,11 +3,14 @@ package kafka
 import (
 	"context"
 	"errors"
+	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"functiongraph-ingest/internal/spool/spooltest"
 	"functiongraph-ingest/pkg/sink/kafka/diskqueue"
 )
 
@@ -93,6 +96,66 @@ func TestClientsHearFromKafkaWhenTheDiskDoesNot(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// diskThatHangs is a disk of which operations on some files do not come back until they are released.
+type diskThatHangs struct {
+	*testDisk
+	hangs, met atomic.Bool
+	free       chan struct{}
+	release    func()
+}
+
+func newDiskThatHangs(t *testing.T, disk *testDisk, op spooltest.Op, file string) *diskThatHangs {
+	d := &diskThatHangs{testDisk: disk, free: make(chan struct{})}
+	d.release = sync.OnceFunc(func() { d.hangs.Store(false); close(d.free) })
+	disk.fs.SetGate(func(o spooltest.Op, name string) error {
+		if o == op && strings.HasSuffix(name, file) && d.hangs.Load() {
+			d.met.Store(true)
+			<-d.free
+		}
+		return nil
+	})
+	t.Cleanup(d.release)
+	return d
+}
+
+// Cursors that the disk does not write keep no event from a healthy Kafka, and no client from its answer. That a kill then
+// would repeat batches is counted.
+func TestCursorsThatHangDoNotHoldUpBatches(t *testing.T) {
+	t.Parallel()
+	for _, fast := range []bool{false, true} {
+		t.Run(fmt.Sprint("fast ", fast), func(t *testing.T) {
+			t.Parallel()
+			var d *diskThatHangs
+			s, _ := spooling(t, cluster(t, 4), "", func(cfg *Config, deps *Deps) {
+				disk := newTestDisk(t)
+				d = newDiskThatHangs(t, disk, spooltest.OpWrite, "cursors")
+				cfg.Settle, deps.fastSync, deps.OpenSpool = SettleOnDisk, speed(!fast), disk.Open
+			})
+			t.Cleanup(d.release)
+			waitFor(t, func() bool { return s.Ready() == nil && !s.held() })
+			var ack ackCount
+			appendAll(t, s, 100, 37, &ack)
+			waitFor(t, func() bool { return s.Stats().Delivered == 100 })
+			d.hangs.Store(true)
+			for round := range 3 {
+				appendAll(t, s, 1000, 37, &ack)
+				waitFor(t, func() bool { return s.Stats().Delivered == int64(100+1000*(round+1)) && ack.all() })
+				if round == 0 && !d.met.Load() {
+					t.Fatal("the disk was not asked")
+				}
+			}
+			if s.Stats().PossibleDuplicates == 0 {
+				t.Error("a kill would repeat batches, and nothing is counted")
+			}
+			d.release()
+			appendAll(t, s, 1000, 37, &ack)
+			waitFor(t, func() bool { return s.Stats().Delivered == 4100 && ack.all() })
+			ack.check(t, 0)
+			balance(t, closeSink(t, s), 4100)
+		})
 	}
 }
 

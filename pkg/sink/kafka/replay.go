@@ -71,10 +71,9 @@ func (w *worker) load(e *entry) error {
 
 // noteSending writes down what a kill from here on must not undo: the stamps of batches, before they are sent
 // for the first time or under another one; and, before a batch without a frame, that the frame before it is
-// done.
-func (w *worker) noteSending() {
-	var err error
-	w.notes = w.notes[:0]
+// done. false: the disk hangs, and the worker's heir has gone on.
+func (w *worker) noteSending() bool {
+	notes, behind := w.notes[:0], w.behind[:0]
 	for i := range w.entries {
 		e := &w.entries[i]
 		b := e.batch
@@ -83,22 +82,34 @@ func (w *worker) noteSending() {
 		case b.coveredBy != nil && b.coveredBy.lane == e.lane && !b.coveredBy.partDelivered:
 			// The next process sends the whole frame. Under the stamp of its part the broker takes only one of both, whichever
 			// comes first, also late. When a part is in the log, the stamp of now refuses the frame: then it is counted.
-			w.notes = append(w.notes, diskqueue.Sent{Queue: e.lane.disk.q, Pos: b.coveredBy.pos, Stamp: b.spoolStamp()})
+			notes = append(notes, diskqueue.Sent{Queue: e.lane.disk.q, Pos: b.coveredBy.pos, Stamp: b.spoolStamp()})
 		case b.pos == 0:
 			// What the broker knows of the last frame's stamp ends with a batch that the spool does not know.
 			if e.behind {
-				err = errors.Join(err, e.lane.disk.q.WriteCursor())
+				behind = append(behind, e.lane.disk.q)
 			}
 		default:
-			w.notes = append(w.notes, diskqueue.Sent{Queue: e.lane.disk.q, Pos: b.pos, Stamp: b.spoolStamp()})
+			notes = append(notes, diskqueue.Sent{Queue: e.lane.disk.q, Pos: b.pos, Stamp: b.spoolStamp()})
 		}
 	}
-	if len(w.notes) > 0 {
-		err = errors.Join(err, w.s.disk.sp.Sending(w.notes))
+	w.notes, w.behind = notes, behind
+	if len(notes) == 0 && len(behind) == 0 {
+		return true
 	}
-	if err != nil {
+	sp := w.s.disk.sp
+	ok, err := w.s.writer.tryOnDisk(&w.heir, func() (err error) {
+		for _, q := range behind {
+			err = errors.Join(err, q.WriteCursor())
+		}
+		if len(notes) > 0 {
+			err = errors.Join(err, sp.Sending(notes))
+		}
+		return err
+	})
+	if ok && err != nil {
 		w.unnoted(err)
 	}
+	return ok
 }
 
 // unnoted counts what a kill from here on would double: the next process finds the frames as they were before.

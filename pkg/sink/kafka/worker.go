@@ -44,6 +44,8 @@ type worker struct {
 	buf     []byte   // a frame as it was read
 	work    []*batch // of commit
 	notes   []diskqueue.Sent
+	behind  []diskqueue.Queue // of lanes of which the cursor must be written
+	heir    heir              // goes on while the disk hangs
 	req     *rawproduce.Request
 	out     []settled
 	ended   chan struct{} // closed when run returns
@@ -80,27 +82,50 @@ func (s *sender) startWorkersLocked(b *broker) {
 func (s *sender) newWorker(b *broker) *worker {
 	t := time.NewTimer(time.Hour)
 	t.Stop()
-	return &worker{b: b, s: s, timer: t, req: &rawproduce.Request{}, ended: make(chan struct{})}
+	w := &worker{b: b, s: s, timer: t, req: &rawproduce.Request{}, ended: make(chan struct{})}
+	w.heir.goOn = w.runUnnoted
+	return w
 }
 
 // run sends until the sink ends, or the cluster has the broker no more.
 func (w *worker) run() {
-	defer close(w.ended)
 	for w.gather() {
 		w.prepare()
-		if len(w.entries) == 0 {
-			continue // nothing could be read back
+		if !w.noteSending() {
+			return // the disk has hung: runUnnoted is the worker now
 		}
-		start := time.Now()
-		w.sentAt.Store(int64(start.Sub(w.s.cluster.clock.epoch)))
-		w.s.changes.watch()
-		res, err := w.exchange()
-		w.sentAt.Store(0)
-		if o := w.s.deps.Observer; o != nil {
-			o.Request(time.Since(start))
-		}
-		w.resolve(res, err)
+		w.send()
 	}
+	close(w.ended)
+}
+
+// runUnnoted is run from where the disk hung when the worker noted what it sends.
+func (w *worker) runUnnoted() {
+	w.notes, w.behind = nil, nil // that call has them
+	w.unnoted(errDiskHangs)
+	w.send()
+	w.run()
+}
+
+// send sends the request and sees to what the answer means.
+func (w *worker) send() {
+	if w.s.deps.OpenSpool != nil {
+		w.prepared()
+	}
+	w.s.requests.Add(1)
+	w.s.batches.Add(int64(len(w.entries)))
+	if len(w.entries) == 0 {
+		return // nothing could be read back
+	}
+	start := time.Now()
+	w.sentAt.Store(int64(start.Sub(w.s.cluster.clock.epoch)))
+	w.s.changes.watch()
+	res, err := w.exchange()
+	w.sentAt.Store(0)
+	if o := w.s.deps.Observer; o != nil {
+		o.Request(time.Since(start))
+	}
+	w.resolve(res, err)
 }
 
 // date brings known back to the newest time in the batch: on a topic that keeps the times of the records a broker takes that
@@ -131,8 +156,7 @@ func (w *worker) prepare() {
 		e.date()
 	}
 	w.refuse()
-	withSpool := w.s.deps.OpenSpool != nil
-	if withSpool {
+	if w.s.deps.OpenSpool != nil {
 		w.commit()
 	}
 	for i := range w.entries {
@@ -145,12 +169,6 @@ func (w *worker) prepare() {
 		}
 		w.s.wireBytes.Add(int64(e.batch.rb.Size()))
 	}
-	if withSpool {
-		w.noteSending()
-		w.prepared()
-	}
-	w.s.requests.Add(1)
-	w.s.batches.Add(int64(len(w.entries)))
 }
 
 // exchange sends the request and waits for the answer, RequestTimeout at most.

@@ -109,9 +109,9 @@ var mutants = []mutant{
 	{"clients are told before the disk has the frame", "", "power", sink(
 		`err := $s.onDisk(func() error { return $p.sp.Sync(g.first, g.last) }) took = `, `var err error; took = `)},
 	{"stamps of frames are not noted before they are sent", "", "durable", sink(
-		`if len(w.notes) > 0 {`, `if len(w.notes) < 0 {`)},
+		`if len(notes) > 0 { err =`, `if len(notes) < 0 { err =`)},
 	{"the end of a frame is not noted before batches without one", "", "behind", sink(
-		`if e.behind { err =`, `if false { err =`)},
+		`if e.behind { behind =`, `if false { behind =`)},
 	{"a suspect frame is not counted as a possible duplicate", "", "power", sink(
 		`if e.suspect && !e.batch.suspected {`, `if false && !e.batch.suspected {`)},
 	{"frames that left memory are forgotten", "", "durable", sink(
