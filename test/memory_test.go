@@ -24,7 +24,8 @@ func TestMemoryLimitHoldsAgainstACrowd(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			topic := "crowd-" + c.limit
 			k.Topic(t, topic, 4, map[string]string{"retention.bytes": "200000000", "segment.bytes": "50000000"})
-			p := proc.Start(t, proc.Serve(proc.Build(t), k.Bootstrap(), topic, "--memory-limit", c.limit, "--codec", "none"))
+			p := proc.Start(t, proc.Serve(proc.Build(t), k.Bootstrap(), topic, "--memory-limit", c.limit, "--codec", "none",
+				"--min-body-rate=0")) // on a busy machine these clients are slow themselves
 			few := crowd(t, p, 8)
 			many := crowd(t, p, c.conns)
 			peak, err := p.PeakRSS()

@@ -84,6 +84,13 @@ var mutants = []mutant{
 	{"frames that wait for their topic are placed in the first one", "", "topics-durable", sink(
 		`err = s.placeQueue(t, q)`, `err = s.placeQueue(s.topics[0], q)`)},
 
+	// Topics with fewer partitions.
+	{"parts of a split batch stay with a partition that is no more", "", "split-fewer", append(sink(
+		`return } l.evictParts() }`, `return } }`), sink(
+		`l.evictParts() l.evictQueue()`, `l.evictQueue()`)...)},
+	{"a frame is placed before what was taken apart of it, when its partition is no more", "", "split-fewer", sink(
+		`$s.noteUnfinished(unplacedQueue{t.name, l.partition}, whole)`, `_ = $s`)},
+
 	// Memory and room.
 	{"memory of private batches is not given back", "", "big-events", sink(
 		`t.private -= b.private b.lane.held`, `b.lane.held`)},
