@@ -55,6 +55,9 @@ func (s *kafkaCluster) applyLocked(t *topic, l leaders) {
 		return
 	}
 	t.unusable = false
+	if t.unassigned != nil {
+		t.unassigned.stuckSince, t.unassigned.stuckNow = time.Time{}, false // what waits there waits to be placed
+	}
 	switch n := len(l.brokers); {
 	case len(t.lanes) == 0:
 		t.addLanes(n)

@@ -339,3 +339,34 @@ func TestAPartitionFailsSinceItsLeaderIsSilent(t *testing.T) {
 		}
 	}
 }
+
+// TestWhatWaitsToBePlacedIsNotStuck: a topic was missing and is found, so its events wait for memory, not for a partition
+// that cannot move.
+func TestWhatWaitsToBePlacedIsNotStuck(t *testing.T) {
+	c := cluster(t, 1)
+	s, _ := spooling(t, c, t.TempDir(), func(cfg *Config, d *Deps) {
+		cfg.MoreTopics, cfg.MetadataTTL = three[1:2], 50*time.Millisecond
+		d.OpenSpool = alwaysFull(d.OpenSpool)
+	})
+	failing := func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		l := s.topics[1].unassigned
+		return l != nil && !l.stuckSince.IsZero()
+	}
+	if _, err := s.Append(patient(t), []sink.Record{{Topic: 1, Key: []byte("k"), Value: []byte("v"), Timestamp: 1}}, nil); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, failing)
+	s.mu.Lock()
+	s.cluster.applyLocked(s.topics[1], leaders{brokers: []int32{0}})
+	l := s.topics[1].unassigned
+	stuck := l != nil && !l.stuckSince.IsZero()
+	s.mu.Unlock()
+	if l == nil || stuck {
+		t.Errorf("lane %v fails: %v", l != nil, stuck)
+	}
+	makeTopic(t, c, "t2", 1)
+	waitFor(t, func() bool { return s.Stats().Delivered == 1 })
+	closeSink(t, s)
+}
