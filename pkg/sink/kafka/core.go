@@ -53,6 +53,7 @@ type core struct {
 	disk      diskState
 	// unreachedSince is since when no question for the state of the cluster was answered; zero: the last one was.
 	unreachedSince time.Time
+	reachedSince   time.Time     // since when they are answered, without a gap
 	roomMade       chan struct{} // closed and replaced when an appender may try again
 	waiting        int           // appenders that wait on roomMade
 	untakenEvents  int64         // with which they wait
@@ -133,6 +134,9 @@ func (s *core) lead(l *lane, b *broker) {
 		l.fails(since)
 	} else if !l.stuck() {
 		l.stuckSince = time.Time{}
+	}
+	if b != nil && l.broker == nil {
+		l.ledSince = time.Now()
 	}
 	if l.broker == b {
 		return

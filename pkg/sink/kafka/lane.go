@@ -88,6 +88,7 @@ type lane struct {
 	stamps stamps
 
 	acked       time.Time // when a batch of it was last acknowledged
+	ledSince    time.Time // when it got a leader; meaningful while it has one
 	movingSince time.Time // its first acknowledgement since it failed last
 	stuckSince  time.Time // when it began to fail; zero: it does not
 	judged      time.Time // when stuckNow was found out

@@ -146,7 +146,9 @@ func (s *kafkaCluster) refreshOnce() error {
 	}
 	now := s.sight.layout
 	s.mu.Lock()
-	s.unreachedSince = time.Time{}
+	if !s.unreachedSince.IsZero() || s.reachedSince.IsZero() {
+		s.unreachedSince, s.reachedSince = time.Time{}, time.Now()
+	}
 	s.setClusterLocked(now.clusterID)
 	s.size = len(now.brokers)
 	s.endBrokersLocked(now.brokers)

@@ -7,10 +7,11 @@ import (
 // DroppedUnavailable is the reason of events whose partition could not move, and the dead-letter topic neither.
 const DroppedUnavailable = "partition_unavailable"
 
-// isStuck reports whether the lane has failed for longer than a leader takes to move, while another partition was
-// moving for as long, of any main topic: the cluster works, and this partition does not. The unassigned lane of a topic that is
-// missing counts as one partition. After a total outage all partitions
-// have that time to come back.
+// isStuck reports whether the lane has failed for longer than a leader takes to move, while another partition of any main
+// topic was moving for as long: the cluster works, and this partition does not. So does one that has a leader for as long
+// and nothing to send, if the cluster, which was heard all that time, says that this one has none: no other event may be
+// under way, because all sources wait for room. The unassigned lane of a topic that is missing counts as one partition.
+// After a total outage all partitions have that time to come back.
 func (s *room) isStuck(l *lane, now time.Time) bool {
 	grace := s.deps.stuckAfter
 	if l.stuckSince.IsZero() || now.Sub(l.stuckSince) < grace {
@@ -21,7 +22,11 @@ func (s *room) isStuck(l *lane, now time.Time) bool {
 	}
 	for _, t := range s.topics {
 		for _, o := range t.lanes {
-			if o.stuckSince.IsZero() && now.Sub(o.movingSince) >= grace && o.acked.Sub(l.stuckSince) > 0 {
+			switch {
+			case !o.stuckSince.IsZero():
+			case now.Sub(o.movingSince) >= grace && !o.acked.Before(l.stuckSince):
+				return true
+			case l.broker == nil && o.broker != nil && o.idle() && now.Sub(o.ledSince) >= grace && now.Sub(s.reachedSince) >= grace:
 				return true
 			}
 		}

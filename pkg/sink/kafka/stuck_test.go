@@ -340,6 +340,51 @@ func TestAPartitionFailsSinceItsLeaderIsSilent(t *testing.T) {
 	}
 }
 
+// TestAPartitionWithoutALeaderBesideOnesWithNothingToSend: all sources may wait for room that only this partition can free,
+// so none is acknowledged. That others have a leader, while the cluster is heard, shows that it works.
+func TestAPartitionWithoutALeaderBesideOnesWithNothingToSend(t *testing.T) {
+	old, fresh := time.Now().Add(-time.Minute), time.Now()
+	for _, tt := range []struct {
+		name         string
+		leader       bool      // of the partition that fails
+		led          time.Time // since when the other one has a leader; zero: it has none
+		fails, sends bool      // the other one
+		reached      time.Time // the cluster, since when
+		want         bool
+	}{
+		{"idle", false, old, false, false, old, true},
+		{"with a leader", true, old, false, false, old, false},
+		{"none has a leader", false, time.Time{}, true, false, old, false},
+		{"a leader that is new", false, fresh, false, false, old, false},
+		{"the other fails", false, old, true, false, old, false},
+		{"the other has something to send", false, old, false, true, old, false},
+		{"a cluster that is back", false, old, false, false, fresh, false},
+	} {
+		s := &core{deps: Deps{stuckAfter: stuckAfter}, reachedSince: tt.reached}
+		main := &topic{core: s}
+		main.addLanes(2)
+		s.topics = []*topic{main}
+		l, other := main.lanes[0], main.lanes[1]
+		l.stuckSince = old
+		if tt.leader {
+			l.broker = &broker{}
+		}
+		if !tt.led.IsZero() {
+			s.lead(other, &broker{wake: make(chan struct{}, 1)})
+			other.ledSince = tt.led
+		}
+		if other.stuckSince = (time.Time{}); tt.fails {
+			other.stuckSince = old
+		}
+		if tt.sends {
+			other.queue = []*batch{{lane: other}}
+		}
+		if got := (&room{core: s}).isStuck(l, fresh); got != tt.want {
+			t.Errorf("%s: %v", tt.name, got)
+		}
+	}
+}
+
 // TestWhatWaitsToBePlacedIsNotStuck: a topic was missing and is found, so its events wait for memory, not for a partition
 // that cannot move.
 func TestWhatWaitsToBePlacedIsNotStuck(t *testing.T) {
