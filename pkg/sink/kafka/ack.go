@@ -88,7 +88,7 @@ func (b *batch) await(ack sink.Ack, events int) {
 	b.acks[n-1].events += events
 }
 
-// takesPlaceOf makes a dead letter of records of b, which has been refused, a batch of its own: the sources that wait for b
+// takesPlaceOf makes a dead letter of records of b, which was refused or given up, a batch of its own: the sources that wait for b
 // wait for it too. The frame that stands for b ends no sooner than it has one: what no topic takes now must not keep
 // the partition of b.
 func (d *batch) takesPlaceOf(b *batch) {

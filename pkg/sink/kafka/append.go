@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"slices"
-	"strconv"
 	"time"
 
 	"functiongraph-ingest/pkg/sink"
@@ -179,61 +178,4 @@ func (s *Sink) tryGrowLocked(t *topic) bool {
 	}
 	s.cluster.growLocked(t)
 	return true
-}
-
-// elsewhereLocked places a record whose lane l is stuck while there is no room: a record without a key in another
-// partition of its topic, one with a key, or whose topic cannot move at all, in the dead-letter topic. nil: it must wait.
-func (s *Sink) elsewhereLocked(l *lane, r *sink.Record, first *recordbatch.Encoded, size int, ack sink.Ack) *lane {
-	if r.Key == nil {
-		if to := s.otherLaneLocked(l); to != nil {
-			if !s.room.put(to, r, first, size, ack, 1) {
-				return nil
-			}
-			return to
-		}
-	}
-	if s.cfg.StuckPartition == StuckBlock || r.Key == nil && !s.room.noneMoves(l.topic) {
-		return nil
-	}
-	d := *r
-	d.Headers = s.letters.deadHeaders(slices.Clone(r.Headers), l.topic, DroppedUnavailable, len(r.Value))
-	if l.partition != unassignedPartition {
-		d.Headers = append(d.Headers, sink.Header{Key: headerPartition, Value: strconv.AppendInt(nil, int64(l.partition), 10)})
-	}
-	d.Headers = s.numbered(d.Headers, s.number())
-	s.want.deadTopicSoon()
-	switch {
-	case !s.room.deadFull() && s.placeDeadLocked(&d, recordbatch.RecordSize(d.Key, d.Value, d.Headers), ack, 1):
-		s.letters.noteDeadLocked(sink.DeadNote{Reason: DroppedUnavailable, Topic: l.topic.name, Partition: l.partition}, r.Value)
-		s.warnLimited("unavailable", "a partition cannot move and others can; its events go to the dead-letter topic (--stuck-partition)",
-			"topic", l.topic.name, "partition", l.partition, "since", l.stuckSince.Format(time.RFC3339))
-		return l
-	case !s.room.deadGone():
-		return nil
-	}
-	s.warnLimited("unavailable/dropped", "events are dropped: their partition and the dead-letter topic cannot move (--stuck-partition)",
-		"topic", l.topic.name, "partition", l.partition)
-	s.dropUntakenLocked(DroppedUnavailable, ack)
-	return l
-}
-
-// otherLaneLocked is where keyless records go instead of l; nil: no partition can move. With KeylessInstance the
-// instance's partition changes.
-func (s *Sink) otherLaneLocked(l *lane) *lane {
-	t := l.topic
-	for i := 1; i < len(t.lanes); i++ {
-		o := t.lanes[(int(l.partition)+i)%len(t.lanes)]
-		if o.stuck() || !o.stuckSince.IsZero() {
-			continue
-		}
-		if s.cfg.Keyless == KeylessInstance {
-			s.log.Warn("the partition of this instance's events without a key cannot move; they go to another one from now on",
-				"topic", t.name, "was", l.partition, "is", o.partition)
-			t.instance = int(o.partition)
-		} else {
-			t.sticky = int(o.partition)
-		}
-		return o
-	}
-	return nil
 }

@@ -59,7 +59,7 @@ func (s *core) noteUnfinished(q unplacedQueue, whole *batch) {
 // errUnderWay: what goes before frames that are to be placed has to arrive first.
 var errUnderWay = errors.New("batches that go before are under way")
 
-// errNoRoomToCarry: what is carried already takes all the memory beside the buffers, in partitions that cannot move.
+// errNoRoomToCarry: what is carried takes all the memory beside the buffers, and none of it may go elsewhere now.
 var errNoRoomToCarry = errors.New("no memory to carry another frame in")
 
 // carry takes the oldest frame of a queue that is not carried into memory, or the rest of the one that was placed in part,
@@ -158,9 +158,8 @@ func (s *placer) hasRoomFor(t *topic, f *diskqueue.Frame) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	n := len(t.lanes)
-	used := t.besideBuffers(n)
 	need := int64(max(len(f.Batch), s.cfg.BatchBytes)) + int64(min(n, int(f.Records)))*(recordbatch.ChunkSize+recordbatch.Overhead)
-	return used == 0 || used+need <= s.cfg.OversizeBytes
+	return t.makesRoomBeside(n, need)
 }
 
 // moves reports whether a lane of t has something to send, and can.

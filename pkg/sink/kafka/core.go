@@ -26,6 +26,9 @@ type core struct {
 	started    time.Time
 	changes    bell        // rung when the reporter has to look
 	wantsFrame func(*lane) // hears of lanes that have a batch without a frame; nil: nothing needs one
+	// giveUpStuck sends elsewhere what waits beside the buffers in those of the topic's first n lanes that cannot move, and
+	// returns the memory that they keep.
+	giveUpStuck func(t *topic, n int) int64
 
 	mu      lock
 	count   account

@@ -92,7 +92,7 @@ func (s *placer) reroute() (at time.Time) {
 		}
 		switch err = s.carry(t, q, arriving); {
 		case err == nil:
-			return time.Now().Add(spoolRetry)
+			return time.Now() // for the next one, when this one is none that others wait for
 		case errors.Is(err, errNoRoomToCarry):
 			full = append(full, t)
 		case errors.Is(err, errUnderWay):

@@ -229,8 +229,17 @@ func (t *topic) fitsBeside(lanes []*lane, n int) bool {
 
 // hasBeside reports whether b fits beside the buffers when it is placed in the first n lanes. One does at any time.
 func (t *topic) hasBeside(b *batch, n int) bool {
-	used := t.besideBuffers(n)
-	return used == 0 || used+b.needsBeside(n) <= t.core.cfg.OversizeBytes
+	return t.makesRoomBeside(n, b.needsBeside(n))
+}
+
+// makesRoomBeside reports whether need bytes more fit beside the buffers in the first n lanes. If what waits there for
+// partitions that cannot move is in the way, it goes elsewhere.
+func (t *topic) makesRoomBeside(n int, need int64) bool {
+	fits := func(kept int64) bool {
+		used := t.besideBuffers(n) - kept
+		return used <= 0 || used+need <= t.core.cfg.OversizeBytes
+	}
+	return fits(0) || fits(t.core.giveUpStuck(t, n))
 }
 
 // besideBuffers is how much memory outside of the buffers the first n lanes have.

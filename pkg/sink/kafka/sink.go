@@ -62,7 +62,7 @@ func (s *Sink) join() {
 	r.core, r.cluster, r.spooler, r.letters, r.sender = c, &s.cluster, &s.spooler, &s.letters, &s.sender
 	// What has to be heard above goes up by these.
 	s.cluster.serve, s.cluster.firstReached = s.sender.startWorkersLocked, r.tellReachedLocked
-	s.spooler.kafkaTrouble = r.kafkaLocked
+	s.spooler.kafkaTrouble, s.giveUpStuck = r.kafkaLocked, s.giveUpStuckLocked
 	if s.deps.OpenSpool != nil && s.cfg.Settle == SettleOnDisk {
 		s.wantsFrame = s.spooler.committer.frameWantedLocked
 	}
