@@ -70,7 +70,7 @@ func (s *placer) reroute() (at time.Time) {
 		if slices.Contains(full, t) {
 			continue // it goes behind
 		}
-		if q.Partition() < 0 && !s.placeGone(t, &arriving) {
+		if !s.placeGone(t, q.Partition(), &arriving) {
 			full = append(full, t)
 			continue
 		}
@@ -209,13 +209,14 @@ func (s *placer) endPlacingLocked(known []*topic, carried *[]waiting) (all bool)
 	return all
 }
 
-// placeGone places what lanes that are no more have in memory, before what came later: frames without a partition. It
-// adds to carried what was placed, and reports whether that was all.
-func (s *placer) placeGone(t *topic, carried *[]waiting) (all bool) {
+// placeGone places what lanes that are no more have in memory before what came later, the frames of a queue: those without
+// a partition come after all lanes. A lane that was gone sooner has a higher partition; what is left of it comes after what
+// was placed of it in lanes that are gone since. It adds to carried what was placed, and reports whether that was all.
+func (s *placer) placeGone(t *topic, before int32, carried *[]waiting) (all bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, l := range slices.Clone(t.gone) {
-		if !s.placeLane(l, carried) {
+		if uint32(l.partition) < uint32(before) && !s.placeLane(l, carried) {
 			return false
 		}
 	}

@@ -69,7 +69,7 @@ func (s *core) shrinkOnDisk(t *topic) bool {
 	for _, l := range gone {
 		l.evictHead()
 	}
-	t.gone = append(t.gone, gone...)
+	t.gone = append(gone, t.gone...) // they may have what went before the memory of those that are gone already
 	if !t.dead {
 		t.unassignedLane() // what comes now goes after it
 	}

@@ -2,11 +2,16 @@ package kafka
 
 import (
 	"fmt"
+	"log/slog"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"functiongraph-ingest/pkg/sink"
+	"functiongraph-ingest/pkg/sink/kafka/recordbatch"
 )
 
 // TestATopicMadeAnewWithFewerPartitions: what waited for partitions that are no more is placed by the new count, in
@@ -121,5 +126,44 @@ func TestPartsWithFramesAreLeftToTheDisk(t *testing.T) {
 	l.evictHead()
 	if !l.disk.any || l.disk.end != 2 || len(l.children) != 1 || l.children[0] != bare || l.topic.batches != 1 {
 		t.Errorf("on disk %v up to %d, %d parts left, %d batches in memory", l.disk.any, l.disk.end, len(l.children), l.topic.batches)
+	}
+}
+
+// TestPartitionsThatGoLaterArePlacedFirst: what was placed of a partition that is gone, in one that goes after it, goes before
+// what is left of the first one.
+func TestPartitionsThatGoLaterArePlacedFirst(t *testing.T) {
+	s := &core{log: slog.New(slog.DiscardHandler)}
+	top := &topic{core: s, limit: 1 << 20}
+	s.topics, s.all = []*topic{top}, []*topic{top}
+	s.giveUpStuck = func(*topic, int) int64 { return 0 }
+	s.roomMade, s.cfg.OversizeBytes = make(chan struct{}), 1<<20
+	top.addLanes(3)
+	p := &placer{core: s}
+	put := func(l *lane, value string) {
+		r := sink.Record{Key: []byte("k"), Value: []byte(value), Timestamp: 1}
+		b := s.privateBatch(l, &r, nil, recordbatch.RecordSize(r.Key, r.Value, nil))
+		b.events = 1
+		s.enqueue(l, b)
+	}
+	put(top.lanes[2], "second")
+	for _, n := range []int{2, 1} {
+		top.fewer = fewer{partitions: n, onDisk: true}
+		if n == 1 {
+			put(top.lanes[1], "first") // was placed there
+		}
+		if !p.shrinkOnDisk(top) {
+			t.Fatal("a request or a write is under way")
+		}
+	}
+	var carried []waiting
+	if !p.placeGone(top, 2, &carried) || len(top.gone) != 1 || !p.placeGone(top, unassignedPartition, &carried) || len(top.gone) != 0 {
+		t.Errorf("%d lanes are left", len(top.gone))
+	}
+	var got []string
+	for _, b := range top.lanes[0].queue {
+		_ = b.rb.Records(func(_ int64, _, value []byte, _ []sink.Header) bool { got = append(got, string(value)); return true })
+	}
+	if want := []string{"first", "second"}; !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
 	}
 }
