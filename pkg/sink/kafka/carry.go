@@ -192,6 +192,13 @@ func (s *placer) stow(t *topic, q diskqueue.Queue) error {
 		s.writer.confirm(&g)
 	}
 	s.writer.endFrames()
+	s.mu.Lock()
+	for _, l := range t.lanes {
+		if l.stuck() {
+			l.evictQueue()
+		}
+	}
+	s.mu.Unlock()
 	if err == nil && carries() {
 		err = errUnderWay
 	}

@@ -71,6 +71,7 @@ func (s *placer) reroute() (at time.Time) {
 			continue // it goes behind
 		}
 		if !s.placeGone(t, q.Partition(), &arriving) {
+			_ = s.stow(t, q) // a disk that takes it makes room
 			full = append(full, t)
 			continue
 		}
