@@ -55,7 +55,8 @@ func TestADeadLetterThatIsPlacedAnewIsThereOnce(t *testing.T) {
 	waitFor(t, func() bool {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		return len(s.dead.lanes) == 4 && s.dead.lanes[3].hasFrames()
+		// Each dead letter has a frame, and theirs is done.
+		return len(s.dead.lanes) == 4 && s.dead.lanes[3].hasFrames() && s.topics[0].lanes[0].idle() && !s.topics[0].lanes[0].hasFrames()
 	})
 	remake(t, c.ListenAddrs(), "t.dlq", 1)
 	waitFor(t, func() bool {
