@@ -78,7 +78,7 @@ func countBrokers(ctx context.Context, cl kmsg.Requestor) (int, error) {
 }
 
 // CreateTopic makes a topic with as many replicas as there are brokers, at most three, and returns when
-// every broker that runs knows a leader of every partition. configs may be nil.
+// every broker that runs knows a leader of every partition, and the leaders take batches. configs may be nil.
 func (c *Cluster) CreateTopic(name string, partitions int, configs map[string]string) error {
 	topic := kmsg.NewCreateTopicsRequestTopic()
 	topic.Topic = name
@@ -156,14 +156,31 @@ func (c *Cluster) DeleteTopic(name string) error {
 	})
 }
 
-// waitLeaders waits until every running broker knows leaders of partitions 0 to n-1.
+// waitLeaders waits until every running broker knows leaders of partitions 0 to n-1, and the leaders know their logs: until then
+// they answer a batch with a code that may also follow an append.
 func (c *Cluster) waitLeaders(ctx context.Context, name string, n int) error {
-	return c.awaitAll(ctx, func(broker kmsg.Requestor) error {
+	err := c.awaitAll(ctx, func(broker kmsg.Requestor) error {
 		leaders, err := leadersOf(ctx, broker, name)
 		if err == nil && (len(leaders) != n || slices.Contains(leaders, -1)) {
 			err = fmt.Errorf("the leaders of %q are %v, want %d", name, leaders, n)
 		}
 		return err
+	})
+	if err != nil {
+		return err
+	}
+	return with(c.direct(), func(cl *kgo.Client) error {
+		for {
+			_, err := endOffsets(ctx, cl, name)
+			if err == nil {
+				return nil
+			}
+			select {
+			case <-ctx.Done():
+				return errors.Join(err, ctx.Err())
+			case <-time.After(pollInterval):
+			}
+		}
 	})
 }
 
