@@ -170,36 +170,38 @@ func (c *Cluster) waitLeaders(ctx context.Context, name string, n int) error {
 		return err
 	}
 	return with(c.direct(), func(cl *kgo.Client) error {
-		for {
+		return poll(ctx, func() error {
 			_, err := endOffsets(ctx, cl, name)
-			if err == nil {
-				return nil
-			}
-			select {
-			case <-ctx.Done():
-				return errors.Join(err, ctx.Err())
-			case <-time.After(pollInterval):
-			}
-		}
+			return err
+		})
 	})
+}
+
+// poll calls look until it returns nil, or ctx ends.
+func poll(ctx context.Context, look func() error) error {
+	for {
+		err := look()
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return errors.Join(err, ctx.Err())
+		case <-time.After(pollInterval):
+		}
+	}
 }
 
 // awaitAll polls each broker that runs until look is content: brokers learn of changes one after another.
 func (c *Cluster) awaitAll(ctx context.Context, look func(broker kmsg.Requestor) error) error {
 	for _, b := range c.brokers {
 		err := with([]string{b.direct}, func(cl *kgo.Client) error {
-			for b.answers() {
-				err := look(cl.SeedBrokers()[0]) // a request of the client may go to any broker that it hears of
-				if err == nil {
+			return poll(ctx, func() error {
+				if !b.answers() {
 					return nil
 				}
-				select {
-				case <-ctx.Done():
-					return errors.Join(err, ctx.Err())
-				case <-time.After(pollInterval):
-				}
-			}
-			return nil
+				return look(cl.SeedBrokers()[0]) // a request of the client may go to any broker that it hears of
+			})
 		})
 		if err != nil {
 			return fmt.Errorf("%s: %w", b.direct, err)

@@ -125,7 +125,7 @@ func (b *batch) pinned() *batch {
 	return nil
 }
 
-// isReplaced ends the part of a dead letter, which has a frame or is settled, in the batch with a frame that it came out of.
+// unpin ends the part that d has in the batch whose frame stays for it: d has a frame of its own, or is settled.
 func (d *batch) unpin(out []settled) []settled {
 	b := d.pins
 	if b == nil {

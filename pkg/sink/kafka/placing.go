@@ -107,7 +107,7 @@ func (s *placer) placeQueue(t *topic, q diskqueue.Queue) error {
 }
 
 // leaveFrail notes that the frames of a queue up to pos are placed, and that the disk did not confirm it. They stay until the
-// next start, for the case that the machine goes down; what replaces them is sent, and comes twice then. s.mu is held.
+// next start: a loss of power may take what replaces them. Without one their events come twice. s.mu is held.
 func (s *placer) leaveFrail(q diskqueue.Queue, pos diskqueue.Pos, events int) {
 	if s.disk.frail == nil {
 		s.disk.frail = map[unplacedQueue]diskqueue.Pos{}
@@ -148,7 +148,7 @@ func (s *placer) halfPlaced() bool {
 	return false
 }
 
-// regroup sorts the rest anew where its partition has gone meanwhile. core.mu is held.
+// regroup sorts the records of partitions that have gone meanwhile by the count of now. core.mu is held.
 func (p *placing) regroup() {
 	var groups []*laneGroup
 	for _, g := range p.groups {

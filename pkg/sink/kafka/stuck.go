@@ -8,10 +8,10 @@ import (
 const DroppedUnavailable = "partition_unavailable"
 
 // isStuck reports whether the lane has failed for longer than a leader takes to move, while another partition of any main
-// topic was moving for as long: the cluster works, and this partition does not. So does one that has a leader for as long
-// and nothing to send, if the cluster, which was heard all that time, says that this one has none: no other event may be
-// under way, because all sources wait for room. The unassigned lane of a topic that is missing counts as one partition.
-// After a total outage all partitions have that time to come back.
+// topic was moving for as long: the cluster works, and this partition does not. All sources may wait for room, so that no
+// other event is under way: then it is enough, for a lane without a leader, that the cluster has answered for that long and
+// another partition, with nothing to send, has had a leader. The unassigned lane of a topic that is missing counts as one
+// partition. After a total outage all partitions have that time to come back.
 func (s *room) isStuck(l *lane, now time.Time) bool {
 	grace := s.deps.stuckAfter
 	if l.stuckSince.IsZero() || now.Sub(l.stuckSince) < grace {
