@@ -70,6 +70,7 @@ type event struct {
 	// Taken later all the same, after a kill, it comes behind that (docs/guarantees.md).
 	refused bool
 	main    int   // copies in the topic
+	at      int32 // partition of the first of them
 	bury    int   // copies in the dead-letter topic
 	logs    []log // that it is in
 }
@@ -154,7 +155,7 @@ func (o *oracle) answered(c *simkafka.Call, msg protocol.Message) {
 }
 
 // appended is the cluster's OnAppend.
-func (o *oracle) appended(cluster, topic string, incarnation int, b *simkafka.Batch) {
+func (o *oracle) appended(cluster, topic string, incarnation int, partition int32, b *simkafka.Batch) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	err := recordbatch.Decode(b.Wire, recordbatch.MaxRecordsBytes, func(_ int64, key, value []byte, _ []sink.Header) bool {
@@ -165,7 +166,7 @@ func (o *oracle) appended(cluster, topic string, incarnation int, b *simkafka.Ba
 			}
 			return true
 		}
-		o.arrive(e, log{cluster, topic, incarnation}, b.Forgotten)
+		o.arrive(e, log{cluster, topic, incarnation}, partition, b.Forgotten)
 		return true
 	})
 	if err != nil {
@@ -175,7 +176,7 @@ func (o *oracle) appended(cluster, topic string, incarnation int, b *simkafka.Ba
 
 // arrive counts a copy. A topic that was made anew is another one: the same request may arrive in both, and double what
 // is there. Each of them has as many doubles as were counted, at most.
-func (o *oracle) arrive(e *event, l log, forgotten bool) {
+func (o *oracle) arrive(e *event, l log, partition int32, forgotten bool) {
 	topic := l.topic
 	switch {
 	case !slices.Contains(e.logs, l):
@@ -197,18 +198,27 @@ func (o *oracle) arrive(e *event, l log, forgotten bool) {
 	if e.main > 1 || e.key == "" || e.refused {
 		return
 	}
-	at := e.topic + "/" + e.key
-	last := o.last[at]
-	if last != nil && last.n > e.n && (o.strict || last.life == e.life) && !o.leftBehind(e) && e.moves == last.moves {
+	e.at = partition
+	key := e.topic + "/" + e.key
+	last := o.last[key]
+	if last != nil && last.n > e.n && (o.strict || last.life == e.life) && !o.leftBehind(e) && !o.moved(e, last) {
 		o.violate("out of order: %v arrives after %v", e, last)
 	}
 	if last == nil || last.n < e.n {
-		o.last[at] = e
+		o.last[key] = e
 	}
 }
 
-// shrinks notes that a process places by fewer partitions from now on. A key may move by that while its events wait where
-// it was, and be overtaken by those that come later (docs/guarantees.md).
+// moved reports whether the key may have moved between e and last, which came later and arrived sooner: there are fewer
+// partitions since. Then e waited where the key was, and is overtaken (docs/guarantees.md). Both may have come before that: last
+// had no partition until then, as the frames behind one that is carried have none. They are in two partitions, unless the one
+// in which e waited is gone too.
+func (o *oracle) moved(e, last *event) bool {
+	since := o.shrunk[e.topic] - last.moves
+	return e.moves != last.moves || since == 1 && e.at != last.at || since > 1
+}
+
+// shrinks notes that a process places by fewer partitions from now on.
 func (o *oracle) shrinks(topic string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -187,8 +187,8 @@ func (w *world) newCluster() {
 	w.clusters++
 	c.Expiry = w.prof.expiry
 	c.ForbidTopics = w.prof.has(noDeadTopic)
-	c.OnAppend = func(topic string, incarnation int, _ int32, _ int64, b *simkafka.Batch) {
-		w.oracle.appended(c.ID, topic, incarnation, b)
+	c.OnAppend = func(topic string, incarnation int, partition int32, _ int64, b *simkafka.Batch) {
+		w.oracle.appended(c.ID, topic, incarnation, partition, b)
 	}
 	for i, name := range mainTopics[:w.prof.topics] {
 		if i > 0 && w.rng.IntN(2) == 0 {
