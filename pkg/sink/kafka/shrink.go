@@ -51,7 +51,7 @@ func (s *core) shrink(t *topic, n int) bool {
 
 // shrinkOnDisk leaves what partitions that are no more have frames of to the disk, and makes reroute find it.
 // Nothing is sent meanwhile. false: a request or a write must end first. The spooler calls it.
-func (s *core) shrinkOnDisk(t *topic) bool {
+func (s *placer) shrinkOnDisk(t *topic) bool {
 	if !t.fewer.onDisk {
 		return true
 	}
@@ -66,10 +66,10 @@ func (s *core) shrinkOnDisk(t *topic) bool {
 	n, had := t.fewer.partitions, len(t.lanes)
 	gone := slices.Clone(t.lanes[n:])
 	s.removeLanes(t, n)
+	t.gone = append(gone, t.gone...) // they may have what went before the memory of those that were gone already
 	for _, l := range gone {
-		l.evictHead()
+		s.evictHead(l)
 	}
-	t.gone = append(gone, t.gone...) // they may have what went before the memory of those that are gone already
 	if !t.dead {
 		t.unassignedLane() // what comes now goes after it
 	}
@@ -77,28 +77,46 @@ func (s *core) shrinkOnDisk(t *topic) bool {
 	return true
 }
 
-// evictHead leaves what goes before the lane's frames on disk, the batch in doubt and the parts, to the disk as far as it
-// has frames; what has none is placed before the frames, or, where it comes behind one with a frame, stays to be placed after
-// them. The lane is none of the topic's any more. That goes beyond the bound for memory beside the buffers if it must: it is
-// what was one batch, and has to be there before the frames are placed.
-func (l *lane) evictHead() {
-	s, t := l.topic.core, l.topic
+// evictHead leaves what goes before the frames on disk of a lane that is none of its topic's any more, the batch in doubt and
+// the parts, to the disk as far as it has frames; what has none is placed at once, because the frames are placed behind it, or,
+// where it comes behind one with a frame, stays to be placed after them. That goes beyond the bound for memory beside the
+// buffers if it must: it is what was one batch.
+func (s *placer) evictHead(l *lane) {
+	t := l.topic
 	if whole := l.disk.splitParent; whole != nil {
-		s.noteUnfinished(unplacedQueue{t.name, l.partition}, whole)
-		l.batches(func(b *batch) {
-			if b.coveredBy != nil {
-				b.coveredBy = nil
-				b.pin(whole)
-			}
-		})
+		s.partWithFrame(l, whole)
 	}
 	if (l.head != nil || len(l.children) > 0) && l.next().pos == 0 {
 		parts := &lane{topic: t, partition: l.partition, head: l.head, children: l.children}
 		l.head, l.children = nil, nil
-		parts.batches(func(b *batch) { s.placeBatch(b, len(t.lanes), true) })
+		parts.batches(func(b *batch) { s.placeBatch(b, len(t.lanes)) })
+		s.goesOn = true // the frames wait until it has one, see stow
 		return
 	}
 	l.evictParts()
+}
+
+// partWithFrame gives the frame of a batch that was taken apart to another, which ends when each part has a frame of its own:
+// then those that follow it in the queue can be placed. The batch waits until all of it is acknowledged.
+func (s *core) partWithFrame(l *lane, whole *batch) {
+	f := s.newBatch(l)
+	f.pos, f.attempts, l.disk.splitParent = whole.pos, whole.attempts, f
+	whole.pos = 0
+	s.noteUnfinished(unplacedQueue{l.topic.name, l.partition}, f)
+	whole.unsettledParts++ // until all have moved
+	for o := range s.lanes() {
+		o.batches(func(b *batch) {
+			switch {
+			case b.pins == whole:
+				whole.unsettledParts--
+			case b.coveredBy != whole:
+				return
+			}
+			b.coveredBy = nil
+			b.pin(f)
+		})
+	}
+	s.later(s.finish(whole, 0, s.finish(f, 0, nil)))
 }
 
 // evictParts leaves the batch in doubt and the parts to the disk, as far as they have frames.
@@ -158,14 +176,13 @@ func (s *core) placeMemory(l *lane, n int, placed *[]waiting) (all bool) {
 		if placed != nil {
 			*placed = append(*placed, waiting{b, b.life})
 		}
-		s.placeBatch(b, n, false)
+		s.placeBatch(b, n)
 	}
 	return true
 }
 
 // placeBatch moves the records of a batch, which has left its lane, to those of the first n lanes where they belong now.
-// Where first is true they go before the frames of those lanes.
-func (s *core) placeBatch(b *batch, n int, first bool) {
+func (s *core) placeBatch(b *batch, n int) {
 	t := b.lane.topic
 	if b.maybeWritten { // in the log of a partition that may be gone
 		s.suspect(b)
@@ -182,13 +199,7 @@ func (s *core) placeBatch(b *batch, n int, first bool) {
 		events -= nb.events
 		b.unsettledParts++
 		nb.pin(b.pins)
-		if first {
-			t.adoptWhole(nb)
-			g.lane.children = append(g.lane.children, nb)
-			g.lane.wantFrame()
-		} else {
-			s.enqueue(g.lane, nb)
-		}
+		s.enqueue(g.lane, nb)
 	}
 	b.events = 0
 	b.toFrame = len(groups)
@@ -211,7 +222,7 @@ func (s *core) placeUnassigned(t *topic) {
 		if !t.hasBeside(b, n) {
 			return
 		}
-		s.placeBatch(pop(&l.queue), n, false)
+		s.placeBatch(pop(&l.queue), n)
 	}
 	t.unassigned = nil
 	s.madeRoom()

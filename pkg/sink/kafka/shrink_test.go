@@ -123,9 +123,47 @@ func TestPartsWithFramesAreLeftToTheDisk(t *testing.T) {
 	framed, bare := holds(t, l, 1), holds(t, l, 1)
 	l.children, l.queue = l.queue, nil
 	l.topic.batches, framed.pos = 2, 2
-	l.evictHead()
+	(&placer{core: l.topic.core}).evictHead(l)
 	if !l.disk.any || l.disk.end != 2 || len(l.children) != 1 || l.children[0] != bare || l.topic.batches != 1 {
 		t.Errorf("on disk %v up to %d, %d parts left, %d batches in memory", l.disk.any, l.disk.end, len(l.children), l.topic.batches)
+	}
+}
+
+// TestAFrameTakenApartEndsWhenItsPartsHaveFrames: a batch with a frame was taken apart and its partition is gone. What is left of
+// it goes behind what its new partition has, also on disk, and the frame ends when that has a frame of its own, not only when it
+// is acknowledged: the frames that follow wait for that.
+func TestAFrameTakenApartEndsWhenItsPartsHaveFrames(t *testing.T) {
+	s, l, _ := bench(t)
+	top, p := l.topic, &placer{core: &s.core}
+	top.addLanes(2)
+	gone := top.lanes[1]
+	part := holds(t, gone, 1)
+	whole := s.newBatch(gone)
+	whole.pos, gone.disk.splitParent = 5, whole
+	part.parent, part.coveredBy = whole, whole
+	gone.children, gone.queue = gone.queue, nil
+	waits := waiting{whole, whole.life}
+	l.extendDisk(3)
+
+	top.fewer = fewer{partitions: 1, onDisk: true}
+	if !p.shrinkOnDisk(top) {
+		t.Fatal("a request or a write is under way")
+	}
+	unfinished := func() bool { return s.disk.unfinished[unplacedQueue{top.name, 1}].under() }
+	if len(l.queue) != 1 || len(l.children) != 0 || l.unframed() != l.queue[0] || !unfinished() || !p.goesOn {
+		t.Fatalf("%d batches behind what the partition has on disk, %d before it; the frame waits: %v", len(l.queue), len(l.children), unfinished())
+	}
+	s.later(l.queue[0].unpin(nil)) // it has a frame
+	if len(s.disk.ended) != 1 || s.disk.ended[0].pos != 5 || !unfinished() {
+		t.Fatalf("the frame did not end: %v", s.disk.ended)
+	}
+	gone.disk.closing = false // that is written down
+	if unfinished() || !waits.alive() {
+		t.Errorf("what follows waits: %v; its source is told too soon: %v", unfinished(), !waits.alive())
+	}
+	s.later(s.finish(l.queue[0], 0, nil))
+	if waits.alive() || len(s.disk.ended) != 1 {
+		t.Errorf("the batch lives: %v, and its frame ended %d times", waits.alive(), len(s.disk.ended))
 	}
 }
 

@@ -89,7 +89,7 @@ var mutants = []mutant{
 		`return } l.evictParts() }`, `return } }`), sink(
 		`l.evictParts() l.evictQueue()`, `l.evictQueue()`)...)},
 	{"a frame is placed before what was taken apart of it, when its partition is no more", "", "split-fewer", sink(
-		`$s.noteUnfinished(unplacedQueue{t.name, l.partition}, whole)`, `_ = $s`)},
+		`$s.noteUnfinished(unplacedQueue{l.topic.name, l.partition}, f)`, `_ = $s`)},
 
 	// Memory and room.
 	{"memory of private batches is not given back", "", "big-events", sink(
