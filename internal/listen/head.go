@@ -73,6 +73,9 @@ type head struct {
 func (h *head) next() error {
 	last, rest := h.last, h.last[max(0, len(h.last)-h.after):]
 	*h = head{last: last}
+	if len(rest) == 0 {
+		return nil
+	}
 	err := h.follow(rest)
 	if err != nil {
 		copy(rest, unparsable)

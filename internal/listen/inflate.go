@@ -19,8 +19,12 @@ type encodings struct {
 	n    int
 }
 
-// encodingsOf reads Content-Encoding; ok is false for a coding that is not known.
+// encodingsOf reads Content-Encoding; ok is false for a coding that is not known. Most bodies have none, for which
+// fasthttp gives nil: an empty field is empty, and not nil.
 func encodingsOf(h *fasthttp.RequestHeader) (e encodings, ok bool) {
+	if h.PeekCanonical([]byte(fasthttp.HeaderContentEncoding)) == nil {
+		return e, true
+	}
 	for _, field := range h.PeekAll(fasthttp.HeaderContentEncoding) {
 		for _, name := range bytes.Split(field, []byte(",")) {
 			name = bytes.TrimSpace(name)
