@@ -112,7 +112,8 @@ func (w *worker) refuse() {
 	var refused []entry
 	s.mu.Lock()
 	kept := w.entries[:0]
-	for _, e := range w.entries {
+	for i := range w.entries {
+		e := &w.entries[i]
 		large := ""
 		if e.failed == nil {
 			large = w.b.bound.refusal(e.batch.rb.Size())
@@ -120,14 +121,16 @@ func (w *worker) refuse() {
 		switch {
 		case e.failed == nil && codec != s.cfg.Codec && e.batch.rb.Codec() == s.cfg.Codec:
 			e.unsend()
-			s.failedLocked(&e, classDeadLetter, errCompression, "")
-			refused = append(refused, e)
+			s.failedLocked(e, classDeadLetter, errCompression, "")
+			refused = append(refused, *e)
 		case large != "":
 			e.unsend()
-			s.failedLocked(&e, classSplit, errTooLarge, large)
-			refused = append(refused, e)
+			s.failedLocked(e, classSplit, errTooLarge, large)
+			refused = append(refused, *e)
+		case len(kept) == i: // none was refused: it stays where it is
+			kept = kept[:i+1]
 		default:
-			kept = append(kept, e)
+			kept = append(kept, *e)
 		}
 	}
 	clear(w.entries[len(kept):])

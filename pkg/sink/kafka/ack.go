@@ -46,15 +46,19 @@ func (s *core) finish(b *batch, lost int, out []settled) []settled {
 			wake(s.disk.kick) // for the next frame
 		}
 		s.freeBatch(b)
-		s.disk.movedAt = time.Now()
+		if s.deps.OpenSpool != nil {
+			s.disk.movedAt = time.Now()
+		}
 		b = parent
 	}
 	return out
 }
 
 func (o *settled) tell() {
-	if h, ok := o.ack.(sink.Hopeless); ok && o.hopeless > 0 {
-		h.Hopeless(o.hopeless, o.dead)
+	if o.hopeless > 0 {
+		if h, ok := o.ack.(sink.Hopeless); ok {
+			h.Hopeless(o.hopeless, o.dead)
+		}
 	}
 	o.ack.Settle(o.lost)
 }

@@ -43,7 +43,7 @@ func holds(t *testing.T, l *lane, n int) *batch {
 // sends takes the lane's batch into a request, and gives the request up.
 func (w *worker) sends(t *testing.T, l *lane) *batch {
 	t.Helper()
-	if !w.addLocked(l) {
+	if !w.addLocked(l, time.Now()) {
 		t.Fatal("the request is full")
 	}
 	b := w.entries[0].batch
@@ -74,12 +74,12 @@ func TestAnAnswerOfAnotherClusterIsNoSuccess(t *testing.T) {
 	s, l, w := bench(t)
 	s.cluster.setClusterLocked("one")
 	b := holds(t, l, 3)
-	if !w.addLocked(l) {
+	if !w.addLocked(l, time.Now()) {
 		t.Fatal("the request is full")
 	}
 	s.cluster.setClusterLocked("another")
 	res := &produce.Response{Topics: []produce.ResponseTopic{{Topic: "t", Partitions: []produce.ResponsePartition{{LogAppendTime: 5}}}}}
-	w.resolve(res, nil)
+	w.resolve(res, nil, time.Now())
 	if st := s.Stats(); st.Delivered != 0 || l.head != b {
 		t.Fatalf("it counts as delivered: %+v", st)
 	}
@@ -184,7 +184,7 @@ func TestACopyOfABatchThatIsOld(t *testing.T) {
 			b.size = b.rb.Size()
 			l.queue = append(l.queue, b)
 			for range 2 {
-				if !w.addLocked(l) {
+				if !w.addLocked(l, time.Now()) {
 					t.Fatal("the request is full")
 				}
 				w.prepare()
@@ -194,7 +194,7 @@ func TestACopyOfABatchThatIsOld(t *testing.T) {
 			if told := time.UnixMilli(b.spoolStamp().FirstSent); time.Since(told) > 24*time.Hour == c.known {
 				t.Errorf("the spool is told %v", told)
 			}
-			w.addLocked(l)
+			w.addLocked(l, time.Now())
 			// Each of the two resends is one more copy.
 			want := int64(0)
 			if !c.known {

@@ -79,7 +79,7 @@ func (w *worker) collectLocked(now time.Time) (wakeAt time.Time) {
 		if ok, _ := w.s.sendableLocked(l, now); !ok {
 			continue
 		}
-		if !w.addLocked(l) {
+		if !w.addLocked(l, now) {
 			b.next = (b.next + i) % n
 			return time.Time{}
 		}
@@ -136,7 +136,7 @@ func (s *sender) mayPassLocked(l *lane) bool {
 }
 
 // addLocked takes the lane's next batch into the request; false: the request is full.
-func (w *worker) addLocked(l *lane) bool {
+func (w *worker) addLocked(l *lane, now time.Time) bool {
 	s := w.s
 	var size int
 	switch b := l.next(); {
@@ -169,7 +169,6 @@ func (w *worker) addLocked(l *lane) bool {
 		}
 		e.stamp, e.behind, l.disk.behind = true, l.disk.behind, false
 	}
-	now := time.Now()
 	if b.sent.IsZero() {
 		b.sent = now
 	} else {

@@ -320,8 +320,8 @@ func (l *lane) fails(since time.Time) {
 
 // moves notes that the broker acknowledged a batch of the lane. A short trouble does not interrupt its moving: a
 // connection that ended, an answer that was lost.
-func (l *lane) moves() {
-	l.acked = time.Now()
+func (l *lane) moves(now time.Time) {
+	l.acked = now
 	long := l.topic.core.deps.stuckAfter / 4
 	if l.movingSince.IsZero() || !l.stuckSince.IsZero() && l.acked.Sub(l.stuckSince) > long {
 		l.movingSince = l.acked

@@ -118,7 +118,7 @@ func (t *topic) raiseLimit(now time.Time) {
 
 // adapt learns from how a request of so many bytes ended. s.mu is held.
 func (r *requestBound) adapt(bytes int, err error, now time.Time) {
-	ended := errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+	ended := err != nil && (errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE))
 	switch {
 	case err == nil:
 		r.cuts = 0

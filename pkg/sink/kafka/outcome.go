@@ -10,10 +10,9 @@ import (
 	"functiongraph-ingest/pkg/sink/kafka/recordbatch"
 )
 
-// resolve applies the answer, or the error in place of it, to every batch of the request.
-func (w *worker) resolve(res *produce.Response, err error) {
+// resolve applies the answer, or the error in place of it, to every batch of the request. It came at now.
+func (w *worker) resolve(res *produce.Response, err error, now time.Time) {
 	s := w.s
-	now := time.Now()
 	var lost trouble // in place of the answer
 	if err != nil {
 		lost = s.given.sendTrouble(err, w.b.id)
@@ -158,7 +157,7 @@ func (s *sender) succeededLocked(e *entry, p *produce.ResponsePartition, now tim
 		c.partDelivered = true
 	}
 	l.head, l.failures, l.retryAt = nil, 0, time.Time{}
-	l.moves()
+	l.moves(now)
 	l.topic.refusals = 0
 	l.topic.raiseLimit(now)
 	if b.loaded {

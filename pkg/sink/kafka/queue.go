@@ -294,12 +294,21 @@ func (l *lane) abandonStamp(b *batch) {
 	l.wantStamp()
 }
 
+// keptQueue is how many places of an empty queue are kept, each of 8 bytes.
+const keptQueue = 4
+
+// pop takes the first batch off a queue.
 func pop(queue *[]*batch) *batch {
 	q := *queue
 	b := q[0]
 	q[0] = nil
-	if q = q[1:]; len(q) == 0 {
-		q = nil // let the backing array go; most lanes have none most of the time
+	switch {
+	case len(q) > 1:
+		q = q[1:]
+	case cap(q) <= keptQueue: // most lanes have one batch at a time
+		q = q[:0]
+	default:
+		q = nil // let the backing array go
 	}
 	*queue = q
 	return b

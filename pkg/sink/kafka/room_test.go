@@ -50,7 +50,7 @@ func TestRoomIsCountedWhileABatchIsCompressed(t *testing.T) {
 	if chunks, bytes := look(); chunks != b.rb.Chunks() || bytes != b.rb.Size() || chunks >= open {
 		t.Errorf("%d chunks, %d bytes counted, the batch has %d, %d", chunks, bytes, b.rb.Chunks(), b.rb.Size())
 	}
-	if !w.addLocked(l) || w.bytes != b.rb.Size() {
+	if !w.addLocked(l, time.Now()) || w.bytes != b.rb.Size() {
 		t.Errorf("the request has %d bytes, the batch %d", w.bytes, b.rb.Size())
 	}
 }
@@ -65,7 +65,7 @@ func TestABatchThatWasOpenHasItsBytesInTheRequest(t *testing.T) {
 	if !s.room.put(l, &r, nil, recordbatch.RecordSize(nil, r.Value, nil), nil, 1) {
 		t.Fatal("no room for a record")
 	}
-	if b := l.open; !w.addLocked(l) || l.head != b || w.bytes != b.rb.Size() || l.wireBytes(b) != w.bytes {
+	if b := l.open; !w.addLocked(l, time.Now()) || l.head != b || w.bytes != b.rb.Size() || l.wireBytes(b) != w.bytes {
 		t.Errorf("the request has %d bytes, the batch %d", w.bytes, b.rb.Size())
 	}
 }

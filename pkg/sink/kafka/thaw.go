@@ -69,8 +69,8 @@ func (c *thawClock) thawed(now time.Time) bool {
 }
 
 // renewAfterThaw drops the idle connections before the first request after a freeze.
-func (s *kafkaCluster) renewAfterThaw() {
-	if s.clock.thawed(time.Now()) {
+func (s *kafkaCluster) renewAfterThaw(now time.Time) {
+	if s.clock.thawed(now) {
 		s.thaws.Add(1)
 		s.client.CloseIdleConnections()
 		s.log.Debug("the process stood still; connections are made anew")

@@ -57,10 +57,10 @@ func TestAnAppendTimeIsNoAckUnlessItMayBeOurs(t *testing.T) {
 			for range c.sends - 1 {
 				w.sends(t, l).maybeWritten = true
 			}
-			if !w.addLocked(l) {
+			if !w.addLocked(l, time.Now()) {
 				t.Fatal("the request is full")
 			}
-			w.resolve(answerAt(c.at), nil)
+			w.resolve(answerAt(c.at), nil, time.Now())
 			if got := s.Stats().Delivered == 3; got != c.acked || s.topics[0].keeps != c.then {
 				t.Fatalf("acknowledged: %v, want %v; known: %v, want %v", got, c.acked, s.topics[0].keeps, c.then)
 			}
@@ -72,14 +72,14 @@ func TestAnAppendTimeIsNoAckUnlessItMayBeOurs(t *testing.T) {
 			}
 			// No other process has this id. So what the second answer has, the topic keeps.
 			s.current, l.retryAt = producer{id: 9, gen: s.current.gen + 1}, time.Time{}
-			if !w.addLocked(l) {
+			if !w.addLocked(l, time.Now()) {
 				t.Fatal("the request is full")
 			}
 			want := timesCreate
 			if c.second >= 0 {
 				want = timesAppend
 			}
-			w.resolve(answerAt(c.second), nil)
+			w.resolve(answerAt(c.second), nil, time.Now())
 			if s.Stats().Delivered != 3 || s.topics[0].keeps != want || s.possibleDuplicates.Load() != 3 {
 				t.Errorf("under a new id: known %v, want %v; %+v", s.topics[0].keeps, want, s.Stats())
 			}
@@ -162,11 +162,11 @@ func TestABatchThatGoesAgainLeavesMemory(t *testing.T) {
 		s, l, w := bench(t)
 		s.topics[0].keeps, s.topics[0].unanswered = keeps, unansweredQuestions
 		b := holds(t, l, 3)
-		if !w.addLocked(l) {
+		if !w.addLocked(l, time.Now()) {
 			t.Fatal("the request is full")
 		}
 		b.pos, b.loaded = 1, true
-		w.resolve(answerAt(0), nil)
+		w.resolve(answerAt(0), nil, time.Now())
 		if l.head != b || b.loaded || b.rb != nil || s.ackedAt != (time.Time{}) {
 			t.Errorf("keeps %v: in doubt %v, loaded %v, bytes %v, counted as an ack at %v", keeps, l.head == b, b.loaded, b.rb != nil, s.ackedAt)
 		}

@@ -120,19 +120,23 @@ func (w *worker) send() {
 	start := time.Now()
 	w.sentAt.Store(int64(start.Sub(w.s.cluster.clock.epoch)))
 	w.s.changes.watch()
-	res, err := w.exchange()
+	res, err := w.exchange(start)
 	w.sentAt.Store(0)
+	now := time.Now()
 	if o := w.s.deps.Observer; o != nil {
-		o.Request(time.Since(start))
+		o.Request(now.Sub(start))
 	}
-	w.resolve(res, err)
+	w.resolve(res, err, now)
 }
 
 // date brings known back to the newest time in the batch: on a topic that keeps the times of the records a broker takes that
 // for when the producer wrote last, and forgets one whose batch is old, or has no times, at its next look (Kafka's
 // ProducerStateManager.isProducerExpired and ProducerAppendInfo.append).
 func (e *entry) date() {
-	if at := time.UnixMilli(e.batch.rb.MaxTimestamp()); e.dated && at.Before(e.batch.known) {
+	if !e.dated {
+		return
+	}
+	if at := time.UnixMilli(e.batch.rb.MaxTimestamp()); at.Before(e.batch.known) {
 		e.batch.known = at
 	}
 }
@@ -171,11 +175,11 @@ func (w *worker) prepare() {
 	}
 }
 
-// exchange sends the request and waits for the answer, RequestTimeout at most.
-func (w *worker) exchange() (*produce.Response, error) {
+// exchange sends the request at now and waits for the answer, RequestTimeout at most.
+func (w *worker) exchange(now time.Time) (*produce.Response, error) {
 	w.fill()
-	w.s.cluster.renewAfterThaw()
-	ctx, cancel := context.WithTimeout(w.s.ctx, w.s.cfg.RequestTimeout)
+	w.s.cluster.renewAfterThaw(now)
+	ctx, cancel := context.WithDeadline(w.s.ctx, now.Add(w.s.cfg.RequestTimeout))
 	res, err := w.s.cluster.client.produce(ctx, Peer{w.b.id, w.cluster}, w.req)
 	cancel()
 	if err != nil {

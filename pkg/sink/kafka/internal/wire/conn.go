@@ -27,18 +27,20 @@ import (
 // Conn is a connection to a broker that is ready for requests, one at a time. Only Close may be called while
 // another method runs.
 type Conn struct {
-	address  string
-	clientID string
-	conn     net.Conn
-	versions map[protocol.ApiKey]span // that the broker knows
-	answers  map[protocol.ApiKey]answer
-	limit    int           // bytes of a frame
-	large    chan struct{} // of the Dialer
-	buf      []byte        // of the last answer
-	id       int32         // of the last request
-	served   bool          // it has answered a request since it is ready
-	plain    bool          // no TLS
-	loggedIn bool
+	address   string
+	clientID  string
+	conn      net.Conn
+	interrupt func()                   // ends reads and writes of conn; made once
+	versions  map[protocol.ApiKey]span // that the broker knows
+	answers   map[protocol.ApiKey]answer
+	limit     int           // bytes of a frame
+	large     chan struct{} // of the Dialer
+	buf       []byte        // of the last answer
+	frame     bytes.Reader  // of the answer that is being decoded
+	id        int32         // of the last request
+	served    bool          // it has answered a request since it is ready
+	plain     bool          // no TLS
+	loggedIn  bool
 
 	muted   time.Time // the broker wants nothing before
 	expires time.Time // the broker ends its session then (KIP-368); zero: never
@@ -120,7 +122,7 @@ func (c *Conn) within(ctx context.Context, f func() error) error {
 		c.broken = true
 		return err
 	}
-	stop := context.AfterFunc(ctx, func() { _ = c.conn.SetDeadline(time.Unix(1, 0)) })
+	stop := context.AfterFunc(ctx, c.interrupt)
 	err := f()
 	if !stop() || err != nil {
 		c.broken = true
@@ -147,6 +149,9 @@ func (c *Conn) explain(err error) error {
 
 // waitMuted waits until the broker wants to be asked again.
 func (c *Conn) waitMuted(ctx context.Context) error {
+	if c.muted.IsZero() {
+		return nil
+	}
 	d := time.Until(c.muted)
 	if d <= 0 {
 		return nil
@@ -220,11 +225,13 @@ func (c *Conn) decode(frame []byte, k protocol.ApiKey, a *answer) (res protocol.
 		return nil, c.notKafka("its answer to %v (version %d) cannot be read: %v", k, a.version, err)
 	}
 	defer func() {
+		c.frame.Reset(nil)            // the frame may be long
 		if p := recover(); p != nil { // the check has a hole; what sits at an address must not end the process
 			res, err = nil, c.notKafka("its answer to %v (version %d) cannot be decoded: %v", k, a.version, p)
 		}
 	}()
-	_, res, err = protocol.ReadResponse(bytes.NewReader(frame), k, a.version)
+	c.frame.Reset(frame)
+	_, res, err = protocol.ReadResponse(&c.frame, k, a.version)
 	if err == nil {
 		c.mute(Throttle(res))
 	}

@@ -53,6 +53,7 @@ func (d *Dialer) Connect(ctx context.Context, address string) (*Conn, error) {
 	c := &Conn{
 		address: address, clientID: d.ClientID, conn: conn, plain: d.Secure == nil, loggedIn: d.SASL != nil, large: d.large,
 		answers: map[protocol.ApiKey]answer{}, limit: maxFirstFrame, buf: make([]byte, 1<<10),
+		interrupt: func() { _ = conn.SetDeadline(time.Unix(1, 0)) },
 	}
 	err = c.within(ctx, func() error {
 		if err := c.negotiate(ctx); err != nil || d.SASL == nil {

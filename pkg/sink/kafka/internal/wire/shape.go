@@ -69,8 +69,12 @@ func shapeOfType(t reflect.Type, version int16, compact bool) shape {
 				continue
 			}
 			part := shapeOfType(f.Type, version, compact)
-			s.parts = append(s.parts, part)
 			s.min += part.min
+			if n := len(s.parts); n > 0 && part.kind == fixed && s.parts[n-1].kind == fixed {
+				s.parts[n-1].min += part.min // one step over neighbours
+				continue
+			}
+			s.parts = append(s.parts, part)
 		}
 		if compact {
 			s.min++
