@@ -15,6 +15,7 @@ import (
 
 	"github.com/segmentio/kafka-go/protocol"
 	"github.com/segmentio/kafka-go/protocol/describeconfigs"
+	"github.com/segmentio/kafka-go/protocol/metadata"
 	"github.com/segmentio/kafka-go/protocol/produce"
 )
 
@@ -35,9 +36,11 @@ type oracle struct {
 	doubles int64             // for each topic of a cluster those in the log that has most of them
 	strict  bool              // keys keep their order across processes too
 	settle  kafka.Settle
-	life    int            // of the process that runs
-	shrunk  map[string]int // how often a process has found a topic with fewer partitions
-	bad     string         // the first violation
+	life    int             // of the process that runs
+	shrunk  map[string]int  // how often a process has found a topic with fewer partitions
+	counts  map[string]int  // how many each topic had when it was last found so, or with more
+	found   map[string]bool // topics that this process has found
+	bad     string          // the first violation
 
 	// expiry is when brokers forget a producer; 0: not in this schedule. Until a broker has told the process, at toldAt, it
 	// assumes a day, and does not count the copies that come of it; nor late ones of a producer that was forgotten (docs/guarantees.md).
@@ -83,7 +86,7 @@ func (e *event) String() string {
 }
 
 func newOracle(settle kafka.Settle, strict bool) *oracle {
-	return &oracle{last: map[string]*event{}, doubled: map[log]int64{}, shrunk: map[string]int{}, settle: settle, strict: strict}
+	return &oracle{last: map[string]*event{}, doubled: map[log]int64{}, shrunk: map[string]int{}, counts: map[string]int{}, found: map[string]bool{}, settle: settle, strict: strict}
 }
 
 func (o *oracle) violate(format string, args ...any) {
@@ -123,14 +126,19 @@ func (o *oracle) eventOf(value []byte) *event {
 	return o.events[id]
 }
 
-// answered notes which events an answer says are refused.
+// answered notes which events an answer says are refused, and how many partitions a process finds.
 func (o *oracle) answered(c *simkafka.Call, msg protocol.Message) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if res, ok := msg.(*metadata.Response); ok {
+		for i := range res.Topics {
+			o.finds(res.Topics[i].Name, len(res.Topics[i].Partitions))
+		}
+	}
 	res, ok := msg.(*produce.Response)
 	if !ok {
 		return
 	}
-	o.mu.Lock()
-	defer o.mu.Unlock()
 	n := 0
 	for i := range res.Topics {
 		for _, p := range res.Topics[i].Partitions {
@@ -218,11 +226,28 @@ func (o *oracle) moved(e, last *event) bool {
 	return e.moves != last.moves || since == 1 && e.at != last.at || since > 1
 }
 
-// shrinks notes that a process places by fewer partitions from now on.
-func (o *oracle) shrinks(topic string) {
+// shrinks notes that a process places by n partitions from now on, which are fewer.
+func (o *oracle) shrinks(topic string, n int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.shrunk[topic]++
+	o.counts[topic] = n
+}
+
+// finds notes that a process is told of n partitions. If it is told so first, it places by them from now on, and says nothing
+// where the process before had more.
+func (o *oracle) finds(topic string, n int) {
+	if n == 0 {
+		return
+	}
+	first := !o.found[topic]
+	o.found[topic] = true
+	if first && n < o.counts[topic] {
+		o.shrunk[topic]++
+	}
+	if first || n > o.counts[topic] {
+		o.counts[topic] = n
+	}
 }
 
 // leftBehind reports whether e may be a late copy out of a process that is gone, of a batch that was sent without a frame
@@ -339,6 +364,7 @@ func (o *oracle) begins(life int, expiry time.Duration) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.life, o.expiry, o.told = life, expiry, false
+	clear(o.found)
 }
 
 // travels notes how long the request that is served next has been on its way.

@@ -27,7 +27,7 @@ func TestTheOrderOfAKeyThatMoves(t *testing.T) {
 			o := newOracle(kafka.SettleOnDisk, true)
 			shrink := func(n int) {
 				for range n {
-					o.shrinks(mainTopic)
+					o.shrinks(mainTopic, 1)
 				}
 			}
 			shrink(c.before)
@@ -42,5 +42,26 @@ func TestTheOrderOfAKeyThatMoves(t *testing.T) {
 				t.Errorf("a violation: %v, want %v: %s", bad, c.bad, o.bad)
 			}
 		})
+	}
+}
+
+// TestTheOrderOfAKeyThatMovesBetweenProcesses: the same where the process that finds fewer partitions is another one.
+func TestTheOrderOfAKeyThatMovesBetweenProcesses(t *testing.T) {
+	for _, c := range []struct {
+		then int
+		bad  bool
+	}{{3, true}, {2, false}} {
+		o := newOracle(kafka.SettleOnDisk, true)
+		o.finds(mainTopic, 3)
+		first := o.add(mainTopic, "k", 0, 0, false)
+		o.begins(1, 0)
+		o.finds(mainTopic, c.then)
+		second := o.add(mainTopic, "k", 1, 1, false)
+		l := log{"cluster-0", mainTopic, 0}
+		o.arrive(second, l, 0, false)
+		o.arrive(first, l, 1, false)
+		if bad := o.bad != ""; bad != c.bad {
+			t.Errorf("%d partitions are found: a violation %v, want %v: %s", c.then, bad, c.bad, o.bad)
+		}
 	}
 }

@@ -239,7 +239,7 @@ func (w *world) logger(life int) *slog.Logger {
 	return slog.New(listener{h, w.oracle})
 }
 
-// listener hears of a topic that has fewer partitions from now on, which nothing but the log tells.
+// listener hears of a topic that has fewer partitions from now on, which nothing but the log tells of a process that had more.
 type listener struct {
 	slog.Handler
 	o *oracle
@@ -251,12 +251,18 @@ func (l listener) Enabled(ctx context.Context, level slog.Level) bool {
 
 func (l listener) Handle(ctx context.Context, r slog.Record) error {
 	if strings.HasPrefix(r.Message, "a topic was made anew with fewer partitions;") {
+		var topic string
+		var is int
 		r.Attrs(func(a slog.Attr) bool {
-			if a.Key == "topic" {
-				l.o.shrinks(a.Value.String())
+			switch a.Key {
+			case "topic":
+				topic = a.Value.String()
+			case "is":
+				is = int(a.Value.Int64())
 			}
 			return true
 		})
+		l.o.shrinks(topic, is)
 	}
 	return l.Handler.Handle(ctx, r)
 }

@@ -66,7 +66,7 @@ var scenarios = []scenario{
 	{name: "carried-fewer", fault: "what is carried in memory waits for partitions that are no more",
 		must: lateCluster | fullDisk | fewer, may: moves | lostAnswers | kills, spool: hasSpool, lasting: true},
 	{name: "split-fewer", fault: "a batch that is taken apart keeps its topic from having fewer partitions",
-		must: contents | fewer | outages, may: limits | lostAnswers | noDeadTopic | moves, settle: onDisk, spool: hasSpool, lasting: true},
+		must: contents | fewer | outages, may: limits | lostAnswers | noDeadTopic | moves | kills | fullDisk, settle: onDisk, spool: hasSpool, lasting: true},
 	{name: "leaderless-topics", fault: "the same with three main topics",
 		must: moves | outages, may: steady | lateCluster | deadLetters, topics: 3, lasting: true},
 	{name: "clones", fault: "another process writes under the same producer id, after a snapshot was restored",

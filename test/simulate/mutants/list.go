@@ -88,8 +88,8 @@ var mutants = []mutant{
 	{"parts of a split batch stay with a partition that is no more", "", "split-fewer", append(sink(
 		`return } l.evictParts() }`, `return } }`), sink(
 		`l.evictParts() l.evictQueue()`, `l.evictQueue()`)...)},
-	{"a frame is placed before what was taken apart of it, when its partition is no more", "", "split-fewer", sink(
-		`$s.noteUnfinished(unplacedQueue{l.topic.name, l.partition}, f)`, `_ = $s`)},
+	{"a frame is placed before what was taken apart of it, when its partition is no more", "", "split-fewer", append(sink(
+		`$s.noteUnfinished(unplacedQueue{l.topic.name, l.partition}, f)`, ``), sink(`$s.goesOn = true // the frames`, `// the frames`)...)},
 
 	// Memory and room.
 	{"memory of private batches is not given back", "", "big-events", sink(
