@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -92,6 +93,77 @@ func TestWhatIsPlacedInMemoryForAPartitionThatCannotMove(t *testing.T) {
 					if header(r, HeaderReason) != "partition_unavailable" || header(r, HeaderTopic) != "t" || header(r, headerPartition) != "0" || len(r.Key) == 0 {
 						t.Fatalf("dead letter with key %q and headers %v", r.Key, r.Headers)
 					}
+				}
+			})
+		}
+	}
+}
+
+// TestFewerPartitionsBesideOneThatCannotMove: what waits in memory for a partition that is no more finds no room beside what
+// was placed there for one that cannot move, and no write has told yet whether the disk has any. What belongs to others
+// arrives, whether it has or not.
+func TestFewerPartitionsBesideOneThatCannotMove(t *testing.T) {
+	t.Parallel()
+	key := func(of3, of2 int) []string {
+		for _, k := range keysOf(of3, 3, 100) {
+			if recordbatch.Partition([]byte(k), 2) == of2 {
+				return []string{k}
+			}
+		}
+		panic("no such key")
+	}
+	for _, settle := range []Settle{SettleAtOnce, SettleOnKafka} {
+		for _, full := range []bool{false, true} {
+			t.Run(fmt.Sprint(settle, " full ", full), func(t *testing.T) {
+				t.Parallel()
+				c := ownBrokers(t, map[string]int32{"t": 3, "t.dlq": 1})
+				makeTopic(t, c, "t2", 1)
+				stuck := stick(c, place{"t", 0}, place{"t", 2})
+				n := &line{}
+				n.cut()
+				s := stuckSink(t, c, func(cfg *Config, d *Deps) {
+					cfg.OversizeBytes, cfg.MoreTopics, cfg.Settle = 5*recordbatch.ChunkSize/2, three[1:2], settle
+					cfg.MetadataTTL, d.Dial = 50*time.Millisecond, n.dial
+					open := openTestSpool(t, t.TempDir(), 64<<20)
+					d.OpenSpool = func() (diskqueue.Spool, error) {
+						sp, err := open()
+						if full && err == nil {
+							sp = &takesNothing{sp, diskqueue.ErrFull}
+						}
+						return sp, err
+					}
+				})
+				var ack ackCount
+				pump(t, s, 1, [][]string{key(0, 0)}, &ack) // is placed in memory
+				n.mend()
+				waitForFailure(t, s, func() *lane {
+					if s.topics[0].lanes == nil {
+						return &lane{}
+					}
+					return s.topics[0].lanes[0]
+				})
+				pump(t, s, 1, [][]string{key(0, 0), key(2, 0)}, &ack)
+				waitForFailure(t, s, func() *lane { return s.topics[0].lanes[2] })
+				pump(t, s, 1, [][]string{key(2, 0), key(2, 1)}, &ack) // is behind a batch in doubt
+				remake(t, c.ListenAddrs(), "t", 2)
+				others := 0
+				waitFor(t, func() bool {
+					r := sink.Record{Topic: 1, Value: []byte("moves"), Timestamp: 1}
+					if _, err := s.Append(patient(t), []sink.Record{r}, &ack); err != nil {
+						t.Fatal(err)
+					}
+					others++
+					s.mu.Lock()
+					defer s.mu.Unlock()
+					lanes := s.topics[0].lanes
+					return len(lanes) == 2 && !lanes[1].acked.IsZero()
+				})
+				stuck.on.Store(false)
+				waitFor(t, func() bool { st := s.Stats(); return st.InFlight+st.Spooled == 0 })
+				st := closeSink(t, s)
+				ack.check(t, 0)
+				if st.Delivered+st.DeadLettered != int64(5+others) || len(st.Dropped) != 0 {
+					t.Errorf("%d others: %+v", others, st)
 				}
 			})
 		}

@@ -154,15 +154,19 @@ func (t *topic) unplacedLocked() []*lane {
 }
 
 // spillAll leaves to the disk what the lanes that are placed have in memory, where that does not fit beside the buffers: it
-// is placed there then. It reports whether something has gone there, and so has to be placed before what is in memory.
+// is placed there then. What waits in the topic's own lanes has to be there before that; of lanes that cannot move it is
+// left to the disk first. spillAll reports whether something has gone there: all is looked at anew then.
 func (s *placer) spillAll(known []*topic) bool {
 	s.mu.Lock()
 	work := s.writer.work[:0]
 	var stowed []*lane
 	for _, t := range append(known, &s.dead) {
 		waited := t.unplacedLocked()
-		if s.disk.sp == nil || s.disk.err != nil || t.dead && t.leaders == nil || t.holdsBare() || t.fitsBeside(waited, len(t.lanes)) {
+		if s.disk.sp == nil || s.disk.err != nil || t.dead && t.leaders == nil || t.fitsBeside(waited, len(t.lanes)) {
 			continue // without leaders unplaced leaves the frames of dead letters where they are
+		}
+		if t.holdsBare() { // it may be all that is in the way
+			waited = slices.DeleteFunc(slices.Clone(t.lanes), func(l *lane) bool { return !l.stuck() })
 		}
 		for _, l := range waited {
 			l.seal()
