@@ -19,12 +19,9 @@ type encodings struct {
 	n    int
 }
 
-// encodingsOf reads Content-Encoding; ok is false for a coding that is not known. Most bodies have none, for which
-// fasthttp gives nil: an empty field is empty, and not nil.
+// encodingsOf reads Content-Encoding; ok is false for a coding that is not known. The first of several fields may
+// be empty, and nil to fasthttp as one that is not there: all are looked at.
 func encodingsOf(h *fasthttp.RequestHeader) (e encodings, ok bool) {
-	if h.PeekCanonical([]byte(fasthttp.HeaderContentEncoding)) == nil {
-		return e, true
-	}
 	for _, field := range h.PeekAll(fasthttp.HeaderContentEncoding) {
 		for _, name := range bytes.Split(field, []byte(",")) {
 			name = bytes.TrimSpace(name)
