@@ -171,8 +171,10 @@ func (s *frameWriter) writeCursors() (at time.Time) {
 	}
 	if err := s.onDisk(s.disk.sp.WriteCursors); err != nil {
 		s.mu.Lock()
+		defer s.mu.Unlock()
 		s.warnLimited("done", "progress in the spool cannot be written; a kill now would repeat batches", "error", err)
-		s.mu.Unlock()
+		s.behindSince = time.Now()
+		return s.behindSince.Add(cursorDelay)
 	}
 	return time.Time{}
 }

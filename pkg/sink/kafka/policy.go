@@ -36,7 +36,8 @@ import (
 //	spool: a call that hangs             hangsAfter                      it comes back
 //	spool: frames must be placed         placingPatience, then they are  the disk takes them
 //	                                     carried in memory
-//	spool: write down what has ended     cursorDelay                     the next write
+//	spool: write down what has ended     cursorDelay, again after an     the next write
+//	                                     error
 //	end: Kafka                           until StowTime before the end   nothing is unsettled; Kafka was never reached
 //	end: the disk                        StowTime, at least              it is done
 //	                                     leastAtTheEnd without a deadline
