@@ -55,7 +55,11 @@ func (w *world) check() {
 	if m.BufferBytes > m.BufferLimit {
 		o.violate("%d bytes of buffers, the bound is %d", m.BufferBytes, m.BufferLimit)
 	}
-	if bound := int64(4*oversize + 4*bigEvent); m.PrivateBytes > bound {
+	bound := int64(4*oversize + 4*bigEvent)
+	if w.prof.has(contents | limits) { // each half of a part has a chunk of its own; a batch here has up to some 100 records
+		bound += int64(w.prof.partitions) * 7 * recordbatch.ChunkSize
+	}
+	if m.PrivateBytes > bound {
 		o.violate("%d bytes outside of the buffers, the bound is %d", m.PrivateBytes, bound)
 	}
 	if possible := w.possible + st.PossibleDuplicates; o.doubles > possible {

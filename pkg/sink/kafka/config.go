@@ -47,9 +47,9 @@ type Config struct {
 	BufferBytes int64             // 16 MiB; all batches that are not settled live in it
 	// OversizeBytes bounds the memory of records larger than BatchBytes, which get a buffer of their own.
 	// One of them is always admitted, so the true bound is OversizeBytes or the largest record. Batches that
-	// were split because the broker refused them have the same bound again; dead letters have their own
-	// two. What is placed in other partitions has it too, rounded up to 16 KiB for each, and one batch's in any
-	// case. 4 MiB.
+	// were split because the broker refused them have the same bound again, and in each partition 16 KiB more as often
+	// as one batch can be halved; dead letters have their own two. What is placed in other partitions has it too,
+	// rounded up to 16 KiB for each, and one batch's in any case. 4 MiB.
 	OversizeBytes int64
 
 	Headers Headers // none
