@@ -90,6 +90,8 @@ var mutants = []mutant{
 		`l.evictParts() l.evictQueue()`, `l.evictQueue()`)...)},
 	{"a frame is placed before what was taken apart of it, when its partition is no more", "", "split-fewer", append(sink(
 		`$s.noteUnfinished(unplacedQueue{l.topic.name, l.partition}, f)`, ``), sink(`$s.goesOn = true // the frames`, `// the frames`)...)},
+	{"what is carried for a partition that cannot move holds up all others", "", "carried", sink(
+		`if l.stuck() { continue } l.batches(func(b *batch) { for`, `l.batches(func(b *batch) { for`)},
 
 	// Memory and room.
 	{"memory of private batches is not given back", "", "big-events", sink(
