@@ -104,17 +104,21 @@ func (s *core) partWithFrame(l *lane, whole *batch) {
 	whole.pos = 0
 	s.noteUnfinished(unplacedQueue{l.topic.name, l.partition}, f)
 	whole.unsettledParts++ // until all have moved
+	move := func(b *batch) {
+		switch {
+		case b.pins == whole:
+			whole.unsettledParts--
+		case b.coveredBy != whole:
+			return
+		}
+		b.coveredBy = nil
+		b.pin(f)
+	}
 	for o := range s.lanes() {
-		o.batches(func(b *batch) {
-			switch {
-			case b.pins == whole:
-				whole.unsettledParts--
-			case b.coveredBy != whole:
-				return
-			}
-			b.coveredBy = nil
-			b.pin(f)
-		})
+		o.batches(move)
+		for _, b := range o.disk.spilled { // one whose frame is not synced yet
+			move(b)
+		}
 	}
 	s.later(s.finish(whole, 0, s.finish(f, 0, nil)))
 }

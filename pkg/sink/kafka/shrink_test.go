@@ -167,6 +167,31 @@ func TestAFrameTakenApartEndsWhenItsPartsHaveFrames(t *testing.T) {
 	}
 }
 
+// TestAFrameTakenApartWaitsForWhatHasLeftMemory: what came out of a batch that was taken apart has a frame of its own, which is
+// not synced yet, and has left memory for it. The frame of the batch stays until it is.
+func TestAFrameTakenApartWaitsForWhatHasLeftMemory(t *testing.T) {
+	s, l, _ := bench(t)
+	top := l.topic
+	top.addLanes(2)
+	gone := top.lanes[1]
+	whole, letter := s.newBatch(gone), s.newBatch(l)
+	whole.pos, gone.disk.splitParent = 5, whole
+	letter.pos, letter.pins = 7, whole // its only part
+	l.disk.spilled = append(l.disk.spilled, letter)
+
+	top.fewer = fewer{partitions: 1, onDisk: true}
+	if !(&placer{core: &s.core}).shrinkOnDisk(top) {
+		t.Fatal("a request or a write is under way")
+	}
+	if len(s.disk.ended) != 0 {
+		t.Fatalf("a frame ended: %v", s.disk.ended)
+	}
+	s.later(letter.unpin(nil)) // it is synced
+	if len(s.disk.ended) != 1 || s.disk.ended[0].pos != 5 {
+		t.Errorf("the frame did not end: %v", s.disk.ended)
+	}
+}
+
 // TestPartitionsThatGoLaterArePlacedFirst: what was placed of a partition that is gone, in one that goes after it, goes before
 // what is left of the first one.
 func TestPartitionsThatGoLaterArePlacedFirst(t *testing.T) {
