@@ -67,7 +67,7 @@ func (w *world) check() {
 	} else if possible > 0 && !w.prof.has(^recognised|slowDisk) {
 		o.violate("%d events were counted as possible duplicates, %d of them by process %d, though brokers recognise each resend", possible, st.PossibleDuplicates, p.life)
 	}
-	if w.prof.spool && stuck > calm && w.tranquilFor() > calm && p.closing == nil && !w.headsFillMemory() {
+	if w.prof.spool && stuck > calm && w.tranquilFor() > calm && p.closing == nil && !w.headsFillMemory() && w.prof.frames == 0 {
 		o.violate("a source waits for room for %v beside an empty disk: spool %v (%v)", stuck, m.SpoolState, m.SpoolError)
 	}
 }

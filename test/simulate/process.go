@@ -95,7 +95,7 @@ func (w *world) newProcess() *process {
 }
 
 func (w *world) spoolConfig() spool.Config {
-	return spool.Config{Dir: "d", MaxBytes: spoolMax, SegmentBytes: spoolSegment, KeepFree: w.prof.keepFree}
+	return spool.Config{Dir: "d", MaxBytes: spoolMax, SegmentBytes: spoolSegment, KeepFree: w.prof.keepFree, MaxFrames: w.prof.frames}
 }
 
 func (p *process) openSpool() (diskqueue.Spool, error) {

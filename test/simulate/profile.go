@@ -66,7 +66,7 @@ var withheld = fewer | contents | limits | forgotten | squeezed | otherCluster |
 
 // recognised are the families beside which brokers recognise every resend: nothing may come twice, nor be counted as if it
 // might. With slowDisk it may be counted: a stamp may not be on disk when its batch is sent.
-const recognised = lostAnswers | lateCopies | lateCodes | moves | outages | growth | slowDisk | kills | restarts | bigEvents | deadLetters
+const recognised = lostAnswers | lateCopies | lateCodes | moves | outages | growth | slowDisk | kills | restarts | bigEvents | deadLetters | lateCluster
 
 // profile is what one seed's schedule is made of.
 type profile struct {
@@ -81,6 +81,7 @@ type profile struct {
 	steps      int
 	medium     int // of 8 events, how many have some KB
 	keepFree   int64
+	frames     int // that the spool's index has entries for; 0: many
 	expiry     time.Duration
 	codec      recordbatch.Codec
 	linger     time.Duration
@@ -105,6 +106,7 @@ type scenario struct {
 	// another batch.
 	appendTime bool
 	lasting    bool   // some troubles outlast the others
+	frames     int    // that the spool's index has entries for; 0: many
 	fault      string // what it is for
 }
 
@@ -123,7 +125,7 @@ func newProfile(rng *rand.Rand, sc *scenario) profile {
 			p.families |= 1 << i
 		}
 	}
-	p.topics, p.appendTime, p.lasting = max(1, sc.topics), sc.appendTime, sc.lasting
+	p.topics, p.appendTime, p.lasting, p.frames = max(1, sc.topics), sc.appendTime, sc.lasting, sc.frames
 	if sc.narrow {
 		p.partitions, p.appenders, p.steps = 1, 1, 2*p.steps
 	}

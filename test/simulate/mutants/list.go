@@ -92,6 +92,10 @@ var mutants = []mutant{
 		`$s.noteUnfinished(unplacedQueue{l.topic.name, l.partition}, f)`, ``), sink(`$s.goesOn = true // the frames`, `// the frames`)...)},
 	{"what is carried for a partition that cannot move holds up all others", "", "carried", sink(
 		`if l.stuck() { continue } l.batches(func(b *batch) { for`, `l.batches(func(b *batch) { for`)},
+	{"what is placed may take more entries than the index has", "", "few-entries", sink(
+		`case errors.Is(err, errIndexFull), errors.Is(err, errUnderWay)`, `case errors.Is(err, errUnderWay)`)},
+	{"what replaces frames has no entries of its own", "", "few-entries", in(spoolDir,
+		`return c.MaxFrames + c.MaxFrames/4`, `return c.MaxFrames`)},
 
 	// Memory and room.
 	{"memory of private batches is not given back", "", "big-events", sink(
