@@ -86,12 +86,11 @@ func (s *placer) evictHead(l *lane) {
 	if whole := l.disk.splitParent; whole != nil {
 		s.partWithFrame(l, whole)
 	}
-	if (l.head != nil || len(l.children) > 0) && l.next().pos == 0 {
-		parts := &lane{topic: t, partition: l.partition, head: l.head, children: l.children}
-		l.head, l.children = nil, nil
-		parts.batches(func(b *batch) { s.placeBatch(b, len(t.lanes)) })
+	for (l.head != nil || len(l.children) > 0) && l.next().pos == 0 {
+		b := l.take()
+		l.head = nil
+		s.placeBatch(b, len(t.lanes))
 		s.goesOn = true // the frames wait until it has one, see stow
-		return
 	}
 	l.evictParts()
 }

@@ -129,6 +129,29 @@ func TestPartsWithFramesAreLeftToTheDisk(t *testing.T) {
 	}
 }
 
+// TestPartsWithFramesBehindOneWithout: a part with a frame was taken apart in its turn, and its partition is gone. What came out
+// of it is placed in memory; the other parts have frames, which are placed from the disk, and only there.
+func TestPartsWithFramesBehindOneWithout(t *testing.T) {
+	s, l, _ := bench(t)
+	top := l.topic
+	top.addLanes(2)
+	gone := top.lanes[1]
+	bare, framed := holds(t, gone, 1), holds(t, gone, 1)
+	gone.children, gone.queue = gone.queue, nil
+	top.batches = 2
+	whole := s.newBatch(gone)
+	whole.pos, gone.disk.splitParent = 5, whole
+	bare.parent, bare.coveredBy, framed.pos = whole, whole, 6
+
+	top.fewer = fewer{partitions: 1, onDisk: true}
+	if !(&placer{core: &s.core}).shrinkOnDisk(top) {
+		t.Fatal("a request or a write is under way")
+	}
+	if len(l.queue) != 1 || len(gone.children) != 0 || !gone.disk.any || gone.disk.end != 6 {
+		t.Errorf("%d batches are placed, %d parts left, on disk %v up to %d", len(l.queue), len(gone.children), gone.disk.any, gone.disk.end)
+	}
+}
+
 // TestAFrameTakenApartEndsWhenItsPartsHaveFrames: a batch with a frame was taken apart and its partition is gone. What is left of
 // it goes behind what its new partition has, also on disk, and the frame ends when that has a frame of its own, not only when it
 // is acknowledged: the frames that follow wait for that.

@@ -86,7 +86,7 @@ var mutants = []mutant{
 
 	// Topics with fewer partitions.
 	{"parts of a split batch stay with a partition that is no more", "", "split-fewer", append(sink(
-		`return } l.evictParts() }`, `return } }`), sink(
+		`} l.evictParts() }`, `} }`), sink(
 		`l.evictParts() l.evictQueue()`, `l.evictQueue()`)...)},
 	{"a frame is placed before what was taken apart of it, when its partition is no more", "", "split-fewer", append(sink(
 		`$s.noteUnfinished(unplacedQueue{l.topic.name, l.partition}, f)`, ``), sink(`$s.goesOn = true // the frames`, `// the frames`)...)},
