@@ -166,10 +166,8 @@ func (s *kafkaCluster) noteFewerLocked(t *topic, n int) {
 	}
 	t.fewer.looks++
 	s.want.refresh = true
-	had := len(t.lanes)
 	if t.fewer.looks >= shrinkLooks && s.shrink(t, n) {
-		s.tellFewer(t, had)
 		return
 	}
-	t.err = inTrouble(topicRemade, t.name, fmt.Errorf("it has %d partitions now and had %d; events in the others wait for them", n, had))
+	t.err = inTrouble(topicRemade, t.name, fmt.Errorf("it has %d partitions now and had %d; events in the others wait for them", n, len(t.lanes)))
 }

@@ -38,6 +38,9 @@ func (s *core) shrink(t *topic, n int) bool {
 	if !quiet {
 		return false
 	}
+	if !t.fewer.placing {
+		s.tellFewer(t, n)
+	}
 	for _, l := range gone {
 		if !s.placeMemory(l, n, nil) {
 			t.fewer.placing = true // the next look at the cluster goes on
@@ -63,8 +66,11 @@ func (s *placer) shrinkOnDisk(t *topic) bool {
 	for _, l := range t.lanes {
 		l.evictQueue() // frames that are placed go behind those that the lane has, and before what has none
 	}
-	n, had := t.fewer.partitions, len(t.lanes)
+	n := t.fewer.partitions
 	gone := slices.Clone(t.lanes[n:])
+	if !t.fewer.placing {
+		s.tellFewer(t, n)
+	}
 	s.removeLanes(t, n)
 	t.gone = append(gone, t.gone...) // they may have what went before the memory of those that were gone already
 	for _, l := range gone {
@@ -73,7 +79,6 @@ func (s *placer) shrinkOnDisk(t *topic) bool {
 	if !t.dead {
 		t.unassignedLane() // what comes now goes after it
 	}
-	s.tellFewer(t, had)
 	return true
 }
 
@@ -144,10 +149,10 @@ func (l *lane) evictParts() {
 	slices.SortFunc(l.disk.spilled, func(a, b *batch) int { return cmp.Compare(a.pos, b.pos) })
 }
 
-// tellFewer logs that a topic that had more partitions has fewer now.
-func (s *core) tellFewer(t *topic, had int) {
+// tellFewer logs that what belongs to a topic that had more partitions is placed in n from now on.
+func (s *core) tellFewer(t *topic, n int) {
 	s.log.Warn("a topic was made anew with fewer partitions; events that waited for the others are placed by the new count",
-		"topic", t.name, "was", had, "is", len(t.lanes))
+		"topic", t.name, "was", len(t.lanes), "is", n)
 }
 
 // removeLanes takes all lanes but the first n out of the topic. Their stamps go with them, so partitions that come back do
