@@ -36,11 +36,11 @@ type oracle struct {
 	doubles int64             // for each topic of a cluster those in the log that has most of them
 	strict  bool              // keys keep their order across processes too
 	settle  kafka.Settle
-	life    int             // of the process that runs
-	shrunk  map[string]int  // how often a process has found a topic with fewer partitions
-	counts  map[string]int  // how many each topic had when it was last found so, or with more
-	found   map[string]bool // topics that this process has found
-	bad     string          // the first violation
+	life    int              // of the process that runs
+	shrunk  map[string]int   // how often a process has found a topic with fewer partitions
+	counts  map[string][]int // how many each topic had, one after the other, when it was found so first, or with more
+	found   map[string]bool  // topics that this process has found
+	bad     string           // the first violation
 
 	// expiry is when brokers forget a producer; 0: not in this schedule. Until a broker has told the process, at toldAt, it
 	// assumes a day, and does not count the copies that come of it; nor late ones of a producer that was forgotten (docs/guarantees.md).
@@ -58,17 +58,18 @@ type log struct {
 
 // event is one record or dead letter that was given to the sink.
 type event struct {
-	id    int
-	topic string // where it belongs, if it is not given as a dead letter
-	key   string // "": keyless
-	n     int    // number within the key
-	moves int    // how often the topic had got fewer partitions when it was appended
-	life  int
-	dead  bool // given as a dead letter
-	taken bool // by Append
-	acked bool
-	bare  bool // it was in memory while the spool could not be used, so it may have been sent without a frame
-	lost  bool // the ack said so
+	id     int
+	topic  string // where it belongs, if it is not given as a dead letter
+	key    string // "": keyless
+	n      int    // number within the key
+	moves  int    // how often the topic had got fewer partitions when it was appended
+	counts int    // of counts of its topic, which was the last when it came
+	life   int
+	dead   bool // given as a dead letter
+	taken  bool // by Append
+	acked  bool
+	bare   bool // it was in memory while the spool could not be used, so it may have been sent without a frame
+	lost   bool // the ack said so
 	// refused: a broker has said that it refuses it, so it is on its way to the dead letters and what follows it goes on.
 	// Taken later all the same, after a kill, it comes behind that (docs/guarantees.md).
 	refused bool
@@ -86,7 +87,7 @@ func (e *event) String() string {
 }
 
 func newOracle(settle kafka.Settle, strict bool) *oracle {
-	return &oracle{last: map[string]*event{}, doubled: map[log]int64{}, shrunk: map[string]int{}, counts: map[string]int{}, found: map[string]bool{}, settle: settle, strict: strict}
+	return &oracle{last: map[string]*event{}, doubled: map[log]int64{}, shrunk: map[string]int{}, counts: map[string][]int{}, found: map[string]bool{}, settle: settle, strict: strict}
 }
 
 func (o *oracle) violate(format string, args ...any) {
@@ -99,7 +100,7 @@ func (o *oracle) violate(format string, args ...any) {
 func (o *oracle) add(topic, key string, n, life int, dead bool) *event {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	e := &event{id: len(o.events), topic: topic, key: key, n: n, moves: o.shrunk[topic], life: life, dead: dead}
+	e := &event{id: len(o.events), topic: topic, key: key, n: n, moves: o.shrunk[topic], counts: max(0, len(o.counts[topic])-1), life: life, dead: dead}
 	o.events = append(o.events, e)
 	return e
 }
@@ -217,13 +218,23 @@ func (o *oracle) arrive(e *event, l log, partition int32, forgotten bool) {
 	}
 }
 
-// moved reports whether the key may have moved between e and last, which came later and arrived sooner: there are fewer
-// partitions since. Then e waited where the key was, and is overtaken (docs/guarantees.md). Both may have come before that: last
-// had no partition until then, as the frames behind one that is carried have none. They are in two partitions, unless the one
-// in which e waited is gone too.
+// moved reports whether the key of e may have moved before last, which came later and arrived sooner, had a partition: there
+// are fewer partitions since e came, and the key has not the same one by all counts. Then e waited where the key was, and was
+// overtaken (docs/guarantees.md). They are in two partitions, unless the one in which e waited is gone too.
 func (o *oracle) moved(e, last *event) bool {
-	since := o.shrunk[e.topic] - last.moves
-	return e.moves != last.moves || since == 1 && e.at != last.at || since > 1
+	since := o.shrunk[e.topic] - e.moves
+	return o.keyMoves(e) && (since == 1 && e.at != last.at || since > 1)
+}
+
+// keyMoves reports whether the key of e has not the same partition by all counts since e came.
+func (o *oracle) keyMoves(e *event) bool {
+	counts := o.counts[e.topic][e.counts:]
+	for _, n := range counts {
+		if recordbatch.Partition([]byte(e.key), n) != recordbatch.Partition([]byte(e.key), counts[0]) {
+			return true
+		}
+	}
+	return false
 }
 
 // shrinks notes that a process places by n partitions from now on, which are fewer.
@@ -231,7 +242,7 @@ func (o *oracle) shrinks(topic string, n int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.shrunk[topic]++
-	o.counts[topic] = n
+	o.counts[topic] = append(o.counts[topic], n)
 }
 
 // finds notes that a process is told of n partitions. If it is told so first, it places by them from now on, and says nothing
@@ -242,11 +253,15 @@ func (o *oracle) finds(topic string, n int) {
 	}
 	first := !o.found[topic]
 	o.found[topic] = true
-	if first && n < o.counts[topic] {
+	had := 0
+	if counts := o.counts[topic]; len(counts) > 0 {
+		had = counts[len(counts)-1]
+	}
+	if first && n < had {
 		o.shrunk[topic]++
 	}
-	if first || n > o.counts[topic] {
-		o.counts[topic] = n
+	if first && n != had || n > had {
+		o.counts[topic] = append(o.counts[topic], n)
 	}
 }
 

@@ -1,10 +1,23 @@
 package simulate
 
 import (
+	"fmt"
 	"testing"
 
 	"functiongraph-ingest/pkg/sink/kafka"
+	"functiongraph-ingest/pkg/sink/kafka/recordbatch"
 )
+
+// keyThat finds a key that moves, or stays where it is, whenever one of 4 partitions goes, and one of the 3 that are left.
+func keyThat(moves bool) string {
+	for i := 0; ; i++ {
+		k := fmt.Sprint("k", i)
+		at := func(n int) int { return recordbatch.Partition([]byte(k), n) }
+		if (at(4) != at(3)) == moves && (at(3) != at(2)) == moves {
+			return k
+		}
+	}
+}
 
 // TestTheOrderOfAKeyThatMoves: of two events of a key the second one arrives first. Fewer partitions excuse that where the
 // key has moved between them, and nothing else.
@@ -21,19 +34,24 @@ func TestTheOrderOfAKeyThatMoves(t *testing.T) {
 		{"fewer partitions, and the key stays", 0, 0, 1, 0, 0, true},
 		{"fewer partitions, and the key moves before the second one has any", 0, 0, 1, 1, 0, false},
 		{"fewer partitions, and the key moves before the second one comes", 0, 1, 0, 1, 0, false},
+		{"fewer partitions between them, and the first one follows the key", 0, 1, 0, 0, 0, true},
 		{"fewer partitions again, and the first one follows the key", 0, 0, 2, 0, 0, false},
+		{"fewer partitions after each, and the first one follows the key", 0, 1, 1, 0, 0, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			o := newOracle(kafka.SettleOnDisk, true)
-			shrink := func(n int) {
-				for range n {
-					o.shrinks(mainTopic, 1)
+			n := 4
+			o.finds(mainTopic, n)
+			shrink := func(times int) {
+				for range times {
+					n--
+					o.shrinks(mainTopic, n)
 				}
 			}
 			shrink(c.before)
-			first := o.add(mainTopic, "k", 0, 0, false)
+			first := o.add(mainTopic, keyThat(true), 0, 0, false)
 			shrink(c.between)
-			second := o.add(mainTopic, "k", 1, 0, false)
+			second := o.add(mainTopic, keyThat(true), 1, 0, false)
 			shrink(c.since)
 			l := log{"cluster-0", mainTopic, 0}
 			o.arrive(second, l, c.second, false)
@@ -53,15 +71,39 @@ func TestTheOrderOfAKeyThatMovesBetweenProcesses(t *testing.T) {
 	}{{3, true}, {2, false}} {
 		o := newOracle(kafka.SettleOnDisk, true)
 		o.finds(mainTopic, 3)
-		first := o.add(mainTopic, "k", 0, 0, false)
+		first := o.add(mainTopic, keyThat(true), 0, 0, false)
 		o.begins(1, 0)
 		o.finds(mainTopic, c.then)
-		second := o.add(mainTopic, "k", 1, 1, false)
+		second := o.add(mainTopic, keyThat(true), 1, 1, false)
 		l := log{"cluster-0", mainTopic, 0}
 		o.arrive(second, l, 0, false)
 		o.arrive(first, l, 1, false)
 		if bad := o.bad != ""; bad != c.bad {
 			t.Errorf("%d partitions are found: a violation %v, want %v: %s", c.then, bad, c.bad, o.bad)
+		}
+	}
+}
+
+// TestTheOrderOfAKeyThatStays: a key that has the same partition by all counts keeps its order, however many others go.
+func TestTheOrderOfAKeyThatStays(t *testing.T) {
+	for between := range 3 {
+		o := newOracle(kafka.SettleOnDisk, true)
+		o.finds(mainTopic, 4)
+		first := o.add(mainTopic, keyThat(false), 0, 0, false)
+		var second *event
+		for i := range 3 {
+			if i == between {
+				second = o.add(mainTopic, keyThat(false), 1, 0, false)
+			}
+			if i < 2 {
+				o.shrinks(mainTopic, 3-i)
+			}
+		}
+		l := log{"cluster-0", mainTopic, 0}
+		o.arrive(second, l, 0, false)
+		o.arrive(first, l, 1, false)
+		if o.bad == "" {
+			t.Errorf("%d times before the second event: no violation", between)
 		}
 	}
 }
