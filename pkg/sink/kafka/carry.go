@@ -169,13 +169,13 @@ func (s *placer) moves(t *topic) bool {
 	return slices.ContainsFunc(t.lanes, func(l *lane) bool { return !l.idle() && !l.stuck() })
 }
 
-// stow gives frames to what is carried of a topic and waits in its lanes: frames that are placed on disk now would go before
-// it. An error: the disk still takes nothing, or a request has some of it.
+// stow gives frames to what waits in a topic's lanes where frames that are placed on disk now would go before it: what is
+// carried, and what came before a queue without a partition. An error: the disk still takes nothing, or a request has some of it.
 func (s *placer) stow(t *topic, q diskqueue.Queue) error {
 	carries := func() bool {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		return s.disk.unfinished[unplacedOf(q)].under() || s.goesOn && !t.dead && t.holdsBare()
+		return s.disk.unfinished[unplacedOf(q)].under() || (s.goesOn || q.Partition() < 0) && !t.dead && t.holdsBare()
 	}
 	if !carries() {
 		return nil
@@ -183,6 +183,7 @@ func (s *placer) stow(t *topic, q diskqueue.Queue) error {
 	s.mu.Lock()
 	work := s.writer.work[:0]
 	for _, l := range t.lanes {
+		l.seal()
 		work = l.claim(work)
 	}
 	s.mu.Unlock()

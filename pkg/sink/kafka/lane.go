@@ -255,8 +255,9 @@ func (s *core) privateBatch(l *lane, r *sink.Record, first *recordbatch.Encoded,
 	return b
 }
 
-// enqueue puts a sealed private batch at the end of a lane.
+// enqueue puts a sealed private batch at the end of a lane, behind what is open there.
 func (s *core) enqueue(l *lane, b *batch) {
+	l.seal()
 	l.topic.adoptWhole(b)
 	l.queue = append(l.queue, b)
 	l.wantFrame()

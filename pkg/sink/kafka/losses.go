@@ -51,7 +51,6 @@ func (s *deadLetters) reportLossLocked(ls *loss, reason, policy string, last boo
 	r := sink.Record{Value: value, Timestamp: time.Now().UnixMilli(), Headers: s.deadHeaders(nil, s.topics[0], ReasonLoss, len(value))}
 	to := s.dead.stickyLane()
 	b := s.privateBatch(to, &r, nil, recordbatch.RecordSize(r.Key, r.Value, r.Headers))
-	to.seal()
 	s.want.deadTopicSoon()
 	s.enqueue(to, b)
 	*ls = loss{}

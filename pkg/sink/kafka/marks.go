@@ -146,7 +146,6 @@ func (s *core) mark(lanes []*lane, final bool) {
 	}
 	for _, l := range lanes {
 		b := s.privateBatch(l, &r, nil, recordbatch.RecordSize(r.Key, r.Value, r.Headers))
-		l.seal() // what it speaks of goes before
 		s.enqueue(l, b)
 		l.topic.fresh = false
 	}

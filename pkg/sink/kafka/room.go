@@ -99,7 +99,6 @@ func (s *room) putOversize(l *lane, r *sink.Record, first *recordbatch.Encoded, 
 	b.lowest = s.count.admitted + 1
 	b.events = events
 	b.await(ack, events)
-	l.seal() // what came before goes before
 	s.enqueue(l, b)
 	return true
 }

@@ -215,6 +215,38 @@ func TestAFrameTakenApartWaitsForWhatHasLeftMemory(t *testing.T) {
 	}
 }
 
+// TestWhatIsPlacedGoesBehindWhatIsOpen: a batch that is open in a lane came before what is placed there, and before what has
+// waited without a partition, in memory or on disk.
+func TestWhatIsPlacedGoesBehindWhatIsOpen(t *testing.T) {
+	s, l, _ := bench(t)
+	open := holds(t, l, 1)
+	l.open, l.queue = open, nil
+	s.topics[0].batches = 1
+	other := &lane{topic: l.topic, partition: 1}
+	s.enqueue(l, holds(t, other, 1))
+	if len(l.queue) != 2 || l.queue[0] != open || l.open != nil {
+		t.Errorf("%d batches wait, open %v", len(l.queue), l.open != nil)
+	}
+
+	s, l, _ = bench(t)
+	sp, err := openTestSpool(t, t.TempDir(), 64<<20)()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.disk.sp, s.disk.holding = sp, true
+	s.spooler.writer.writing = newSlot()
+	l.attach(sp)
+	open = holds(t, l, 1)
+	l.open, l.queue = open, nil
+	s.topics[0].batches = 1
+	if err := s.spooler.placer.stow(l.topic, sp.Queue("t", unassignedPartition)); err != nil {
+		t.Fatal(err)
+	}
+	if l.open != nil || open.pos == 0 {
+		t.Error("it has no frame: those that are placed go before it")
+	}
+}
+
 // TestPartitionsThatGoLaterArePlacedFirst: what was placed of a partition that is gone, in one that goes after it, goes before
 // what is left of the first one.
 func TestPartitionsThatGoLaterArePlacedFirst(t *testing.T) {
