@@ -69,7 +69,7 @@ var scenarios = []scenario{
 		must: contents | fewer | outages, may: limits | lostAnswers | noDeadTopic | moves | kills | fullDisk, settle: onDisk, spool: hasSpool, lasting: true},
 	{name: "few-entries", fault: "what is placed takes more entries of the spool's index than there are",
 		must: lateCluster, may: lostAnswers | outages | kills, spool: hasSpool, frames: 28},
-	{name: "leaderless-topics", fault: "the same with three main topics",
+	{name: "leaderless-topics", fault: "a partition without a leader: those of all topics go on",
 		must: moves | outages, may: steady | lateCluster | deadLetters, topics: 3, lasting: true},
 	{name: "clones", fault: "another process writes under the same producer id, after a snapshot was restored",
 		must: clones | lostAnswers, may: moves | outages},
