@@ -16,7 +16,7 @@ import (
 func (s *Server) expect(ctx *fasthttp.RequestCtx) int {
 	c := ctx.Conn().(*conn) //nolint:forcetypeassert // accept.go makes no others
 	s.lineOf(time.Now())    // has tokens read again before they are compared
-	switch t, r := s.judge(ctx); {
+	switch t, r := s.judge(ctx, c); {
 	case !c.framed(ctx):
 		s.refuse(ctx, c.readFailure())
 	case r != reasons && (s.health(ctx) || t == telemetry && s.guard.preflight(ctx)): // the answer is the final one

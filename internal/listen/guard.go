@@ -107,7 +107,7 @@ func (g *guard) preflight(ctx *fasthttp.RequestCtx) bool {
 }
 
 // judge is what a request is for, and why its header alone is refused; reasons: it is not.
-func (s *Server) judge(ctx *fasthttp.RequestCtx) (target, reason) {
+func (s *Server) judge(ctx *fasthttp.RequestCtx, c *conn) (target, reason) {
 	t, h := s.target(ctx.Path()), &ctx.Request.Header
 	switch {
 	case !bytes.HasPrefix(h.Protocol(), []byte("HTTP/1.")):
@@ -118,7 +118,7 @@ func (s *Server) judge(ctx *fasthttp.RequestCtx) (target, reason) {
 		return t, reasonNotFound
 	case !ctx.IsPost():
 		return t, reasonMethod
-	case t == telemetry:
+	case t == telemetry && !c.head.plain():
 		return t, s.guard.judge(h)
 	}
 	return t, reasons

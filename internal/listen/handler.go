@@ -46,7 +46,7 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 	s.begin(ctx, c, ctx.Time())
 	t, r := telemetry, reasons
 	if c.reserved == 0 { // else the ExpectHandler has judged it
-		t, r = s.judge(ctx)
+		t, r = s.judge(ctx, c)
 	}
 	switch {
 	case !c.framed(ctx):

@@ -376,3 +376,43 @@ func TestTrailerIsReadWhole(t *testing.T) {
 		t.Errorf("%d reads of %d bytes, part %d", reads, got, c.head.part)
 	}
 }
+
+// TestPlainHeader: a header that has one of the fields that seldom is about is never plain, however the field is written
+// and in whatever pieces it comes; that of a usual client is, where it comes at once.
+func TestPlainHeader(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(3, 4))
+	const usual = "POST / HTTP/1.1\r\nHost: x\r\nUser-Agent: Go-http-client/1.1\r\nContent-Length: 2\r\nContent-Type: application/json\r\n" +
+		"Accept-Encoding: gzip\r\nConnection: keep-alive\r\n"
+	var h head
+	if err := h.arrived([]byte(usual+"\r\n"), true); err != nil || !h.plain() {
+		t.Fatalf("%v, %+v", err, h)
+	}
+	lines := strings.SplitAfter(usual, "\r\n")
+	for _, name := range []string{"Origin", "Sec-Fetch-Site", "Content-Encoding"} {
+		for range 500 {
+			field := []byte(name)
+			for i := range field {
+				if rnd.IntN(2) == 0 && field[i] != '-' {
+					field[i] ^= 0x20
+				}
+			}
+			end := []string{"\r\n", "\n"}[rnd.IntN(2)]
+			at := 1 + rnd.IntN(len(lines)-2)
+			text := strings.Join(lines[:at], "") + string(field) + ":" + end + strings.Join(lines[at:], "") + "\r\n"
+			var h head
+			for rest := []byte(text); len(rest) > 0; {
+				n := len(rest)
+				if rnd.IntN(4) > 0 {
+					n = 1 + rnd.IntN(len(rest))
+				}
+				if err := h.arrived(rest[:n], true); err != nil {
+					t.Fatalf("%q: %v", text, err)
+				}
+				rest = rest[n:]
+			}
+			if h.part != unframed || h.plain() {
+				t.Fatalf("%q: %+v", text, h)
+			}
+		}
+	}
+}

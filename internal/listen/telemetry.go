@@ -67,8 +67,10 @@ func (s *Server) delivery(ctx *fasthttp.RequestCtx, c *conn) (unread bool) {
 // admitted the caller holds a reservation of c.reserved bytes in the room and one of s.admission.
 func (s *Server) admit(ctx *fasthttp.RequestCtx, c *conn, n int) verdict {
 	r := reasons
-	var known bool
-	c.codings, known = encodingsOf(&ctx.Request.Header)
+	known := true
+	if c.codings = (encodings{}); !c.head.plain() {
+		c.codings, known = encodingsOf(&ctx.Request.Header)
+	}
 	switch {
 	case !known:
 		r = reasonEncoding
