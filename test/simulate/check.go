@@ -64,7 +64,7 @@ func (w *world) check() {
 	}
 	if possible := w.possible + st.PossibleDuplicates; o.doubles > possible {
 		o.violate("%d events are there twice, %d were counted as possible duplicates", o.doubles, possible)
-	} else if possible > 0 && !w.prof.has(^recognised|slowDisk) && w.prof.frames == 0 {
+	} else if possible > 0 && !w.prof.has(^recognised|slowDisk) {
 		o.violate("%d events were counted as possible duplicates, %d of them by process %d, though brokers recognise each resend", possible, st.PossibleDuplicates, p.life)
 	}
 	if w.prof.spool && stuck > calm && w.tranquilFor() > calm && p.closing == nil && !w.headsFillMemory() && w.prof.frames == 0 {

@@ -65,8 +65,7 @@ func (f family) String() string {
 var withheld = fewer | contents | limits | forgotten | squeezed | otherCluster | lateSpool | brokenDisk
 
 // recognised are the families beside which brokers recognise every resend: nothing may come twice, nor be counted as if it
-// might. With slowDisk it may be counted: a stamp may not be on disk when its batch is sent. With few frames too: what is
-// placed in memory, because the index of the spool is full, would be doubled by a kill.
+// might. With slowDisk it may be counted: a stamp may not be on disk when its batch is sent.
 const recognised = lostAnswers | lateCopies | lateCodes | moves | outages | growth | slowDisk | kills | restarts | bigEvents | deadLetters | lateCluster
 
 // profile is what one seed's schedule is made of.

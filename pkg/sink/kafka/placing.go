@@ -10,20 +10,31 @@ import (
 )
 
 // errIndexFull: the frames that were placed have to be delivered before more are, because each has an entry in memory.
-var errIndexFull = errors.New("as many frames as memory has entries for")
+// errNoneMoves: and no partition that has some can move now.
+var (
+	errIndexFull = errors.New("as many frames as memory has entries for")
+	errNoneMoves = errors.New("as many frames as memory has entries for, and their partitions take none")
+)
 
-// mayPlace returns errIndexFull if the index of the spool has no room for what becomes of a frame, and will have: a lane of
-// the topic has frames to deliver.
+// mayPlace returns errIndexFull or errNoneMoves if the index of the spool has no room for what becomes of a frame, and may have:
+// a lane of the topic has frames to deliver.
 func (s *placer) mayPlace(t *topic, f *diskqueue.Frame) error {
 	if left := s.disk.sp.Counts().FramesLeft; left >= len(t.lanes) || left >= int(f.Records) {
 		return nil
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if slices.ContainsFunc(t.lanes, func(l *lane) bool { return l.disk.any && !l.stuck() }) {
-		return errIndexFull
+	err := error(nil) // the bound itself tells
+	for _, l := range t.lanes {
+		switch {
+		case !l.disk.any:
+		case !l.stuck():
+			return errIndexFull
+		default:
+			err = errNoneMoves
+		}
 	}
-	return nil // the bound itself tells
+	return err
 }
 
 // placeBytes is how much of an unplaced queue is placed until that is made durable and noted.

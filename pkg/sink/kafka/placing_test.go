@@ -528,9 +528,19 @@ func (s *indexed) Append(f []diskqueue.Write) (int, error) {
 }
 
 // A frame becomes as many as its records have partitions when it is placed. The memory for their index has a bound all the
-// same: some are delivered before more are placed, in order, and what comes since waits behind them.
+// same: some are delivered before more are placed, in order, and what comes since waits behind them. Where no partition takes
+// anything when the memory is full, nothing is placed in part, and it goes on as soon as one does.
 func TestPlacingKeepsTheBoundOnFrames(t *testing.T) {
 	t.Parallel()
+	for name, stuck := range map[string]bool{"brokers that take everything": false, "brokers that take nothing at first": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			placesWithinBound(t, stuck)
+		})
+	}
+}
+
+func placesWithinBound(t *testing.T, stuck bool) {
 	const frames, each, since, partitions = 100, 32, 200, 8
 	fs := spooltest.New(1 << 40)
 	var sp *indexed
@@ -562,6 +572,12 @@ func TestPlacingKeepsTheBoundOnFrames(t *testing.T) {
 	before := sp.Stats().Frames
 
 	c := cluster(t, partitions)
+	var places []place
+	for p := range int32(partitions) {
+		places = append(places, place{"t", p})
+	}
+	st := stick(c, places...)
+	st.on.Store(stuck)
 	s, _ = spooling(t, c, "", func(cfg *Config, d *Deps) {
 		quickLooks(cfg, d)
 		cfg.Settle, d.OpenSpool = SettleOnDisk, open
@@ -572,9 +588,13 @@ func TestPlacingKeepsTheBoundOnFrames(t *testing.T) {
 		want[key] = append(want[key], string(r.Value))
 		appendRecords(t, s, nil, r)
 	}
+	if stuck {
+		waitFor(t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return !s.warnedAt["unplaced"].IsZero() })
+		st.on.Store(false)
+	}
 	waitFor(t, func() bool { return s.Stats().Delivered == frames*each+since })
-	if st := closeSink(t, s); st.Spooled != 0 || len(st.Dropped) != 0 || st.PossibleDuplicates != 0 {
-		t.Errorf("%+v", st)
+	if end := closeSink(t, s); end.Spooled != 0 || len(end.Dropped) != 0 || end.PossibleDuplicates != 0 {
+		t.Errorf("%+v", end)
 	}
 	if n := sp.most.Load(); before < frames || n > frames*5/4 || n <= frames {
 		t.Errorf("%d frames at first, %d at most, the bound is %d", before, n, frames*5/4)

@@ -82,7 +82,14 @@ func (s *placer) reroute() (at time.Time) {
 		switch {
 		case err == nil:
 			continue
-		case errors.Is(err, errIndexFull), errors.Is(err, errUnderWay) && s.moves(t):
+		case errors.Is(err, errIndexFull):
+			s.placingFails = time.Time{}
+			full, pause = append(full, t), quietPoll
+			continue
+		case errors.Is(err, errUnderWay) && s.moves(t):
+			full, pause = append(full, t), quietPoll
+			continue
+		case errors.Is(err, errNoneMoves) && s.isPatient(t, q, err): // let go, they find out when one can
 			full, pause = append(full, t), quietPoll
 			continue
 		case errors.Is(err, errUnderWay): // in lanes that cannot move: others go on
