@@ -1,6 +1,10 @@
 package spool
 
-import "slices"
+import (
+	"errors"
+	"slices"
+	"time"
+)
 
 // maxFrameBytes bounds a frame, and with it a segment of one frame. Offsets are 32 bits wide.
 const maxFrameBytes = 1 << 30
@@ -76,6 +80,9 @@ func (s *Spool) dropLocked(dst []*segment, g *segment) []*segment {
 		s.failed = slices.DeleteFunc(s.failed, func(f span) bool { return f.first.Segment() == g.number })
 	}
 	s.used -= g.charged
+	if errors.Is(s.latched, ErrFull) {
+		s.retryAt = time.Time{} // there is room: the disk is asked at once
+	}
 	if s.worthKeepingLocked(g) {
 		g.reuse, g.file, s.spareWanted = g.file, nil, false
 	} else {

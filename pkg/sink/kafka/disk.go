@@ -161,7 +161,7 @@ func (l *lane) rememberSpilled(b *batch) {
 	if n := len(d.spilled); n == cap(d.spilled) && n >= 64 {
 		kept := d.spilled[:0]
 		for _, b := range d.spilled {
-			if b.pins != nil || b.awaited() {
+			if b.pinned() != nil || b.awaited() {
 				kept = append(kept, b)
 			} else {
 				l.topic.core.freeBatch(b)

@@ -3,6 +3,7 @@ package kafka
 import (
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 
@@ -112,4 +113,38 @@ func TestWhatAKillWouldRepeatIsCounted(t *testing.T) {
 			}
 		})
 	}
+}
+
+// goneWaiter is a client that has given up.
+type goneWaiter struct{}
+
+func (goneWaiter) Hold()         {}
+func (goneWaiter) Settle(int)    {}
+func (goneWaiter) GivenUp() bool { return true }
+
+// A batch that is on disk only is forgotten when nobody waits for it, but not a part of what holds a frame.
+func TestAPartOfWhatPinsAFrameIsNotForgotten(t *testing.T) {
+	t.Parallel()
+	s, _ := spooling(t, cluster(t, 1), "", nil)
+	waitFor(t, func() bool { return s.Ready() == nil && !s.held() })
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l := s.topics[0].lanes[0]
+	onDisk := func() *batch {
+		b := s.newBatch(l)
+		b.await(goneWaiter{}, 1)
+		return b
+	}
+	letter, part := s.newBatch(l), onDisk()
+	letter.pin(s.newBatch(l)) // a dead letter that was taken apart: it has no frame
+	part.parent = letter
+	l.disk.spilled = append(make([]*batch, 0, 64), part)
+	for len(l.disk.spilled) < 64 {
+		l.disk.spilled = append(l.disk.spilled, onDisk())
+	}
+	l.rememberSpilled(onDisk())
+	if !slices.Contains(l.disk.spilled, part) || len(l.disk.spilled) > 2 {
+		t.Errorf("%d are left, the part is one of them: %v", len(l.disk.spilled), slices.Contains(l.disk.spilled, part))
+	}
+	l.disk.spilled = nil
 }

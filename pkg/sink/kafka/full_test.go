@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -140,5 +141,36 @@ func TestAFullDiskDropsNothingBesideEmptyBuffers(t *testing.T) {
 				t.Errorf("%+v", st)
 			}
 		})
+	}
+}
+
+// Where others fill the disk, what --spool-full=drop-oldest drops is what new events need.
+func TestDropOldestDropsNoMoreThanItMust(t *testing.T) {
+	t.Parallel()
+	disk := newTestDisk(t)
+	s, n := spooling(t, cluster(t, 4), "", func(cfg *Config, d *Deps) {
+		cfg.Settle, cfg.SpoolFull, d.OpenSpool = SettleOnDisk, SpoolFullDropOldest, disk.Open
+	})
+	waitFor(t, func() bool { return s.Ready() == nil && !s.held() })
+	n.cut()
+	var ack ackCount
+	put := func(from, events int) {
+		for i := range events {
+			r := record(keysOf(i%4, 4, 1)[0], from+i)
+			r.Value = append(r.Value, strings.Repeat("x", 1000)...)
+			appendRecords(t, s, &ack, r)
+		}
+		waitFor(t, ack.all)
+	}
+	const before, since = 5000, 200
+	put(0, before)
+	used := int64(0)
+	for _, name := range disk.fs.Names() {
+		used += int64(len(disk.fs.Bytes(name)))
+	}
+	disk.Limit(used + 20<<10)
+	put(before, since)
+	if lost := s.Stats().Dropped[DroppedSpoolFull]; lost == 0 || lost > before/4 {
+		t.Errorf("%d events were dropped to make room for %d", lost, since)
 	}
 }

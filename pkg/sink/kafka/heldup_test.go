@@ -194,3 +194,47 @@ func appendRecords(t *testing.T, s *Sink, ack sink.Ack, records ...sink.Record) 
 		t.Fatal(err)
 	}
 }
+
+// A dead letter that is given up leaves its partition's stamp free: the next one is delivered.
+func TestADeadLetterBehindOneThatWasGivenUp(t *testing.T) {
+	t.Parallel()
+	for _, dead := range unusableDeadTopic[1:] {
+		t.Run(dead.name, func(t *testing.T) {
+			t.Parallel()
+			c := cluster(t, 2, kfake.SeedTopics(1, "t.dlq"))
+			disk := newTestDisk(t)
+			c.ControlKey(0, func(r kmsg.Request) (kmsg.Response, error, bool) {
+				c.KeepControl()
+				for _, tp := range r.(*kmsg.ProduceRequest).Topics {
+					for _, p := range tp.Partitions {
+						if tp.Topic == "t" && badRecords(p.Records) != nil {
+							disk.Limit(0) // its frame is there, that of its dead letter finds no room
+						}
+					}
+				}
+				return nil, nil, false
+			})
+			refuseBad(c, true)
+			fault := c.Fault(dead.fault)
+			s := start(t, c, func(cfg *Config, d *Deps) {
+				cfg.Settle, cfg.Linger, d.OpenSpool, d.stuckAfter = SettleOnDisk, 5*time.Millisecond, disk.Open, 100*time.Millisecond
+			})
+			keys := []string{keysOf(0, 2, 1)[0], keysOf(1, 2, 1)[0]}
+			bad := record(keys[0], 0)
+			bad.Value = append(bad.Value, " bad"...)
+			var ack ackCount
+			appendRecords(t, s, &ack, bad)
+			n := 0
+			waitFor(t, func() bool {
+				n++
+				appendRecords(t, s, &ack, record(keys[0], n), record(keys[1], n))
+				return s.Stats().Dropped[droppedDeadUnavailable] == 1
+			})
+			fault.Remove()
+			if err := s.DeadLetter(patient(t), &sink.DeadLetter{Raw: []byte("{"), Reason: "bad"}, &ack); err != nil {
+				t.Fatal(err)
+			}
+			waitFor(t, func() bool { return s.Stats().DeadLettered == 1 })
+		})
+	}
+}

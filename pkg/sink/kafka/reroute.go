@@ -250,7 +250,7 @@ func (s *core) placeLane(l *lane, carried *[]waiting) (all bool) {
 	case l == t.unassigned:
 		t.unassigned = nil
 	default:
-		t.gone = t.gone[1:] // it is the first
+		t.gone = slices.DeleteFunc(slices.Clone(t.gone), func(o *lane) bool { return o == l })
 	}
 	return all
 }

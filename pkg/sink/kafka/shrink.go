@@ -181,6 +181,7 @@ func (s *core) placeMemory(l *lane, n int, placed *[]waiting) (all bool) {
 		}
 		l.take()
 		l.head = nil
+		l.abandonStamp(b)
 		if placed != nil {
 			*placed = append(*placed, waiting{b, b.life})
 		}

@@ -8,7 +8,10 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"functiongraph-ingest/pkg/sink"
 	"functiongraph-ingest/pkg/sink/kafka/recordbatch"
@@ -283,5 +286,58 @@ func TestPartitionsThatGoLaterArePlacedFirst(t *testing.T) {
 	}
 	if want := []string{"first", "second"}; !slices.Equal(got, want) {
 		t.Errorf("%v, want %v", got, want)
+	}
+}
+
+// The batch in doubt of a partition that is gone gives its stamp back when it is placed: the partition may come again before
+// the rest is.
+func TestPartitionsThatComeBackWhileTheirMemoryIsPlaced(t *testing.T) {
+	t.Parallel()
+	c := cluster(t, 2)
+	s := start(t, c, func(cfg *Config, _ *Deps) {
+		cfg.BatchBytes, cfg.BufferBytes, cfg.OversizeBytes = recordbatch.ChunkSize, 64*recordbatch.ChunkSize, 64<<10
+		cfg.MetadataTTL, cfg.StuckPartition = 100*time.Millisecond, StuckBlock
+	})
+	appendAll(t, s, 100, 37, nil)
+	waitFor(t, func() bool { return s.Stats().Delivered == 100 })
+	fault := c.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: "t", Err: kerr.NotEnoughReplicas, Count: -1})
+	var ack ackCount
+	appendAll(t, s, 5000, 37, &ack)
+	waitForFailure(t, s, func() *lane { return s.topics[0].lanes[1] })
+	remake(t, c.ListenAddrs(), "t", 1)
+	waitFor(t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return s.topics[0].fewer.placing })
+	remake(t, c.ListenAddrs(), "t", 2)
+	waitFor(t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return s.topics[0].fewer == fewer{} })
+	fault.Remove()
+	waitFor(t, func() bool { return s.Stats().Delivered == 5100 })
+	ack.check(t, 0)
+}
+
+// A dead-letter topic that had four partitions, then two, four and three: those that are gone are 3 (lately), 2 and 3 (before).
+// One that has been placed is gone for good, and no other in its stead.
+func TestPartitionsThatAreGoneTwice(t *testing.T) {
+	t.Parallel()
+	s, n := spooling(t, cluster(t, 1, kfake.SeedTopics(4, "t.dlq")), "", nil)
+	waitFor(t, func() bool { return s.Ready() == nil && !s.held() })
+	n.cut()
+	d := &s.dead
+	removes := func(left int) {
+		gone := slices.Clone(d.lanes[left:])
+		s.removeLanes(d, left)
+		d.gone = append(gone, d.gone...)
+	}
+	s.mu.Lock()
+	d.addLanes(4)
+	removes(2)
+	d.addLanes(4) // as applyLocked does for dead letters, whatever waits
+	last := d.lanes[3]
+	removes(3)
+	s.mu.Unlock()
+	var arriving []waiting
+	s.spooler.placer.placeGone(d, 3, &arriving)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !slices.Contains(d.gone, last) || len(d.gone) != 2 {
+		t.Errorf("%d are left to be placed, and the one that is gone lately is one of them: %v", len(d.gone), slices.Contains(d.gone, last))
 	}
 }

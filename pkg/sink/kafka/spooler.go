@@ -128,13 +128,13 @@ func (s *spooler) giveUpDead() (at time.Time) {
 				return false
 			}
 			events := b.events
+			l.abandonStamp(b)
 			s.dropDead(events)
 			s.release(l.topic, b)
 			s.later(s.finish(b, events, nil))
 			return true
 		}
 		if b := l.head; b != nil && !l.busy && giveUp(b) {
-			l.abandonStamp(b)
 			l.head = nil
 		}
 		l.queue = slices.DeleteFunc(l.queue, giveUp)
