@@ -25,7 +25,6 @@ type lasting struct {
 	what      []string
 	topic     string // of the partition without a leader
 	partition int
-	forbidden bool           // dead letters have no topic
 	refuses   map[string]int // by topic: the last digit of the events that are refused
 	full      bool           // the disk
 }
@@ -64,8 +63,16 @@ func (w *world) leave() (left lasting) {
 		w.fillUp()
 	}
 	if w.prof.has(noDeadTopic) {
-		left.forbidden, left.what = true, append(left.what, "no topic for dead letters")
-		w.cluster.ForbidTopics = true
+		if w.rng.IntN(2) == 0 {
+			left.what = append(left.what, "the topic for dead letters takes none")
+			w.makeTopic(deadTopic)
+			for i := range w.cluster.Partitions(deadTopic) {
+				w.cluster.Starve(deadTopic, i, true)
+			}
+		} else {
+			left.what = append(left.what, "no topic for dead letters")
+			w.cluster.ForbidTopics = true
+		}
 	}
 	if w.prof.has(contents) {
 		left.refuses, left.what = map[string]int{}, append(left.what, "some content is refused")

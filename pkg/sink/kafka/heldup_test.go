@@ -119,48 +119,51 @@ func TestARefusedRecordOfAFormerProcessHoldsNothingUp(t *testing.T) {
 func TestARefusedRecordThatNeitherDiskNorTopicTakes(t *testing.T) {
 	t.Parallel()
 	for _, dead := range unusableDeadTopic {
-		t.Run(dead.name, func(t *testing.T) {
-			t.Parallel()
-			opts := []kfake.Opt{}
-			if dead.seed {
-				opts = append(opts, kfake.SeedTopics(1, "t.dlq"))
-			}
-			c := cluster(t, 2, opts...)
-			disk := newTestDisk(t)
-			c.ControlKey(int16(kmsg.Produce), func(r kmsg.Request) (kmsg.Response, error, bool) {
-				c.KeepControl()
-				for _, tp := range r.(*kmsg.ProduceRequest).Topics {
-					for _, p := range tp.Partitions {
-						if tp.Topic == "t" && badRecords(p.Records) != nil {
-							disk.Limit(0)
+		for _, partitions := range []int{1, 2} { // with one, no other moves
+			t.Run(fmt.Sprintf("%s, %d partitions", dead.name, partitions), func(t *testing.T) {
+				t.Parallel()
+				opts := []kfake.Opt{}
+				if dead.seed {
+					opts = append(opts, kfake.SeedTopics(1, "t.dlq"))
+				}
+				c := cluster(t, int32(partitions), opts...)
+				disk := newTestDisk(t)
+				c.ControlKey(int16(kmsg.Produce), func(r kmsg.Request) (kmsg.Response, error, bool) {
+					c.KeepControl()
+					for _, tp := range r.(*kmsg.ProduceRequest).Topics {
+						for _, p := range tp.Partitions {
+							if tp.Topic == "t" && badRecords(p.Records) != nil {
+								disk.Limit(0)
+							}
 						}
 					}
+					return nil, nil, false
+				})
+				refuseBad(c, true)
+				c.Fault(dead.fault)
+				s := start(t, c, func(cfg *Config, d *Deps) {
+					cfg.Settle, cfg.Linger, d.OpenSpool, d.stuckAfter = SettleOnDisk, 5*time.Millisecond, disk.Open, 100*time.Millisecond
+				})
+				key := func(n int) string { return keysOf(n%partitions, partitions, 1)[0] }
+				bad := record(key(0), 0)
+				bad.Value = append(bad.Value, " bad"...)
+				var ack ackCount
+				if _, err := s.Append(patient(t), []sink.Record{bad}, &ack); err != nil {
+					t.Fatal(err)
 				}
-				return nil, nil, false
+				n := 0
+				waitFor(t, func() bool { // others have to move for a while until a partition counts as stuck
+					n += 2
+					appendRecords(t, s, &ack, record(key(0), n), record(key(1), n))
+					return s.Stats().Dropped[droppedDeadUnavailable] == 1
+				})
+				waitFor(t, func() bool { return s.Stats().Delivered == int64(n) })
+				waitFor(t, func() bool { ack.mu.Lock(); defer ack.mu.Unlock(); return ack.held == ack.done })
+				if st := s.Stats(); st.Admitted != int64(n)+1 || st.InFlight+st.Spooled != 0 {
+					t.Errorf("stats %+v", st)
+				}
 			})
-			refuseBad(c, true)
-			c.Fault(dead.fault)
-			s := start(t, c, func(cfg *Config, d *Deps) {
-				cfg.Settle, cfg.Linger, d.OpenSpool, d.stuckAfter = SettleOnDisk, 5*time.Millisecond, disk.Open, 100*time.Millisecond
-			})
-			bad := record(keysOf(0, 2, 1)[0], 0)
-			bad.Value = append(bad.Value, " bad"...)
-			var ack ackCount
-			if _, err := s.Append(patient(t), []sink.Record{bad}, &ack); err != nil {
-				t.Fatal(err)
-			}
-			n := 0
-			waitFor(t, func() bool { // others have to move for a while until a partition counts as stuck
-				n += 2
-				appendRecords(t, s, &ack, record(keysOf(0, 2, 1)[0], n), record(keysOf(1, 2, 1)[0], n))
-				return s.Stats().Dropped[droppedDeadUnavailable] == 1
-			})
-			waitFor(t, func() bool { return s.Stats().Delivered == int64(n) })
-			waitFor(t, func() bool { ack.mu.Lock(); defer ack.mu.Unlock(); return ack.held == ack.done })
-			if st := s.Stats(); st.Admitted != int64(n)+1 || st.InFlight+st.Spooled != 0 {
-				t.Errorf("stats %+v", st)
-			}
-		})
+		}
 	}
 }
 

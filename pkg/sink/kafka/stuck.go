@@ -9,9 +9,9 @@ const DroppedUnavailable = "partition_unavailable"
 
 // isStuck reports whether the lane has failed for longer than a leader takes to move, while another partition of any main
 // topic was moving for as long: the cluster works, and this partition does not. All sources may wait for room, so that no
-// other event is under way: then it is enough, for a lane without a leader, that the cluster has answered for that long and
-// another partition, with nothing to send, has had a leader. The unassigned lane of a topic that is missing counts as one
-// partition. After a total outage all partitions have that time to come back.
+// other event is under way: then it is enough, for a lane without a leader or of dead letters, that the cluster has answered
+// for that long and another partition has had a leader, and nothing to send or only dead letters to wait for. The unassigned
+// lane of a topic that is missing counts as one partition. After a total outage all partitions have that time to come back.
 func (s *room) isStuck(l *lane, now time.Time) bool {
 	grace := s.deps.stuckAfter
 	if l.stuckSince.IsZero() || now.Sub(l.stuckSince) < grace {
@@ -22,11 +22,14 @@ func (s *room) isStuck(l *lane, now time.Time) bool {
 	}
 	for _, t := range s.topics {
 		for _, o := range t.lanes {
+			led := o.broker != nil && now.Sub(o.ledSince) >= grace && now.Sub(s.reachedSince) >= grace
 			switch {
+			case led && o.heldUp() && (l.broker == nil || l.topic.dead):
+				return true
 			case !o.stuckSince.IsZero():
 			case now.Sub(o.movingSince) >= grace && !o.acked.Before(l.stuckSince):
 				return true
-			case l.broker == nil && o.broker != nil && o.idle() && now.Sub(o.ledSince) >= grace && now.Sub(s.reachedSince) >= grace:
+			case led && l.broker == nil && o.idle():
 				return true
 			}
 		}
