@@ -3,6 +3,7 @@ package kafka
 import (
 	"bytes"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -238,6 +239,36 @@ func TestADeadLetterBehindOneThatWasGivenUp(t *testing.T) {
 				t.Fatal(err)
 			}
 			waitFor(t, func() bool { return s.Stats().DeadLettered == 1 })
+		})
+	}
+}
+
+// Dead letters whose topic takes none fill their share of memory: then they are dropped and counted, and the good events
+// go on, though the topic's only partition is the one that they hold up.
+func TestRefusedRecordsOfTheOnlyPartition(t *testing.T) {
+	t.Parallel()
+	for _, dead := range unusableDeadTopic {
+		t.Run(dead.name, func(t *testing.T) {
+			t.Parallel()
+			opts := []kfake.Opt{}
+			if dead.seed {
+				opts = append(opts, kfake.SeedTopics(1, "t.dlq"))
+			}
+			c := cluster(t, 1, opts...)
+			refuseBad(c, true)
+			c.Fault(dead.fault)
+			s := stuckSink(t, c, nil)
+			var ack ackCount
+			const each = 200
+			for i := range each {
+				bad := record("k", i)
+				bad.Value = append(bad.Value, strings.Repeat("x", 4000)+" bad"...)
+				appendRecords(t, s, &ack, bad, record("k", i))
+			}
+			waitFor(t, func() bool { return s.Stats().Delivered == each })
+			if st := s.Stats(); st.Dropped[droppedDeadUnavailable] == 0 || st.Admitted != 2*each {
+				t.Errorf("%+v", st)
+			}
 		})
 	}
 }

@@ -93,6 +93,7 @@ type lane struct {
 	stuckSince  time.Time // when it began to fail; zero: it does not
 	judged      time.Time // when stuckNow was found out
 	stuckNow    bool
+	refused     bool  // the last answer was about the content of a batch: if the lane fails, it is for its dead letters
 	private     int64 // bytes of its batches outside of the pool
 	held        int64 // its part of topic.held
 
@@ -327,7 +328,7 @@ func (l *lane) moves(now time.Time) {
 	if l.movingSince.IsZero() || !l.stuckSince.IsZero() && l.acked.Sub(l.stuckSince) > long {
 		l.movingSince = l.acked
 	}
-	l.stuckSince, l.stuckNow = time.Time{}, false
+	l.stuckSince, l.stuckNow, l.refused = time.Time{}, false, false
 }
 
 // unassignedPartition has the frames of records that came before the topic's partitions were known.

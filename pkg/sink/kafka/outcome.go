@@ -187,6 +187,7 @@ func (s *sender) failedLocked(e *entry, c class, code int16, msg string) {
 	if b.writing && c != classConfig {
 		c = min(c, classRefresh) // it will be sent, and refused, again; now its bytes must stay as they are
 	}
+	l.refused = c == classSplit || c == classDeadLetter
 	switch c {
 	case classSplit, classDeadLetter:
 		e.verdict, e.code, e.message = c, code, msg

@@ -24,7 +24,7 @@ func (s *room) isStuck(l *lane, now time.Time) bool {
 		for _, o := range t.lanes {
 			led := o.broker != nil && now.Sub(o.ledSince) >= grace && now.Sub(s.reachedSince) >= grace
 			switch {
-			case led && o.heldUp() && (l.broker == nil || l.topic.dead):
+			case led && (o.heldUp() || o.refused) && (l.broker == nil || l.topic.dead):
 				return true
 			case !o.stuckSince.IsZero():
 			case now.Sub(o.movingSince) >= grace && !o.acked.Before(l.stuckSince):
