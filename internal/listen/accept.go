@@ -25,12 +25,18 @@ const (
 	maxAcceptPause = time.Second
 )
 
-// maxAcceptWait is how long a newcomer waits for a connection that is about to leave.
-const maxAcceptWait = 100 * time.Millisecond
+// maxAcceptWait is how long a newcomer waits for a connection that is about to leave. Where one has to answer a request
+// before, which may turn out to be long, others are looked for after firstAcceptWait, twice that, and so on.
+const (
+	maxAcceptWait   = 100 * time.Millisecond
+	firstAcceptWait = time.Millisecond
+)
 
 // Serve accepts connections and serves each in its own goroutine, until Shutdown; then it returns
 // nil. Listen must have succeeded.
 func (s *Server) Serve() error {
+	s.accepting <- struct{}{}
+	defer func() { <-s.accepting }()
 	pause := time.Duration(0)
 	for {
 		nc, err := s.ln.Accept()
@@ -60,6 +66,15 @@ func (s *Server) Serve() error {
 
 // take starts to serve a connection, or turns it away.
 func (s *Server) take(nc rawconn.Stream) {
+	c := s.newConn(nc)
+	if !s.place(c) {
+		c.refuseAtOnce()
+		return
+	}
+	go s.serve(c)
+}
+
+func (s *Server) newConn(nc rawconn.Stream) *conn {
 	c := &conn{Conn: rawconn.New(nc), srv: s}
 	if s.deps.TLS != nil {
 		c.tls = s.deps.TLS.Secure(c.Conn)
@@ -68,23 +83,29 @@ func (s *Server) take(nc rawconn.Stream) {
 	c.quietSince.Store(s.conns.now.Load())
 	c.enter(asleep, s.limits.asleep)
 	c.ages(s.cfg.MaxConnAge)
-	if !s.place(c) {
-		c.refuseAtOnce()
-		return
-	}
-	go s.serve(c)
+	return c
 }
 
 // place gives a connection a place, if only to be turned away from. Those that are replaced, or linger, need a moment of CPU
 // to close: where they are too many a newcomer waits for one of them, and others in the kernel's queue meanwhile. Refusing
-// them at once would make them come again, and take that CPU.
+// them at once would make them come again, and take that CPU. It is the same where those that could be replaced have
+// requests in their sockets.
 func (s *Server) place(c *conn) bool {
-	for !s.conns.add(c, s.cfg.MaxConns, max(leastTurnedAway, s.cfg.MaxConns/turnedAwayShare)) {
-		if !s.oneLeaves() {
-			return false
+	most := max(leastTurnedAway, s.cfg.MaxConns/turnedAwayShare)
+	for wait := firstAcceptWait; ; {
+		switch s.conns.add(c, s.cfg.MaxConns, most, wait < maxAcceptWait) {
+		case taken:
+			return true
+		case noRoom:
+			if !s.oneLeaves() {
+				return false
+			}
+		case waitFor:
+			if !s.leavesWithin(wait) {
+				wait *= 2
+			}
 		}
 	}
-	return true
 }
 
 // oneLeaves waits for a connection that is about to leave, and reports whether one has left.
@@ -94,13 +115,15 @@ func (s *Server) oneLeaves() bool {
 		return true
 	default:
 	}
-	if !s.conns.leaving() {
-		return false
-	}
+	return s.conns.leaving() && s.leavesWithin(maxAcceptWait)
+}
+
+// leavesWithin reports whether a connection has left before d is over.
+func (s *Server) leavesWithin(d time.Duration) bool {
 	select {
 	case <-s.conns.left:
 		return true
-	case <-time.After(maxAcceptWait):
+	case <-time.After(d):
 	case <-s.ctx.Done():
 	}
 	return false

@@ -47,7 +47,8 @@ func past() time.Time { return time.Unix(1, 0) }
 //
 // Ownership: the goroutine that serves the connection owns all fields but the atomic ones. Others look at state
 // and may fire it, always under the registry's mutex: the owner, when it finds that its old state was
-// fired, takes that mutex once and so knows that the watcher is done with it.
+// fired, takes that mutex once and so knows that the watcher is done with it. Under the mutex they may also ask what is
+// queued in the socket, with the registry's look: that of Conn is the owner's.
 type conn struct {
 	*rawconn.Conn
 	tls   *tlsconf.ServerConn // on top of Conn; nil: plaintext. See secure.go
@@ -61,9 +62,11 @@ type conn struct {
 	readErr  error          // the first error of Read, which fasthttp wraps beyond recognition
 	unread   bool           // the last answer refuses a request of which a part is still to come
 	wrote    bool           // something that the client may not have read yet
+	stuck    bool           // the last write failed
 	away     bool           // beyond MaxConns, to be turned away
 	extra    bool           // under the registry's mutex: away, or replaced by another one
-	replaced atomic.Bool    // by another one: it ends as soon as it has no request
+	fate     atomic.Uint32  // set under the registry's mutex
+	passed   uint64         // under the registry's mutex: the last search that passed it over, see replaceLocked
 	partial  atomic.Uint64  // while a header or a handshake is unfinished: one more than the tick at which it began; else 0
 	kept     atomic.Bool    // never to be replaced, see Config.KeepUsed
 	expires  uint64         // the tick from which on it takes no further request; 0: none
@@ -79,6 +82,13 @@ type conn struct {
 
 	prev, next *conn // in the registry, under its mutex
 }
+
+// The fates of a connection for whose place others come.
+const (
+	stays    uint32 = iota
+	leaves          // it ends with its next answer: a newcomer waits for that
+	replaced        // a newcomer has its place: it ends as soon as it has no request
+)
 
 // enter begins a phase with a deadline of n ticks (never: none). When the deadline of the phase
 // before had fired, what that did is undone: it is over, in time or not.
@@ -204,16 +214,37 @@ func (c *conn) abort() {
 	}
 }
 
-// closeIdle ends a connection that no client waits on: between two requests, or behind the answer to a refused one.
-// One that lingers has little time left.
+// hasComeLocked reports whether the connection is without a request only because its goroutine has had no CPU to see
+// the one that is in its socket. That is a short state: the goroutine needs nothing else.
+func (c *conn) hasComeLocked() bool {
+	p := phaseOf(c.state.Load())
+	return (p == idle || p == asleep) && c.srv.conns.look.Queued(c.Conn) > 0
+}
+
+// closeIdle ends a connection that no client waits on: between two requests, or behind the answer to a refused one. A
+// request that is in the socket is answered, except where a newcomer has the place: who is replaced must not keep a
+// second one. One that lingers has little time left.
 func (c *conn) closeIdle() {
 	switch w := c.state.Load(); phaseOf(w) {
 	case idle, asleep, dropping:
-		c.fireLocked(w)
+		if c.extra || !c.hasComeLocked() {
+			c.fireLocked(w)
+		}
 	case closing:
 		if w&fired == 0 {
 			_ = c.SetReadDeadline(time.Now().Add(c.srv.lastLinger))
 		}
+	}
+}
+
+// closeLate ends what closeIdle left alone and turned out to be less than a request, and what has begun since abort.
+// Under the registry's mutex.
+func (c *conn) closeLate() {
+	if phaseOf(c.state.Load()) != closing { // a linger has its time already
+		c.closeIdle()
+	}
+	if c.srv.aborted.Load() {
+		c.abort()
 	}
 }
 

@@ -48,10 +48,10 @@ func (c *conn) idleLeft() uint64 {
 }
 
 // rest enters a phase without a request, in which Shutdown may end the connection: either Shutdown
-// finds it there, or the connection sees that the server is stopping.
+// finds it there, or the connection sees that the server is stopping. It is the same where a newcomer has its place.
 func (c *conn) rest(p phase, n uint64) {
 	c.enter(p, n)
-	if c.srv.stopping.Load() || c.replaced.Load() {
+	if c.srv.stopping.Load() || c.fate.Load() == replaced {
 		c.srv.conns.mu.Lock()
 		c.closeIdle()
 		c.srv.conns.mu.Unlock()

@@ -80,7 +80,7 @@ func TestTickerSlowsDownWhileAllSleep(t *testing.T) {
 		r.init(&limits, func() { ticks.Add(1) })
 		c := &conn{srv: &Server{}}
 		c.state.Store(never<<deadlineShift | uint64(asleep)<<phaseShift)
-		r.add(c, 1, 0)
+		r.add(c, 1, 0, false)
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		if most := 2 + 60/int64(limits.slow); ticks.Load() > most || r.now.Load() < 60-limits.slow {

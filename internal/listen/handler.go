@@ -73,7 +73,7 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 		// fasthttp would keep the answer until it has one to the next request, which may wait for its body or its ack.
 		_ = ctx.SetWriteDeadline(past())
 	}
-	last := s.admission.closed() || c.replaced.Load() || c.expires != 0 && s.conns.now.Load() >= c.expires || ctx.Response.ConnectionClose() || ctx.Request.Header.ConnectionClose()
+	last := s.admission.closed() || c.fate.Load() != stays || c.expires != 0 && s.conns.now.Load() >= c.expires || ctx.Response.ConnectionClose() || ctx.Request.Header.ConnectionClose()
 	if unread && !last {
 		last = !c.skip(ctx.RequestBodyStream(), ctx.Request.Header.ContentLength())
 	}

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"functiongraph-ingest/internal/body"
+	"functiongraph-ingest/pkg/rawconn"
 	"functiongraph-ingest/pkg/ring"
 
 	"go.uber.org/goleak"
@@ -60,6 +61,7 @@ type rig struct {
 	quiet   bool                     // bodies are not kept
 	still   bool                     // no tick passes by itself
 	hold    chan struct{}            // the consumer takes one value per body; nil: at once
+	accept  func()                   // connections wait in the kernel's queue until this is called; nil: they do not
 	served  chan error
 	done    chan struct{}
 
@@ -99,7 +101,11 @@ func start(t testing.TB, opts ...option) *rig {
 		t.Fatal(err)
 	}
 	r.addr = r.srv.Addr()
-	go func() { r.served <- r.srv.Serve() }()
+	if serve := func() { r.served <- r.srv.Serve() }; r.accept == nil {
+		go serve()
+	} else {
+		r.accept = sync.OnceFunc(func() { go serve() })
+	}
 	go r.run()
 	t.Cleanup(r.stop)
 	return r
@@ -118,6 +124,10 @@ func withQuiet() option {
 
 func withHold() option {
 	return func(r *rig, _ *Config, _ *body.RoomConfig) { r.hold = make(chan struct{}) }
+}
+
+func withQueue() option {
+	return func(r *rig, _ *Config, _ *body.RoomConfig) { r.accept = func() {} }
 }
 
 // run is the decoder's place: it takes bodies, gives them back and settles.
@@ -171,6 +181,9 @@ func (r *rig) stop() {
 	r.srv.Drain()
 	if r.hold != nil {
 		close(r.hold)
+	}
+	if r.accept != nil {
+		r.accept()
 	}
 	r.srv.Abort()
 	if err := r.srv.Shutdown(ctx); err != nil {
@@ -281,6 +294,26 @@ func (c *client) send(s string) {
 	if _, err := io.WriteString(c, s); err != nil {
 		c.t.Fatalf("send: %v", err)
 	}
+}
+
+// held is a connection whose goroutine has no CPU until serve is called; a test must.
+func (r *rig) held() (cl *client, serve func()) {
+	r.t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer ln.Close()
+	cl = (&rig{t: r.t, addr: ln.Addr().String()}).dial()
+	nc, err := ln.Accept()
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	c := r.srv.newConn(nc.(rawconn.Stream))
+	if !r.srv.place(c) {
+		r.t.Fatal("no place")
+	}
+	return cl, func() { go r.srv.serve(c) }
 }
 
 type reply struct {

@@ -122,7 +122,7 @@ func (c *conn) turnAway() {
 // answer was there first.
 func (c *conn) refuseAtOnce() {
 	c.srv.count.refuse(reasonTooManyConns)
-	if c.tls == nil && !c.srv.stopping.Load() {
+	if c.tls == nil {
 		_, _ = io.WriteString(c.Conn, c.srv.tooManyConns()) // a new socket has room for it
 		_ = c.CloseWrite()
 		if n := c.Queued(); n > 0 {

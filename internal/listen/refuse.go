@@ -209,7 +209,7 @@ func (c *conn) readFailure() reason {
 		return reasonBadRequest // the bytes came, but they were not HTTP
 	case isTimeout(err) && c.slow.Load():
 		return reasonSlow
-	case isTimeout(err) && c.replaced.Load():
+	case isTimeout(err) && c.fate.Load() == replaced:
 		return reasonTooManyConns
 	case isTimeout(err) && c.srv.aborted.Load():
 		return reasonShutdown

@@ -369,6 +369,26 @@ func TestComplaints(t *testing.T) {
 	}
 }
 
+// pourUnread sends requests over nc and reads no answer, and returns when the server cannot send any more.
+func (r *rig) pourUnread(nc net.Conn) {
+	r.t.Helper()
+	go func() { // ends when the connection does
+		for {
+			if _, err := io.WriteString(nc, strings.Repeat("GET / HTTP/1.1\r\nHost: x\r\n\r\n", 1000)); err != nil {
+				return
+			}
+		}
+	}()
+	same, last := 0, int64(0)
+	until(r.t, "the answers are not taken", func() bool {
+		n := r.srv.Stats().Refused["method"]
+		if same++; n == 0 || n != last || r.inPhase(writing) == 0 {
+			same, last = 0, n
+		}
+		return same == 20_000
+	})
+}
+
 // TestRefusedAndUnreadGiveUpTheirPlaces: a newcomer does not wait for the rest of a body that was refused, nor, after
 // slowGrace, for a client that does not read its answers.
 func TestRefusedAndUnreadGiveUpTheirPlaces(t *testing.T) {
@@ -383,21 +403,7 @@ func TestRefusedAndUnreadGiveUpTheirPlaces(t *testing.T) {
 			cl.reply()
 		}, dropping, unfinishedTicks},
 		{"answers", func(r *rig, cl *client) {
-			go func() { // ends when the connection does
-				for {
-					if _, err := io.WriteString(cl, strings.Repeat("GET / HTTP/1.1\r\nHost: x\r\n\r\n", 1000)); err != nil {
-						return
-					}
-				}
-			}()
-			same, last := 0, int64(0)
-			until(r.t, "the answers are not taken", func() bool {
-				n := r.srv.Stats().Refused["method"]
-				if same++; n == 0 || n != last || r.inPhase(writing) == 0 {
-					same, last = 0, n
-				}
-				return same == 20_000
-			})
+			r.pourUnread(cl)
 		}, writing, 11},
 	} {
 		t.Run(c.name, func(t *testing.T) {

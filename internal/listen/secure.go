@@ -34,6 +34,7 @@ func (c *conn) send(p []byte) (n int, err error) {
 		n, err = c.Conn.Write(p)
 	}
 	c.wrote = err == nil // a client that has not read for so long is not waited for
+	c.stuck = err != nil
 	return n, err
 }
 
@@ -44,7 +45,7 @@ func (c *conn) handshake() error {
 	}
 	err := c.tls.Handshake()
 	if err != nil {
-		if !c.replaced.Load() {
+		if !c.away && c.fate.Load() != replaced { // else it is counted as one for which there was no place
 			c.srv.count.refuse(reasonHandshake)
 		}
 		c.wrote, c.unread = true, true // an alert, or that this port talks TLS
@@ -79,9 +80,10 @@ func (c *conn) endWrite() error {
 	return c.Conn.CloseWrite()
 }
 
-// hangUp closes the connection.
+// hangUp closes the connection. Behind a write that failed nothing can be said: perhaps a part of a record was sent, and
+// package tls would wait 5 s more for a client that does not read.
 func (c *conn) hangUp() error {
-	if c.tls != nil && c.tls.Secured() {
+	if c.tls != nil && c.tls.Secured() && !c.stuck {
 		return c.tls.Close() // says so to the client
 	}
 	return c.Conn.Close()

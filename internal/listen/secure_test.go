@@ -12,12 +12,14 @@ import (
 	"net/http"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"functiongraph-ingest/internal/body"
 	"functiongraph-ingest/internal/tlsconf"
 	"functiongraph-ingest/internal/tlsconf/tlstest"
+	"functiongraph-ingest/pkg/rawconn"
 )
 
 // secured makes a rig take TLS. With mutual, clients have to show a certificate of the authority.
@@ -322,3 +324,75 @@ func (h *heldConn) Write(p []byte) (int, error) {
 func (h *heldConn) release() { _, _ = h.Conn.Write(h.held) }
 
 func (h *heldConn) SetWriteDeadline(time.Time) error { return nil }
+
+// alerted counts who sets a deadline for writes alone, which is package tls before it says that a connection ends.
+type alerted struct {
+	net.Listener
+	n atomic.Int64
+}
+
+type alertedConn struct {
+	rawconn.Stream
+	n *atomic.Int64
+}
+
+func (l *alerted) Accept() (net.Conn, error) {
+	nc, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return alertedConn{nc.(rawconn.Stream), &l.n}, nil
+}
+
+func (c alertedConn) SetWriteDeadline(at time.Time) error {
+	c.n.Add(1)
+	return c.Stream.SetWriteDeadline(at)
+}
+
+// TestTLSUnreadAnswersAreLeft: a client that reads no answers is not told that its connection ends: package tls would
+// wait for it, and its place with it.
+func TestTLSUnreadAnswersAreLeft(t *testing.T) {
+	secure, config := secured(t, false)
+	oneForLong := withConfig(func(c *Config) { c.MaxConns, c.ReadTimeout = 1, time.Hour })
+	r := start(t, secure, withTestTicks(), withQueue(), oneForLong)
+	ln := &alerted{Listener: r.srv.ln}
+	r.srv.ln = ln
+	r.accept()
+	reads := r.dialTLS(config)
+	reads.do(post("/", "[]", "Connection: close"))
+	_ = reads.nc.Close()
+	until(t, "it is gone", func() bool { return r.srv.Stats().OpenConns == 0 })
+	if ln.n.Load() == 0 {
+		t.Fatal("this test would see nothing")
+	}
+	r.pourUnread(r.dialTLS(config).nc)
+	ln.n.Store(0)
+	r.pass(11)
+	newcomer := r.dialTLS(config)
+	until(t, "it is gone", func() bool { st := r.srv.Stats(); return st.Replaced == 1 && st.TurnedAway == 0 })
+	if n := ln.n.Load(); n != 0 {
+		t.Errorf("%d deadlines of package tls", n)
+	}
+	if got := newcomer.do(post("/", "[]")); got.status != 200 {
+		t.Errorf("%+v", got)
+	}
+}
+
+// TestFailedHandshakeIsCountedOnce: a connection that is turned away because all places are taken is counted as such,
+// whatever becomes of its handshake.
+func TestFailedHandshakeIsCountedOnce(t *testing.T) {
+	secure, config := secured(t, false)
+	r := start(t, secure, withConfig(func(c *Config) { c.MaxConns = 1 }), withHold())
+	_, _ = io.WriteString(r.dialTLS(config).nc, post("/", "[]"))
+	until(t, "it waits for its ack", func() bool { return r.srv.Stats().WaitingAcks == 1 })
+	cl := r.dial()
+	cl.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+	if got := cl.reply(); got.status != 400 {
+		t.Errorf("%+v", got)
+	}
+	_ = cl.Close()
+	until(t, "it is gone", func() bool { return r.srv.Stats().TurnedAway == 0 })
+	if got := r.srv.Stats().Refused; len(got) != 1 || got["too_many_connections"] != 1 {
+		t.Errorf("%v", got)
+	}
+}

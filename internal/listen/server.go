@@ -112,6 +112,8 @@ type Server struct {
 	deps Deps
 	http *fasthttp.Server
 	ln   net.Listener
+	// accepting is full while Serve runs.
+	accepting chan struct{}
 
 	// ctx ends at Drain: a delivery that waits for its first bytes of room then is refused at once. hard ends at
 	// Abort, for those that have a part of their body.
@@ -166,6 +168,7 @@ func New(cfg Config, deps Deps) *Server {
 	s.Renew()
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.hard, s.cancelHard = context.WithCancel(context.Background())
+	s.accepting = make(chan struct{}, 1)
 	s.admission.init()
 	s.limits = newTicks(&cfg)
 	s.pace.init()
@@ -254,28 +257,53 @@ func (s *Server) Abort() {
 }
 
 // Shutdown drains, closes the listener and the idle connections, and waits until the others have
-// their answers. When ctx ends first it aborts, closes every connection and returns ctx.Err(). In both
+// their answers: those too whose request is in the socket, or in the kernel's queue of connections.
+// When ctx ends first it aborts, closes every connection and returns ctx.Err(). In both
 // cases no goroutine of the server is left when it returns, provided that OnInvoke returns.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.Drain()
-	s.stopping.Store(true)
-	var err error
-	if s.ln != nil {
-		if err = s.ln.Close(); errors.Is(err, net.ErrClosed) {
-			err = nil // a second Shutdown
-		}
-	}
+	err := s.closeListener(ctx)
 	gone := s.conns.shut()
 	s.conns.each((*conn).closeIdle)
-	select {
-	case <-gone:
-	case <-ctx.Done():
-		err = ctx.Err()
-		s.Abort()
-		s.conns.each((*conn).kill)
-		<-gone
+	again := time.NewTicker(s.lastLinger)
+	defer again.Stop()
+	for open := true; open; {
+		select {
+		case <-gone:
+			open = false
+		case <-again.C:
+			s.conns.each((*conn).closeLate)
+		case <-ctx.Done():
+			err, open = ctx.Err(), false
+			s.Abort()
+			s.conns.each((*conn).kill)
+			<-gone
+		}
 	}
 	s.conns.wg.Wait()
+	return err
+}
+
+// longestQueue bounds how often the queue of the listener is looked at: once a millisecond.
+const longestQueue = 100
+
+// closeListener closes the listener when all that were in its queue have been accepted, which a close would reset: their
+// requests may be there. It waits until Serve has found places for them.
+func (s *Server) closeListener(ctx context.Context) error {
+	if s.ln == nil {
+		s.stopping.Store(true)
+		return nil
+	}
+	for looks := 0; looks < longestQueue && ctx.Err() == nil && queuedAt(s.ln); looks++ {
+		time.Sleep(time.Millisecond)
+	}
+	s.stopping.Store(true)
+	err := s.ln.Close()
+	if errors.Is(err, net.ErrClosed) {
+		err = nil // a second Shutdown
+	}
+	s.accepting <- struct{}{}
+	<-s.accepting
 	return err
 }
 

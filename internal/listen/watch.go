@@ -5,6 +5,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"functiongraph-ingest/pkg/rawconn"
 )
 
 // maxTick bounds how late a deadline fires, minTick what a short one costs.
@@ -69,6 +71,8 @@ type registry struct {
 	first  *conn
 	served int // connections within MaxConns
 	extra  int // beyond: being turned away, or replaced and not closed yet
+	look   rawconn.Look
+	search uint64 // for one that can be replaced
 	// grace is how many ticks an unfinished header or handshake has at present, see unfinishedTicks.
 	grace uint64
 	// replaced counts connections that were closed for newcomers.
@@ -101,11 +105,19 @@ func (r *registry) woke() {
 	}
 }
 
-// add takes a connection in, as one of at most maxServed. When there are as many, it takes the place of another one, see
-// replaceLocked; if none can be closed, it is one of at most maxExtra to be turned away. Those that
-// still have to close count with these. It is false when there is no room at all, or after shut. After true the
-// caller serves the connection and then calls remove.
-func (r *registry) add(c *conn, maxServed, maxExtra int) bool {
+// What add says of a newcomer.
+type found uint8
+
+const (
+	taken   found = iota // the caller serves the connection and then calls remove
+	noRoom               // not even to be turned away, or shut was called
+	waitFor              // a place is free as soon as another connection has had CPU
+)
+
+// add takes a connection in, as one of at most maxServed. When there are as many, it takes the place of another one,
+// see replaceLocked; if none can be closed, it is one of at most maxExtra to be turned away, unless it has time and
+// one ends soon. Those that still have to close count with the extra ones.
+func (r *registry) add(c *conn, maxServed, maxExtra int, hasTime bool) found {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.served >= maxServed && 2*r.extra >= maxExtra {
@@ -113,16 +125,21 @@ func (r *registry) add(c *conn, maxServed, maxExtra int) bool {
 	}
 	switch {
 	case r.gone != nil:
-		return false
+		return noRoom
 	case r.served < maxServed:
 		r.served++
-	case r.extra < maxExtra && r.replaceLocked():
-		// The other one is extra now.
-	case r.extra < maxExtra:
-		r.extra++
-		c.extra, c.away = true, true
+	case r.extra >= maxExtra:
+		return noRoom
 	default:
-		return false
+		switch f := r.replaceLocked(); {
+		case f == taken:
+			// The other one is extra now.
+		case f == waitFor && hasTime:
+			return waitFor
+		default:
+			r.extra++
+			c.extra, c.away = true, true
+		}
 	}
 	c.next = r.first
 	if r.first != nil {
@@ -135,24 +152,60 @@ func (r *registry) add(c *conn, maxServed, maxExtra int) bool {
 		r.wg.Add(1)
 		go r.watch(r.stop)
 	}
-	return true
+	return taken
 }
 
-// replaceLocked closes the connection that idleSinceLocked ranks first, and reports whether there was one.
-func (r *registry) replaceLocked() bool {
+// mostAsked bounds what one search costs where many connections have something in their sockets: a look at all
+// connections and a system call for each of these. Where so many have, a newcomer waits.
+const mostAsked = 8
+
+// replaceLocked closes the connection that idleSinceLocked ranks first. One with something in its socket is passed
+// over: a close would reset a request without an answer. Where no other is found the first of these ends with its next
+// answer, and its place is free then: so clients that always have a request in their sockets keep nobody out, and a
+// request that never ends keeps no place beyond the others.
+func (r *registry) replaceLocked() found {
 	r.judgeUnfinishedLocked()
+	r.search++
+	var first *conn
+	for range mostAsked {
+		c := r.longestLocked()
+		if c == nil {
+			break
+		}
+		if !c.hasComeLocked() {
+			r.evictLocked(c)
+			return taken
+		}
+		c.passed = r.search
+		if first == nil {
+			first = c
+		}
+	}
+	if first == nil {
+		return noRoom
+	}
+	r.doomLocked(first, leaves)
+	return waitFor
+}
+
+// longestLocked is the connection that idleSinceLocked ranks first, without those that this search passed over.
+func (r *registry) longestLocked() *conn {
 	var longest *conn
 	since := uint64(math.MaxUint64)
 	for c := r.first; c != nil; c = c.next {
-		if at, ok := c.idleSinceLocked(); ok && at <= since { // of several the one that is there for longest
+		at, ok := c.idleSinceLocked()
+		if ok && at <= since && c.passed != r.search { // of several the one that is there for longest
 			longest, since = c, at
 		}
 	}
-	if longest == nil {
-		return false
+	return longest
+}
+
+// doomLocked ends a connection for a newcomer, in the way that fate says, and counts it once.
+func (r *registry) doomLocked(c *conn, fate uint32) {
+	if c.fate.Swap(fate) == stays {
+		r.replaced.Add(1)
 	}
-	r.evictLocked(longest)
-	return true
 }
 
 // judgeUnfinishedLocked sets grace: none while more than half of the places have an unfinished header or handshake.
@@ -180,7 +233,7 @@ func (r *registry) evictLocked(c *conn) {
 	c.slow.Store(c.stalledLocked())
 	// It may be on its way from one phase without a request to the next: either it sees that it is replaced, or it is
 	// found there. A request that has begun since it was chosen is its last, and is answered.
-	c.replaced.Store(true)
+	r.doomLocked(c, replaced)
 	switch {
 	case phaseOf(w) == writing:
 		if _, ok := c.restsSinceLocked(w); ok {
@@ -191,7 +244,6 @@ func (r *registry) evictLocked(c *conn) {
 	case c.hardlyComesLocked():
 		c.fireLocked(w)
 	}
-	r.replaced.Add(1)
 }
 
 // endLingerLocked closes the connection beyond MaxConns that has lingered for longest.

@@ -16,7 +16,7 @@ type Conn struct {
 	Stream
 	raw     syscall.RawConn // nil: the connection was closed before it got here
 	in, out transfer
-	look    queueLength
+	look    Look // of whoever reads
 }
 
 // New takes over c. Its other owners may do with it what does not read or write, and close it.
@@ -42,12 +42,23 @@ func (c *Conn) Read(p []byte) (int, error) {
 	return t.done, c.failure("read", err, t.errno)
 }
 
-// Queued is the number of bytes that have arrived and were not read: a hint, 0 where it is not known.
-func (c *Conn) Queued() int {
+// Queued is the number of bytes that have arrived and were not read: a hint, 0 where it is not known. The goroutine
+// that reads may call it; others have a [Look].
+func (c *Conn) Queued() int { return c.look.Queued(c) }
+
+// Look asks connections that others read for the number of bytes that are queued. Its zero value is ready. One
+// goroutine may use it at a time. It holds the answer of SIOCINQ, tcp(7); its ask is made once, so that a call
+// allocates nothing.
+type Look struct {
+	ask   func(fd uintptr)
+	bytes int32 // C's int
+}
+
+// Queued is as [Conn.Queued].
+func (q *Look) Queued(c *Conn) int {
 	if c.raw == nil {
 		return 0
 	}
-	q := &c.look
 	if q.ask == nil {
 		q.ask = q.siocinq
 	}
@@ -57,13 +68,7 @@ func (c *Conn) Queued() int {
 	return int(q.bytes)
 }
 
-// queueLength is the answer of SIOCINQ, tcp(7). Its ask is made once, so that a call allocates nothing.
-type queueLength struct {
-	ask   func(fd uintptr)
-	bytes int32 // C's int
-}
-
-func (q *queueLength) siocinq(fd uintptr) {
+func (q *Look) siocinq(fd uintptr) {
 	q.bytes = 0
 	_, _, _ = syscall.RawSyscall(syscall.SYS_IOCTL, fd, syscall.TIOCINQ, uintptr(unsafe.Pointer(&q.bytes)))
 }
