@@ -335,7 +335,7 @@ func TestLossesThatAResendCannotMend(t *testing.T) {
 		reason   string
 		hopeless int
 	}{
-		{"too large to keep", kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.MessageTooLarge, Count: 1}, true, droppedTooLarge, 1},
+		{"too large to keep", kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: "t", Err: kerr.MessageTooLarge, Count: -1}, true, droppedTooLarge, 1},
 		{"refused as a dead letter", kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.InvalidRecord, Count: -1}, false, droppedDeadRefused, 1},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -580,7 +580,7 @@ func placesWithinBound(t *testing.T, stuck bool) {
 	st.on.Store(stuck)
 	s, _ = spooling(t, c, "", func(cfg *Config, d *Deps) {
 		quickLooks(cfg, d)
-		cfg.Settle, d.OpenSpool = SettleOnDisk, open
+		cfg.Settle, d.OpenSpool, d.placingPatience = SettleOnDisk, open, time.Hour // nothing has to be carried
 	})
 	for i := range since {
 		key := fmt.Sprint("key ", i%each)

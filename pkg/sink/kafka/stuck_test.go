@@ -253,11 +253,11 @@ func TestATotalOutageDeadLettersNothing(t *testing.T) {
 	c := ownBrokers(t, map[string]int32{"t": 2, "t.dlq": 1})
 	var ack ackCount
 	// Within this time after the end of the outage both must move: more than a busy machine needs, less than it lasts.
-	s := stuckSink(t, c, func(_ *Config, d *Deps) { d.stuckAfter = time.Second })
+	s := stuckSink(t, c, func(_ *Config, d *Deps) { d.stuckAfter = 3 * time.Second })
 	pump(t, s, 10, [][]string{keysOf(0, 2, 5), keysOf(1, 2, 5)}, &ack)
 	waitFor(t, func() bool { return s.Stats().Delivered == 20 })
 	st := stick(c, place{"t", 0}, place{"t", 1})
-	release := time.AfterFunc(2*time.Second, func() { st.on.Store(false) })
+	release := time.AfterFunc(4*time.Second, func() { st.on.Store(false) })
 	defer release.Stop()
 	pump(t, s, 1000, [][]string{keysOf(0, 2, 5), keysOf(1, 2, 5)}, &ack) // more than fits
 	stats := closeSink(t, s)
