@@ -163,7 +163,7 @@ func TestWholeRequestsInTheQueue(t *testing.T) {
 }
 
 // TestRequestInTheSocketIsTheLast: where no other connection can be replaced, one with requests in its socket ends with
-// the first of them, so that clients that always have some keep nobody out.
+// the first of them: a client that pipelines without a pause does not keep its place.
 func TestRequestInTheSocketIsTheLast(t *testing.T) {
 	seesQueued(t)
 	r := start(t, withTestTicks(), withConfig(func(c *Config) { c.MaxConns = 1 }))

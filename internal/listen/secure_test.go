@@ -325,7 +325,7 @@ func (h *heldConn) release() { _, _ = h.Conn.Write(h.held) }
 
 func (h *heldConn) SetWriteDeadline(time.Time) error { return nil }
 
-// alerted counts who sets a deadline for writes alone, which is package tls before it says that a connection ends.
+// alerted counts the deadlines that are set for writes alone. Package tls sets one before it tells that a connection ends.
 type alerted struct {
 	net.Listener
 	n atomic.Int64

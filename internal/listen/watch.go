@@ -161,8 +161,8 @@ const mostAsked = 8
 
 // replaceLocked closes the connection that idleSinceLocked ranks first. One with something in its socket is passed
 // over: a close would reset a request without an answer. Where no other is found the first of these ends with its next
-// answer, and its place is free then: so clients that always have a request in their sockets keep nobody out, and a
-// request that never ends keeps no place beyond the others.
+// answer, and its place is free then: so a client that pipelines without a pause does not keep its place, and a request
+// that never ends keeps no place beyond the others.
 func (r *registry) replaceLocked() found {
 	r.judgeUnfinishedLocked()
 	r.search++

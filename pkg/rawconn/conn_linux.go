@@ -16,7 +16,7 @@ type Conn struct {
 	Stream
 	raw     syscall.RawConn // nil: the connection was closed before it got here
 	in, out transfer
-	look    Look // of whoever reads
+	look    Look // for the goroutine that reads
 }
 
 // New takes over c. Its other owners may do with it what does not read or write, and close it.

@@ -106,7 +106,7 @@ func (s *kafkaCluster) askProducer() (id int64, epoch int16, err error) {
 
 // refuse takes batches out of the request that the broker is known not to take: frames in zstd, written when the
 // brokers were not known yet, are rebuilt, which compresses them anew; batches that are too large are taken apart.
-// It dates the batches, see date.
+// It has the lock that date needs.
 func (w *worker) refuse() {
 	s := w.s
 	codec := recordbatch.Codec(s.codec.Load())

@@ -122,7 +122,7 @@ func (goneWaiter) Hold()         {}
 func (goneWaiter) Settle(int)    {}
 func (goneWaiter) GivenUp() bool { return true }
 
-// A batch that is on disk only is forgotten when nobody waits for it, but not a part of what holds a frame.
+// A batch that is only on disk is forgotten once nobody waits for it. A part is not whose parent pins a frame.
 func TestAPartOfWhatPinsAFrameIsNotForgotten(t *testing.T) {
 	t.Parallel()
 	s, _ := spooling(t, cluster(t, 1), "", nil)

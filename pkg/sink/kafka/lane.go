@@ -93,7 +93,7 @@ type lane struct {
 	stuckSince  time.Time // when it began to fail; zero: it does not
 	judged      time.Time // when stuckNow was found out
 	stuckNow    bool
-	refused     bool  // the last answer was about the content of a batch: if the lane fails, it is for its dead letters
+	refused     bool  // what failed last was the content of a batch: the lane waits for its dead letters alone
 	private     int64 // bytes of its batches outside of the pool
 	held        int64 // its part of topic.held
 

@@ -10,14 +10,15 @@ import (
 )
 
 // errIndexFull: the frames that were placed have to be delivered before more are, because each has an entry in memory.
-// errNoneMoves: and no partition that has some can move now.
+// errNoneMoves: and no partition that has some can move now. To place on would leave a frame in part, and that would keep
+// all lanes from going on.
 var (
 	errIndexFull = errors.New("as many frames as memory has entries for")
 	errNoneMoves = errors.New("as many frames as memory has entries for, and their partitions take none")
 )
 
-// mayPlace returns errIndexFull or errNoneMoves if the index of the spool has no room for what becomes of a frame, and may have:
-// a lane of the topic has frames to deliver.
+// mayPlace returns errIndexFull or errNoneMoves if the index of the spool has no room for what becomes of a frame, and will
+// have when the topic's lanes have delivered the frames that they have.
 func (s *placer) mayPlace(t *topic, f *diskqueue.Frame) error {
 	if left := s.disk.sp.Counts().FramesLeft; left >= len(t.lanes) || left >= int(f.Records) {
 		return nil

@@ -86,10 +86,8 @@ func (s *placer) reroute() (at time.Time) {
 			s.placingFails = time.Time{}
 			full, pause = append(full, t), quietPoll
 			continue
-		case errors.Is(err, errUnderWay) && s.moves(t):
-			full, pause = append(full, t), quietPoll
-			continue
-		case errors.Is(err, errNoneMoves) && s.isPatient(t, q, err): // let go, they find out when one can
+		case errors.Is(err, errUnderWay) && s.moves(t), errors.Is(err, errNoneMoves) && s.isPatient(t, q, err):
+			// The lanes are let go. Those that cannot move find out so when they can.
 			full, pause = append(full, t), quietPoll
 			continue
 		case errors.Is(err, errUnderWay): // in lanes that cannot move: others go on
@@ -250,6 +248,8 @@ func (s *core) placeLane(l *lane, carried *[]waiting) (all bool) {
 	case l == t.unassigned:
 		t.unassigned = nil
 	default:
+		// It need not be the first: a topic of dead letters gets its partitions back while old ones are placed. The
+		// callers go through gone, so it is not changed in place.
 		t.gone = slices.DeleteFunc(slices.Clone(t.gone), func(o *lane) bool { return o == l })
 	}
 	return all

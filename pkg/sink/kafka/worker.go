@@ -131,7 +131,7 @@ func (w *worker) send() {
 
 // date brings known back to the newest time in the batch: on a topic that keeps the times of the records a broker takes that
 // for when the producer wrote last, and forgets one whose batch is old, or has no times, at its next look (Kafka's
-// ProducerStateManager.isProducerExpired and ProducerAppendInfo.append). core.mu is held.
+// ProducerStateManager.isProducerExpired and ProducerAppendInfo.append). The caller holds core.mu: a spooler may read known.
 func (e *entry) date() {
 	if !e.dated {
 		return
