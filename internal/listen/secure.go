@@ -10,7 +10,7 @@ func (c *conn) receive(p []byte) (int, error) {
 	if c.tls == nil {
 		return c.Conn.Read(p)
 	}
-	n, err := c.tls.Conn.Read(p)
+	n, err := c.tls.Read(p)
 	if n > 0 {
 		err = nil // that the client sends no more comes again, and is no fault of what it has sent
 	}

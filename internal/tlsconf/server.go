@@ -14,6 +14,10 @@ import (
 // 2 to 8 KiB. Package tls would keep up to 256 KiB in memory before it knows who sends it.
 const maxHandshake = 16 << 10
 
+// maxDataless is how much a server reads behind the handshake for the next data: the longest record, and a few short
+// ones before it. Package tls keeps up to 256 KiB of a message that is none, a certificate that nobody asked for.
+const maxDataless = 20 << 10
+
 // ServerSettings are those of an address that takes connections.
 type ServerSettings struct {
 	Name     string   // what the settings' names begin with, for example --listen-tls
@@ -87,11 +91,12 @@ func (s *Server) Secure(raw net.Conn) *ServerConn {
 // ServerConn is a connection of a client. Read begins with the handshake, if Handshake was not called.
 type ServerConn struct {
 	*tls.Conn
-	bound *bounded
+	bound   *bounded
+	secured bool
 }
 
 // Secured reports whether the handshake is done. Only the goroutine that reads may call it.
-func (c *ServerConn) Secured() bool { return c.bound.left < 0 }
+func (c *ServerConn) Secured() bool { return c.secured }
 
 // plainHTTP is what a client reads that talks HTTP without TLS.
 const plainHTTP = "HTTP/1.0 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\nbad request: this port talks TLS, use https\n"
@@ -107,7 +112,7 @@ func (c *ServerConn) Handshake() error {
 		_, _ = io.WriteString(notTLS.Conn, plainHTTP)
 	}
 	if err == nil {
-		c.bound.left = -1
+		c.secured, c.bound.left = true, maxDataless
 	}
 	return err
 }
@@ -122,12 +127,16 @@ func (c *ServerConn) Read(p []byte) (int, error) {
 	if err := c.Handshake(); err != nil {
 		return 0, err
 	}
-	return c.Conn.Read(p)
+	n, err := c.Conn.Read(p)
+	if n > 0 {
+		c.bound.left = maxDataless
+	}
+	return n, err
 }
 
-var errLongHandshake = errors.New("tls: the handshake is too long")
+var errDataless = errors.New("tls: too much came that is no data")
 
-// bounded gives package tls at most left bytes; below 0 there is no bound.
+// bounded gives package tls at most left bytes.
 type bounded struct {
 	net.Conn
 	left int
@@ -135,11 +144,8 @@ type bounded struct {
 
 // Read implements net.Conn.
 func (b *bounded) Read(p []byte) (int, error) {
-	if b.left < 0 {
-		return b.Conn.Read(p)
-	}
 	if b.left == 0 {
-		return 0, errLongHandshake
+		return 0, errDataless
 	}
 	n, err := b.Conn.Read(p[:min(len(p), b.left)])
 	b.left -= n
