@@ -227,7 +227,7 @@ func (c *conn) hasComeLocked() bool {
 func (c *conn) closeIdle() {
 	switch w := c.state.Load(); phaseOf(w) {
 	case idle, asleep, dropping:
-		if c.extra || !c.hasComeLocked() {
+		if c.fate.Load() == replaced || !c.hasComeLocked() {
 			c.fireLocked(w)
 		}
 	case closing:

@@ -16,19 +16,23 @@ func (c *conn) dozes() bool {
 }
 
 // sleep waits for the next request without holding anything. It is false when the connection is to
-// be closed: by the other side, by the idle timeout, or by Shutdown.
+// be closed: by the other side, by the idle timeout, its age, or Shutdown.
 func (c *conn) sleep() bool {
 	left := c.idleLeft()
 	c.rest(asleep, left)
 	c.readErr = nil
 	c.head = head{} // fasthttp's buffer serves others
-	if canSleep && (left == 0 || !c.readable()) {
+	if canSleep && (left == 0 || !c.readable()) && !c.asked() {
 		return false
 	}
 	c.rest(idle, c.srv.limits.idle)
 	c.srv.conns.woke()
 	return true
 }
+
+// asked reports whether something is in the socket although the connection's time is over. A close would reset a request
+// without an answer; only who is replaced must go.
+func (c *conn) asked() bool { return c.fate.Load() != replaced && c.Queued() > 0 }
 
 // quiet begins the time without a request.
 func (c *conn) quiet() {

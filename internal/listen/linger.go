@@ -112,6 +112,7 @@ func (c *conn) turnAway() {
 		c.srv.count.events.Add(1)
 	}
 	c.unread = true
+	c.enter(writing, c.srv.limits.read) // a stop does not end it any more
 	if _, err := io.WriteString(c, answer); err == nil {
 		c.lingering()
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"functiongraph-ingest/internal/body"
 	"functiongraph-ingest/pkg/rawconn"
@@ -222,6 +223,28 @@ func TestStopAnswersRequestsInTheSockets(t *testing.T) {
 	}
 }
 
+// TestStopAnswersWhoIsTurnedAway: a stop does not end a connection that is being turned away between its request and its
+// answer.
+func TestStopAnswersWhoIsTurnedAway(t *testing.T) {
+	seesQueued(t)
+	r := start(t, withTestTicks(), withHold(), withConfig(func(c *Config) { c.MaxConns = 1 }))
+	r.dial().send(post("/", "[]"))
+	until(t, "all places are busy", func() bool { return r.inPhase(waiting) == 1 })
+	cl, serve := r.held()
+	cl.send(post("/", "[]"))
+	until(t, "its request is in the socket", func() bool { return r.unread() > 0 })
+	r.srv.conns.each((*conn).closeIdle) // as Shutdown does
+	r.srv.conns.each(func(c *conn) {
+		if c.away && c.state.Load()&fired != 0 {
+			t.Error("it was ended")
+		}
+	})
+	serve()
+	if got := cl.reply(); got.status != 503 {
+		t.Errorf("%+v", got)
+	}
+}
+
 // TestStopEmptiesTheQueue: requests of connections that no one has accepted when the stop begins are answered.
 func TestStopEmptiesTheQueue(t *testing.T) {
 	seesQueued(t)
@@ -246,4 +269,57 @@ func TestStopEmptiesTheQueue(t *testing.T) {
 			t.Errorf("%d places: %v", conns, answers)
 		}
 	}
+}
+
+// TestRequestAtTheEndOfTheIdleTime: a request that is in the socket when the idle timeout or the age of its connection
+// ends it is answered, as one that its goroutine has seen.
+func TestRequestAtTheEndOfTheIdleTime(t *testing.T) {
+	seesQueued(t)
+	secure, config := secured(t, false)
+	for _, tls := range []bool{false, true} {
+		for what, change := range map[string]func(*Config){
+			"idle": func(c *Config) { c.IdleTimeout = time.Minute },
+			"old":  func(c *Config) { c.IdleTimeout, c.MaxConnAge = 0, 50*time.Second },
+		} {
+			opts := []option{withTestTicks(), withConfig(change)}
+			if tls {
+				opts = append(opts, secure)
+			}
+			r := start(t, opts...)
+			dial := func() (send func(string), answer func() reply, end func() error) {
+				if tls {
+					cl := r.dialTLS(config)
+					return func(s string) { _, _ = io.WriteString(cl.nc, s) }, func() reply { return cl.do("") }, cl.nc.Close
+				}
+				cl := r.dial()
+				return cl.send, cl.reply, cl.Close
+			}
+			for range 20 { // a goroutine may be quicker than the end
+				send, answer, end := dial()
+				send(post("/", "[]"))
+				answer()
+				until(t, "it is idle", func() bool { return r.inPhase(idle) == 1 })
+				r.pass(dozeTicks + 1)
+				until(t, "it sleeps", func() bool { return r.inPhase(asleep) == 1 })
+				send(post("/", "[]"))
+				r.pass(60)
+				if got := answer(); got.status != 200 {
+					t.Errorf("%s, TLS %v: %+v", what, tls, got)
+				}
+				_ = end()
+				until(t, "it is gone", func() bool { return r.srv.Stats().OpenConns == 0 })
+			}
+		}
+	}
+	t.Run("before its goroutine had CPU", func(t *testing.T) {
+		r := start(t, withTestTicks())
+		cl, serve := r.held()
+		cl.send(post("/", "[]"))
+		until(t, "it is in the socket", func() bool { return r.unread() > 0 })
+		r.pass(100)
+		serve()
+		if got, err := cl.read(); err != nil || got.status != 200 {
+			t.Errorf("%+v, %v", got, err)
+		}
+	})
 }

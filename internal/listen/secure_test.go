@@ -163,6 +163,7 @@ func TestTLSRecordThatNeverEnds(t *testing.T) {
 			t.Fatalf("it is open after %d ticks", ticks)
 		}
 		_, _ = raw.Write([]byte{0})
+		until(t, "it was read", func() bool { return r.inPhase(asleep)+r.inPhase(idle) == 0 || r.settled() })
 		r.pass(1)
 		until(t, "it rests", func() bool {
 			return r.inPhase(asleep)+r.inPhase(idle) == 0 || r.settled()
