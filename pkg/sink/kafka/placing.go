@@ -10,32 +10,39 @@ import (
 )
 
 // errIndexFull: the frames that were placed have to be delivered before more are, because each has an entry in memory.
-// errNoneMoves: and no partition that has some can move now. To place on would leave a frame in part, and that would keep
-// all lanes from going on.
+// errNoneMoves: and no partition that has some can move now, though others could. To place on would leave a frame in part,
+// and that would keep all lanes from going on.
 var (
 	errIndexFull = errors.New("as many frames as memory has entries for")
 	errNoneMoves = errors.New("as many frames as memory has entries for, and their partitions take none")
 )
 
 // mayPlace returns errIndexFull or errNoneMoves if the index of the spool has no room for what becomes of a frame, and will
-// have when the topic's lanes have delivered the frames that they have.
+// have when the topic's lanes have delivered the frames that they have. While the cluster is away all wait for it.
 func (s *placer) mayPlace(t *topic, f *diskqueue.Frame) error {
 	if left := s.disk.sp.Counts().FramesLeft; left >= len(t.lanes) || left >= int(f.Records) {
 		return nil
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	err := error(nil) // the bound itself tells
+	have, others := false, false
 	for _, l := range t.lanes {
-		switch {
-		case !l.disk.any:
-		case !l.stuck():
+		switch stuck := l.stuck(); {
+		case l.disk.any && !stuck:
 			return errIndexFull
-		default:
-			err = errNoneMoves
+		case l.disk.any:
+			have = true
+		case !stuck:
+			others = true
 		}
 	}
-	return err
+	switch {
+	case !have:
+		return nil // the bound itself tells
+	case others && s.unreachedSince.IsZero():
+		return errNoneMoves
+	}
+	return errIndexFull
 }
 
 // placeBytes is how much of an unplaced queue is placed until that is made durable and noted.

@@ -515,10 +515,15 @@ func TestWhatIsCarriedForAPartitionThatIsGone(t *testing.T) {
 	}
 }
 
-// indexed sees the number of frames after each write.
+// indexed sees the number of frames after each write, and each look at what there is room for.
 type indexed struct {
 	*spool.Spool
-	most atomic.Int64
+	most, looks atomic.Int64
+}
+
+func (s *indexed) Counts() diskqueue.Counts {
+	s.looks.Add(1)
+	return s.Spool.Counts()
 }
 
 func (s *indexed) Append(f []diskqueue.Write) (int, error) {
@@ -529,19 +534,33 @@ func (s *indexed) Append(f []diskqueue.Write) (int, error) {
 
 // A frame becomes as many as its records have partitions when it is placed. The memory for their index has a bound all the
 // same: some are delivered before more are placed, in order, and what comes since waits behind them. Where no partition takes
-// anything when the memory is full, nothing is placed in part, and it goes on as soon as one does.
+// anything when the memory is full, or the cluster is away, nothing is placed in part and nothing is carried, which would
+// count possible duplicates. It goes on as soon as one does.
 func TestPlacingKeepsTheBoundOnFrames(t *testing.T) {
 	t.Parallel()
-	for name, stuck := range map[string]bool{"brokers that take everything": false, "brokers that take nothing at first": true} {
+	for _, name := range []string{"brokers that take everything", takeNothing, areAway} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			placesWithinBound(t, stuck)
+			placesWithinBound(t, name)
 		})
 	}
 }
 
-func placesWithinBound(t *testing.T, stuck bool) {
+const (
+	takeNothing = "brokers that take nothing at first"
+	areAway     = "brokers that take nothing and are away then"
+)
+
+func placesWithinBound(t *testing.T, brokers string) {
 	const frames, each, since, partitions = 100, 32, 200, 8
+	var keys []string
+	for i := 0; len(keys) < each; i++ {
+		key := fmt.Sprint("key ", i)
+		if brokers == areAway && recordbatch.Partition([]byte(key), partitions) == 0 {
+			continue // for this one frames could be carried
+		}
+		keys = append(keys, key)
+	}
 	fs := spooltest.New(1 << 40)
 	var sp *indexed
 	open := func() (diskqueue.Spool, error) {
@@ -561,9 +580,8 @@ func placesWithinBound(t *testing.T, stuck bool) {
 	for i := range frames {
 		var records []sink.Record
 		for j := range each {
-			key := fmt.Sprint("key ", j)
-			records = append(records, record(key, i))
-			want[key] = append(want[key], string(records[j].Value))
+			records = append(records, record(keys[j], i))
+			want[keys[j]] = append(want[keys[j]], string(records[j].Value))
 		}
 		appendRecords(t, s, &ack, records...)
 		waitFor(t, func() bool { ack.mu.Lock(); defer ack.mu.Unlock(); return ack.done == ack.held })
@@ -577,21 +595,41 @@ func placesWithinBound(t *testing.T, stuck bool) {
 		places = append(places, place{"t", p})
 	}
 	st := stick(c, places...)
-	st.on.Store(stuck)
+	st.on.Store(brokers == takeNothing || brokers == areAway)
+	n := &line{}
 	s, _ = spooling(t, c, "", func(cfg *Config, d *Deps) {
 		quickLooks(cfg, d)
-		cfg.Settle, d.OpenSpool, d.placingPatience = SettleOnDisk, open, time.Hour // nothing has to be carried
+		cfg.Settle, cfg.MetadataTTL, d.OpenSpool, d.Dial = SettleOnDisk, 50*time.Millisecond, open, n.dial
+		d.placingPatience = time.Hour // nothing has to be carried
+		if brokers == takeNothing {
+			d.placingPatience = time.Nanosecond
+		}
 	})
 	for i := range since {
-		key := fmt.Sprint("key ", i%each)
+		key := keys[i%each]
 		r := record(key, frames+i)
 		want[key] = append(want[key], string(r.Value))
 		appendRecords(t, s, nil, r)
 	}
-	if stuck {
-		waitFor(t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return !s.warnedAt["unplaced"].IsZero() })
-		st.on.Store(false)
+	stays := func() { // the placer looks again and again
+		before := sp.looks.Load()
+		waitFor(t, func() bool { return sp.looks.Load() > before+5 })
 	}
+	patience := func(d time.Duration) { s.mu.Lock(); defer s.mu.Unlock(); s.deps.placingPatience = d }
+	switch brokers {
+	case takeNothing:
+		waitFor(t, func() bool { return sp.Spool.Counts().FramesLeft < partitions })
+		stays()
+	case areAway:
+		waitFor(t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return !s.warnedAt["unplaced"].IsZero() })
+		n.cut()
+		waitFor(t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return !s.unreachedSince.IsZero() })
+		patience(time.Nanosecond)
+		stays()
+		patience(time.Hour)
+		n.mend()
+	}
+	st.on.Store(false)
 	waitFor(t, func() bool { return s.Stats().Delivered == frames*each+since })
 	if end := closeSink(t, s); end.Spooled != 0 || len(end.Dropped) != 0 || end.PossibleDuplicates != 0 {
 		t.Errorf("%+v", end)
