@@ -209,6 +209,7 @@ func (s *spooler) leaveBehind() {
 			}
 		}
 	}
+	s.dropDamaged()
 	s.atEnd = s.count
 	s.atEnd.dropped = maps.Clone(s.count.dropped)
 }

@@ -237,11 +237,13 @@ func (s *core) unsettled() bool {
 // holdsFrames reports whether the spool holds back what is in it, or may hold. One that could not be opened keeps it for the
 // next start.
 func (s *core) holdsFrames() bool {
+	s.dropDamaged()
 	return s.disk.holding && (s.disk.sp == nil && s.disk.err == nil || s.count.spooled > 0)
 }
 
 // hasPending reports whether something waits for the cluster.
 func (s *core) hasPending() bool {
+	s.dropDamaged()
 	return s.closed || s.waiting > 0 || s.unsettled() || s.count.spooled > 0
 }
 

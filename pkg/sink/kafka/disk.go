@@ -111,6 +111,19 @@ func (l *lane) takeFrame() *batch {
 	return b
 }
 
+// dropDamaged counts as dropped what the spool has found damaged since the last call. Until then it counts as on disk. Some
+// of it may be in a request, which gives it back to the disk before it is counted here.
+func (s *core) dropDamaged() {
+	if s.disk.sp == nil {
+		return
+	}
+	if n := min(s.disk.sp.Counts().Lost-s.disk.damaged, s.count.spooled); n > 0 {
+		s.disk.damaged += n
+		s.count.spooled -= n
+		s.count.dropped[DroppedDamaged] += n
+	}
+}
+
 // evict leaves a batch that has a frame to the disk.
 func (s *core) evict(b *batch) {
 	s.release(b.lane.topic, b)
@@ -183,6 +196,7 @@ type diskState struct {
 	failedAt time.Time // since when that is so
 
 	overflowing int       // lanes with frames that are on disk only
+	damaged     int64     // events in frames that the spool found damaged; they are counted as dropped
 	fullSince   time.Time // when the buffers ran full; zero: they are not
 	movedAt     time.Time // when a batch last ended. That one on disk was read and given back is no progress
 	carried     []waiting // that are placed and not yet settled: each stands for a frame, or had none. See carry

@@ -13,6 +13,7 @@ import (
 
 // factsLocked are the facts about events.
 func (s *reporter) factsLocked(now time.Time) facts {
+	s.dropDamaged()
 	f := facts{
 		reached: s.cluster.view.reached, waiting: s.count.inFlight + s.count.spooled + s.untakenEvents,
 		spooledEvents: s.count.spooled, overflow: s.disk.overflowing > 0, stalled: s.stalled,

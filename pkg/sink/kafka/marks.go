@@ -154,12 +154,8 @@ func (s *core) mark(lanes []*lane, final bool) {
 
 // lostSoFar is all that was dropped.
 func (s *core) lostSoFar() (sum int64, dropped map[string]int64) {
+	s.dropDamaged()
 	dropped = maps.Clone(s.count.dropped)
-	if sp := s.disk.sp; sp != nil {
-		if n := sp.Counts().Lost; n > 0 {
-			dropped[DroppedDamaged] += n
-		}
-	}
 	for _, n := range dropped {
 		sum += n
 	}

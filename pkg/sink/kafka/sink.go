@@ -193,21 +193,14 @@ func (s *Sink) Ready() error {
 // Stats implements sink.Sink. All terms are of one instant.
 func (s *Sink) Stats() sink.Stats {
 	s.mu.Lock()
+	s.dropDamaged()
 	c := s.count
 	if s.spooler.behindClose { // a worker may still come back from the disk
 		c = s.atEnd
 	}
 	c.dropped = maps.Clone(c.dropped)
 	idempotent := !s.unsafe
-	sp := s.disk.sp
 	s.mu.Unlock()
-	if sp != nil {
-		// The spool finds these events damaged, and counts them itself: here they are still spooled.
-		if lost := sp.Counts().Lost; lost > 0 {
-			c.dropped[DroppedDamaged] += lost
-			c.spooled -= lost
-		}
-	}
 	return sink.Stats{
 		Admitted: c.admitted, Recovered: c.recovered, Delivered: c.delivered, DeadLettered: c.deadLettered,
 		SetAside: c.setAside, Spooled: c.spooled, InFlight: c.inFlight, Dropped: c.dropped,
