@@ -95,6 +95,7 @@ var ErrNoTopic = errors.New("the topic does not exist")
 const (
 	maxFetch    = 1 << 20   // of one answer; a broker returns one batch at least, whatever its size
 	maxAnswer   = 128 << 20 // no topic has larger batches
+	maxRecords  = 64 << 20  // of a batch that anybody may have written
 	readAgain   = time.Minute
 	readPause   = 100 * time.Millisecond
 	fetchV      = 4 // the oldest version that Kafka 4 knows, and that has format 2
@@ -243,7 +244,7 @@ func (r *topicReader) fetch(ctx context.Context, p int32, at, end int64, yield f
 		return at, err
 	}
 	var stop error
-	next, err = recordbatch.Fetched(data, recordbatch.MaxRecordsBytes, func(offset, ts int64, key, value []byte, headers []sink.Header) bool {
+	next, err = recordbatch.Fetched(data, maxRecords, func(offset, ts int64, key, value []byte, headers []sink.Header) bool {
 		if offset >= at && offset < end {
 			stop = yield(&Consumed{sink.Record{Key: key, Value: value, Headers: headers, Timestamp: ts}, p, offset})
 		}

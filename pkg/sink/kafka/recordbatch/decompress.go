@@ -15,9 +15,9 @@ import (
 )
 
 const (
-	// MaxRecordsBytes bounds what Records decompresses from a loaded batch: 64 MiB. No batch of ours is
-	// near it: it holds a quarter MiB, or one event of at most max-body.
-	MaxRecordsBytes = 64 << 20
+	// MaxRecordsBytes bounds what Records decompresses from a loaded batch. It is as much as a batch of ours can hold: one
+	// event may be as large as the largest body, and a few KiB on disk.
+	MaxRecordsBytes = maxBatchBytes
 
 	// maxSnappyRatio is the most a snappy element can expand: 64 bytes copied by 3 bytes, rounded up.
 	// A block that claims more is corrupt, and it is found out before memory is allocated for it.

@@ -6,6 +6,8 @@ import (
 	"hash/crc32"
 	"slices"
 	"testing"
+
+	"functiongraph-ingest/pkg/sink"
 )
 
 func TestLoad(t *testing.T) {
@@ -96,5 +98,37 @@ func TestLoadChecksTheHeader(t *testing.T) {
 		change(w)
 		binary.BigEndian.PutUint32(w[offCRC:], crc32.Checksum(w[offAttributes:], castagnoli))
 		check(name, w)
+	}
+}
+
+// One event may be as large as the largest body. From the disk it can be read like any other, however small it is there.
+func TestALargeRecordCanBeReadBack(t *testing.T) {
+	value := make([]byte, 65<<20)
+	src := NewPrivateBatch(RecordSize(nil, value, nil))
+	if !src.TryAppend(testTime, nil, value, nil) {
+		t.Fatal("it does not fit")
+	}
+	if err := src.Compress(Snappy, new(Scratch)); err != nil {
+		t.Fatal(err)
+	}
+	wire := src.AppendTo(nil)
+	loaded := NewPrivateBatch(len(wire))
+	if ok, err := loaded.TryLoad(wire); !ok || err != nil {
+		t.Fatal(ok, err)
+	}
+	for name, records := range map[string]func(func(int64, []byte, []byte, []sink.Header) bool) error{
+		"loaded": loaded.Records,
+		"wire": func(yield func(int64, []byte, []byte, []sink.Header) bool) error {
+			return Decode(wire, MaxRecordsBytes, yield)
+		},
+	} {
+		n := 0
+		err := records(func(_ int64, _, v []byte, _ []sink.Header) bool {
+			n += len(v)
+			return true
+		})
+		if err != nil || n != len(value) {
+			t.Errorf("%s: %d of %d bytes, %v", name, n, len(value), err)
+		}
 	}
 }
