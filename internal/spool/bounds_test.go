@@ -150,10 +150,19 @@ func TestSetAside(t *testing.T) {
 	m.mustOpen()
 	raw := []byte("an event that no topic takes")
 	sum := sha256.Sum256(raw)
+	named := false // the folder outlives a loss of power
+	m.fs.SetFault(func(op spooltest.Op, name string) error {
+		named = (named || op == spooltest.OpSyncDir && name == dir) && op != spooltest.OpMkdir
+		return nil
+	})
 	for range 2 {
 		if err := m.s.SetAside(raw, sum); err != nil {
 			t.Fatal(err)
 		}
+	}
+	m.fs.SetFault(nil)
+	if !named {
+		t.Error("a loss of power can take the folder")
 	}
 	if err := m.s.SetAside(make([]byte, 1000), [32]byte{1}); !errors.Is(err, spool.ErrFull) {
 		t.Errorf("err = %v", err)

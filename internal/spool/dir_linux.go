@@ -54,12 +54,16 @@ func openDir(dir string, log *slog.Logger) (*ownDir, error) {
 // changed since it was looked at.
 func openRoot(dir string) (*os.File, error) {
 	const flags = unix.O_RDONLY | unix.O_DIRECTORY | unix.O_CLOEXEC
-	fd, err := unix.Open(dir, flags|unix.O_NOFOLLOW, 0)
+	var fd int
+	open := func(flags int) error {
+		return again(func() (err error) { fd, err = unix.Open(dir, flags, 0); return err })
+	}
+	err := open(flags | unix.O_NOFOLLOW)
 	if errors.Is(err, unix.ELOOP) || errors.Is(err, unix.ENOTDIR) {
 		if err := checkLinks(dir); err != nil {
 			return nil, err
 		}
-		fd, err = unix.Open(dir, flags, 0)
+		err = open(flags)
 	}
 	if err != nil {
 		return nil, &os.PathError{Op: "open", Path: dir, Err: err}
@@ -96,7 +100,7 @@ func foreign(path, what string, st *unix.Stat_t) error {
 func (d *ownDir) checkOwners(log *slog.Logger) error {
 	fd := int(d.root.Fd())
 	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil {
+	if err := again(func() error { return unix.Fstat(fd, &st) }); err != nil {
 		return &os.PathError{Op: "fstat", Path: d.dir, Err: err}
 	}
 	if !ours(&st) {
@@ -108,7 +112,7 @@ func (d *ownDir) checkOwners(log *slog.Logger) error {
 	}
 	for _, name := range names {
 		var f unix.Stat_t
-		if !isOwnName(name) || unix.Fstatat(fd, name, &f, unix.AT_SYMLINK_NOFOLLOW) != nil {
+		if !isOwnName(name) || again(func() error { return unix.Fstatat(fd, name, &f, unix.AT_SYMLINK_NOFOLLOW) }) != nil {
 			continue // nothing that is opened; or gone
 		}
 		if path := filepath.Join(d.dir, name); !ours(&f) {
@@ -183,6 +187,25 @@ func modeOf(st *unix.Stat_t) fs.FileMode {
 	return fs.ModeDevice
 }
 
+// again makes a system call until no signal interrupts it. Network file systems, and those in user space, let that happen
+// to any call, and the runtime sends its threads signals all the time.
+func again(call func() error) error {
+	for {
+		if err := call(); !errors.Is(err, unix.EINTR) {
+			return err
+		}
+	}
+}
+
+// openFolder opens a folder for its entries.
+func openFolder(at int, folder string) (fd int, err error) {
+	err = again(func() (err error) {
+		fd, err = unix.Openat(at, folder, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+		return err
+	})
+	return fd, err
+}
+
 // at calls do with the descriptor of the folder that name lies in and the last element of name.
 func (d *ownDir) at(op, name string, do func(fd int, base string) error) error {
 	rel, err := filepath.Rel(d.dir, name)
@@ -192,12 +215,12 @@ func (d *ownDir) at(op, name string, do func(fd int, base string) error) error {
 	fd, base := int(d.root.Fd()), rel
 	if folder, file, found := strings.Cut(rel, "/"); found {
 		base = file
-		if fd, err = unix.Openat(fd, folder, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0); err != nil {
+		if fd, err = openFolder(fd, folder); err != nil {
 			return &os.PathError{Op: op, Path: name, Err: err}
 		}
 		defer unix.Close(fd)
 	}
-	if err := do(fd, base); err != nil {
+	if err := again(func() error { return do(fd, base) }); err != nil {
 		return &os.PathError{Op: op, Path: name, Err: err}
 	}
 	return nil
@@ -253,7 +276,7 @@ func (d *ownDir) names(folder string) (names []string, err error) {
 	if folder == "" {
 		folder = "."
 	}
-	fd, err := unix.Openat(int(d.root.Fd()), folder, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	fd, err := openFolder(int(d.root.Fd()), folder)
 	if errors.Is(err, unix.ENOENT) {
 		return nil, nil
 	}
@@ -317,22 +340,25 @@ func (d *ownDir) SyncDir(dir string) error {
 		return nil // nothing outlives the machine
 	}
 	return d.at("fsync", filepath.Join(dir, "."), func(fd int, base string) error {
-		n, err := unix.Openat(fd, base, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+		n, err := openFolder(fd, base)
 		if err != nil {
 			return err
 		}
 		defer unix.Close(n)
-		return unix.Fsync(n)
+		if err = unix.Fsync(n); errors.Is(err, unix.EINVAL) {
+			return nil // SMB has no such call for folders: its server keeps the names
+		}
+		return err
 	})
 }
 
 // Free implements FS.
 func (d *ownDir) Free(string) (int64, error) {
 	var st unix.Statfs_t
-	if err := unix.Fstatfs(int(d.root.Fd()), &st); err != nil {
+	if err := again(func() error { return unix.Fstatfs(int(d.root.Fd()), &st) }); err != nil {
 		return 0, &os.PathError{Op: "fstatfs", Path: d.dir, Err: err}
 	}
-	return int64(st.Bavail) * int64(st.Bsize), nil
+	return freeBytes(&st), nil
 }
 
 // Lock implements FS by flock: the kernel drops it with the process, however that ends.
@@ -348,7 +374,7 @@ func (d *ownDir) Lock(name string) (io.Closer, error) {
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	if err := again(func() error { return unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) }); err != nil {
 		defer f.Close()
 		if !errors.Is(err, unix.EWOULDBLOCK) {
 			return nil, &os.PathError{Op: "flock", Path: name, Err: err}

@@ -1,8 +1,11 @@
 package spool
 
 import (
+	"cmp"
 	"errors"
 	"io"
+	"math"
+	"math/bits"
 	"os"
 	"path/filepath"
 	"strings"
@@ -42,20 +45,17 @@ func (f *osFile) Sync() error {
 	if f.memory {
 		return nil // nothing outlives the machine, and all outlives the process
 	}
-	for {
-		err := unix.Fdatasync(f.fd)
-		if err == nil {
-			return nil
-		}
-		if !errors.Is(err, unix.EINTR) {
-			return &os.PathError{Op: "fdatasync", Path: f.Name(), Err: err}
-		}
+	if err := again(func() error { return unix.Fdatasync(f.fd) }); err != nil {
+		return &os.PathError{Op: "fdatasync", Path: f.Name(), Err: err}
 	}
+	return nil
 }
 
 // PunchHole implements File.
 func (f *osFile) PunchHole(off, n int64) error {
-	return unix.Fallocate(f.fd, unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, off, n)
+	return again(func() error {
+		return unix.Fallocate(f.fd, unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, off, n)
+	})
 }
 
 // Free implements FS.
@@ -64,7 +64,17 @@ func (OS) Free(dir string) (int64, error) {
 	if err := unix.Statfs(dir, &st); err != nil {
 		return 0, &os.PathError{Op: "statfs", Path: dir, Err: err}
 	}
-	return int64(st.Bavail) * int64(st.Bsize), nil
+	return freeBytes(&st), nil
+}
+
+// freeBytes is what may still be written. Blocks are counted in fragments: the block size is that of the best transfer, and
+// much larger on some file systems in user space. Some of those without a bound have more than a number can say.
+func freeBytes(st *unix.Statfs_t) int64 {
+	hi, lo := bits.Mul64(st.Bavail, uint64(cmp.Or(st.Frsize, st.Bsize)))
+	if hi != 0 || lo > math.MaxInt64 {
+		return math.MaxInt64
+	}
+	return int64(lo)
 }
 
 // Lock implements FS: only an open directory is locked, see ownDir.
@@ -73,7 +83,7 @@ func (OS) Lock(string) (io.Closer, error) { return nil, errors.ErrUnsupported }
 // inMemory reports whether an open file is in a file system without a disk below it.
 func inMemory(fd int) bool {
 	var st unix.Statfs_t
-	return unix.Fstatfs(fd, &st) == nil && memoryName(&st) != ""
+	return again(func() error { return unix.Fstatfs(fd, &st) }) == nil && memoryName(&st) != ""
 }
 
 // InMemory names the file system in memory, tmpfs or ramfs, in which a directory is or would be made; "": it is

@@ -114,7 +114,10 @@ func (s *Spool) writeWhole(folder, name string, fill func(File) error) error {
 		_ = s.fs.Remove(temp)
 		return err
 	}
-	return s.fs.SyncDir(dir)
+	if err = s.fs.SyncDir(dir); err == nil {
+		err = s.fs.SyncDir(s.cfg.Dir) // the folder may be new
+	}
+	return err
 }
 
 // quarantineFile moves a whole file aside.
