@@ -213,13 +213,34 @@ func (p *Pipeline) Stop(ctx context.Context) error {
 	}
 	note("bodies still being read", p.server.WaitAdmitted(read))
 	p.room.Close()
-	p.ring.Close()    // a handler that comes later finds it closed and answers 503
-	p.decoders.Wait() // they leave when the ring is empty, or at once when abortCtx ends
+	p.ring.Close() // a handler that comes later finds it closed and answers 503
+	note("bodies that are decoded", p.awaitDecoders())
 	note("not everything could be delivered", p.sink.Close(deliver))
 	p.server.Abort()
 	note("open connections", p.server.Shutdown(ctx))
 	p.abort()
 	return errors.Join(errs...)
+}
+
+// awaitDecoders waits until the ring is empty. When abortCtx ends they leave at once, except one whose event is being set
+// aside on a disk that hangs: that may never come back.
+func (p *Pipeline) awaitDecoders() error {
+	gone := make(chan struct{})
+	go func() {
+		p.decoders.Wait()
+		close(gone)
+	}()
+	select {
+	case <-gone:
+		return nil
+	case <-p.abortCtx.Done():
+	}
+	select {
+	case <-gone:
+		return nil
+	case <-time.After(stop.Hurry):
+		return errors.New("the disk does not answer")
+	}
 }
 
 // lateIntake waits while deliveries are still taken although a stop has begun, and returns how long that was: the

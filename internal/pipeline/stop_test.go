@@ -248,3 +248,39 @@ func TestLateIntakeEndsWhenItIsQuiet(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// hanging is a sink of which a call that sets an event aside waits for a disk that hangs.
+type hanging struct {
+	fake
+	called, free chan struct{}
+}
+
+func (h *hanging) DeadLetter(context.Context, *sink.DeadLetter, sink.Ack) error {
+	close(h.called)
+	<-h.free
+	return sink.ErrClosed
+}
+
+// A disk that hangs does not keep the process from ending.
+func TestStopDoesNotWaitForASinkThatHangs(t *testing.T) {
+	h := &hanging{called: make(chan struct{}), free: make(chan struct{})}
+	p := New(Config{Listen: listenConfig(), GateBytes: 4 << 20, RingItems: 16, ShutdownTimeout: 100 * time.Millisecond}, Deps{Sink: h})
+	if err := p.Start(); err != nil {
+		t.Fatal(err)
+	}
+	answer := post(p, "[no event]")
+	<-h.called
+	stopped := make(chan error, 1)
+	go func() { stopped <- p.Stop(t.Context()) }()
+	select {
+	case err := <-stopped:
+		if err == nil {
+			t.Error("the stop tells of nothing")
+		}
+	case <-time.After(time.Minute):
+		t.Error("the stop waits for the sink")
+	}
+	close(h.free)
+	<-answer
+	p.decoders.Wait()
+}
