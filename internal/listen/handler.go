@@ -81,6 +81,7 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 		ctx.SetConnectionClose()
 		c.unread = unread
 	}
+	s.slim(ctx, c)
 	c.enter(writing, s.limits.read)
 }
 

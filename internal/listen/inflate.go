@@ -23,7 +23,7 @@ type encodings struct {
 // be empty, and nil to fasthttp as one that is not there: all are looked at.
 func encodingsOf(h *fasthttp.RequestHeader) (e encodings, ok bool) {
 	for _, field := range h.PeekAll(fasthttp.HeaderContentEncoding) {
-		for _, name := range bytes.Split(field, []byte(",")) {
+		for name := range bytes.SplitSeq(field, []byte(",")) { // 4,000 commas cost nothing
 			name = bytes.TrimSpace(name)
 			if len(name) == 0 || bytes.EqualFold(name, []byte("identity")) {
 				continue

@@ -17,24 +17,24 @@ var longHeaders = map[string]string{
 	"a cookie": "POST / HTTP/1.1\r\nHost: x\r\n%sCookie: " + strings.Repeat("a=b; ", 1400) + "\r\n",
 }
 
-// TestLongHeadersAreNotHeld: while bodies do not come, connections with long headers hold no more than others.
+// TestLongHeadersAreNotHeld: while bodies do not come, or the rest of those that were refused, connections with long
+// headers hold no more than others.
 func TestLongHeadersAreNotHeld(t *testing.T) {
-	const conns = 100
-	hold := func(header string, expects bool) float64 {
+	const conns, length = 100, "Content-Length: 100000\r\n"
+	hold := func(header, rest string, in phase) float64 {
 		r := start(t)
 		memoryNow(t) // twice: pools give back what they hold only then
 		before := memoryNow(t).heap
-		text := header + "\r\n["
-		if expects {
-			text = header + "Expect: 100-continue\r\n\r\n"
-		}
 		var all []*client
 		for range conns {
 			cl := r.dial()
-			cl.send(text)
+			cl.send(header + rest)
 			all = append(all, cl)
 		}
-		until(t, "all are being read", func() bool { n, _ := r.room.InUse(); return n == conns && r.inPhase(reading) == conns })
+		until(t, "all are waited for", func() bool { return r.inPhase(in) == conns && r.unread() == 0 })
+		if in == reading {
+			until(t, "all are admitted", func() bool { n, _ := r.room.InUse(); return n == conns })
+		}
 		memoryNow(t)
 		heap := memoryNow(t).heap - before
 		for _, cl := range all {
@@ -43,11 +43,21 @@ func TestLongHeadersAreNotHeld(t *testing.T) {
 		until(t, "all are closed", func() bool { return r.srv.Stats().OpenConns == 0 })
 		return heap / conns
 	}
-	for _, expects := range []bool{false, true} {
-		least := hold("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n", expects)
+	for _, way := range []struct {
+		name, method, rest string
+		in                 phase
+	}{
+		{"a body", "POST", "\r\n[", reading},
+		{"expects", "POST", "Expect: 100-continue\r\n\r\n", reading},
+		{"refused", "GET", "\r\n[", dropping},
+		{"refused, HEAD", "HEAD", "\r\n[", dropping},
+		{"refused for its coding", "POST", "Content-Encoding: none\r\n\r\n[", dropping},
+	} {
+		least := hold(way.method+" / HTTP/1.1\r\nHost: x\r\n"+length, way.rest, way.in)
 		for name, header := range longHeaders {
-			if got := hold(fmt.Sprintf(header, "Content-Length: 100\r\n"), expects); got > least+8<<10 {
-				t.Errorf("%s, expects %v: %.0f bytes a connection, %.0f with a short header", name, expects, got, least)
+			header = way.method + strings.TrimPrefix(fmt.Sprintf(header, length), "POST")
+			if got := hold(header, way.rest, way.in); got > least+8<<10 {
+				t.Errorf("%s, %s: %.0f bytes a connection, %.0f with a short header", way.name, name, got, least)
 			}
 		}
 	}
