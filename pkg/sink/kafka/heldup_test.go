@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -120,26 +121,18 @@ func TestARefusedRecordOfAFormerProcessHoldsNothingUp(t *testing.T) {
 func TestARefusedRecordThatNeitherDiskNorTopicTakes(t *testing.T) {
 	t.Parallel()
 	for _, dead := range unusableDeadTopic {
-		for _, partitions := range []int{1, 2} { // with one, no other moves
-			t.Run(fmt.Sprintf("%s, %d partitions", dead.name, partitions), func(t *testing.T) {
+		// Where the topic has one partition, no other moves; where that of the dead letters has several, most have nothing to send.
+		for _, count := range []struct{ main, dead int }{{1, 1}, {2, 1}, {1, 3}} {
+			t.Run(fmt.Sprintf("%s, %d and %d partitions", dead.name, count.main, count.dead), func(t *testing.T) {
 				t.Parallel()
+				partitions := count.main
 				opts := []kfake.Opt{}
 				if dead.seed {
-					opts = append(opts, kfake.SeedTopics(1, "t.dlq"))
+					opts = append(opts, kfake.SeedTopics(int32(count.dead), "t.dlq"))
 				}
 				c := cluster(t, int32(partitions), opts...)
 				disk := newTestDisk(t)
-				c.ControlKey(int16(kmsg.Produce), func(r kmsg.Request) (kmsg.Response, error, bool) {
-					c.KeepControl()
-					for _, tp := range r.(*kmsg.ProduceRequest).Topics {
-						for _, p := range tp.Partitions {
-							if tp.Topic == "t" && badRecords(p.Records) != nil {
-								disk.Limit(0)
-							}
-						}
-					}
-					return nil, nil, false
-				})
+				fillAtBad(c, disk)
 				refuseBad(c, true)
 				c.Fault(dead.fault)
 				s := start(t, c, func(cfg *Config, d *Deps) {
@@ -165,6 +158,68 @@ func TestARefusedRecordThatNeitherDiskNorTopicTakes(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// fillAtBad lets the disk run full when a bad record arrives: its frame is there, that of its dead letter finds no room.
+func fillAtBad(c *kfake.Cluster, disk *testDisk) {
+	c.ControlKey(int16(kmsg.Produce), func(r kmsg.Request) (kmsg.Response, error, bool) {
+		c.KeepControl()
+		for _, tp := range r.(*kmsg.ProduceRequest).Topics {
+			for _, p := range tp.Partitions {
+				if tp.Topic == "t" && badRecords(p.Records) != nil {
+					disk.Limit(0)
+				}
+			}
+		}
+		return nil, nil, false
+	})
+}
+
+// A disk that runs full keeps the dead letter from its frame, and its partition of the topic takes nothing: another one does.
+func TestADeadLetterThatItsPartitionDoesNotTake(t *testing.T) {
+	t.Parallel()
+	c := cluster(t, 1, kfake.SeedTopics(3, "t.dlq"))
+	disk := newTestDisk(t)
+	fillAtBad(c, disk)
+	refuseBad(c, true)
+	var mu sync.Mutex
+	bad := map[int32]bool{} // the first two that are asked
+	c.ControlKey(int16(kmsg.Produce), func(r kmsg.Request) (kmsg.Response, error, bool) {
+		c.KeepControl()
+		mu.Lock()
+		defer mu.Unlock()
+		req, hit := r.(*kmsg.ProduceRequest), false
+		for _, tp := range req.Topics {
+			for _, p := range tp.Partitions {
+				if tp.Topic == "t.dlq" && len(bad) < 2 {
+					bad[p.Partition] = true
+				}
+				hit = hit || tp.Topic == "t.dlq" && bad[p.Partition]
+			}
+		}
+		if !hit {
+			return nil, nil, false
+		}
+		return answerAll(req, func(string, int32) int16 { return kerr.NotEnoughReplicas.Code }), nil, true
+	})
+	s := start(t, c, func(cfg *Config, d *Deps) {
+		cfg.Settle, cfg.Linger, d.OpenSpool, d.stuckAfter = SettleOnDisk, 5*time.Millisecond, disk.Open, 100*time.Millisecond
+	})
+	var ack ackCount
+	r := record("k", 0)
+	r.Value = append(r.Value, " bad"...)
+	appendRecords(t, s, &ack, r)
+	for i := range 10 {
+		appendRecords(t, s, &ack, record("k", 1+i))
+	}
+	waitFor(t, func() bool { st := s.Stats(); return st.Delivered == 10 && st.DeadLettered == 1 })
+	waitFor(t, func() bool { ack.mu.Lock(); defer ack.mu.Unlock(); return ack.held == ack.done })
+	if st := s.Stats(); len(st.Dropped) != 0 || st.InFlight+st.Spooled != 0 || st.PossibleDuplicates != 0 {
+		t.Errorf("stats %+v", st)
+	}
+	if r := consume(t, c, "t.dlq", 1)[0]; !bytes.Contains(r.Value, []byte("bad")) {
+		t.Errorf("dead letter %s", r.Value)
 	}
 }
 
@@ -207,17 +262,7 @@ func TestADeadLetterBehindOneThatWasGivenUp(t *testing.T) {
 			t.Parallel()
 			c := cluster(t, 2, kfake.SeedTopics(1, "t.dlq"))
 			disk := newTestDisk(t)
-			c.ControlKey(0, func(r kmsg.Request) (kmsg.Response, error, bool) {
-				c.KeepControl()
-				for _, tp := range r.(*kmsg.ProduceRequest).Topics {
-					for _, p := range tp.Partitions {
-						if tp.Topic == "t" && badRecords(p.Records) != nil {
-							disk.Limit(0) // its frame is there, that of its dead letter finds no room
-						}
-					}
-				}
-				return nil, nil, false
-			})
+			fillAtBad(c, disk)
 			refuseBad(c, true)
 			fault := c.Fault(dead.fault)
 			s := start(t, c, func(cfg *Config, d *Deps) {

@@ -265,6 +265,19 @@ func (s *core) enqueue(l *lane, b *batch) {
 	l.signal()
 }
 
+// movesTo puts a batch that has left its lane at the end of another one of its topic.
+func (b *batch) movesTo(to *lane) {
+	b.lane.held -= b.held
+	b.lane.private -= b.private
+	to.held += b.held
+	to.private += b.private
+	b.lane = to
+	to.seal()
+	to.queue = append(to.queue, b)
+	to.wantFrame()
+	to.signal()
+}
+
 // suspect counts one more copy of a batch that may come to be in the log.
 func (s *core) suspect(b *batch) {
 	b.maybeWritten = false // that copy is counted; the next one is another

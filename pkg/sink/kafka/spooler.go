@@ -107,8 +107,9 @@ func (s *spooler) runSpooler() {
 	}
 }
 
-// giveUpDead drops dead letters that wait for a frame while neither the disk nor their topic takes anything: each keeps a
-// partition from going on. It returns when to look again.
+// giveUpDead ends the waiting of dead letters that wait for a frame while the disk takes nothing and their partition cannot
+// move: each keeps another one from going on. They go to a partition of their topic that may take them, and are dropped when
+// none does. It returns when to look again.
 func (s *spooler) giveUpDead() (at time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -123,15 +124,21 @@ func (s *spooler) giveUpDead() (at time.Time) {
 			if !waits(b) {
 				return false
 			}
-			if !s.spiller.room.deadGone() {
-				at = time.Now().Add(spoolRetry)
+			at = time.Now().Add(spoolRetry)
+			switch to := s.dead.stickyLane(); {
+			case s.spiller.room.deadGone():
+				events := b.events
+				l.abandonStamp(b)
+				s.dropDead(events)
+				s.release(l.topic, b)
+				s.later(s.finish(b, events, nil))
+			case !l.stuckSince.IsZero() && to.stuckSince.IsZero() && s.spiller.room.deadStuck():
+				l.abandonStamp(b)
+				b.movesTo(to)
+				s.committer.frameWantedLocked(to)
+			default:
 				return false
 			}
-			events := b.events
-			l.abandonStamp(b)
-			s.dropDead(events)
-			s.release(l.topic, b)
-			s.later(s.finish(b, events, nil))
 			return true
 		}
 		if b := l.head; b != nil && !l.busy && giveUp(b) {

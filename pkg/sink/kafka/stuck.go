@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"slices"
 	"time"
 )
 
@@ -29,7 +30,7 @@ func (s *room) isStuck(l *lane, now time.Time) bool {
 			case !o.stuckSince.IsZero():
 			case now.Sub(o.movingSince) >= grace && !o.acked.Before(l.stuckSince):
 				return true
-			case led && l.broker == nil && o.idle():
+			case led && o.idle() && (l.broker == nil || l.topic.dead && !o.acked.IsZero()):
 				return true
 			}
 		}
@@ -61,36 +62,14 @@ func (s *room) cannotMove(l *lane) bool {
 // deadGone reports whether the dead-letter topic takes nothing while the main topic moves, or takes nothing until
 // an operator acts. To wait for it would stop the good events as well.
 func (s *room) deadGone() bool {
-	if s.dead.hopeless() {
+	if s.dead.hopeless() || len(s.dead.lanes) == 0 {
 		return true
 	}
-	now := time.Now()
-	for _, l := range s.dead.lanes {
-		if !s.isStuck(l, now) && !s.aloneStuck(l, now) {
-			return false
-		}
-	}
-	return true
+	return !slices.ContainsFunc(s.dead.lanes, func(l *lane) bool { return l.stuckSince.IsZero() }) && s.deadStuck()
 }
 
-// aloneStuck is isStuck for a dead-letter partition while no good event is under way: the sources may all wait for room
-// for dead letters. The cluster answers, and nothing but dead letters has failed since good events were last
-// acknowledged.
-func (s *room) aloneStuck(l *lane, now time.Time) bool {
-	if l.stuckSince.IsZero() || now.Sub(l.stuckSince) < s.deps.stuckAfter || !s.unreachedSince.IsZero() {
-		return false
-	}
-	acked := false
-	for _, t := range s.topics {
-		if t.unassigned != nil {
-			return false
-		}
-		for _, o := range t.lanes {
-			if !o.idle() || !o.stuckSince.IsZero() {
-				return false
-			}
-			acked = acked || !o.acked.IsZero()
-		}
-	}
-	return acked
+// deadStuck reports whether a partition of the dead-letter topic cannot move. Others that fail then are not waited for.
+func (s *room) deadStuck() bool {
+	now := time.Now()
+	return slices.ContainsFunc(s.dead.lanes, func(l *lane) bool { return s.isStuck(l, now) })
 }

@@ -92,6 +92,8 @@ var mutants = []mutant{
 		`$s.noteUnfinished(unplacedQueue{l.topic.name, l.partition}, f)`, ``), sink(`$s.goesOn = true // the frames`, `// the frames`)...)},
 	{"what is carried for a partition that cannot move holds up all others", "", "carried", sink(
 		`if l.stuck() { continue } l.batches(func(b *batch) { for`, `l.batches(func(b *batch) { for`)},
+	{"a dead letter waits for a partition that does not take it", "", "split-fewer", sink(
+		`case !$l.stuckSince.IsZero() && $to.stuckSince.IsZero() && $s.spiller.room.deadStuck():`, `case false:`)},
 	{"what is placed may take more entries than the index has", "", "few-entries", sink(
 		`case errors.Is(err, errIndexFull): s.placingFails`, `case false: s.placingFails`)},
 	{"what replaces frames has no entries of its own", "", "few-entries", in(spoolDir,
