@@ -19,11 +19,15 @@ type watchdog struct {
 	timer *time.Timer // made by the first call
 	hangs bool
 	heirs []*heir // of the callers that do not wait for a disk that hangs
-	left  int     // calls that were left behind by such a caller and have not come back
+	// Calls that were left behind by such a caller and have not come back: notes of what is sent, and reads of frames.
+	unnoted, unread int
 }
 
 // heir goes on, on a goroutine of its own, where a caller has met a disk that hangs.
-type heir struct{ goOn func() }
+type heir struct {
+	goOn func()
+	left *int // the calls of this kind that were left behind
+}
 
 // onDisk makes a call that writes to the disk or waits for it.
 func (s *frameWriter) onDisk(call func() error) error {
@@ -58,7 +62,7 @@ func (s *frameWriter) onDisk(call func() error) error {
 func (s *frameWriter) tryOnDisk(h *heir, call func() error) (ok bool, err error) {
 	w := &s.watchdog
 	w.mu.Lock()
-	if w.left > 0 {
+	if *h.left > 0 {
 		w.mu.Unlock()
 		return true, errDiskHangs
 	}
@@ -72,7 +76,7 @@ func (s *frameWriter) tryOnDisk(h *heir, call func() error) (ok bool, err error)
 	defer w.mu.Unlock()
 	i := slices.Index(w.heirs, h)
 	if i < 0 {
-		w.left--
+		*h.left--
 		return false, nil
 	}
 	w.heirs = slices.Delete(w.heirs, i, i+1)
@@ -88,7 +92,10 @@ func (s *frameWriter) diskHangs() {
 	w.hangs = w.calls > 0
 	hangs, heirs := w.hangs, w.heirs
 	if hangs {
-		w.heirs, w.left = nil, w.left+len(heirs)
+		w.heirs = nil
+		for _, h := range heirs {
+			*h.left++
+		}
 	}
 	w.mu.Unlock()
 	if !hangs {

@@ -11,7 +11,9 @@ import (
 	"time"
 
 	"functiongraph-ingest/internal/spool/spooltest"
+	"functiongraph-ingest/pkg/sink"
 	"functiongraph-ingest/pkg/sink/kafka/diskqueue"
+	"functiongraph-ingest/pkg/sink/kafka/recordbatch"
 )
 
 // deafSpool has an fdatasync that fails, or hangs until it is released.
@@ -234,4 +236,52 @@ func TestASpoolThatOpensAfterTheEndIsClosed(t *testing.T) {
 		sp, err := disk.Open()
 		return err == nil && sp.Close() == nil
 	})
+}
+
+// Frames that the disk does not read back keep only their own partitions: others go on.
+func TestReadsThatHangDoNotHoldUpOthers(t *testing.T) {
+	t.Parallel()
+	for _, settle := range []Settle{SettleAtOnce, SettleOnDisk} {
+		t.Run(fmt.Sprint(settle), func(t *testing.T) {
+			t.Parallel()
+			c := cluster(t, 4)
+			var d *diskThatHangs
+			s, n := spooling(t, c, "", func(cfg *Config, deps *Deps) {
+				disk := newTestDisk(t)
+				d = newDiskThatHangs(t, disk, spooltest.OpRead, ".seg")
+				cfg.Settle, deps.OpenSpool = settle, disk.Open
+				cfg.BufferBytes = 32 * recordbatch.ChunkSize // what comes later finds room
+			})
+			t.Cleanup(d.release)
+			waitFor(t, func() bool { return s.Ready() == nil && !s.held() })
+			var ack ackCount
+			add := func(count int, partitions ...int) {
+				for range count {
+					for _, p := range partitions {
+						appendRecords(t, s, &ack, sink.Record{Key: []byte(keysOf(p, 4, 1)[0]), Value: make([]byte, 500), Timestamp: time.Now().UnixMilli()})
+					}
+				}
+			}
+			const framed, others = 3000, 20
+			for p := range 2 { // the broker has as many workers
+				n.cut()
+				add(framed/2, p)
+				waitFor(t, func() bool { return s.Stats().Spooled > int64(p+1)*framed/4 })
+				d.hangs.Store(true)
+				n.mend()
+				waitFor(t, d.met.Load)
+			}
+			for round := range 3 {
+				add(others, 2, 3)
+				waitFor(t, func() bool { return s.Stats().Delivered >= int64(2*others*(round+1)) })
+			}
+			d.release()
+			waitFor(t, func() bool { return s.Stats().Delivered == framed+6*others && ack.all() })
+			st := closeSink(t, s)
+			balance(t, st, framed+6*others)
+			if ack.check(t, 0); st.PossibleDuplicates != 0 {
+				t.Errorf("%+v", st)
+			}
+		})
+	}
 }

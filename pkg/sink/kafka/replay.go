@@ -42,18 +42,66 @@ func (r *replay) batch(wire []byte) (*recordbatch.Batch, error) {
 	return rb, nil
 }
 
+// readFrames reads the frames of the request from the spool. What cannot be read leaves it before it is sent. false: the disk
+// hangs, and runUnread has gone on; these batches are given back when it answers.
+func (w *worker) readFrames() bool {
+	if w.loads == 0 {
+		return true
+	}
+	entries, buf := w.entries, w.buf
+	w.buf = nil
+	ok, err := w.s.writer.tryOnDisk(&w.reading, func() error {
+		for i := range entries {
+			if e := &entries[i]; e.load {
+				e.failed = w.load(e, &buf)
+			}
+		}
+		return nil
+	})
+	if !ok {
+		w.giveBack(entries)
+		return false
+	}
+	w.buf = buf
+	for i := range entries {
+		if e := &entries[i]; err != nil && e.load { // such a call hangs already
+			e.failed = err
+		}
+	}
+	return true
+}
+
+// giveBack ends the part that a call which hung has in a request: nothing of it is sent.
+func (w *worker) giveBack(entries []entry) {
+	s := w.s
+	s.mu.Lock()
+	for i := range entries {
+		e := &entries[i]
+		if !e.load {
+			continue
+		}
+		if e.failed == nil {
+			e.batch.rb.Release()
+			e.batch.rb, e.failed = nil, errDiskHangs
+		}
+		w.unreadLocked(e)
+	}
+	s.mu.Unlock()
+	s.writer.endFrames()
+}
+
 // load reads the frame of an entry's batch back.
-func (w *worker) load(e *entry) error {
+func (w *worker) load(e *entry, buf *[]byte) error {
 	b := e.batch
-	f, pos, err := e.lane.disk.q.PeekAfter(b.pos-1, w.buf)
+	f, pos, err := e.lane.disk.q.PeekAfter(b.pos-1, *buf)
 	if errors.Is(err, io.EOF) {
 		return errFrameLost
 	}
 	if err != nil {
 		return err
 	}
-	if w.buf = f.Batch[:0]; cap(w.buf) > maxKeptFrame {
-		w.buf = nil
+	if *buf = f.Batch[:0]; cap(*buf) > maxKeptFrame {
+		*buf = nil
 	}
 	if pos != b.pos {
 		return errFrameLost

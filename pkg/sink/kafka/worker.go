@@ -46,6 +46,7 @@ type worker struct {
 	notes   []diskqueue.Sent
 	behind  []diskqueue.Queue // of lanes of which the cursor must be written
 	heir    heir              // goes on while the disk hangs
+	reading heir              // goes on while it hangs that frames are read
 	req     *rawproduce.Request
 	out     []settled
 	ended   chan struct{} // closed when run returns
@@ -83,20 +84,45 @@ func (s *sender) newWorker(b *broker) *worker {
 	t := time.NewTimer(time.Hour)
 	t.Stop()
 	w := &worker{b: b, s: s, timer: t, req: &rawproduce.Request{}, ended: make(chan struct{})}
-	w.heir.goOn = w.runUnnoted
+	w.heir, w.reading = heir{w.runUnnoted, &s.writer.watchdog.unnoted}, heir{w.runUnread, &s.writer.watchdog.unread}
 	return w
 }
 
 // run sends until the sink ends, or the cluster has the broker no more.
 func (w *worker) run() {
 	for w.gather() {
-		w.prepare()
-		if !w.noteSending() {
-			return // the disk has hung: runUnnoted is the worker now
+		if !w.readFrames() || !w.deliver() {
+			return // the disk has hung: runUnread or runUnnoted is the worker now
 		}
-		w.send()
 	}
 	close(w.ended)
+}
+
+// deliver sends what was gathered and read; false: the disk has hung, and runUnnoted is the worker now.
+func (w *worker) deliver() bool {
+	w.prepare()
+	if !w.noteSending() {
+		return false
+	}
+	w.send()
+	return true
+}
+
+// runUnread is run from where the disk hung when it read frames. These are left to that call.
+func (w *worker) runUnread() {
+	kept := make([]entry, 0, len(w.entries))
+	for i := range w.entries {
+		if !w.entries[i].load {
+			kept = append(kept, w.entries[i])
+		}
+	}
+	w.entries, w.loads = kept, 0
+	w.s.mu.Lock()
+	w.s.warnLimited("reading", "the disk does not answer, and frames of the spool cannot be read; their partitions wait")
+	w.s.mu.Unlock()
+	if w.deliver() {
+		w.run()
+	}
 }
 
 // runUnnoted is run from where the disk hung when the worker noted what it sends.
@@ -146,17 +172,12 @@ func (s *core) forgets(b *batch, now time.Time) bool {
 	return now.Sub(b.known)+s.cfg.RequestTimeout >= s.expiry
 }
 
-// prepare does the work on bytes: compression once, stamp and checksum at the first send. Frames are read
-// from the spool; what cannot be read leaves the request.
+// prepare does the work on bytes: compression once, stamp and checksum at the first send.
 func (w *worker) prepare() {
 	for i := range w.entries {
-		e := &w.entries[i]
-		if e.load {
-			if e.failed = w.load(e); e.failed != nil {
-				continue
-			}
+		if e := &w.entries[i]; e.failed == nil {
+			w.s.compress(e.batch, &w.scratch)
 		}
-		w.s.compress(e.batch, &w.scratch)
 	}
 	w.refuse()
 	if w.s.deps.OpenSpool != nil {
