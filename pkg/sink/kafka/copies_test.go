@@ -206,3 +206,27 @@ func TestACopyOfABatchThatIsOld(t *testing.T) {
 		})
 	}
 }
+
+// The batch in doubt gets its frame while a worker, which sends it again, brings back when the broker learned its stamp. The
+// race detector looks on.
+func TestAFrameAndItsStampBesideAResend(t *testing.T) {
+	t.Parallel()
+	s, l, w := bench(t)
+	b := holds(t, l, 1)
+	b.compressed, b.bytesFinal = true, true
+	b.rb.Stamp(1, 0, 0)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for i := range 100 {
+			s.mu.Lock()
+			b.known = time.Now()
+			(&entry{lane: l, batch: b, dated: i%2 == 0}).date()
+			s.mu.Unlock()
+		}
+	}()
+	for range 100 {
+		w.s.writer.prepareFrames([]*batch{b})
+	}
+	<-done
+}

@@ -145,7 +145,9 @@ func (s *frameWriter) prepareFrames(work []*batch) (n int) {
 		}
 		if b.bytesFinal {
 			w.InDoubt = true
+			s.mu.Lock() // a worker may send it again
 			w.Stamp = b.spoolStamp()
+			s.mu.Unlock()
 		}
 		s.frames = append(s.frames, w)
 		n++
