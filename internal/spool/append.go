@@ -139,7 +139,7 @@ func (s *Spool) append(frames []Write) error {
 	}
 	if w.InDoubt {
 		if err := queueOf(w).Sending(diskqueue.PosOf(g.number, g.size), w.Stamp); err != nil {
-			return fmt.Errorf("%w: %w", ErrWrite, err)
+			return s.latch(err)
 		}
 	}
 	err = g.file.WriteVec(s.lay(frames, g), g.size)

@@ -231,3 +231,18 @@ func TestRoom(t *testing.T) {
 		})
 	}
 }
+
+// A disk without room for the stamp of a frame is full, as one without room for the frame: what is to be done then is the
+// same.
+func TestNoRoomForAStamp(t *testing.T) {
+	m := newModel(t, 1, spool.Config{})
+	m.mustOpen()
+	if _, err := m.queue(0).Append(spool.Meta{Records: 1}, []byte("a")); err != nil {
+		t.Fatal(err)
+	}
+	m.fs.SetBudget(m.fs.Used()) // others have taken what was known to be free
+	doubt := [1]spool.Write{{Queue: m.queue(1), Meta: spool.Meta{Records: 1}, Batch: [][]byte{[]byte("b")}, InDoubt: true}}
+	if _, err := m.s.Append(doubt[:]); !errors.Is(err, spool.ErrFull) {
+		t.Errorf("err = %v", err)
+	}
+}
