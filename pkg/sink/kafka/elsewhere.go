@@ -122,11 +122,10 @@ func (s *Sink) giveUpStuckLocked(t *topic, n int) (kept int64) {
 // giveUpLocked sends the events of a batch that waits in a lane that cannot move to the dead-letter topic, those without a
 // key to another one of lanes. false: it must wait.
 func (s *Sink) giveUpLocked(b *batch, lanes []*lane) bool {
-	gone := s.room.deadGone()
 	switch {
-	case !s.room.deadFull() && (b.pinned() == nil || s.disk.err == nil || !gone): // with a frame it must have one of its own
+	case !s.room.deadFull() && (b.pinned() == nil || s.room.mayWaitForFrame()): // with a frame it must have one of its own
 		s.moveLocked(b, lanes)
-	case gone:
+	case s.room.deadGone():
 		s.warnUnavailableDropped(b.lane)
 		s.drop(DroppedUnavailable, b.events)
 		b.lost = b.events

@@ -24,6 +24,7 @@ var unusableDeadTopic = []struct {
 	{"may not be created", kfake.Fault{Keys: []kmsg.Key{kmsg.CreateTopics}, Err: kerr.TopicAuthorizationFailed, Count: -1}, false},
 	{"may not be written", kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: "t.dlq", Err: kerr.TopicAuthorizationFailed, Count: -1}, true},
 	{"has too few replicas", kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: "t.dlq", Err: kerr.NotEnoughReplicas, Count: -1}, true},
+	{"has too few replicas after the append", kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: "t.dlq", Err: kerr.NotEnoughReplicasAfterAppend, Count: -1}, true},
 }
 
 // A refused record that no dead-letter topic takes stops neither its partition nor another one, where its batch has a
@@ -220,6 +221,60 @@ func TestADeadLetterThatItsPartitionDoesNotTake(t *testing.T) {
 	}
 	if r := consume(t, c, "t.dlq", 1)[0]; !bytes.Contains(r.Value, []byte("bad")) {
 		t.Errorf("dead letter %s", r.Value)
+	}
+}
+
+// That the topic takes no dead letters is examined again, though nothing that came later has had to wait for it.
+func TestDeadLettersOfFramesAreTriedAgain(t *testing.T) {
+	t.Parallel()
+	c := cluster(t, 2, kfake.SeedTopics(2, "t.dlq"))
+	bad, other := keysOf(0, 2, 1)[0], keysOf(1, 2, 1)[0]
+	disk := newTestDisk(t)
+	away := c.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.NotLeaderForPartition, Count: -1})
+	s := start(t, c, func(cfg *Config, d *Deps) { cfg.Settle, d.OpenSpool = SettleOnDisk, disk.Open })
+	for i := range 2 {
+		var ack ackCount
+		r := record(bad, i)
+		r.Value = append(r.Value, [...]string{" bad", " bad, the second"}[i]...)
+		appendRecords(t, s, &ack, r)
+		waitFor(t, func() bool { ack.mu.Lock(); defer ack.mu.Unlock(); return ack.done == ack.held })
+	}
+	s.Close(ended())
+	away.Remove()
+
+	fault := c.Fault(unusableDeadTopic[2].fault)
+	takes := make(chan struct{})
+	c.ControlKey(int16(kmsg.Produce), func(r kmsg.Request) (kmsg.Response, error, bool) {
+		c.KeepControl()
+		for _, tp := range r.(*kmsg.ProduceRequest).Topics {
+			for _, p := range tp.Partitions {
+				if tp.Topic == "t" && bytes.Contains(p.Records, []byte("the second")) {
+					c.SleepControl(func() { <-takes })
+				}
+			}
+		}
+		return nil, nil, false
+	})
+	refuseBad(c, true)
+	s = start(t, c, func(cfg *Config, d *Deps) {
+		cfg.Settle, d.stuckAfter, d.OpenSpool = SettleOnDisk, 100*time.Millisecond, alwaysFull(disk.Open)
+	})
+	n := 0
+	waitFor(t, func() bool { // another partition has to move for a while
+		n++
+		appendRecords(t, s, nil, record(other, n))
+		return s.Stats().Dropped[droppedDeadUnavailable] == 1
+	})
+	fault.Remove()
+	waitFor(t, func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return time.Since(s.room.standstill.deadTried) > s.deps.stuckAfter
+	})
+	close(takes)
+	waitFor(t, func() bool { return s.Stats().Spooled+s.Stats().InFlight == 0 })
+	if st := s.Stats(); st.DeadLettered != 1 || st.Dropped[droppedDeadUnavailable] != 1 {
+		t.Errorf("stats %+v", st)
 	}
 }
 

@@ -19,6 +19,8 @@ type room struct {
 type standstill struct {
 	judged  time.Time // when crowded was found out
 	crowded bool      // lanes that fail have half of the buffers or more
+
+	deadTried time.Time // when a dead letter was last tried that neither the disk nor its topic may take
 }
 
 // put appends one record to lane l, whose open batch is not full. The headers of first stand in front of its own; size
@@ -113,6 +115,20 @@ func (s *room) oversizeFits(t *topic, size int64) bool {
 func (s *room) deadFull() bool {
 	share := s.cfg.BufferBytes / deadLetterShare
 	return s.dead.held > share && s.dead.held-s.dead.stuckHeld() > share
+}
+
+// mayWaitForFrame reports whether a dead letter that needs a frame may wait for it in its lane. When neither the disk nor the
+// topic takes any, one in each stuckAfter is tried all the same: the topic may take them again.
+func (s *room) mayWaitForFrame() bool {
+	if s.disk.err == nil || !s.deadGone() {
+		return true
+	}
+	now := time.Now()
+	if now.Sub(s.standstill.deadTried) < s.deps.stuckAfter {
+		return false
+	}
+	s.standstill.deadTried = now
+	return true
 }
 
 // crowdedOut reports whether l, which can move or takes dead letters, has no memory because partitions that fail have

@@ -188,7 +188,7 @@ func (w *worker) mayDeadLetter(e *entry) bool {
 	defer s.mu.Unlock()
 	framed := !b.unframed() || b.pinned() != nil // a dead letter of it needs a frame
 	switch {
-	case !s.room.deadFull() && (!framed || s.disk.err == nil || !s.room.deadGone()):
+	case !s.room.deadFull() && (!framed || s.room.mayWaitForFrame()):
 		return true
 	case s.letters.deadMaySpillLocked():
 		s.spooler.spiller.pressLocked()

@@ -118,27 +118,31 @@ func (s *spooler) giveUpDead() (at time.Time) {
 	}
 	for _, l := range s.dead.lanes {
 		waits := func(b *batch) bool {
-			return b.pins != nil && !b.pins.lane.topic.dead && b.pos == 0 && !b.writing && !b.maybeWritten
+			return b.pins != nil && !b.pins.lane.topic.dead && b.pos == 0 && !b.writing
 		}
 		giveUp := func(b *batch) bool {
 			if !waits(b) {
 				return false
 			}
-			at = time.Now().Add(spoolRetry)
-			switch to := s.dead.stickyLane(); {
-			case s.spiller.room.deadGone():
-				events := b.events
-				l.abandonStamp(b)
-				s.dropDead(events)
-				s.release(l.topic, b)
-				s.later(s.finish(b, events, nil))
-			case !l.stuckSince.IsZero() && to.stuckSince.IsZero() && s.spiller.room.deadStuck():
-				l.abandonStamp(b)
-				b.movesTo(to)
-				s.committer.frameWantedLocked(to)
-			default:
+			gone, to := s.spiller.room.deadGone(), s.dead.stickyLane()
+			if !gone && (l.stuckSince.IsZero() || !to.stuckSince.IsZero() || !s.spiller.room.deadStuck()) {
+				at = time.Now().Add(spoolRetry)
 				return false
 			}
+			l.abandonStamp(b)
+			if b.maybeWritten { // its client or another partition repeats it
+				s.suspect(b)
+			}
+			if !gone {
+				at = time.Now().Add(spoolRetry)
+				b.movesTo(to)
+				s.committer.frameWantedLocked(to)
+				return true
+			}
+			events := b.events
+			s.dropDead(events)
+			s.release(l.topic, b)
+			s.later(s.finish(b, events, nil))
 			return true
 		}
 		if b := l.head; b != nil && !l.busy && giveUp(b) {
