@@ -148,7 +148,12 @@ func (s *spooler) giveUpDead() (at time.Time) {
 		if b := l.head; b != nil && !l.busy && giveUp(b) {
 			l.head = nil
 		}
-		l.queue = slices.DeleteFunc(l.queue, giveUp)
+		behind := l.queue
+		if l.head == nil && l.broker != nil && len(behind) > 0 { // the next one is tried first
+			at = time.Now().Add(spoolRetry)
+			behind = behind[1:]
+		}
+		l.queue = l.queue[:len(l.queue)-len(behind)+len(slices.DeleteFunc(behind, giveUp))]
 	}
 	return at
 }
