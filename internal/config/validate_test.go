@@ -190,11 +190,11 @@ func TestValidate(t *testing.T) {
 		{"--spool-max=9MiB", ""}, // no spool
 		{"--spool-max=1MiB --spool-dir=/d --max-body=400KiB", ""},
 		{"--spool-max=1MiB --spool-dir=/d --max-body=100KiB --batch-bytes=1MiB", "--spool-max=1MiB: must be at least two batches of --batch-bytes=1MiB, or 0 to derive it"},
-		{"--spool-max=18MiB --spool-dir=/d --max-body=1GiB --memory-limit=72MiB", "--spool-max=18MiB: must be at least 19MiB, to hold the largest event of " +
+		{"--spool-max=18MiB --spool-dir=/d --max-body=512MiB --memory-limit=72MiB", "--spool-max=18MiB: must be at least 19MiB, to hold the largest event of " +
 			"--max-body=8MiB with a key of that size; or 0 to derive it"}, // lowered by the budget
 		{"--spool-full=panic", "--spool-full=panic: must be one of block, drop-oldest, drop-newest"},
 
-		{"--max-body=0", "--max-body=0: must be from 2B to 1GiB"},
+		{"--max-body=0", "--max-body=0: must be from 2B to 512MiB"},
 		{"--batch-bytes=1KiB", "--batch-bytes=1KiB: must be from 16KiB to 1MiB"},
 		{"--batch-bytes=65MiB --buffer-bytes=1GiB", "--batch-bytes=65MiB: must be from 16KiB to 1MiB"},
 		{"--buffer-bytes=1023KiB", "--buffer-bytes=1023KiB: must hold at least 4 batches of --batch-bytes=256KiB, that is 1MiB"},

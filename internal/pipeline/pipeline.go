@@ -253,7 +253,11 @@ func (p *Pipeline) lateIntake(ctx context.Context) time.Duration {
 	began := time.Now()
 	over := time.NewTimer(p.cfg.LateIntake)
 	defer over.Stop()
-	look := time.NewTicker(max(time.Millisecond, min(p.cfg.LateIntake, p.cfg.LateQuiet)/looks))
+	quiet := p.cfg.LateQuiet
+	if quiet <= 0 {
+		quiet = looks * p.cfg.LateIntake // nothing is looked for
+	}
+	look := time.NewTicker(max(time.Millisecond, quiet/looks))
 	defer look.Stop()
 	for last, since := p.server.Requests(), began; ; {
 		select {
@@ -264,7 +268,7 @@ func (p *Pipeline) lateIntake(ctx context.Context) time.Duration {
 		case now := <-look.C:
 			if n := p.server.Requests(); n != last {
 				last, since = n, now
-			} else if p.cfg.LateQuiet > 0 && now.Sub(since) >= p.cfg.LateQuiet {
+			} else if now.Sub(since) >= quiet {
 				return time.Since(began)
 			}
 		}

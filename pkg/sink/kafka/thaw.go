@@ -68,11 +68,22 @@ func (c *thawClock) thawed(now time.Time) bool {
 	return c.stop.Load() && c.stop.Swap(false)
 }
 
-// renewAfterThaw drops the idle connections before the first request after a freeze.
+// renewAfterThaw drops the idle connections before the first request after a freeze. What failed before it has all of the
+// time that it is given once more: nothing could end while the process stood still.
 func (s *kafkaCluster) renewAfterThaw(now time.Time) {
-	if s.clock.thawed(now) {
-		s.thaws.Add(1)
-		s.client.CloseIdleConnections()
-		s.log.Debug("the process stood still; connections are made anew")
+	if !s.clock.thawed(now) {
+		return
+	}
+	s.thaws.Add(1)
+	s.client.CloseIdleConnections()
+	s.log.Debug("the process stood still; connections are made anew")
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, t := range s.all {
+		for _, l := range t.lanes {
+			if !l.stuckSince.IsZero() {
+				l.stuckSince, l.stuckNow = now, false
+			}
+		}
 	}
 }

@@ -133,3 +133,23 @@ func TestHoldKeepsKafkaOffTheStart(t *testing.T) {
 		t.Errorf("%v, %+v", err, s.Stats())
 	}
 }
+
+// A partition that failed before a freeze has the time that a leader may take once more after it.
+func TestAFreezeIsNoTimeOfFailing(t *testing.T) {
+	c := cluster(t, 2)
+	stick(c, place{"t", 0})
+	s := start(t, c, nil)
+	appendRecords(t, s, nil, record(keysOf(0, 2, 1)[0], 1))
+	waitForFailure(t, s, func() *lane { return s.topics[0].lanes[0] })
+	l := s.topics[0].lanes[0]
+	s.mu.Lock()
+	l.stuckSince = time.Now().Add(-time.Hour)
+	s.mu.Unlock()
+	s.cluster.clock.stop.Store(true)
+	waitFor(t, func() bool { return s.Metrics().Thaws == 1 })
+	waitFor(t, func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return time.Since(l.stuckSince) < time.Hour
+	})
+}
