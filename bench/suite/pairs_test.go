@@ -48,16 +48,17 @@ func TestInterval(t *testing.T) {
 	}
 }
 
-// TestInterleaved: two processes live side by side, their rounds take turns, and each is judged by its own topic.
+// TestInterleaved: two processes live side by side, their rounds take turns, and each is judged by its own topic. On a
+// machine under load a round may see no event, and has no pair.
 func TestInterleaved(t *testing.T) {
 	s, err := Parse([]byte(`
 name: turns
 kafka: {embedded: true, partitions: 2}
 interleaved: true
 warmRounds: 1
-rounds: 6
+rounds: 8
 warmUp: 50ms
-duration: 150ms
+duration: 400ms
 targets: [{name: first}, {name: second, args: [--codec, none]}]
 loads: [{profile: "1", conns: 4}]
 `))
@@ -69,11 +70,11 @@ loads: [{profile: "1", conns: 4}]
 	for _, w := range result.Rows {
 		order += w.Target[:1]
 	}
-	if order != "fssffssffssf" || len(result.Problems()) > 0 {
+	if order != "fssffssffssffssf" || len(result.Problems()) > 0 {
 		t.Errorf("rows %s, problems %v", order, result.Problems())
 	}
 	list := result.Pairs()
-	if len(list) != 1 || list[0].N != 6 || list[0].Target != "second" {
+	if len(list) != 1 || list[0].N < leastPairs || list[0].Target != "second" {
 		t.Fatalf("%v", list)
 	}
 	// The second target does not compress. Both have the same events in the same batches.
