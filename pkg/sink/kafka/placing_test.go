@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"functiongraph-ingest/internal/spool"
@@ -428,6 +429,53 @@ func alwaysFull(open func() (diskqueue.Spool, error)) func() (diskqueue.Spool, e
 	return func() (diskqueue.Spool, error) {
 		sp, err := open()
 		return &takesNothing{sp, diskqueue.ErrFull}, err
+	}
+}
+
+// A part of a frame that was carried in memory is refused, and what is left of it has no leader. When the disk takes frames
+// again that has one of its own, so that the frames behind are placed.
+func TestARefusedPartOfACarriedFrame(t *testing.T) {
+	t.Parallel()
+	for _, named := range []bool{true, false} {
+		const frames, partitions = 20, 3
+		keys := []string{keysOf(0, partitions, 1)[0], keysOf(1, partitions, 1)[0], keysOf(2, partitions, 1)[0]}
+		disk := newTestDisk(t)
+		s := start(t, cluster(t, partitions), func(cfg *Config, d *Deps) {
+			cfg.Settle, d.OpenSpool = SettleOnDisk, disk.Open
+			d.Dial = func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("no network") }
+		})
+		for i := range frames {
+			var ack ackCount
+			records := []sink.Record{record(keys[0], i), record(keys[1], i), record(keys[1], i), record(keys[2], i)}
+			if i == 0 {
+				records[1].Value = append(records[1].Value, " bad"...)
+			}
+			appendRecords(t, s, &ack, records...)
+			waitFor(t, func() bool { ack.mu.Lock(); defer ack.mu.Unlock(); return ack.done == ack.held })
+		}
+		_ = s.Close(ended())
+
+		c := ownBrokers(t, map[string]int32{"t": partitions, "t.dlq": 1})
+		var refused atomic.Bool
+		c.ControlKey(int16(kmsg.Produce), func(r kmsg.Request) (kmsg.Response, error, bool) {
+			c.KeepControl()
+			req := r.(*kmsg.ProduceRequest)
+			of := req.Topics[0].Partitions[0]
+			if req.Topics[0].Topic != "t" || of.Partition != 1 || badRecords(of.Records) != nil && !refused.Swap(true) {
+				return nil, nil, false
+			}
+			return answerAll(req, func(string, int32) int16 { return kerr.NotLeaderForPartition.Code }), nil, true
+		})
+		refuseBad(c, named)
+		disk.Limit(0)
+		s = start(t, c, func(cfg *Config, d *Deps) {
+			quickLooks(cfg, d)
+			cfg.Settle, d.OpenSpool, d.placingPatience = SettleOnKafka, disk.Open, time.Nanosecond
+		})
+		waitFor(t, refused.Load)
+		waitForFailure(t, s, func() *lane { return s.topics[0].lanes[1] })
+		disk.Limit(1 << 40)
+		waitFor(t, func() bool { return s.Stats().Delivered == 2*frames })
 	}
 }
 

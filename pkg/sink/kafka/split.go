@@ -95,7 +95,7 @@ func (w *worker) replace(e *entry, growth int, rebuild func(*recordbatch.Batch) 
 	}
 	b.unsettledParts = len(parts)
 	b.events = 0
-	b.childrenGetFrames(cover, b.unsettledParts)
+	w.out = b.childrenGetFrames(cover, queue, w.out)
 	s.release(t, b)
 	l.children = append(queue, l.children...)
 	l.onIdle()
@@ -114,12 +114,17 @@ func (b *batch) coverChildren() (cover *batch) {
 	return b
 }
 
-// childrenGetFrames notes that n children of b get frames of their own, unless cover's frame stands for them: the acks of
-// b are told when all of them are safe.
-func (b *batch) childrenGetFrames(cover *batch, n int) {
-	if cover == nil {
-		b.toFrame = n
+// childrenGetFrames notes that b's children get frames of their own, unless cover's frame stands for them: the acks of b are
+// told when all of them are safe, and a frame that stays for b's sake stays for theirs.
+func (b *batch) childrenGetFrames(cover *batch, children []*batch, out []settled) []settled {
+	if cover != nil {
+		return out
 	}
+	b.toFrame = len(children)
+	for _, p := range children {
+		p.pin(b.pins)
+	}
+	return b.unpin(out)
 }
 
 // deadLetter sends the single record that the broker refused to the dead letters, in place of its batch. The

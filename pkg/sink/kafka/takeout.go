@@ -51,7 +51,6 @@ func (w *worker) takeOut(e *entry) bool {
 		b.unsettledParts++
 		l.topic.adoptWhole(p)
 		l.children = append([]*batch{p}, l.children...)
-		b.childrenGetFrames(cover, 1)
 	}
 	for i := range letters {
 		s.letters.noteDeadLocked(sink.DeadNote{Reason: e.reason(), Topic: l.topic.name, Partition: l.partition, Error: codeText(e.code, e.message)}, letters[i].Value)
@@ -62,6 +61,9 @@ func (w *worker) takeOut(e *entry) bool {
 		d.rb, d.opened, d.events = rb, time.Now(), rb.Count()
 		d.takesPlaceOf(b)
 		s.bury(to, d)
+	}
+	if rest != nil {
+		w.out = b.childrenGetFrames(cover, l.children[:1], w.out)
 	}
 	s.release(l.topic, b)
 	w.out = s.finish(b, 0, w.out) // its own part
