@@ -11,9 +11,9 @@ import (
 	"time"
 )
 
-// TestTheQuotaHolds: what burns CPU for a second of wall time gets about a fifth of one.
+// TestTheQuotaHolds: what burns CPU gets about a twentieth of the time, which it gets on a machine under load too.
 func TestTheQuotaHolds(t *testing.T) {
-	g, err := New(fmt.Sprint("ingest-limit-test-", os.Getpid()), 0.2)
+	g, err := New(fmt.Sprint("ingest-limit-test-", os.Getpid()), 0.05)
 	if err != nil {
 		// Not every machine gives the right; then the error must say what is missing.
 		if !strings.Contains(err.Error(), "control group") || !errors.Is(err, os.ErrPermission) && !errors.Is(err, os.ErrNotExist) && !errors.Is(err, syscall.EROFS) {
@@ -27,11 +27,17 @@ func TestTheQuotaHolds(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	<-time.After(time.Second)
+	began := time.Now()
+	for range 30 {
+		if <-time.After(time.Second); g.Throttled() > 0 {
+			break
+		}
+	}
+	took := time.Since(began)
 	_ = cmd.Process.Kill()
 	_ = cmd.Wait()
-	if used := cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(); used > 600*time.Millisecond {
-		t.Errorf("used %v", used)
+	if used := cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(); used > took/5 {
+		t.Errorf("used %v of %v", used, took)
 	}
 	if g.Throttled() == 0 {
 		t.Error("was never held back")
