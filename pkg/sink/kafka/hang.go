@@ -19,15 +19,13 @@ type watchdog struct {
 	timer *time.Timer // made by the first call
 	hangs bool
 	heirs []*heir // of the callers that do not wait for a disk that hangs
-	// Calls that were left behind by such a caller and have not come back: notes of what is sent, and reads of frames.
-	unnoted, unread int
+	left  int     // calls that were left behind by such a caller and have not come back
+
+	unread int // reads of frames that were
 }
 
 // heir goes on, on a goroutine of its own, where a caller has met a disk that hangs.
-type heir struct {
-	goOn func()
-	left *int // the calls of this kind that were left behind
-}
+type heir struct{ goOn func() }
 
 // onDisk makes a call that writes to the disk or waits for it.
 func (s *frameWriter) onDisk(call func() error) error {
@@ -62,7 +60,7 @@ func (s *frameWriter) onDisk(call func() error) error {
 func (s *frameWriter) tryOnDisk(h *heir, call func() error) (ok bool, err error) {
 	w := &s.watchdog
 	w.mu.Lock()
-	if *h.left > 0 {
+	if w.left > 0 {
 		w.mu.Unlock()
 		return true, errDiskHangs
 	}
@@ -76,11 +74,40 @@ func (s *frameWriter) tryOnDisk(h *heir, call func() error) (ok bool, err error)
 	defer w.mu.Unlock()
 	i := slices.Index(w.heirs, h)
 	if i < 0 {
-		*h.left--
+		w.left--
 		return false, nil
 	}
 	w.heirs = slices.Delete(w.heirs, i, i+1)
 	return true, err
+}
+
+// tryToRead is tryOnDisk for a read, which has a watch of its own: a disk that hangs may read from memory, and that says
+// nothing about what is written.
+func (s *frameWriter) tryToRead(heir, call func()) (ok bool, err error) {
+	w := &s.watchdog
+	w.mu.Lock()
+	if w.unread > 0 {
+		w.mu.Unlock()
+		return true, errDiskHangs
+	}
+	w.mu.Unlock()
+	back, left := false, false // guarded by w.mu
+	timer := time.AfterFunc(hangsAfter, func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if left = !back; left {
+			w.unread++
+			s.tasks.Go(heir) // the caller is a task that has not ended
+		}
+	})
+	call()
+	timer.Stop()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if back = true; left {
+		w.unread--
+	}
+	return !left, nil
 }
 
 // diskHangs lets batches go without their frames, so that a healthy Kafka gets them and their clients hear of it.
@@ -92,10 +119,7 @@ func (s *frameWriter) diskHangs() {
 	w.hangs = w.calls > 0
 	hangs, heirs := w.hangs, w.heirs
 	if hangs {
-		w.heirs = nil
-		for _, h := range heirs {
-			*h.left++
-		}
+		w.heirs, w.left = nil, w.left+len(heirs)
 	}
 	w.mu.Unlock()
 	if !hangs {

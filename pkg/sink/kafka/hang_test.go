@@ -285,3 +285,48 @@ func TestReadsThatHangDoNotHoldUpOthers(t *testing.T) {
 		})
 	}
 }
+
+// A disk that answers reads, from memory, and no writes hangs all the same: what is read for a partition that fails hides
+// nothing.
+func TestReadsDoNotHideADiskThatHangs(t *testing.T) {
+	t.Parallel()
+	c := cluster(t, 4)
+	d := &deafSpool{free: make(chan struct{})}
+	s, n := spooling(t, c, "", func(cfg *Config, deps *Deps) {
+		cfg.Settle, deps.fastSync = SettleOnDisk, speed(true)
+		cfg.BufferBytes = 32 * recordbatch.ChunkSize
+		open := newTestDisk(t).Open
+		deps.OpenSpool = func() (diskqueue.Spool, error) {
+			sp, err := open()
+			d.Spool = sp
+			return d, err
+		}
+	})
+	t.Cleanup(d.release)
+	waitFor(t, func() bool { return s.Ready() == nil && !s.held() })
+	var ack ackCount
+	add := func(p int, size int) {
+		appendRecords(t, s, &ack, sink.Record{Key: []byte(keysOf(p, 4, 1)[0]), Value: make([]byte, size), Timestamp: time.Now().UnixMilli()})
+	}
+	const framed, others = 3000, 20
+	n.cut()
+	for range framed {
+		add(0, 500)
+	}
+	waitFor(t, func() bool { return s.Stats().Spooled > framed/2 })
+	st := stick(c, place{"t", 0})
+	n.mend()
+	read := func() int64 { return s.Metrics().Retries }
+	waitFor(t, func() bool { return read() > 10 }) // frames are read again and again
+	d.hangs.Store(true)
+	for round := range 3 {
+		for range others {
+			add(1, 100)
+		}
+		waitFor(t, func() bool { return s.Stats().Delivered >= int64(others*(round+1)) })
+	}
+	st.on.Store(false)
+	d.release()
+	waitFor(t, func() bool { return s.Stats().Delivered == framed+3*others && ack.all() })
+	balance(t, closeSink(t, s), framed+3*others)
+}

@@ -50,13 +50,12 @@ func (w *worker) readFrames() bool {
 	}
 	entries, buf := w.entries, w.buf
 	w.buf = nil
-	ok, err := w.s.writer.tryOnDisk(&w.reading, func() error {
+	ok, err := w.s.writer.tryToRead(w.runUnread, func() {
 		for i := range entries {
 			if e := &entries[i]; e.load {
 				e.failed = w.load(e, &buf)
 			}
 		}
-		return nil
 	})
 	if !ok {
 		w.giveBack(entries)

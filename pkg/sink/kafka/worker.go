@@ -46,7 +46,6 @@ type worker struct {
 	notes   []diskqueue.Sent
 	behind  []diskqueue.Queue // of lanes of which the cursor must be written
 	heir    heir              // goes on while the disk hangs
-	reading heir              // goes on while it hangs that frames are read
 	req     *rawproduce.Request
 	out     []settled
 	ended   chan struct{} // closed when run returns
@@ -84,7 +83,7 @@ func (s *sender) newWorker(b *broker) *worker {
 	t := time.NewTimer(time.Hour)
 	t.Stop()
 	w := &worker{b: b, s: s, timer: t, req: &rawproduce.Request{}, ended: make(chan struct{})}
-	w.heir, w.reading = heir{w.runUnnoted, &s.writer.watchdog.unnoted}, heir{w.runUnread, &s.writer.watchdog.unread}
+	w.heir.goOn = w.runUnnoted
 	return w
 }
 
