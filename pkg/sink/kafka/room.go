@@ -131,6 +131,18 @@ func (s *room) mayWaitForFrame() bool {
 	return true
 }
 
+// examineAnew forgets of the partitions for dead letters that have nothing to send that they took nothing a while ago: what
+// another one does not take goes there before it is dropped. Only a new dead letter asks for that, so that no old one goes
+// round for ever.
+func (s *room) examineAnew() {
+	now := time.Now()
+	for _, l := range s.dead.lanes {
+		if l.broker != nil && l.idle() && now.Sub(l.retryAt) >= s.deps.stuckAfter {
+			l.failures, l.stuckSince = 0, time.Time{}
+		}
+	}
+}
+
 // crowdedOut reports whether l, which can move or takes dead letters, has no memory because partitions that fail have
 // taken it. Its batches then get memory of their own, within the bound for large records.
 func (s *room) crowdedOut(l *lane) bool {

@@ -179,6 +179,9 @@ func (w *worker) deadLetter(e *entry) {
 // bury puts a dead letter at the end of its lane. Where it replaces a frame it gets one, whatever Config.Settle says.
 func (s *sender) bury(to *lane, d *batch) {
 	s.want.deadTopicSoon()
+	if d.pins != nil {
+		s.room.examineAnew()
+	}
 	s.enqueue(to, d)
 	if d.pins != nil {
 		s.spooler.committer.frameWantedLocked(to)

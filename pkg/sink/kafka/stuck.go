@@ -21,6 +21,7 @@ func (s *room) isStuck(l *lane, now time.Time) bool {
 	if !s.unreachedSince.IsZero() && now.Sub(s.unreachedSince) > grace/2 {
 		return false
 	}
+	idle, failing := false, false
 	for _, t := range s.topics {
 		for _, o := range t.lanes {
 			led := o.broker != nil && now.Sub(o.ledSince) >= grace && now.Sub(s.reachedSince) >= grace
@@ -28,14 +29,17 @@ func (s *room) isStuck(l *lane, now time.Time) bool {
 			case led && (o.heldUp() || o.refused) && (l.broker == nil || l.topic.dead):
 				return true
 			case !o.stuckSince.IsZero():
+				failing = failing || !o.idle()
 			case now.Sub(o.movingSince) >= grace && !o.acked.Before(l.stuckSince):
 				return true
-			case led && o.idle() && (l.broker == nil || l.topic.dead && !o.acked.IsZero()):
+			case led && o.idle() && l.broker == nil:
 				return true
+			case led && o.idle() && l.topic.dead && !o.acked.IsZero():
+				idle = true
 			}
 		}
 	}
-	return false
+	return idle && !failing // where good events fail too, nothing tells that the cluster works
 }
 
 // noneMoves reports whether no partition of topic t can move while other topics can.

@@ -1,0 +1,154 @@
+package kafka
+
+import (
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"functiongraph-ingest/pkg/sink"
+)
+
+// deadPlaces lets partitions of the dead-letter topic take nothing.
+func deadPlaces(c *kfake.Cluster, bad *[2]atomic.Bool) {
+	c.ControlKey(int16(kmsg.Produce), func(r kmsg.Request) (kmsg.Response, error, bool) {
+		c.KeepControl()
+		req, hit := r.(*kmsg.ProduceRequest), false
+		for _, tp := range req.Topics {
+			for _, p := range tp.Partitions {
+				hit = hit || tp.Topic == "t.dlq" && bad[p.Partition].Load()
+			}
+		}
+		if !hit {
+			return nil, nil, false
+		}
+		return answerAll(req, func(string, int32) int16 { return kerr.NotEnoughReplicas.Code }), nil, true
+	})
+}
+
+func badRecord(n int) sink.Record {
+	r := record("k", n)
+	r.Value = append(r.Value, " bad"...)
+	return r
+}
+
+// A dead letter that goes to another partition was never sent there: its frame is not one in doubt, under the stamp that it
+// had in the first one.
+func TestTheFrameOfADeadLetterThatHasMoved(t *testing.T) {
+	t.Parallel()
+	c := cluster(t, 1, kfake.SeedTopics(2, "t.dlq"))
+	disk := newTestDisk(t)
+	fillAtBad(c, disk)
+	refuseBad(c, true)
+	var bad [2]atomic.Bool
+	bad[0].Store(true)
+	bad[1].Store(true)
+	deadPlaces(c, &bad)
+	s := start(t, c, func(cfg *Config, d *Deps) {
+		cfg.Settle, cfg.Linger, d.OpenSpool, d.stuckAfter = SettleOnDisk, 5*time.Millisecond, disk.Open, 100*time.Millisecond
+	})
+	appendRecords(t, s, nil, badRecord(0))
+	var from, to *lane
+	waitFor(t, func() bool { // it was sent; the other one waits for something
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if len(s.dead.lanes) < 2 {
+			return false
+		}
+		from, to = s.dead.lanes[0], s.dead.lanes[1]
+		if from.failures == 0 {
+			from, to = to, from
+		}
+		to.disk.closing = from.failures > 0
+		return to.disk.closing
+	})
+	waitFor(t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return len(to.queue) == 1 })
+	disk.Limit(1 << 40)
+	s.mu.Lock()
+	s.spooler.writer.diskFailsLocked(nil)
+	wake(s.disk.kick)
+	s.mu.Unlock()
+	waitFor(t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return to.queue[0].pos != 0 })
+	if pos, stamp, ok := to.disk.q.Doubt(); ok {
+		t.Errorf("frame %d is in doubt under %+v", pos, stamp)
+	}
+	bad[1].Store(false)
+	bad[0].Store(false)
+	s.mu.Lock()
+	to.disk.closing = false
+	to.signal()
+	s.mu.Unlock()
+	waitFor(t, func() bool { return s.Stats().DeadLettered == 1 })
+}
+
+// A partition of the dead-letter topic that took nothing some time ago is tried again before a dead letter is dropped.
+func TestADeadLetterGoesBackToAPartitionThatHasRecovered(t *testing.T) {
+	t.Parallel()
+	c := cluster(t, 1, kfake.SeedTopics(2, "t.dlq"))
+	disk := newTestDisk(t)
+	fillAtBad(c, disk)
+	refuseBad(c, true)
+	var bad [2]atomic.Bool
+	deadPlaces(c, &bad)
+	s := start(t, c, func(cfg *Config, d *Deps) {
+		cfg.Settle, cfg.Linger, d.OpenSpool, d.stuckAfter = SettleOnDisk, 5*time.Millisecond, disk.Open, 100*time.Millisecond
+	})
+	first := 0
+	bad[first].Store(true)
+	appendRecords(t, s, nil, badRecord(0), record("k", 1))
+	waitFor(t, func() bool { st := s.Stats(); return st.DeadLettered == 1 && st.Delivered == 1 })
+	s.mu.Lock()
+	moved := s.dead.lanes[first].failures > 0
+	s.mu.Unlock()
+	if !moved {
+		t.Skip("it did not begin in the first partition")
+	}
+	bad[first].Store(false)
+	bad[1-first].Store(true)
+	disk.Limit(1 << 40)
+	s.mu.Lock()
+	s.spooler.writer.diskFailsLocked(nil)
+	s.mu.Unlock()
+	waitFor(t, func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return time.Since(s.dead.lanes[first].retryAt) > 2*s.deps.stuckAfter && s.disk.err == nil
+	})
+	appendRecords(t, s, nil, badRecord(2), record("k", 3))
+	waitFor(t, func() bool { st := s.Stats(); return st.Spooled+st.InFlight == 0 })
+	if st := s.Stats(); st.DeadLettered != 2 || len(st.Dropped) != 0 {
+		t.Errorf("%+v", st)
+	}
+}
+
+// Where nothing is taken at all, a partition that has nothing to send does not tell that the cluster works: dead letters
+// wait as everything does.
+func TestAnIdlePartitionDoesNotTellThatTheClusterWorks(t *testing.T) {
+	t.Parallel()
+	c := cluster(t, 2, kfake.SeedTopics(1, "t.dlq"))
+	s := start(t, c, func(_ *Config, d *Deps) { d.stuckAfter = 100 * time.Millisecond })
+	keys := []string{keysOf(0, 2, 1)[0], keysOf(1, 2, 1)[0]}
+	appendRecords(t, s, nil, record(keys[0], 0), record(keys[1], 0))
+	waitFor(t, func() bool { return s.Stats().Delivered == 2 })
+	fault := c.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.NotEnoughReplicas, Count: -1})
+	appendRecords(t, s, nil, record(keys[0], 1))
+	if err := s.DeadLetter(patient(t), &sink.DeadLetter{Raw: []byte("{"), Reason: "bad"}, nil); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		long := func(l *lane) bool { return !l.stuckSince.IsZero() && time.Since(l.stuckSince) > 5*s.deps.stuckAfter }
+		return long(s.topics[0].lanes[0]) && long(s.dead.lanes[0])
+	})
+	s.mu.Lock()
+	if s.room.deadGone() {
+		t.Error("the dead letters are given up though nothing can move")
+	}
+	s.mu.Unlock()
+	fault.Remove()
+	waitFor(t, func() bool { st := s.Stats(); return st.Delivered == 3 && st.DeadLettered == 1 })
+}
