@@ -18,7 +18,7 @@ var (
 )
 
 // mayPlace returns errIndexFull or errNoneMoves if the index of the spool has no room for what becomes of a frame, and will
-// have when the topic's lanes have delivered the frames that they have. While the cluster is away all wait for it.
+// have when lanes have delivered the frames that they have, of whichever topic. While the cluster is away all wait for it.
 func (s *placer) mayPlace(t *topic, f *diskqueue.Frame) error {
 	if left := s.disk.sp.Counts().FramesLeft; left >= len(t.lanes) || left >= int(f.Records) {
 		return nil
@@ -26,14 +26,16 @@ func (s *placer) mayPlace(t *topic, f *diskqueue.Frame) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	have, others := false, false
-	for _, l := range t.lanes {
-		switch stuck := l.stuck(); {
-		case l.disk.any && !stuck:
-			return errIndexFull
-		case l.disk.any:
-			have = true
-		case !stuck:
-			others = true
+	for _, of := range s.all {
+		for _, l := range of.lanes {
+			switch stuck := l.stuck(); {
+			case l.disk.any && !stuck:
+				return errIndexFull
+			case l.disk.any:
+				have = true
+			case of == t && !stuck:
+				others = true
+			}
 		}
 	}
 	switch {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"functiongraph-ingest/internal/spool"
@@ -686,4 +687,45 @@ func placesWithinBound(t *testing.T, brokers string) {
 		t.Errorf("%d frames at first, %d at most, the bound is %d", before, n, frames*5/4)
 	}
 	checkKeyed(t, consume(t, c, "t", frames*each+since), want)
+}
+
+// The index is full of frames of one topic. Those of another wait until some are delivered: nothing stands still for them,
+// and nothing is carried.
+func TestPlacingWaitsForTheFramesOfOtherTopics(t *testing.T) {
+	t.Parallel()
+	const frames, each, partitions = 100, 32, 8
+	fs := spooltest.New(1 << 40)
+	open := func() (diskqueue.Spool, error) {
+		return spool.Open(spool.Config{Dir: "d", MaxBytes: 64 << 20, MaxFrames: frames}, spool.Deps{FS: fs, Boot: "b"})
+	}
+	two := func(cfg *Config, d *Deps) {
+		quickLooks(cfg, d)
+		cfg.Settle, cfg.MoreTopics, d.OpenSpool = SettleOnDisk, []string{"t2"}, open
+	}
+	s, _ := spooling(t, cluster(t, partitions), "", func(cfg *Config, d *Deps) {
+		two(cfg, d)
+		d.Dial = func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("no network") }
+	})
+	var ack ackCount
+	for i := range frames {
+		var records []sink.Record
+		for j := range each {
+			r := record(fmt.Sprint("key ", j), i)
+			if i >= frames*3/4 {
+				r.Topic = 1
+			}
+			records = append(records, r)
+		}
+		appendRecords(t, s, &ack, records...)
+		waitFor(t, func() bool { ack.mu.Lock(); defer ack.mu.Unlock(); return ack.done == ack.held })
+	}
+	_ = s.Close(ended())
+	s = start(t, cluster(t, partitions, kfake.SeedTopics(partitions, "t2")), func(cfg *Config, d *Deps) {
+		two(cfg, d)
+		d.placingPatience = time.Hour // nothing has to be carried
+	})
+	waitFor(t, func() bool { return s.Stats().Delivered == frames*each })
+	if end := closeSink(t, s); end.Spooled != 0 || len(end.Dropped) != 0 || end.PossibleDuplicates != 0 {
+		t.Errorf("%+v", end)
+	}
 }

@@ -65,6 +65,7 @@ func (s *placer) reroute() (at time.Time) {
 	var full []*topic      // what is carried of them leaves no room for more
 	var arriving []waiting // what was placed in memory
 	pause := spoolRetry    // until the rest is tried again
+	failed := false        // one of the queues
 	for _, q := range s.unplaced(known) {
 		t := s.topicNamed(q.Topic())
 		if slices.Contains(full, t) {
@@ -83,9 +84,11 @@ func (s *placer) reroute() (at time.Time) {
 		case err == nil:
 			continue
 		case errors.Is(err, errIndexFull):
-			s.placingFails = time.Time{}
 			full, pause = append(full, t), quietPoll
 			continue
+		}
+		failed = true
+		switch {
 		case errors.Is(err, errUnderWay) && s.moves(t), errors.Is(err, errNoneMoves) && s.isPatient(t, q, err):
 			// The lanes are let go. Those that cannot move find out so when they can.
 			full, pause = append(full, t), quietPoll
@@ -124,7 +127,10 @@ func (s *placer) reroute() (at time.Time) {
 		s.disk.carried, s.retryAt = arriving, time.Now().Add(pause)
 		at = s.retryAt
 	} else {
-		s.placingFails, s.retryAt = time.Time{}, time.Time{}
+		s.retryAt = time.Time{}
+	}
+	if !s.goesOn || !failed {
+		s.placingFails = time.Time{}
 	}
 	s.writer.letGoLocked()
 	if s.disk.sp == nil {
