@@ -271,7 +271,7 @@ func (b *batch) movesTo(to *lane) {
 	b.lane.private -= b.private
 	to.held += b.held
 	to.private += b.private
-	b.lane, b.bytesFinal = to, false // it was never sent there
+	b.lane, b.bytesFinal, b.attempts, b.sent = to, false, 0, time.Time{} // it was never sent there
 	to.seal()
 	to.queue = append(to.queue, b)
 	to.wantFrame()

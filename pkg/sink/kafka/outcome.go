@@ -178,8 +178,9 @@ func (s *sender) succeededLocked(e *entry, p *produce.ResponsePartition, now tim
 // dead-letter leave the lane busy: split goes on with them.
 func (s *sender) failedLocked(e *entry, c class, code int16, msg string) {
 	l, b := e.lane, e.batch
-	l.failures++
-	l.fails(b.sent)
+	if l.failures++; c != classRenew || l.failures > 1 { // else a new stamp is all it needs
+		l.fails(b.sent)
+	}
 	pause := doubling(l.failures, s.cfg.RetryMin, s.cfg.RetryMax)
 	if !b.bytesFinal {
 		b.bytesFinal = true
@@ -201,7 +202,7 @@ func (s *sender) failedLocked(e *entry, c class, code int16, msg string) {
 		}
 		l.abandonStamp(b)
 		if l.failures == 1 {
-			pause = 0 // a new stamp is all it needs; more in a row are another trouble
+			pause = 0 // more in a row are another trouble
 		}
 		s.warnLimited("renew", "the broker lost the producer's state; the batch is sent again under a new stamp",
 			"topic", l.topic.name, "partition", l.partition, "error", codeName(code), "possibleDuplicates", s.possibleDuplicates.Load())
