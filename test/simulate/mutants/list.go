@@ -95,7 +95,7 @@ var mutants = []mutant{
 	{"a dead letter waits for a partition that does not take it", "", "split-fewer", sink(
 		`if !$gone && ($l.stuckSince.IsZero() || !$to.stuckSince.IsZero() || !$s.spiller.room.deadStuck()) {`, `if !$gone {`)},
 	{"what is placed may take more entries than the index has", "", "few-entries", sink(
-		`case errors.Is(err, errIndexFull): s.placingFails`, `case false: s.placingFails`)},
+		`case errors.Is(err, errIndexFull): full, pause`, `case false: full, pause`)},
 	{"what replaces frames has no entries of its own", "", "few-entries", in(spoolDir,
 		`return c.MaxFrames + c.MaxFrames/4`, `return c.MaxFrames`)},
 
