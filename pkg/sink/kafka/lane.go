@@ -272,6 +272,10 @@ func (b *batch) movesTo(to *lane) {
 	to.held += b.held
 	to.private += b.private
 	b.lane, b.bytesFinal, b.attempts, b.sent = to, false, 0, time.Time{} // it was never sent there
+	if b.child {
+		b.child = false
+		to.topic.childBytes -= b.private
+	}
 	to.seal()
 	to.queue = append(to.queue, b)
 	to.wantFrame()

@@ -148,12 +148,16 @@ func (s *spooler) giveUpDead() (at time.Time) {
 		if b := l.head; b != nil && !l.busy && giveUp(b) {
 			l.head = nil
 		}
-		behind := l.queue
-		if l.head == nil && l.broker != nil && len(behind) > 0 { // the next one is tried first
-			at = time.Now().Add(spoolRetry)
-			behind = behind[1:]
+		untried := l.head == nil && l.broker != nil // the next one is tried first
+		rest := func(q []*batch) []*batch {
+			kept := 0
+			if untried && len(q) > 0 {
+				untried, kept, at = false, 1, time.Now().Add(spoolRetry)
+			}
+			return q[:kept+len(slices.DeleteFunc(q[kept:], giveUp))]
 		}
-		l.queue = l.queue[:len(l.queue)-len(behind)+len(slices.DeleteFunc(behind, giveUp))]
+		l.children = rest(l.children)
+		l.queue = rest(l.queue)
 	}
 	return at
 }

@@ -29,7 +29,7 @@ func (s *room) isStuck(l *lane, now time.Time) bool {
 			case led && (o.heldUp() || o.refused) && (l.broker == nil || l.topic.dead):
 				return true
 			case !o.stuckSince.IsZero():
-				failing = failing || !o.idle()
+				failing = failing || o.broker != nil && !o.idle()
 			case now.Sub(o.movingSince) >= grace && !o.acked.Before(l.stuckSince):
 				return true
 			case led && o.idle() && l.broker == nil:
@@ -39,7 +39,7 @@ func (s *room) isStuck(l *lane, now time.Time) bool {
 			}
 		}
 	}
-	return idle && !failing // where good events fail too, nothing tells that the cluster works
+	return idle && !failing // where good events fail beside a leader too, nothing tells that the cluster works
 }
 
 // noneMoves reports whether no partition of topic t can move while other topics can.
