@@ -145,3 +145,32 @@ func TestReaderGone(t *testing.T) {
 		t.Errorf("%+v, %d lost", st, ack.lost)
 	}
 }
+
+// slowAck takes its time to hear.
+type slowAck struct{ hears chan struct{} }
+
+func (a *slowAck) Hold()      {}
+func (a *slowAck) Settle(int) { <-a.hears }
+
+type withoutReader struct{}
+
+func (withoutReader) Write([]byte) (int, error) { return 0, syscall.EPIPE }
+
+// Close returns when the acks are told, also when the reader is gone.
+func TestCloseAfterTheAcks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := New(withoutReader{})
+		ack := &slowAck{make(chan struct{})}
+		_, _ = s.Append(t.Context(), []sink.Record{{Value: []byte("{}")}}, ack)
+		<-s.Gone()
+		closed := make(chan error, 1)
+		go func() { closed <- s.Close(t.Context()) }()
+		if synctest.Wait(); len(closed) > 0 {
+			t.Error("before")
+		}
+		close(ack.hears)
+		if err := <-closed; err != nil {
+			t.Error(err)
+		}
+	})
+}

@@ -22,8 +22,7 @@ func (s *Sink) Close(ctx context.Context) error {
 	case <-s.done:
 	default:
 		select {
-		case <-s.done:
-		case <-s.gone:
+		case <-s.done: // soon after gone, when the acks are told
 		case <-ctx.Done():
 			err = s.giveUp()
 		}
