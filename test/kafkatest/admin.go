@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -38,7 +39,8 @@ func (c *Cluster) direct() []string {
 }
 
 // WaitReady waits until broker i answers a Metadata request that lists every broker whose process
-// runs. It fails at once when the broker's process ends.
+// runs. It fails at once when the broker's process ends, except that one whose session with ZooKeeper has expired, for want
+// of CPU, is started again, three times at most.
 func (c *Cluster) WaitReady(ctx context.Context, i int) error {
 	b := c.brokers[i]
 	running := 0
@@ -48,7 +50,7 @@ func (c *Cluster) WaitReady(ctx context.Context, i int) error {
 		}
 	}
 	return with([]string{b.direct}, func(cl *kgo.Client) error {
-		for {
+		for again := 0; ; {
 			seen, err := countBrokers(ctx, cl.SeedBrokers()[0])
 			if err == nil && seen >= running {
 				return nil
@@ -58,7 +60,13 @@ func (c *Cluster) WaitReady(ctx context.Context, i int) error {
 			}
 			select {
 			case <-b.process().Exited():
-				return fmt.Errorf("broker %d ended: %s", i, b.lastWords())
+				words := b.lastWords()
+				if again++; again > 3 || !strings.Contains(words, "SessionExpiredException") {
+					return fmt.Errorf("broker %d ended: %s", i, words)
+				}
+				if err := b.start(); err != nil {
+					return err
+				}
 			case <-ctx.Done():
 				return fmt.Errorf("broker %d is not ready: %w: %s", i, err, b.lastWords())
 			case <-time.After(pollInterval):
