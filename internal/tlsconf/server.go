@@ -15,7 +15,8 @@ import (
 const maxHandshake = 16 << 10
 
 // maxDataless is how much a server reads behind the handshake for the next data: the longest record, and a few short
-// ones before it. Package tls keeps up to 256 KiB of a message that is none, a certificate that nobody asked for.
+// ones before it. Package tls keeps up to 256 KiB of a message that has no data, such as a certificate that nobody asked
+// for.
 const maxDataless = 20 << 10
 
 // ServerSettings are those of an address that takes connections.

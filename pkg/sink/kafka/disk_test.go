@@ -122,7 +122,7 @@ func (goneWaiter) Hold()         {}
 func (goneWaiter) Settle(int)    {}
 func (goneWaiter) GivenUp() bool { return true }
 
-// A batch that is only on disk is forgotten once nobody waits for it. A part is not whose parent pins a frame.
+// A batch that is only on disk is forgotten once nobody waits for it. A part whose parent pins a frame is not.
 func TestAPartOfWhatPinsAFrameIsNotForgotten(t *testing.T) {
 	t.Parallel()
 	s, _ := spooling(t, cluster(t, 1), "", nil)

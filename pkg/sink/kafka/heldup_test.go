@@ -164,16 +164,29 @@ func TestARefusedRecordThatNeitherDiskNorTopicTakes(t *testing.T) {
 
 // fillAtBad lets the disk run full when a bad record arrives: its frame is there, that of its dead letter finds no room.
 func fillAtBad(c *kfake.Cluster, disk *testDisk) {
+	onProduce(c, func(topic string, p *kmsg.ProduceRequestTopicPartition) bool {
+		if topic == "t" && badRecords(p.Records) != nil {
+			disk.Limit(0)
+		}
+		return false
+	})
+}
+
+// onProduce shows each batch of a produce request to fails. If that is true of one, the request is answered with
+// NOT_ENOUGH_REPLICAS.
+func onProduce(c *kfake.Cluster, fails func(topic string, p *kmsg.ProduceRequestTopicPartition) bool) {
 	c.ControlKey(int16(kmsg.Produce), func(r kmsg.Request) (kmsg.Response, error, bool) {
 		c.KeepControl()
-		for _, tp := range r.(*kmsg.ProduceRequest).Topics {
-			for _, p := range tp.Partitions {
-				if tp.Topic == "t" && badRecords(p.Records) != nil {
-					disk.Limit(0)
-				}
+		req, hit := r.(*kmsg.ProduceRequest), false
+		for _, t := range req.Topics {
+			for i := range t.Partitions {
+				hit = fails(t.Topic, &t.Partitions[i]) || hit
 			}
 		}
-		return nil, nil, false
+		if !hit {
+			return nil, nil, false
+		}
+		return answerAll(req, func(string, int32) int16 { return kerr.NotEnoughReplicas.Code }), nil, true
 	})
 }
 
@@ -186,31 +199,19 @@ func TestADeadLetterThatItsPartitionDoesNotTake(t *testing.T) {
 	refuseBad(c, true)
 	var mu sync.Mutex
 	bad := map[int32]bool{} // the first two that are asked
-	c.ControlKey(int16(kmsg.Produce), func(r kmsg.Request) (kmsg.Response, error, bool) {
-		c.KeepControl()
+	onProduce(c, func(topic string, p *kmsg.ProduceRequestTopicPartition) bool {
 		mu.Lock()
 		defer mu.Unlock()
-		req, hit := r.(*kmsg.ProduceRequest), false
-		for _, tp := range req.Topics {
-			for _, p := range tp.Partitions {
-				if tp.Topic == "t.dlq" && len(bad) < 2 {
-					bad[p.Partition] = true
-				}
-				hit = hit || tp.Topic == "t.dlq" && bad[p.Partition]
-			}
+		if topic == "t.dlq" && len(bad) < 2 {
+			bad[p.Partition] = true
 		}
-		if !hit {
-			return nil, nil, false
-		}
-		return answerAll(req, func(string, int32) int16 { return kerr.NotEnoughReplicas.Code }), nil, true
+		return topic == "t.dlq" && bad[p.Partition]
 	})
 	s := start(t, c, func(cfg *Config, d *Deps) {
 		cfg.Settle, cfg.Linger, d.OpenSpool, d.stuckAfter = SettleOnDisk, 5*time.Millisecond, disk.Open, 100*time.Millisecond
 	})
 	var ack ackCount
-	r := record("k", 0)
-	r.Value = append(r.Value, " bad"...)
-	appendRecords(t, s, &ack, r)
+	appendRecords(t, s, &ack, badRecord(0))
 	for i := range 10 {
 		appendRecords(t, s, &ack, record("k", 1+i))
 	}
@@ -244,16 +245,11 @@ func TestDeadLettersOfFramesAreTriedAgain(t *testing.T) {
 
 	fault := c.Fault(unusableDeadTopic[2].fault)
 	takes := make(chan struct{})
-	c.ControlKey(int16(kmsg.Produce), func(r kmsg.Request) (kmsg.Response, error, bool) {
-		c.KeepControl()
-		for _, tp := range r.(*kmsg.ProduceRequest).Topics {
-			for _, p := range tp.Partitions {
-				if tp.Topic == "t" && bytes.Contains(p.Records, []byte("the second")) {
-					c.SleepControl(func() { <-takes })
-				}
-			}
+	onProduce(c, func(topic string, p *kmsg.ProduceRequestTopicPartition) bool {
+		if topic == "t" && bytes.Contains(p.Records, []byte("the second")) {
+			c.SleepControl(func() { <-takes })
 		}
-		return nil, nil, false
+		return false
 	})
 	refuseBad(c, true)
 	s = start(t, c, func(cfg *Config, d *Deps) {

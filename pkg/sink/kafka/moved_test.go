@@ -14,18 +14,8 @@ import (
 
 // deadPlaces lets partitions of the dead-letter topic take nothing.
 func deadPlaces(c *kfake.Cluster, bad *[2]atomic.Bool) {
-	c.ControlKey(int16(kmsg.Produce), func(r kmsg.Request) (kmsg.Response, error, bool) {
-		c.KeepControl()
-		req, hit := r.(*kmsg.ProduceRequest), false
-		for _, tp := range req.Topics {
-			for _, p := range tp.Partitions {
-				hit = hit || tp.Topic == "t.dlq" && bad[p.Partition].Load()
-			}
-		}
-		if !hit {
-			return nil, nil, false
-		}
-		return answerAll(req, func(string, int32) int16 { return kerr.NotEnoughReplicas.Code }), nil, true
+	onProduce(c, func(topic string, p *kmsg.ProduceRequestTopicPartition) bool {
+		return topic == "t.dlq" && bad[p.Partition].Load()
 	})
 }
 

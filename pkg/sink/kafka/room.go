@@ -131,9 +131,8 @@ func (s *room) mayWaitForFrame() bool {
 	return true
 }
 
-// examineAnew forgets of the partitions for dead letters that have nothing to send that they took nothing a while ago: what
-// another one does not take goes there before it is dropped. Only a new dead letter asks for that, so that no old one goes
-// round for ever.
+// examineAnew lets partitions for dead letters count as healthy again that failed a while ago and have nothing to send: a
+// dead letter is tried there before it is dropped. Only a new one asks for that, else old ones would go round for ever.
 func (s *room) examineAnew() {
 	now := time.Now()
 	for _, l := range s.dead.lanes {

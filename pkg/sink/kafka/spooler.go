@@ -117,12 +117,9 @@ func (s *spooler) giveUpDead() (at time.Time) {
 		return at
 	}
 	for _, l := range s.dead.lanes {
-		waits := func(b *batch) bool {
-			return b.pins != nil && !b.pins.lane.topic.dead && b.pos == 0 && !b.writing
-		}
 		giveUp := func(b *batch) bool {
-			if !waits(b) {
-				return false
+			if b.pins == nil || b.pins.lane.topic.dead || b.pos != 0 || b.writing {
+				return false // it waits for no frame, or is about to have one
 			}
 			gone, to := s.spiller.room.deadGone(), s.dead.stickyLane()
 			if !gone && (l.stuckSince.IsZero() || !to.stuckSince.IsZero() || !s.spiller.room.deadStuck()) {
@@ -148,7 +145,7 @@ func (s *spooler) giveUpDead() (at time.Time) {
 		if b := l.head; b != nil && !l.busy && giveUp(b) {
 			l.head = nil
 		}
-		untried := l.head == nil && l.broker != nil // the next one is tried first
+		untried := l.head == nil && l.broker != nil // the next one is sent first: the topic may take it now
 		rest := func(q []*batch) []*batch {
 			kept := 0
 			if untried && len(q) > 0 {

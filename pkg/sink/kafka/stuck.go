@@ -11,8 +11,9 @@ const DroppedUnavailable = "partition_unavailable"
 // isStuck reports whether the lane has failed for longer than a leader takes to move, while another partition of any main
 // topic was moving for as long: the cluster works, and this partition does not. All sources may wait for room, so that no
 // other event is under way: then it is enough, for a lane without a leader or of dead letters, that the cluster has answered
-// for that long and another partition has had a leader, and nothing to send or only dead letters to wait for. The unassigned
-// lane of a topic that is missing counts as one partition. After a total outage all partitions have that time to come back.
+// for that long and another partition has had a leader, and nothing to send or only dead letters to wait for. For dead
+// letters one with nothing to send must have taken events before, and none with a leader and good events may fail. The
+// unassigned lane of a topic that is missing counts as one partition. After a total outage all have that time to come back.
 func (s *room) isStuck(l *lane, now time.Time) bool {
 	grace := s.deps.stuckAfter
 	if l.stuckSince.IsZero() || now.Sub(l.stuckSince) < grace {
@@ -39,7 +40,7 @@ func (s *room) isStuck(l *lane, now time.Time) bool {
 			}
 		}
 	}
-	return idle && !failing // where good events fail beside a leader too, nothing tells that the cluster works
+	return idle && !failing
 }
 
 // noneMoves reports whether no partition of topic t can move while other topics can.
