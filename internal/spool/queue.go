@@ -210,6 +210,22 @@ func (q *Queue) PeekAfter(pos Pos, buf []byte) (Frame, Pos, error) {
 	}
 }
 
+// Discard ends the frame at pos, whose checksum is good and whose batch its reader cannot make sense of: it goes to quarantine
+// and is counted as one that was damaged. One that is done is left alone.
+func (q *Queue) Discard(pos Pos, reason error) {
+	s := q.s
+	s.mu.Lock()
+	e, ok := q.afterLocked(pos - 1)
+	if s.closed || !ok || e.pos != pos {
+		s.mu.Unlock()
+		return
+	}
+	g := s.segments[pos.Segment()]
+	g.refs++
+	s.mu.Unlock()
+	q.discard(g, e, reason)
+}
+
 // afterLocked returns a copy of the first entry behind pos.
 func (q *Queue) afterLocked(pos Pos) (found entry, ok bool) {
 	if e := q.index.oldest(); e != nil && e.size > 0 && e.pos > pos {

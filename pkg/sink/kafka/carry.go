@@ -82,6 +82,10 @@ func (s *placer) carry(t *topic, q diskqueue.Queue, with []waiting) error {
 		}
 		err = s.beginPlacing(t, q, pos, &f)
 	}
+	if errors.Is(err, errFrameLost) {
+		wake(s.disk.kick)
+		return nil
+	}
 	if err != nil {
 		return err
 	}

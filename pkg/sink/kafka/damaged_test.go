@@ -1,8 +1,11 @@
 package kafka
 
 import (
+	"fmt"
 	"testing"
 	"time"
+
+	"functiongraph-ingest/pkg/sink/kafka/diskqueue"
 )
 
 // Events that the disk has damaged are dropped, for everybody who asks: they do not wait any more.
@@ -30,6 +33,68 @@ func TestWhatTheDiskHasDamagedDoesNotWait(t *testing.T) {
 		m, ok := ParseMark(r.Value)
 		if ok && (!m.Final || m.Open != 0 || m.Lost != lost) {
 			t.Errorf("%+v, %d lost", m, lost)
+		}
+	}
+}
+
+// garblingSpool writes frames whose checksum is good and whose batch is none, every few of those that replace nothing.
+type garblingSpool struct {
+	diskqueue.Spool
+	every, n int
+}
+
+func (g *garblingSpool) Append(frames []diskqueue.Write) (int, error) {
+	for i := range frames {
+		f := &frames[i]
+		if g.n++; f.Replaces == 0 && g.n%g.every == 0 {
+			f.Batch, f.Checksum = [][]byte{[]byte("no batch")}, 0
+		}
+	}
+	return g.Spool.Append(frames)
+}
+
+// A frame that no version of this program can read, though the disk has kept it, is one that is damaged: it is counted, its
+// source is told, and what is behind it goes on. So with frames that are read back and with those that are placed.
+func TestAFrameWithoutABatch(t *testing.T) {
+	t.Parallel()
+	const events = 10_000
+	for _, settle := range []Settle{SettleOnKafka, SettleAtOnce} {
+		for _, name := range []string{"placed", "read back"} {
+			t.Run(fmt.Sprint(name, " ", settle), func(t *testing.T) {
+				t.Parallel()
+				c, dir, acks := cluster(t, 2), t.TempDir(), &ackCount{}
+				n := &line{}
+				n.cut()
+				s, _ := spooling(t, c, dir, func(cfg *Config, d *Deps) {
+					cfg.Settle = settle
+					open := d.OpenSpool
+					d.OpenSpool = func() (diskqueue.Spool, error) {
+						sp, err := open()
+						return &garblingSpool{Spool: sp, every: 3}, err
+					}
+					d.Dial = n.dial
+				})
+				if name == "read back" { // else the partitions are not known yet
+					n.mend()
+					waitFor(t, func() bool { return s.Ready() == nil && !s.held() })
+				}
+				n.cut()
+				appendAll(t, s, events, 7, acks)
+				waitFor(t, func() bool { return s.Stats().Spooled > events/4 })
+				n.mend()
+				waitFor(t, func() bool {
+					st := s.Stats()
+					return st.Delivered+st.Dropped[DroppedDamaged] == events && st.Spooled+st.InFlight == 0
+				})
+				st := closeSink(t, s)
+				balance(t, st, events)
+				lost := st.Dropped[DroppedDamaged]
+				acks.mu.Lock()
+				defer acks.mu.Unlock()
+				if lost == 0 || acks.held != acks.done || settle == SettleOnKafka && int64(acks.lost) != lost {
+					t.Errorf("%d events are damaged, their sources heard of %d, %d of %d acks are told", lost, acks.lost, acks.done, acks.held)
+				}
+			})
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"cmp"
 	"errors"
 	"time"
 
@@ -179,7 +180,7 @@ func (s *sender) succeededLocked(e *entry, p *produce.ResponsePartition, now tim
 func (s *sender) failedLocked(e *entry, c class, code int16, msg string) {
 	l, b := e.lane, e.batch
 	if l.failures++; c != classRenew || l.failures > 1 { // else a new stamp is all it needs
-		l.fails(b.sent)
+		l.fails(cmp.Or(b.sent, time.Now())) // one that is refused here was not sent
 	}
 	pause := doubling(l.failures, s.cfg.RetryMin, s.cfg.RetryMax)
 	if !b.bytesFinal {

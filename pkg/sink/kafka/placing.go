@@ -108,6 +108,9 @@ func (s *placer) placeQueue(t *topic, q diskqueue.Queue) error {
 			buf = f.Batch[:0]
 			err = s.placeFrame(t, q, pos, &f, &g)
 		}
+		if errors.Is(err, errFrameLost) {
+			continue
+		}
 		if err != nil {
 			return errors.Join(err, settle())
 		}
@@ -239,22 +242,30 @@ func (s *placer) placeFrame(t *topic, q diskqueue.Queue, pos diskqueue.Pos, f *d
 	return nil
 }
 
-// beginPlacing reads a frame and sorts its records.
+// beginPlacing sorts the records of a frame; errFrameLost: it has none that can be read, and is discarded.
 func (s *placer) beginPlacing(t *topic, q diskqueue.Queue, pos diskqueue.Pos, f *diskqueue.Frame) error {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	groups, err := s.regroup(t, len(t.lanes), func(yield func(int64, []byte, []byte, []sink.Header) bool) error {
 		return recordbatch.Decode(f.Batch, recordbatch.MaxRecordsBytes, yield)
 	})
 	if err != nil {
-		return err
+		s.mu.Unlock()
+		q.Discard(pos, err)
+		return errFrameLost
 	}
+	defer s.mu.Unlock()
 	p := s.placingOf(q)
 	*p = placing{pos: pos, groups: groups, among: uint16(len(t.lanes))}
 	s.disk.placing = true
-	if l := t.unplaced(q.Partition()); l != nil && len(l.disk.spilled) > 0 && l.disk.spilled[0].pos == pos {
-		p.parent = pop(&l.disk.spilled)
-		p.parent.pos, p.parent.events = 0, 0
+	if l := t.unplaced(q.Partition()); l != nil {
+		waits := &l.disk.spilled
+		for len(*waits) > 0 && (*waits)[0].pos < pos {
+			s.lostFrame(pop(waits)) // it was damaged
+		}
+		if len(*waits) > 0 && (*waits)[0].pos == pos {
+			p.parent = pop(waits)
+			p.parent.pos, p.parent.events = 0, 0
+		}
 	}
 	return nil
 }

@@ -110,7 +110,8 @@ func (w *worker) load(e *entry, buf *[]byte) error {
 	}
 	rb, err := w.s.replay.batch(f.Batch)
 	if err != nil {
-		return err
+		e.lane.disk.q.Discard(pos, err)
+		return errFrameLost
 	}
 	b.rb = rb
 	return nil

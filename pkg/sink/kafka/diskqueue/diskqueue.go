@@ -57,6 +57,8 @@ type Queue interface {
 	// buf if that is large enough, else in new memory: pass Batch[:0] the next time and nothing is allocated. A frame
 	// that is damaged is skipped and counted.
 	PeekAfter(pos Pos, buf []byte) (Frame, Pos, error)
+	// Discard ends the frame at pos, whose batch its reader cannot make sense of, as PeekAfter ends one that is damaged.
+	Discard(pos Pos, reason error)
 	// Done ends the frames up to and including pos. Positions that are done already are no error.
 	Done(pos Pos) error
 	// DoneSoon is Done for a frame that was acknowledged, without the write: the cursor is written with the queue's next
