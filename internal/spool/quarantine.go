@@ -147,7 +147,7 @@ func (s *Spool) quarantineFile(name string, size int64) {
 }
 
 // discard puts a frame that cannot be read back into quarantine and takes it out of its queue.
-func (q *Queue) discard(g *segment, e entry, reason error) {
+func (q *Queue) discard(g *segment, e entry, reason error, told bool) {
 	s := q.s
 	s.quarantineRegion(g, e.pos.Offset(), int64(e.size), e.events, reason)
 	s.mu.Lock()
@@ -157,6 +157,9 @@ func (q *Queue) discard(g *segment, e entry, reason error) {
 			done = q.forgetLocked(nil, x)
 			s.stats.lostFrames++
 			s.stats.lostEvents += int64(e.events)
+			if told {
+				s.stats.toldEvents += int64(e.events)
+			}
 		}
 		return x.pos < e.pos
 	})

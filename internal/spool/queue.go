@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"strings"
 	"time"
 
@@ -171,6 +172,18 @@ func (q *Queue) Peek(buf []byte) (Frame, Pos, error) { return q.PeekAfter(0, buf
 // and nothing is allocated. A frame that is damaged is put into quarantine and the next one is returned;
 // one that the disk cannot read is an error, and after GiveUpAfter as one that is damaged.
 func (q *Queue) PeekAfter(pos Pos, buf []byte) (Frame, Pos, error) {
+	return q.readNext(pos, math.MaxUint64, buf)
+}
+
+// Read reads the frame at pos as PeekAfter does. io.EOF: it is done. diskqueue.ErrDamaged: it is in quarantine, and its events
+// are the caller's to count: Counts().Lost does not have them.
+func (q *Queue) Read(pos Pos, buf []byte) (Frame, error) {
+	f, _, err := q.readNext(pos-1, pos, buf)
+	return f, err
+}
+
+// readNext reads the oldest frame behind after and up to last.
+func (q *Queue) readNext(after, last Pos, buf []byte) (Frame, Pos, error) {
 	s := q.s
 	for {
 		s.mu.Lock()
@@ -178,8 +191,8 @@ func (q *Queue) PeekAfter(pos Pos, buf []byte) (Frame, Pos, error) {
 			s.mu.Unlock()
 			return Frame{}, 0, ErrClosed
 		}
-		e, ok := q.afterLocked(pos)
-		if !ok {
+		e, ok := q.afterLocked(after)
+		if !ok || e.pos > last {
 			s.mu.Unlock()
 			return Frame{}, 0, io.EOF
 		}
@@ -202,28 +215,32 @@ func (q *Queue) PeekAfter(pos Pos, buf []byte) (Frame, Pos, error) {
 		}
 		s.mu.Unlock()
 		switch {
+		case giveUp && e.pos == last:
+			q.discard(g, e, err, true)
+			return Frame{}, 0, diskqueue.ErrDamaged
 		case giveUp:
-			q.discard(g, e, err)
+			q.discard(g, e, err, false)
 		case there:
 			return Frame{}, 0, fmt.Errorf("spool: frame %v cannot be read: %w", e.pos, err)
 		}
 	}
 }
 
-// Discard ends the frame at pos, whose checksum is good and whose batch its reader cannot make sense of: it goes to quarantine
-// and is counted as one that was damaged. One that is done is left alone.
-func (q *Queue) Discard(pos Pos, reason error) {
+// Discard ends the frame at pos, whose checksum is good and whose batch its reader cannot make sense of, as one that Read finds
+// damaged. false: it is done, or the spool is closed.
+func (q *Queue) Discard(pos Pos, reason error) bool {
 	s := q.s
 	s.mu.Lock()
 	e, ok := q.afterLocked(pos - 1)
 	if s.closed || !ok || e.pos != pos {
 		s.mu.Unlock()
-		return
+		return false
 	}
 	g := s.segments[pos.Segment()]
 	g.refs++
 	s.mu.Unlock()
-	q.discard(g, e, reason)
+	q.discard(g, e, reason, true)
+	return true
 }
 
 // afterLocked returns a copy of the first entry behind pos.

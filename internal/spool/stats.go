@@ -18,6 +18,7 @@ type counts struct {
 	quarantinedEvents int64 // found by Open
 	lostFrames        int64
 	lostEvents        int64
+	toldEvents        int64 // of them, those that Read and Discard have told of
 	torn              int64
 	tornBytes         int64
 	reclaimed         int64
@@ -65,7 +66,7 @@ func (s *Spool) Counts() diskqueue.Counts {
 	defer s.mu.Unlock()
 	c := &s.stats
 	return diskqueue.Counts{
-		Recovered: c.recoveredEvents + c.quarantinedEvents, Quarantined: c.quarantinedEvents, Lost: c.lostEvents,
+		Recovered: c.recoveredEvents + c.quarantinedEvents, Quarantined: c.quarantinedEvents, Lost: c.lostEvents - c.toldEvents,
 		FramesLeft: max(0, s.cfg.mostFrames()-c.frames), NoSync: s.memory,
 	}
 }

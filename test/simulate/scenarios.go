@@ -71,6 +71,8 @@ var scenarios = []scenario{
 		must: lateCluster, may: lostAnswers | outages | kills, spool: hasSpool, frames: 28},
 	{name: "leaderless-topics", fault: "a partition without a leader: those of all topics go on",
 		must: moves | outages, may: steady | lateCluster | deadLetters, topics: 3, lasting: true},
+	{name: "damage", fault: "what follows a frame that the disk has damaged takes its place",
+		must: damage | outages, may: lostAnswers | moves | slowDisk | contents | lateCluster | deadLetters | growth | fewer | fullDisk | bigEvents, spool: hasSpool},
 	{name: "clones", fault: "another process writes under the same producer id, after a snapshot was restored",
 		must: clones | lostAnswers, may: moves | outages},
 	{name: "behind", fault: "the end of a frame is not noted before batches that have none",

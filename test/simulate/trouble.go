@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"functiongraph-ingest/internal/spool"
@@ -89,6 +90,8 @@ func (w *world) trouble() {
 			w.kill(f == powerLoss)
 			w.restart()
 		}
+	case damage:
+		w.flip()
 	case clones:
 		w.clone(w.rng.IntN(max(w.cluster.Partitions(mainTopic), 1)))
 	case restarts:
@@ -175,6 +178,23 @@ func (w *world) fill(full bool) {
 		w.disk.SetBudget(1 << 30)
 	}
 	w.disturbed()
+}
+
+// flip damages a byte of a segment.
+func (w *world) flip() {
+	var names []string
+	for _, name := range w.disk.Names() {
+		if strings.HasSuffix(name, ".seg") && len(w.disk.Bytes(name)) > 0 {
+			names = append(names, name)
+		}
+	}
+	if len(names) == 0 {
+		return
+	}
+	name := names[w.rng.IntN(len(names))]
+	at := w.rng.Int64N(int64(len(w.disk.Bytes(name))))
+	w.note("disk: the byte at %d of %s flips", at, name)
+	w.disk.Flip(name, at)
 }
 
 // kill ends the process with everything that was in its memory.

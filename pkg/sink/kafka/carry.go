@@ -70,25 +70,24 @@ func (s *placer) carry(t *topic, q diskqueue.Queue, with []waiting) error {
 	if ends {
 		return errUnderWay // it must not be carried again
 	}
-	f, pos, err := q.PeekAfter(from, nil)
-	if errors.Is(err, io.EOF) {
-		wake(s.disk.kick) // it was damaged, and is counted
-		return nil
-	}
 	p := s.placingOf(q)
-	if err == nil && p.pos != pos {
-		if !s.hasRoomFor(t, &f) {
+	if p.pos == 0 {
+		f, pos, err := q.PeekAfter(from, nil)
+		if err == nil && !s.hasRoomFor(t, &f) {
 			return errNoRoomToCarry
 		}
-		err = s.beginPlacing(t, q, pos, &f)
+		if err == nil {
+			err = s.beginPlacing(t, q, pos, &f)
+		}
+		if errors.Is(err, io.EOF) || errors.Is(err, diskqueue.ErrDamaged) {
+			wake(s.disk.kick) // it was damaged, and is counted
+			return nil
+		}
+		if err != nil {
+			return err
+		}
 	}
-	if errors.Is(err, errFrameLost) {
-		wake(s.disk.kick)
-		return nil
-	}
-	if err != nil {
-		return err
-	}
+	pos := p.pos
 	behind := s.unplaced(s.topics)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -120,9 +119,9 @@ func (s *placer) carry(t *topic, q diskqueue.Queue, with []waiting) error {
 		}
 		s.noteUnfinished(unplacedOf(q), whole)
 	}
-	rest := int(f.Events) - p.placed
+	rest := p.events - p.placed
 	s.count.toDisk(-rest)
-	s.possibleDuplicates.Add(int64(f.Events))
+	s.possibleDuplicates.Add(int64(p.events))
 	for _, part := range p.groups {
 		nb := s.newBatch(part.lane)
 		nb.rb, nb.compressed, nb.parent = part.rb, part.compressed, b

@@ -111,17 +111,18 @@ func (l *lane) takeFrame() *batch {
 	return b
 }
 
-// dropDamaged counts as dropped what the spool has found damaged since the last call. Until then it counts as on disk. Some
-// of it may be in a request, which gives it back to the disk before it is counted here.
+// dropDamaged counts as dropped what the spool has passed over as damaged since the last call. Until then it counts as on disk.
 func (s *core) dropDamaged() {
 	if s.disk.sp == nil {
 		return
 	}
-	if n := min(s.disk.sp.Counts().Lost-s.disk.damaged, s.count.spooled); n > 0 {
-		s.disk.damaged += n
-		s.count.spooled -= n
-		s.count.dropped[DroppedDamaged] += n
+	n := s.disk.sp.Counts().Lost - s.disk.damaged
+	if n == 0 {
+		return
 	}
+	s.disk.damaged += n
+	s.count.spooled -= n
+	s.count.dropped[DroppedDamaged] += n
 }
 
 // evict leaves a batch that has a frame to the disk.

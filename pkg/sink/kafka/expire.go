@@ -83,9 +83,9 @@ func (s *expirer) expireQueue(q diskqueue.Queue, l *lane) {
 // keep writes the frame at pos once more, behind the others, if it must be kept. It returns where; 0: it need not be. false:
 // the frame cannot be dropped now. Until drop is called nothing of the lane is sent.
 func (s *expirer) keep(q diskqueue.Queue, l *lane, pos diskqueue.Pos) (to diskqueue.Pos, ok bool) {
-	f, at, err := q.PeekAfter(pos-1, nil)
-	if err != nil || at != pos {
-		return 0, false
+	f, err := q.Read(pos, nil)
+	if err != nil {
+		return 0, false // where it is damaged it has no events that would have to be counted
 	}
 	if periodicMark(f.Batch) {
 		return 0, true

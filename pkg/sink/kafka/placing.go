@@ -92,37 +92,44 @@ func (s *placer) placeQueue(t *topic, q diskqueue.Queue) error {
 		return err
 	}
 	for {
-		f, pos, err := q.PeekAfter(last, buf)
-		if errors.Is(err, io.EOF) {
-			return settle()
+		p := s.placingOf(q)
+		if p.pos == 0 {
+			f, pos, err := q.PeekAfter(last, buf)
+			if errors.Is(err, io.EOF) {
+				return settle()
+			}
+			if err == nil {
+				buf = f.Batch[:0]
+				err = s.mayPlace(t, &f)
+			}
+			if err == nil {
+				err = s.beginPlacing(t, q, pos, &f)
+			}
+			if errors.Is(err, diskqueue.ErrDamaged) {
+				continue
+			}
+			if err != nil {
+				return errors.Join(err, settle())
+			}
 		}
-		if err == nil && s.placingOf(q).pos != pos {
-			err = s.mayPlace(t, &f)
-		}
-		if err == nil && pos > safe {
+		if p.pos > safe {
 			// A loss of power that took this frame and left what replaces it would let that overtake the frames before.
 			safe = q.Tail()
-			_ = s.disk.sp.Sync(pos, safe)
+			_ = s.disk.sp.Sync(p.pos, safe)
 		}
-		if err == nil {
-			buf = f.Batch[:0]
-			err = s.placeFrame(t, q, pos, &f, &g)
-		}
-		if errors.Is(err, errFrameLost) {
-			continue
-		}
-		if err != nil {
+		whole := *p
+		if err := s.placeFrame(p, &g); err != nil {
 			return errors.Join(err, settle())
 		}
 		s.mu.Lock()
-		if pos == doubt || pos <= suspect {
-			s.possibleDuplicates.Add(int64(f.Events)) // in the log of a partition that may be gone
+		if whole.pos == doubt || whole.pos <= suspect {
+			s.possibleDuplicates.Add(int64(whole.events)) // in the log of a partition that may be gone
 		} else {
-			events += int(f.Events)
+			events += whole.events
 		}
 		s.mu.Unlock()
-		last = pos
-		if bytes += len(f.Batch); bytes >= placeBytes {
+		last = whole.pos
+		if bytes += whole.size; bytes >= placeBytes {
 			if err := settle(); err != nil {
 				return err
 			}
@@ -140,13 +147,17 @@ func (s *placer) leaveFrail(q diskqueue.Queue, pos diskqueue.Pos, events int) {
 	s.possibleDuplicates.Add(int64(events))
 }
 
-// placing is a frame of which a part was placed, for when the disk failed in between.
+// placing is a frame of which a part was placed, for when the disk failed in between. It is not read again: its records are
+// here, also when the disk has damaged it since.
 type placing struct {
-	pos    diskqueue.Pos // 0: none
-	groups []*laneGroup  // the rest
-	placed int           // events
-	among  uint16        // how many partitions
-	parent *batch        // waits for it; nil: nothing does
+	pos       diskqueue.Pos // 0: none
+	size      int           // of its batch
+	events    int
+	writtenAt int64
+	groups    []*laneGroup // the rest
+	placed    int          // events
+	among     uint16       // how many partitions
+	parent    *batch       // waits for it; nil: nothing does
 }
 
 // placingOf is the frame of a queue of which a part was placed.
@@ -194,13 +205,7 @@ func (p *placing) regroup() {
 
 // placeFrame writes the records of a frame to the queues of the partitions where they belong. Its acks wait for
 // the new frames, which become part of g. After an error the next call goes on where it was.
-func (s *placer) placeFrame(t *topic, q diskqueue.Queue, pos diskqueue.Pos, f *diskqueue.Frame, g *group) error {
-	p := s.placingOf(q)
-	if p.pos != pos {
-		if err := s.beginPlacing(t, q, pos, f); err != nil {
-			return err
-		}
-	}
+func (s *placer) placeFrame(p *placing, g *group) error {
 	var scratch recordbatch.Scratch
 	for ; len(p.groups) > 0; p.groups = p.groups[1:] {
 		part := p.groups[0]
@@ -209,8 +214,8 @@ func (s *placer) placeFrame(t *topic, q diskqueue.Queue, pos diskqueue.Pos, f *d
 			_ = part.rb.Compress(recordbatch.Codec(s.codec.Load()), &scratch) // else it goes uncompressed
 			part.rb.SealUnstamped()
 		}
-		events := min(int(f.Events)-p.placed, part.rb.Count())
-		m := diskqueue.Meta{Events: int32(events), Records: int32(part.rb.Count()), FirstTimestamp: part.rb.FirstTimestamp(), WrittenAt: f.WrittenAt, Replaces: pos, Partitions: p.among}
+		events := min(p.events-p.placed, part.rb.Count())
+		m := diskqueue.Meta{Events: int32(events), Records: int32(part.rb.Count()), FirstTimestamp: part.rb.FirstTimestamp(), WrittenAt: p.writtenAt, Replaces: p.pos, Partitions: p.among}
 		frame := [1]diskqueue.Write{{Queue: part.lane.disk.q, Meta: m, Batch: part.rb.Parts(nil), Checksum: part.rb.WireChecksum()}}
 		s.writer.writing.Lock()
 		_, err := s.disk.sp.Append(frame[:])
@@ -242,7 +247,7 @@ func (s *placer) placeFrame(t *topic, q diskqueue.Queue, pos diskqueue.Pos, f *d
 	return nil
 }
 
-// beginPlacing sorts the records of a frame; errFrameLost: it has none that can be read, and is discarded.
+// beginPlacing sorts the records of a frame; diskqueue.ErrDamaged: it has none that can be read, and is discarded.
 func (s *placer) beginPlacing(t *topic, q diskqueue.Queue, pos diskqueue.Pos, f *diskqueue.Frame) error {
 	s.mu.Lock()
 	groups, err := s.regroup(t, len(t.lanes), func(yield func(int64, []byte, []byte, []sink.Header) bool) error {
@@ -250,12 +255,18 @@ func (s *placer) beginPlacing(t *topic, q diskqueue.Queue, pos diskqueue.Pos, f 
 	})
 	if err != nil {
 		s.mu.Unlock()
-		q.Discard(pos, err)
-		return errFrameLost
+		if !q.Discard(pos, err) {
+			return err
+		}
+		s.mu.Lock()
+		s.count.toDisk(-int(f.Events))
+		s.drop(DroppedDamaged, int(f.Events))
+		s.mu.Unlock()
+		return diskqueue.ErrDamaged
 	}
 	defer s.mu.Unlock()
 	p := s.placingOf(q)
-	*p = placing{pos: pos, groups: groups, among: uint16(len(t.lanes))}
+	*p = placing{pos: pos, size: len(f.Batch), events: int(f.Events), writtenAt: f.WrittenAt, groups: groups, among: uint16(len(t.lanes))}
 	s.disk.placing = true
 	if l := t.unplaced(q.Partition()); l != nil {
 		waits := &l.disk.spilled

@@ -13,9 +13,6 @@ import (
 // second frame of a request.
 type replay struct{ pool *recordbatch.Pool }
 
-// errFrameLost: the spool found the frame damaged, has counted it, and passed over it.
-var errFrameLost = errors.New("the frame is damaged")
-
 // maxKeptFrame is the largest buffer for reading that a worker keeps.
 const maxKeptFrame = 512 << 10
 
@@ -92,9 +89,10 @@ func (w *worker) giveBack(entries []entry) {
 // load reads the frame of an entry's batch back.
 func (w *worker) load(e *entry, buf *[]byte) error {
 	b := e.batch
-	f, pos, err := e.lane.disk.q.PeekAfter(b.pos-1, *buf)
+	q := e.lane.disk.q
+	f, err := q.Read(b.pos, *buf)
 	if errors.Is(err, io.EOF) {
-		return errFrameLost
+		return diskqueue.ErrDamaged // the expirer has read it
 	}
 	if err != nil {
 		return err
@@ -102,16 +100,15 @@ func (w *worker) load(e *entry, buf *[]byte) error {
 	if *buf = f.Batch[:0]; cap(*buf) > maxKeptFrame {
 		*buf = nil
 	}
-	if pos != b.pos {
-		return errFrameLost
-	}
 	if b.events > 0 && w.s.cfg.expired(f.WrittenAt) { // 0: a report of losses, which may be late
 		return errFrameExpired
 	}
 	rb, err := w.s.replay.batch(f.Batch)
+	if err != nil && q.Discard(b.pos, err) {
+		return diskqueue.ErrDamaged
+	}
 	if err != nil {
-		e.lane.disk.q.Discard(pos, err)
-		return errFrameLost
+		return err
 	}
 	b.rb = rb
 	return nil
@@ -241,7 +238,12 @@ func (w *worker) unreadLocked(e *entry) {
 	}
 	b.loaded = false
 	l.topic.batches--
-	s.count.toDisk(b.events)
+	damaged := errors.Is(e.failed, diskqueue.ErrDamaged)
+	if damaged {
+		s.drop(DroppedDamaged, b.events)
+	} else {
+		s.count.toDisk(b.events)
+	}
 	e.unsend()
 	l.busy = false
 	l.retryAt = time.Now().Add(s.cfg.RetryMin)
@@ -249,7 +251,7 @@ func (w *worker) unreadLocked(e *entry) {
 	case expired:
 		l.retryAt = time.Time{}
 		s.writer.dropFrameLocked(l, DroppedExpired)
-	case errors.Is(e.failed, errFrameLost):
+	case damaged:
 		l.head = nil
 		l.abandonStamp(b)
 		s.lostFrame(b)

@@ -106,10 +106,7 @@ func (s *placer) reroute() (at time.Time) {
 			full = append(full, t)
 		case errors.Is(err, errUnderWay):
 			full, pause = append(full, t), quietPoll
-		default:
-			p := s.placingOf(q)
-			s.possibleDuplicates.Add(int64(p.placed)) // it cannot be read: the rest waits for the next start
-			*p = placing{}
+		default: // it cannot be read: the rest waits for the next start
 		}
 	}
 	placed := slices.DeleteFunc(slices.Clone(known), func(t *topic) bool { return slices.Contains(full, t) })

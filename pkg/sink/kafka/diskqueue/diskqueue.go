@@ -57,8 +57,12 @@ type Queue interface {
 	// buf if that is large enough, else in new memory: pass Batch[:0] the next time and nothing is allocated. A frame
 	// that is damaged is skipped and counted.
 	PeekAfter(pos Pos, buf []byte) (Frame, Pos, error)
-	// Discard ends the frame at pos, whose batch its reader cannot make sense of, as PeekAfter ends one that is damaged.
-	Discard(pos Pos, reason error)
+	// Read reads the frame at pos as PeekAfter does. io.EOF: it is done. ErrDamaged: it is no more, and its events are the
+	// caller's to count.
+	Read(pos Pos, buf []byte) (Frame, error)
+	// Discard ends the frame at pos, whose batch its reader cannot make sense of, as one that Read finds damaged. false: it is
+	// done, or the spool is closed.
+	Discard(pos Pos, reason error) bool
 	// Done ends the frames up to and including pos. Positions that are done already are no error.
 	Done(pos Pos) error
 	// DoneSoon is Done for a frame that was acknowledged, without the write: the cursor is written with the queue's next
@@ -150,7 +154,7 @@ type Sent struct {
 type Counts struct {
 	Recovered   int64 // found when it was opened, in good frames and in damaged ones
 	Quarantined int64 // of them, in damaged ones: they are not delivered
-	Lost        int64 // in frames that were good when they were counted and are damaged now
+	Lost        int64 // in frames that were good when they were counted and that PeekAfter has found damaged
 
 	// FramesLeft is how many more frames that replace others have room in memory, where each has an entry.
 	FramesLeft int
@@ -161,6 +165,8 @@ type Counts struct {
 var (
 	// ErrFull is wrapped by Append when the spool's bounds leave no room.
 	ErrFull = errors.New("spool: full")
+	// ErrDamaged is returned by Read for a frame that is damaged.
+	ErrDamaged = errors.New("spool: damaged frame")
 	// ErrBusy is wrapped by the function that opens a spool while another process has the directory.
 	ErrBusy = errors.New("spool: directory is in use by another process")
 )
