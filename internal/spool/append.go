@@ -139,7 +139,7 @@ func (s *Spool) append(frames []Write) error {
 	}
 	if w.InDoubt {
 		if err := queueOf(w).Sending(diskqueue.PosOf(g.number, g.size), w.Stamp); err != nil {
-			return s.latch(err)
+			return s.writeFailed(g, err) // the cursor may name this place: no other frame gets it
 		}
 	}
 	err = g.file.WriteVec(s.lay(frames, g), g.size)

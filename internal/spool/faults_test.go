@@ -304,3 +304,27 @@ func TestNoFloodOfSegments(t *testing.T) {
 		}
 	}
 }
+
+// The stamp of a frame that was not written (no room, or an error, for the stamp) is not that of the frame that is
+// written there next.
+func TestStampOfAFrameThatIsNotThere(t *testing.T) {
+	m := newModel(t, 1, spool.Config{})
+	m.mustOpen()
+	if _, err := m.queue(0).Append(spool.Meta{Records: 1}, []byte("a")); err != nil {
+		t.Fatal(err)
+	}
+	m.fs.SetBudget(m.fs.Used()) // others have taken what was known to be free
+	doubt := [1]spool.Write{{Queue: m.queue(1), Meta: spool.Meta{Records: 1}, Batch: [][]byte{[]byte("b")}, InDoubt: true, Stamp: spool.Stamp{ProducerID: 7, BaseSequence: 3}}}
+	if _, err := m.s.Append(doubt[:]); err == nil {
+		t.Fatal("it was written")
+	}
+	m.fs.SetBudget(1 << 30)
+	m.now = m.now.Add(1 << 40)
+	pos, err := m.queue(1).Append(spool.Meta{Records: 1}, []byte("c")) // never sent
+	if err != nil {
+		t.Fatal(err)
+	}
+	if at, st, ok := m.queue(1).Doubt(); ok && at == pos {
+		t.Errorf("frame %v was never sent, and %v is in doubt under %+v", pos, at, st)
+	}
+}

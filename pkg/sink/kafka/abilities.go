@@ -145,4 +145,6 @@ func (w *worker) refuse() {
 			w.split(e)
 		}
 	}
+	tell(w.out) // no request may follow
+	w.out = w.out[:0]
 }

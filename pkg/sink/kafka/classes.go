@@ -26,8 +26,8 @@ func (c class) String() string {
 	return [...]string{"ok", "retry", "refresh", "split", "dead_letter", "renew", "config"}[c]
 }
 
-// maxCorrupt is how often the broker may call a batch corrupt (code 2) until its content is held to be
-// the cause: the bytes may have been damaged on the way once, not three times.
+// maxCorrupt is how often the broker may call a batch corrupt (code 2) until its content is held to be the cause, if that has
+// gone on for stuckAfter: bytes may be damaged on the way, and a broker may be ill for a while.
 const maxCorrupt = 3
 
 // errCorrupt is CORRUPT_MESSAGE.
@@ -55,17 +55,17 @@ const errCompression = 76
 // errDuplicate is the broker's word for "I have this batch already" (DUPLICATE_SEQUENCE_NUMBER).
 const errDuplicate = 46
 
-// classOf sorts a broker's error code; corrupt is how often the broker has called the batch corrupt by
-// now. Codes as in Kafka's protocol guide.
-func classOf(code int16, corrupt int) (c class, known bool) {
+// classOf sorts a broker's error code; corrupt: the content of a batch that the broker calls so is held to be the cause. Codes
+// as in Kafka's protocol guide.
+func classOf(code int16, corrupt bool) (c class, known bool) {
 	switch code {
 	case 0, errDuplicate:
 		return classOK, true
 	case errCorrupt:
-		if corrupt < maxCorrupt {
-			return classRetry, true
+		if corrupt {
+			return classDeadLetter, true
 		}
-		return classDeadLetter, true
+		return classRetry, true
 	case 3, // UNKNOWN_TOPIC_OR_PARTITION: for some 100 ms after a creation, too
 		5, 6, // LEADER_NOT_AVAILABLE, NOT_LEADER_OR_FOLLOWER
 		72, 74, // LISTENER_NOT_FOUND, FENCED_LEADER_EPOCH
@@ -107,7 +107,7 @@ func classOfError(err error) class {
 	var code kafkago.Error
 	switch {
 	case errors.As(err, &code):
-		if c, _ := classOf(int16(code), 0); c == classConfig {
+		if c, _ := classOf(int16(code), false); c == classConfig {
 			return c // SASL, for example
 		}
 	case errors.Is(err, protocol.ErrNoTopic), errors.Is(err, protocol.ErrNoPartition), errors.Is(err, protocol.ErrNoLeader):

@@ -194,7 +194,7 @@ func (c *client) settings(ctx context.Context, to Peer, kind int8, resource stri
 		return nil, err
 	}
 	for _, r := range res.Resources {
-		if c, known := classOf(r.ErrorCode, 0); known && c != classOK && c != classConfig {
+		if c, known := classOf(r.ErrorCode, false); known && c != classOK && c != classConfig {
 			return nil, kafkago.Error(r.ErrorCode) // it passes, and another answer may come later
 		}
 		for _, e := range r.ConfigEntries {

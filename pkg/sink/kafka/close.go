@@ -137,7 +137,10 @@ func (s *Sink) leave() error {
 		return nil
 	}
 	s.lastMarkToDisk()
-	s.spooler.spillAll()
+	for range 2 { // what is dropped for the first is reported by the second
+		s.reportLossesToDisk()
+		s.spooler.spillAll()
+	}
 	s.spooler.writer.sync()
 	s.abandon()
 	s.spooler.writer.endFrames()
@@ -153,6 +156,15 @@ func (s *Sink) lastMarkToDisk() {
 	defer s.mu.Unlock()
 	if s.disk.sp != nil {
 		s.lastMarks(markLane)
+	}
+}
+
+// reportLossesToDisk leaves the reports of what was dropped during the stop to the disk.
+func (s *Sink) reportLossesToDisk() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.disk.sp != nil {
+		s.letters.reportLossesLocked(true)
 	}
 }
 

@@ -24,6 +24,7 @@ type core struct {
 	cancel     context.CancelFunc
 	tasks      sync.WaitGroup
 	started    time.Time
+	thawedAt   time.Time   // when it was found that the process had stood still; zero: never
 	changes    bell        // rung when the reporter has to look
 	wantsFrame func(*lane) // hears of lanes that have a batch without a frame; nil: nothing needs one
 	// giveUpStuck sends elsewhere what waits beside the buffers in those of the topic's first n lanes that cannot move, and

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"functiongraph-ingest/pkg/sink"
 	"functiongraph-ingest/pkg/sink/kafka/diskqueue"
 )
 
@@ -96,5 +97,35 @@ func TestAFrameWithoutABatch(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// Of the frames that wait for their partitions the first one is damaged. The others are placed and delivered, and who
+// waits for them hears that.
+func TestADamagedFrameAmongTheUnassigned(t *testing.T) {
+	t.Parallel()
+	c, disk := cluster(t, 2), newTestDisk(t)
+	net := &line{}
+	net.down.Store(true)
+	s, _ := spooling(t, c, "", func(cfg *Config, d *Deps) {
+		cfg.Settle, d.OpenSpool, d.Dial = SettleOnKafka, disk.Open, net.dial
+	})
+	waitFor(t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return s.disk.sp != nil })
+	const events = 1000
+	var ack ackCount
+	for range events {
+		appendRecords(t, s, &ack, sink.Record{Key: []byte("k"), Value: make([]byte, 500), Timestamp: begin})
+	}
+	waitFor(t, func() bool { return s.Stats().Spooled > events/2 })
+	if !disk.Flip(200) {
+		t.Fatal("there is no frame")
+	}
+	net.mend()
+	waitFor(t, func() bool { st := s.Stats(); return st.Spooled+st.InFlight == 0 })
+	waitFor(t, ack.all)
+	st := s.Stats()
+	balance(t, st, events)
+	if lost := st.Dropped[DroppedDamaged]; lost == 0 || lost > 100 || int64(ack.lost) != lost {
+		t.Errorf("%d events were lost, and sources were told of %d: %+v", lost, ack.lost, st)
 	}
 }

@@ -74,6 +74,7 @@ func (s *deadLetters) deadHeaders(h []sink.Header, t *topic, reason string, size
 // events were lost by that. Either way they are admitted; with an error they are not. s.mu is held, but not while it waits for room.
 func (s *Sink) takeDead(ctx context.Context, r *sink.Record, ack sink.Ack, events int) (lost int, err error) {
 	s.want.deadTopicSoon()
+	s.room.examineAnew()
 	own := len(r.Headers)
 	for pressed := false; ; {
 		if events > 0 { // the lock was free since the last number was looked at

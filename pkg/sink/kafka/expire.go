@@ -60,7 +60,14 @@ func (s *expirer) expire() (at time.Time) {
 func (s *expirer) expireQueue(q diskqueue.Queue, l *lane) {
 	var moved diskqueue.Pos // the first
 	for s.ctx.Err() == nil {
-		pos, written := q.HeadWritten()
+		if q.Tail() == 0 {
+			return
+		}
+		var pos diskqueue.Pos
+		var written int64
+		if s.writer.readOrLeave(func() { pos, written = q.HeadWritten() }) != nil {
+			return
+		}
 		_, bytes, events, ok := q.Head()
 		if !ok || !s.cfg.expired(written) || moved != 0 && pos >= moved {
 			return
@@ -83,8 +90,9 @@ func (s *expirer) expireQueue(q diskqueue.Queue, l *lane) {
 // keep writes the frame at pos once more, behind the others, if it must be kept. It returns where; 0: it need not be. false:
 // the frame cannot be dropped now. Until drop is called nothing of the lane is sent.
 func (s *expirer) keep(q diskqueue.Queue, l *lane, pos diskqueue.Pos) (to diskqueue.Pos, ok bool) {
-	f, err := q.Read(pos, nil)
-	if err != nil {
+	var f diskqueue.Frame
+	var err error
+	if s.writer.readOrLeave(func() { f, err = q.Read(pos, nil) }) != nil || err != nil {
 		return 0, false // where it is damaged it has no events that would have to be counted
 	}
 	if periodicMark(f.Batch) {

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"functiongraph-ingest/pkg/sink"
@@ -196,5 +197,36 @@ func TestOldFramesOfAnEarlierProcess(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// What is dropped for its age, in an outage and in the stop that ends it, is in reports, all of it.
+func TestWhatExpiresDuringTheStopIsReported(t *testing.T) {
+	t.Parallel()
+	c, dir := cluster(t, 2, kfake.SeedTopics(1, "t.dlq")), t.TempDir()
+	s, n := spooling(t, c, dir, func(cfg *Config, _ *Deps) { cfg.SpoolMaxAge, cfg.StowTime = time.Second, 300*time.Millisecond })
+	waitFor(t, func() bool { return s.Ready() == nil })
+	n.cut()
+	taken := fill(t, s)
+	waitFor(t, func() bool { return s.Stats().Dropped[DroppedExpired] > 0 })
+	taken += fill(t, s)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second) // they expire meanwhile
+	defer cancel()
+	_ = s.Close(ctx)
+	st := s.Stats()
+	balance(t, st, taken)
+	dropped := st.Dropped[DroppedExpired]
+	next, _ := spooling(t, c, dir, nil)
+	closeSink(t, next)
+	reported := int64(0)
+	for _, r := range consume(t, c, "t.dlq", int(c.PartitionInfos("t.dlq")[0].HighWatermark)) {
+		var told struct{ Events int64 }
+		if err := json.Unmarshal(r.Value, &told); err != nil {
+			t.Errorf("%s: %v", r.Value, err)
+		}
+		reported += told.Events
+	}
+	if reported != dropped {
+		t.Errorf("%d events were dropped for their age, %d are in reports", dropped, reported)
 	}
 }

@@ -38,17 +38,17 @@ func TestClassTable(t *testing.T) {
 		10: classSplit, 87: classDeadLetter, 32: classDeadLetter, 45: classRenew, 47: classRenew, 59: classRenew,
 		17: classConfig, 29: classConfig, 31: classConfig, 35: classConfig, 43: classConfig, 58: classConfig, 76: classConfig,
 	} {
-		if c, known := classOf(code, 1); c != want || !known {
+		if c, known := classOf(code, false); c != want || !known {
 			t.Errorf("code %d: %v (known %v), want %v", code, c, known, want)
 		}
 	}
-	if c, known := classOf(2, maxCorrupt-1); c != classRetry || !known {
+	if c, known := classOf(errCorrupt, false); c != classRetry || !known {
 		t.Errorf("corrupt for the first times: %v", c)
 	}
-	if c, _ := classOf(2, maxCorrupt); c != classDeadLetter {
-		t.Errorf("corrupt for the third time: %v", c)
+	if c, _ := classOf(errCorrupt, true); c != classDeadLetter {
+		t.Errorf("corrupt for good: %v", c)
 	}
-	if c, known := classOf(9999, 1); c != classRetry || known {
+	if c, known := classOf(9999, false); c != classRetry || known {
 		t.Errorf("unknown code: %v, known %v; want retry with an alarm", c, known)
 	}
 }

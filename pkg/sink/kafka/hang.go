@@ -110,6 +110,45 @@ func (s *frameWriter) tryToRead(heir, call func()) (ok bool, err error) {
 	return !left, nil
 }
 
+// readOrLeave makes a call of the spooler that reads the disk. errDiskHangs: it has not come back, or one before it has not. Then
+// nothing that it writes to is looked at any more.
+func (s *frameWriter) readOrLeave(call func()) error {
+	w := &s.watchdog
+	w.mu.Lock()
+	hangs := w.unread > 0
+	w.mu.Unlock()
+	if hangs {
+		return errDiskHangs
+	}
+	back, left := make(chan struct{}), false // left is guarded by w.mu
+	s.tasks.Go(func() {
+		call()
+		close(back)
+		w.mu.Lock()
+		if left {
+			w.unread--
+		}
+		w.mu.Unlock()
+	})
+	timer := time.NewTimer(hangsAfter)
+	defer timer.Stop()
+	select {
+	case <-back:
+		return nil
+	case <-timer.C:
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	select {
+	case <-back:
+		return nil
+	default:
+	}
+	left = true
+	w.unread++
+	return errDiskHangs
+}
+
 // diskHangs lets batches go without their frames, so that a healthy Kafka gets them and their clients hear of it.
 func (s *frameWriter) diskHangs() {
 	w := &s.watchdog

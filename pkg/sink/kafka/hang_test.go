@@ -330,3 +330,38 @@ func TestReadsDoNotHideADiskThatHangs(t *testing.T) {
 	waitFor(t, func() bool { return s.Stats().Delivered == framed+3*others && ack.all() })
 	balance(t, closeSink(t, s), framed+3*others)
 }
+
+// As TestReadsThatHangDoNotHoldUpOthers, with --spool-max-age: the spooler looks at the ages of frames, and hangs there.
+func TestReadsOfAgesThatHang(t *testing.T) {
+	t.Parallel()
+	c := cluster(t, 4)
+	var d *diskThatHangs
+	s, n := spooling(t, c, "", func(cfg *Config, deps *Deps) {
+		disk := newTestDisk(t)
+		d = newDiskThatHangs(t, disk, spooltest.OpRead, ".seg")
+		cfg.Settle, deps.OpenSpool, deps.fastSync = SettleOnDisk, disk.Open, speed(true)
+		cfg.SpoolMaxAge = 100 * time.Second
+		cfg.BufferBytes = 32 * recordbatch.ChunkSize // what comes later finds room
+	})
+	t.Cleanup(d.release)
+	waitFor(t, func() bool { return s.Ready() == nil && !s.held() })
+	var ack ackCount
+	add := func(count int, partitions ...int) {
+		for range count {
+			for _, p := range partitions {
+				appendRecords(t, s, &ack, sink.Record{Key: []byte(keysOf(p, 4, 1)[0]), Value: make([]byte, 500), Timestamp: time.Now().UnixMilli()})
+			}
+		}
+	}
+	const framed, others = 1500, 20
+	n.cut()
+	add(framed, 0)
+	waitFor(t, func() bool { return s.Stats().Spooled > framed/4 })
+	d.hangs.Store(true)
+	waitFor(t, d.met.Load)
+	n.mend()
+	add(others, 2, 3)
+	waitFor(t, func() bool { return s.Stats().Delivered >= 2*others })
+	d.release()
+	waitFor(t, func() bool { return s.Stats().Delivered == framed+2*others && ack.all() })
+}

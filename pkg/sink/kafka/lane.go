@@ -21,17 +21,19 @@ type batch struct {
 	events int   // what the ledger counts for it; 0 for a notice about an event that is counted elsewhere
 	lowest int64 // how many events were admitted with the first of it; 0: it is not known, or a parent's
 
-	opened     time.Time // first append; linger counts from here; zero: it is over (Flush)
-	sent       time.Time // first send; zero: never sent, so it is certainly not in the log
-	attempts   int       // how often it was sent
-	corrupt    int       // how often the broker called it corrupt
-	sticky     bool      // it took a keyless record: the next one goes to another partition
-	compressed bool      // the bytes are final except for the stamp
-	suspected  bool      // counted as a possible duplicate because the last process may have delivered it
-	bytesFinal bool      // compressed and stamped: the bytes that are sent
-	private    int64     // bytes of its own memory outside of the pool; 0: pooled
-	child      bool      // it came out of a split
-	held       int64     // its part of topic.held
+	opened   time.Time // first append; linger counts from here; zero: it is over (Flush)
+	sent     time.Time // first send; zero: never sent, so it is certainly not in the log
+	attempts int       // how often it was sent
+	corrupt  int       // how often the broker called it corrupt
+	// corruptSince is when it, or the one that it is a part of, was first called so.
+	corruptSince time.Time
+	sticky       bool  // it took a keyless record: the next one goes to another partition
+	compressed   bool  // the bytes are final except for the stamp
+	suspected    bool  // counted as a possible duplicate because the last process may have delivered it
+	bytesFinal   bool  // compressed and stamped: the bytes that are sent
+	private      int64 // bytes of its own memory outside of the pool; 0: pooled
+	child        bool  // it came out of a split
+	held         int64 // its part of topic.held
 
 	stamp   stamp // meaningful while stamped
 	stamped bool
@@ -330,10 +332,14 @@ func (l *lane) outOfTrouble() {
 	}
 }
 
-// fails notes that the lane could not send: since then, or since the batch was first sent that got no answer.
+// fails notes that the lane could not send: since then, or since the batch was first sent that got no answer, but not while
+// the process stood still.
 func (l *lane) fails(since time.Time) {
-	if l.stuckSince.IsZero() {
-		l.stuckSince = since
+	if !l.stuckSince.IsZero() {
+		return
+	}
+	if l.stuckSince = since; since.Before(l.topic.core.thawedAt) {
+		l.stuckSince = l.topic.core.thawedAt
 	}
 }
 
@@ -346,6 +352,14 @@ func (l *lane) moves(now time.Time) {
 		l.movingSince = l.acked
 	}
 	l.stuckSince, l.stuckNow, l.refused = time.Time{}, false, false
+}
+
+// refusalEnds notes that a batch has left whose content was refused: the lane waits for nothing of it any more.
+func (l *lane) refusalEnds() {
+	l.failures = 0
+	if l.refused = false; !l.stuck() {
+		l.stuckSince, l.stuckNow = time.Time{}, false
+	}
 }
 
 // unassignedPartition has the frames of records that came before the topic's partitions were known.

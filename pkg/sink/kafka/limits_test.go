@@ -1,9 +1,11 @@
 package kafka
 
 import (
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -153,4 +155,33 @@ func TestWorkersOfBrokersThatLeftEnd(t *testing.T) {
 	appendAll(t, s, 300, 37, nil)
 	waitFor(t, func() bool { return s.Stats().Delivered == 900 })
 	closeSink(t, s)
+}
+
+// The acks of a record that is refused before it is sent (socket.request.max.bytes) are told, though no request follows.
+func TestRefusedUnsentIsTold(t *testing.T) {
+	t.Parallel()
+	c := cluster(t, 1, kfake.SeedTopics(1, "t.dlq"))
+	c.ControlKey(int16(kmsg.DescribeConfigs), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		c.KeepControl()
+		r := req.(*kmsg.DescribeConfigsRequest)
+		if r.Resources[0].ResourceType != kmsg.ConfigResourceTypeBroker {
+			return nil, nil, false
+		}
+		res := r.ResponseKind().(*kmsg.DescribeConfigsResponse)
+		res.Version = r.Version
+		value := "100000"
+		res.Resources = []kmsg.DescribeConfigsResponseResource{{ResourceType: kmsg.ConfigResourceTypeBroker, Configs: []kmsg.DescribeConfigsResponseResourceConfig{
+			{Name: settingRequestBytes, Value: &value},
+		}}}
+		return res, nil, true
+	})
+	s := start(t, c, func(_ *Config, d *Deps) { d.SetAside = func([]byte, [32]byte) error { return nil } })
+	waitFor(t, func() bool { return s.Ready() == nil })
+	noise := make([]byte, 75_000)
+	rand.NewChaCha8([32]byte{}).Read(noise)
+	var ack ackCount
+	r := record("k", 1)
+	r.Value = hex.AppendEncode(r.Value, noise)
+	appendRecords(t, s, &ack, r)
+	waitFor(t, ack.all)
 }

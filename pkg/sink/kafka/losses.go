@@ -53,6 +53,7 @@ func (s *deadLetters) reportLossLocked(ls *loss, reason, policy string, last boo
 	b := s.privateBatch(to, &r, nil, recordbatch.RecordSize(r.Key, r.Value, r.Headers))
 	s.want.deadTopicSoon()
 	s.enqueue(to, b)
+	s.log.Warn("dropped events are reported among the dead letters", "reason", reason, "events", ls.Events, "bytes", ls.Bytes, "since", time.UnixMilli(ls.First).UTC())
 	*ls = loss{}
 }
 

@@ -144,3 +144,54 @@ func TestAnIdlePartitionDoesNotTellThatTheClusterWorks(t *testing.T) {
 	fault.Remove()
 	waitFor(t, func() bool { st := s.Stats(); return st.Delivered == 3 && st.DeadLettered == 1 })
 }
+
+// A partition of the dead-letter topic that a dead letter was taken away from long ago does not count as failing since then: when
+// the other one begins to fail, the topic is not gone at once.
+func TestADeadPartitionThatWasLeft(t *testing.T) {
+	t.Parallel()
+	c := cluster(t, 1, kfake.SeedTopics(2, "t.dlq"))
+	disk := newTestDisk(t)
+	fillAtBad(c, disk)
+	refuseBad(c, true)
+	var bad [2]atomic.Bool
+	deadPlaces(c, &bad)
+	s := start(t, c, func(cfg *Config, d *Deps) {
+		cfg.Settle, cfg.Linger, d.OpenSpool, d.stuckAfter = SettleOnDisk, 5*time.Millisecond, disk.Open, 500*time.Millisecond
+	})
+	first := 0
+	bad[first].Store(true)
+	appendRecords(t, s, nil, badRecord(0), record("k", 1))
+	waitFor(t, func() bool { st := s.Stats(); return st.DeadLettered == 1 && st.Delivered == 1 })
+	s.mu.Lock()
+	moved := s.dead.lanes[first].failures > 0
+	s.mu.Unlock()
+	if !moved {
+		t.Fatal("it did not begin in the first partition")
+	}
+	bad[first].Store(false) // it takes all again
+	disk.Limit(1 << 40)
+	s.mu.Lock()
+	s.spooler.writer.diskFailsLocked(nil)
+	s.mu.Unlock()
+	for i := range 20 { // all is well for a while, with dead letters too
+		appendRecords(t, s, nil, record("k", 2+i))
+		if err := s.DeadLetter(patient(t), &sink.DeadLetter{Raw: []byte("{"), Reason: "bad"}, nil); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	waitFor(t, func() bool { return s.Stats().InFlight+s.Stats().Spooled == 0 })
+	bad[1-first].Store(true)
+	if err := s.DeadLetter(patient(t), &sink.DeadLetter{Raw: []byte("{"), Reason: "bad"}, nil); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return s.dead.lanes[1-first].failures > 0 })
+	s.mu.Lock()
+	if l := s.dead.lanes[1-first]; s.room.deadGone() && time.Since(l.stuckSince) < s.deps.stuckAfter {
+		t.Errorf("the topic counts as gone %v after its last partition has failed; the other one takes what it gets, and was last asked %v ago",
+			time.Since(l.stuckSince), time.Since(s.dead.lanes[first].retryAt))
+	}
+	s.mu.Unlock()
+	bad[1-first].Store(false)
+	waitFor(t, func() bool { return s.Stats().InFlight+s.Stats().Spooled == 0 })
+}

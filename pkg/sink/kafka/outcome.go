@@ -50,10 +50,7 @@ func (w *worker) resolve(res *produce.Response, err error, now time.Time) {
 			s.failedLocked(e, classRetry, 0, "the answer does not name the partition")
 			continue
 		}
-		if p.ErrorCode == errCorrupt {
-			e.batch.corrupt++
-		}
-		c, known := classOf(p.ErrorCode, e.batch.corrupt)
+		c, known := classOf(p.ErrorCode, p.ErrorCode == errCorrupt && e.batch.isCorrupt(now))
 		if !known {
 			s.warnLimited("unknown code", "the broker answers with an error code that this version does not know; retrying", "code", p.ErrorCode)
 		}
@@ -92,6 +89,16 @@ func (w *worker) resolve(res *produce.Response, err error, now time.Time) {
 	tell(w.out)
 	w.out = w.out[:0]
 	s.writer.endFrames()
+}
+
+// isCorrupt notes that the broker has called b corrupt, and reports whether its content is held to be the cause. A dead letter
+// is kept: its topic would be the last one to take it.
+func (b *batch) isCorrupt(now time.Time) bool {
+	if b.corrupt++; b.corruptSince.IsZero() {
+		b.corruptSince = now
+	}
+	t := b.lane.topic
+	return b.corrupt >= maxCorrupt && now.Sub(b.corruptSince) >= t.core.deps.stuckAfter && !t.dead
 }
 
 // observeLocked tells of a batch that is acknowledged now.
@@ -265,6 +272,6 @@ func (s *sender) collisionLocked(e *entry) {
 		return
 	}
 	s.collisions.Add(1)
-	s.warnLimited("collision", "the broker takes a batch for another one: another producer has this producer id; the batch is sent again under a new id",
+	s.warnLimited("collision", "the broker takes a batch for another one: another producer has this producer id, or the topic's message.timestamp.type was changed; the batch is sent again under a new id",
 		"topic", l.topic.name, "partition", l.partition, "producer", b.stamp.id)
 }

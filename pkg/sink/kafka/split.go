@@ -87,6 +87,7 @@ func (w *worker) replace(e *entry, growth int, rebuild func(*recordbatch.Batch) 
 	for _, rb := range parts {
 		p := s.newBatch(l)
 		p.rb, p.parent, p.child, p.opened, p.coveredBy = rb, b, true, b.opened, cover
+		p.corruptSince = b.corruptSince
 		p.untimed = b.untimed || e.code == errTimestamp && len(parts) == 1
 		p.events = min(events, rb.Count()) // all records of a batch count one, or it is a single notice
 		events -= p.events
@@ -213,7 +214,8 @@ func (w *worker) mayDeadLetter(e *entry) bool {
 // removeLocked takes a refused batch out of its lane; lost of its events were dropped.
 func (w *worker) removeLocked(e *entry, lost int) {
 	s, l, b := w.s, e.lane, e.batch
-	l.head, l.busy, l.failures = nil, false, 0
+	l.head, l.busy = nil, false
+	l.refusalEnds()
 	l.abandonStamp(b)
 	b.events = 0
 	s.release(l.topic, b)

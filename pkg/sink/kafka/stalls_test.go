@@ -3,6 +3,7 @@ package kafka
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -229,6 +230,29 @@ func TestCorruptAfterOtherFailuresIsSentAgain(t *testing.T) {
 	}
 	if n := s.Metrics().Splits; n != 0 {
 		t.Errorf("%d splits", n)
+	}
+}
+
+// A broker that calls everything corrupt for a while, dead letters too, keeps good events from it, and no more.
+func TestABrokerThatIsIllForAWhile(t *testing.T) {
+	t.Parallel()
+	for _, settle := range []Settle{SettleOnKafka, SettleOnDisk} {
+		t.Run(fmt.Sprint(settle), func(t *testing.T) {
+			t.Parallel()
+			c := cluster(t, 2)
+			fault := c.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.CorruptMessage, Count: -1})
+			s, _ := spooling(t, c, t.TempDir(), func(cfg *Config, _ *Deps) { cfg.Settle = settle })
+			appendAll(t, s, 100, 7, nil)
+			waitFor(t, func() bool { // each partition has met it more often than bytes are damaged on their way
+				s.mu.Lock()
+				defer s.mu.Unlock()
+				return !slices.ContainsFunc(s.topics[0].lanes, func(l *lane) bool { return l.failures <= maxCorrupt })
+			})
+			fault.Remove()
+			if st := closeSink(t, s); st.Delivered != 100 || st.DeadLettered != 0 {
+				t.Errorf("stats %+v", st)
+			}
+		})
 	}
 }
 

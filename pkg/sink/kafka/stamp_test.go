@@ -4,7 +4,14 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"strings"
+	"sync/atomic"
+	"syscall"
 	"testing"
+	"time"
+
+	"functiongraph-ingest/internal/spool/spooltest"
+	"functiongraph-ingest/pkg/sink"
 )
 
 // A stamp that was sent is never given to other bytes, whatever happens in between.
@@ -100,4 +107,68 @@ func TestGivingTwoAtOnceIsCaught(t *testing.T) {
 	var s stamps
 	s.give(producer{id: 1, gen: 1})
 	s.give(producer{id: 1, gen: 1})
+}
+
+// The disk fails to write the stamp of a batch in doubt that was to get a frame; the next batch of the partition gets
+// that place, and not that stamp: the broker would take it for the first one.
+func TestAStampOfAFrameThatWasNotWritten(t *testing.T) {
+	t.Parallel()
+	c, disk := cluster(t, 1), newTestDisk(t)
+	var noFrames, noCursors atomic.Bool
+	var refusedCursors atomic.Int32
+	disk.fs.SetGate(func(op spooltest.Op, name string) error {
+		switch {
+		case op != spooltest.OpWrite:
+		case noFrames.Load() && strings.HasSuffix(name, ".seg"):
+			return syscall.EIO
+		case noCursors.Load() && strings.HasSuffix(name, "cursors"):
+			refusedCursors.Add(1)
+			return syscall.EIO
+		}
+		return nil
+	})
+	thief := &answerThief{}
+	s := start(t, c, func(cfg *Config, d *Deps) {
+		cfg.Settle, d.OpenSpool, d.Dial = SettleOnDisk, disk.Open, thief.dial
+		cfg.RequestTimeout = time.Second
+		d.fastSync = speed(true)
+	})
+	waitFor(t, func() bool { return s.Ready() == nil && !s.held() })
+	appendRecords(t, s, nil, record("k", 0)) // the partition has a cursor, and an id
+	waitFor(t, func() bool { return s.Stats().Delivered == 1 })
+	waitFor(t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return !s.topics[0].lanes[0].disk.closing })
+
+	// b goes without a frame, because the disk fails, and its answers are lost. Then the disk takes frames, but not b's stamp.
+	at := func(text string) sink.Record {
+		return sink.Record{Key: []byte("k"), Value: []byte(text), Timestamp: begin + 1}
+	}
+	l := s.topics[0].lanes[0]
+	noFrames.Store(true)
+	thief.armed.Store(1 << 20)
+	appendRecords(t, s, nil, at("b"))
+	waitFor(t, func() bool { return thief.stolen.Load() >= 1 })
+	noCursors.Store(true)
+	noFrames.Store(false)
+	waitFor(t, func() bool { return refusedCursors.Load() > 0 })
+	thief.armed.Store(0)
+	waitFor(t, func() bool { return s.Stats().Delivered == 2 })
+	noCursors.Store(false)
+	waitFor(t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return s.disk.err == nil })
+	s.mu.Lock()
+	l.retryAt = time.Now().Add(time.Hour) // the partition waits: its broker's workers are busy, or it has no leader
+	s.mu.Unlock()
+	var ack ackCount
+	appendRecords(t, s, &ack, at("c"))
+	waitFor(t, ack.all) // c is durable: its client has its answer
+	s.Close(ended())
+
+	next := start(t, c, func(cfg *Config, d *Deps) { cfg.Settle, d.OpenSpool = SettleOnDisk, disk.Open })
+	waitFor(t, func() bool { st := next.Stats(); return st.InFlight+st.Spooled == 0 && st.Delivered == 1 })
+	var got []string
+	for _, r := range consume(t, c, "t", int(c.PartitionInfos("t")[0].HighWatermark)) {
+		got = append(got, string(r.Value))
+	}
+	if !strings.Contains(strings.Join(got, " "), "c") || len(got) != 3 {
+		t.Errorf("c was answered and counted as delivered, and the topic has %q", got)
+	}
 }

@@ -40,7 +40,8 @@ func (w *worker) takeOut(e *entry) bool {
 		return false // one at a time: each waits for room, or is dropped
 	}
 	s.splits.Add(1)
-	l.head, l.busy, l.failures = nil, false, 0
+	l.head, l.busy = nil, false
+	l.refusalEnds()
 	l.abandonStamp(b)
 	cover := b.coverChildren()
 	b.events = 0

@@ -79,11 +79,10 @@ func (s *kafkaCluster) renewAfterThaw(now time.Time) {
 	s.log.Debug("the process stood still; connections are made anew")
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, t := range s.all {
-		for _, l := range t.lanes {
-			if !l.stuckSince.IsZero() {
-				l.stuckSince, l.stuckNow = now, false
-			}
+	s.thawedAt = now
+	for l := range s.lanes() {
+		if !l.stuckSince.IsZero() {
+			l.stuckSince, l.stuckNow = now, false
 		}
 	}
 }

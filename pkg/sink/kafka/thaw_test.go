@@ -7,6 +7,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
 	"functiongraph-ingest/pkg/sink"
 )
 
@@ -152,4 +155,44 @@ func TestAFreezeIsNoTimeOfFailing(t *testing.T) {
 		defer s.mu.Unlock()
 		return time.Since(l.stuckSince) < time.Hour
 	})
+}
+
+// A request that is under way at a freeze is answered with an error after it. Its partition began to fail then, not when
+// the batch was sent.
+func TestARequestUnderWayAtAFreeze(t *testing.T) {
+	t.Parallel()
+	c := ownBrokers(t, map[string]int32{"t": 2})
+	s := stuckSink(t, c, func(_ *Config, d *Deps) { d.stuckAfter = 10 * time.Second })
+	keys := []string{keysOf(0, 2, 1)[0], keysOf(1, 2, 1)[0]}
+	appendRecords(t, s, nil, record(keys[0], 0), record(keys[1], 0))
+	waitFor(t, func() bool { return s.Stats().Delivered == 2 })
+	hold := make(chan struct{})
+	c.ControlKey(int16(kmsg.Produce), func(r kmsg.Request) (kmsg.Response, error, bool) {
+		c.KeepControl()
+		req := r.(*kmsg.ProduceRequest)
+		if req.Topics[0].Topic != "t" || req.Topics[0].Partitions[0].Partition != 0 {
+			return nil, nil, false
+		}
+		c.SleepControl(func() { <-hold })
+		return answerAll(req, func(string, int32) int16 { return kerr.KafkaStorageError.Code }), nil, true
+	})
+	appendRecords(t, s, nil, record(keys[0], 1))
+	a, b := s.topics[0].lanes[0], s.topics[0].lanes[1]
+	waitFor(t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return a.busy })
+	appendRecords(t, s, nil, record(keys[1], 1))
+	waitFor(t, func() bool { return s.Stats().Delivered == 3 })
+	s.mu.Lock() // all of that was an hour ago
+	const frozen = time.Hour
+	a.head.sent = a.head.sent.Add(-frozen)
+	b.acked, b.movingSince = b.acked.Add(-frozen), b.movingSince.Add(-frozen-time.Minute)
+	s.mu.Unlock()
+	s.cluster.clock.stop.Store(true)
+	s.cluster.renewAfterThaw(time.Now()) // as the first worker does that sends
+	close(hold)
+	waitFor(t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return a.failures > 0 })
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.room.isStuck(a, time.Now()) {
+		t.Errorf("a partition that has failed for the first time a moment ago cannot move: since %v", time.Since(a.stuckSince))
+	}
 }
