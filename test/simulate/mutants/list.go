@@ -150,4 +150,12 @@ var mutants = []mutant{
 		`s.dropVoid() s.settleCursors()`, `s.settleCursors()`)},
 	{"old cursors are believed after a loss of power", "", "power", in(spoolDir,
 		`c.stale = !clean && !(l.file.whole && l.file.header.boot == c.boot)`, ``)},
+
+	// Damage: who reads a frame counts it, once.
+	{"the frame behind a damaged one is taken for it", "", "damage", sink(
+		`f, err := q.Read(b.pos, *buf)`, `f, _, err := q.PeekAfter(b.pos-1, *buf)`)},
+	{"a damaged frame that was being read is not counted", "", "damage", sink(
+		`if damaged { $s.drop(DroppedDamaged, b.events) } else {`, `if !damaged {`)},
+	{"a frame that is half placed is read again", "", "squeezed", sink(
+		`if p.pos == 0 { f, pos, err := q.PeekAfter(last, buf)`, `if true { f, pos, err := q.PeekAfter(last, buf)`)},
 }
