@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"os/exec"
@@ -129,7 +131,7 @@ func TestReaderOfLinesLeaves(t *testing.T) {
 // A reader that stops makes deliveries wait and then fail; the figures, and a stop, do not wait for it.
 func TestReaderOfLinesStops(t *testing.T) {
 	p := startLines(t)
-	body := `[{"a":"` + strings.Repeat("x", 512<<10) + `"}]`
+	body := `[` + strings.Repeat(`{"a":"`+strings.Repeat("x", 1000)+`"},`, 511) + `{"a":1}]`
 	for ctx := patient(t); p.status(http.MethodPost, p.url, body) == http.StatusOK; {
 		if ctx.Err() != nil {
 			t.Fatal("deliveries are taken without end")
@@ -140,8 +142,20 @@ func TestReaderOfLinesStops(t *testing.T) {
 			t.Errorf("%s does not answer", path)
 		}
 	}
+	for ctx := patient(t); p.status(http.MethodGet, p.admin+"/readyz", "") != http.StatusServiceUnavailable; time.Sleep(10 * time.Millisecond) {
+		if ctx.Err() != nil {
+			t.Fatal("deliveries are refused, and /readyz does not say so")
+		}
+	}
 	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
 	p.ends(t, "shutdown")
+	text, err := io.ReadAll(p.stdout)
+	if err != nil || len(text) == 0 || text[len(text)-1] != '\n' {
+		t.Errorf("%d bytes are in the pipe, and its last line is not complete: %v", len(text), err)
+	}
+	if n := fmt.Sprintf(`"delivered":%d,`, bytes.Count(text, []byte("\n"))); !strings.Contains(p.stderr.String(), n) {
+		t.Errorf("the pipe has %s and the ledger does not say so:\n%s", n, p.stderr.String())
+	}
 }

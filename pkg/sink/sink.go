@@ -15,7 +15,7 @@ import (
 // ErrClosed is returned by Append and DeadLetter after Close has begun. Nothing was taken.
 var ErrClosed = errors.New("sink: closed")
 
-// ErrNoRoom is wrapped by Ready when appends wait for room.
+// ErrNoRoom is wrapped by Ready when appends wait for room, or will when the rest of it is used up.
 var ErrNoRoom = errors.New("appends wait")
 
 // DroppedShutdown is the reason of events that could not be delivered before the process had to end.
@@ -97,7 +97,7 @@ type Sink interface {
 
 	// Ready is nil when the source of a record that is appended now will hear that it is safe, as far as can be
 	// told; else the reason why not, in words for an operator. An error that wraps ErrNoRoom says that appends
-	// wait for room. It only looks at what is known, as Delivery and Stats do: watching a sink does not wake it.
+	// wait for room, or will. It only looks at what is known, as Delivery and Stats do: watching a sink does not wake it.
 	Ready() error
 
 	// Delivery says whether events reach the destination, and what is in the way.

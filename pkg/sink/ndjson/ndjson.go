@@ -12,6 +12,11 @@
 // and Close do not wait for it. A write error is retried until Close, from the byte at which it happened, so
 // that no line is torn or doubled. Only a pipe whose reader is gone is final: what it has not taken is dropped with
 // reason [DroppedGone], and [Sink.Gone] tells.
+//
+// What a Close that cannot wait finds in a pipe is delivered: of a write that hangs it has taken nothing, because no write
+// to it is longer than a pipe takes as a whole. A line of up to 4096 bytes is not torn by that.
+//
+// A file stays open. When it is renamed, lines go on into the renamed file.
 package ndjson
 
 import (
@@ -21,6 +26,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"sync"
 	"syscall"
@@ -38,6 +44,11 @@ const (
 	queueBytes = 256 << 10
 	retryMin   = 10 * time.Millisecond // after a write error; doubles
 	retryMax   = time.Second
+	// pipeBuf is PIPE_BUF of Linux: a pipe takes so much as a whole or not at all. While a longer write hangs, it is not
+	// known what the pipe has of it.
+	pipeBuf = 4 << 10
+	// stalledAfter is how long the writer may take nothing until that is a state.
+	stalledAfter = time.Second
 )
 
 // lines are complete lines, and whose they are.
@@ -57,6 +68,7 @@ type part struct {
 // Sink writes to one io.Writer, from one goroutine. It implements sink.Sink.
 type Sink struct {
 	out   io.Writer
+	whole bool          // out is a file: it takes any length at once
 	close func() error  // the writer, once
 	bell  chan struct{} // lines wait, or the sink is closed
 	stop  chan struct{} // closed when what is left is given up
@@ -73,6 +85,8 @@ type Sink struct {
 	ended   bool  // what was not written is dropped
 	failure error // of the last write; nil: it was taken
 	since   time.Time
+	stalled time.Time // since when the writer has taken nothing of what it was given; zero: it has all
+	full    bool      // an append found no room since the queue got shorter
 
 	stats sink.Stats // without Dropped
 	drops map[string]int64
@@ -86,6 +100,10 @@ func New(w io.Writer) *Sink {
 	s := &Sink{
 		out: w, bell: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{}), gone: make(chan struct{}),
 		room: make(chan struct{}), drops: map[string]int64{}, close: func() error { return nil },
+	}
+	if f, ok := w.(interface{ Stat() (fs.FileInfo, error) }); ok {
+		info, err := f.Stat()
+		s.whole = err == nil && info.Mode().IsRegular()
 	}
 	if c, ok := w.(io.Closer); ok {
 		s.close = sync.OnceValue(c.Close)
@@ -146,6 +164,7 @@ func (s *Sink) awaitRoomLocked(ctx context.Context, n int) error {
 		if q := len(s.queue.text); q == 0 || q+n <= queueBytes {
 			return nil
 		}
+		s.full = true
 		room := s.room
 		s.mu.Unlock()
 		var err error
@@ -210,11 +229,13 @@ func (s *Sink) next() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.ended || len(s.queue.text) == 0 {
+		s.stalled = time.Time{}
 		return false
 	}
 	s.queue, s.writing = s.writing, s.queue
 	s.queue.clear()
 	s.written, s.settled = 0, 0
+	s.stalled, s.full = time.Now(), false
 	s.madeRoomLocked()
 	return true
 }
@@ -236,8 +257,9 @@ func (s *Sink) madeRoomLocked() {
 func (s *Sink) writeLines() {
 	text := s.writing.text
 	for pause := retryMin; len(text) > 0; {
-		n, err := s.out.Write(text)
-		n = min(max(n, 0), len(text))
+		piece := s.piece(text)
+		n, err := s.out.Write(piece)
+		n = min(max(n, 0), len(piece))
 		text = text[n:]
 		if err == nil && n == 0 {
 			err = io.ErrShortWrite
@@ -258,6 +280,17 @@ func (s *Sink) writeLines() {
 	}
 }
 
+// piece is the beginning of text that is written next: complete lines, where a pipe may take them as a whole.
+func (s *Sink) piece(text []byte) []byte {
+	if s.whole || len(text) <= pipeBuf {
+		return text
+	}
+	if end := bytes.LastIndexByte(text[:pipeBuf], '\n'); end >= 0 {
+		return text[:end+1]
+	}
+	return text[:pipeBuf]
+}
+
 // wrote settles what the writer has taken. It returns true when it will not take anything more.
 func (s *Sink) wrote(n int, err error) (over bool) {
 	s.mu.Lock()
@@ -270,6 +303,9 @@ func (s *Sink) wrote(n int, err error) (over bool) {
 		s.since = time.Now()
 	}
 	s.failure = err
+	if n > 0 {
+		s.stalled = time.Now()
+	}
 	settled := s.settleLocked(DroppedGone, isGone(err))
 	if isGone(err) {
 		over = true

@@ -5,7 +5,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"io"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
@@ -82,7 +85,7 @@ func TestWriteErrorsAreRetried(t *testing.T) {
 			}
 		}
 		time.Sleep(time.Minute)
-		if err := s.Ready(); !errors.Is(err, syscall.ENOSPC) || s.Delivery().State != sink.Retrying {
+		if err := s.Ready(); !errors.Is(err, syscall.ENOSPC) || !errors.Is(err, sink.ErrNoRoom) || s.Delivery().State != sink.Retrying {
 			t.Errorf("ready: %v, %+v", err, s.Delivery())
 		}
 		if f.calls > 100 || f.text() == "" {
@@ -120,6 +123,151 @@ func TestTornLineIsTold(t *testing.T) {
 		}
 	})
 }
+
+// stuck is a sink on a pipe that is full because its reader stands still; it writes to what as makes of the pipe.
+func stuck(t *testing.T, line int, as func(*os.File) io.Writer) (s *Sink, ack *ackCount, r, w *os.File) {
+	t.Helper()
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = r.Close(); _ = w.Close() })
+	s, ack = New(as(w)), &ackCount{}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel() // takes what there is room for
+	rec := []sink.Record{{Value: []byte(`"` + strings.Repeat("x", line-3) + `"`)}}
+	for end := time.Now().Add(20 * time.Second); s.Delivery().State != sink.Blocked && time.Now().Before(end); {
+		if _, err := s.Append(ctx, rec, ack); err != nil {
+			time.Sleep(time.Millisecond)
+		}
+	}
+	if s.Delivery().State != sink.Blocked {
+		t.Fatalf("appends find no room: %+v", s.Delivery())
+	}
+	return s, ack, r, w
+}
+
+// A reader that stands still is told like a disk that is full.
+func TestReaderThatStandsStillIsTold(t *testing.T) {
+	s, _, r, _ := stuck(t, 1000, func(f *os.File) io.Writer { return f })
+	if err := s.Ready(); !errors.Is(err, sink.ErrNoRoom) {
+		t.Errorf("ready: %v", err)
+	}
+	if d := s.Delivery(); d.Trouble.Kind != "output_stalled" || d.Since.IsZero() {
+		t.Errorf("%+v", d)
+	}
+	go func() { _, _ = io.Copy(io.Discard, r) }()
+	for end := time.Now().Add(20 * time.Second); s.Ready() != nil && time.Now().Before(end); {
+		time.Sleep(time.Millisecond)
+	}
+	if err := errors.Join(s.Ready(), s.Close(t.Context())); err != nil {
+		t.Error(err)
+	}
+}
+
+// One event is enough: it does not reach the reader.
+func TestOneEventIsEnoughToTell(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, w := io.Pipe()
+		s := New(w)
+		time.Sleep(time.Minute)
+		if _, err := s.Append(t.Context(), []sink.Record{{Value: []byte("{}")}}, nil); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if err := s.Ready(); err != nil || s.Delivery().State != sink.Delivering {
+			t.Errorf("at once: %v, %+v", err, s.Delivery())
+		}
+		time.Sleep(stalledAfter)
+		if err := s.Ready(); !errors.Is(err, sink.ErrNoRoom) || s.Delivery().State != sink.Retrying {
+			t.Errorf("%v, %+v", err, s.Delivery())
+		}
+		_, _ = io.ReadFull(r, make([]byte, 3))
+		time.Sleep(time.Minute)
+		if err := s.Ready(); err != nil || s.Delivery().State != sink.Idle {
+			t.Errorf("afterwards: %v, %+v", err, s.Delivery())
+		}
+		_ = s.Close(t.Context())
+	})
+}
+
+// A slow reader is not one that stands still.
+func TestSlowReaderIsNoTrouble(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, w := io.Pipe()
+		s := New(w)
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		for err := error(nil); err == nil; synctest.Wait() {
+			_, err = s.Append(ctx, []sink.Record{{Value: make([]byte, 999)}}, nil)
+		}
+		for range 20 {
+			if _, err := io.ReadFull(r, make([]byte, 4000)); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(stalledAfter / 2)
+			if err := s.Ready(); err != nil || s.Delivery().State != sink.Delivering {
+				t.Errorf("%v, %+v", err, s.Delivery())
+			}
+		}
+		_ = r.Close()
+		_ = s.Close(t.Context())
+	})
+}
+
+// A stop while the reader stands still: what the pipe has is delivered, and no more, whether or not the write can be
+// ended. A line that a pipe takes as a whole is not torn; a longer one is, and Close says so.
+func TestStopWhileTheReaderStandsStill(t *testing.T) {
+	for name, as := range map[string]func(*os.File) io.Writer{
+		"a write that ends by a deadline": func(f *os.File) io.Writer { return f },
+		"a write that hangs":              func(f *os.File) io.Writer { return struct{ io.Writer }{f} },
+	} {
+		for _, line := range []int{1000, 10_000} {
+			t.Run(fmt.Sprint(name, ", lines of ", line), func(t *testing.T) {
+				s, ack, r, w := stuck(t, line, as)
+				ctx, cancel := context.WithCancel(t.Context())
+				cancel()
+				told := s.Close(ctx)
+				_ = w.Close()
+				text, err := io.ReadAll(r)
+				if err != nil {
+					t.Fatal(err)
+				}
+				st, whole := s.Stats(), int64(bytes.Count(text, []byte("\n")))
+				if whole == 0 || st.Delivered != whole || st.Dropped[sink.DroppedShutdown] != st.Admitted-whole || int64(ack.lost) != st.Admitted-whole {
+					t.Errorf("%d lines reached the reader: %+v, %d lost", whole, st, ack.lost)
+				}
+				torn := !bytes.HasSuffix(text, []byte("\n"))
+				if torn != (line > pipeBuf) || told == nil || strings.Contains(told.Error(), "incomplete") != torn {
+					t.Errorf("the last line is incomplete: %v; Close: %v", torn, told)
+				}
+			})
+		}
+	}
+}
+
+// A file is written with as few calls as there can be.
+func TestFilesAreWrittenAtOnce(t *testing.T) {
+	f, err := os.Create(filepath.Join(t.TempDir(), "out"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &calls{File: f}
+	s := New(c)
+	if _, err := s.Append(t.Context(), []sink.Record{{Value: make([]byte, 10*pipeBuf)}}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(t.Context()); err != nil || c.n != 1 {
+		t.Errorf("%d writes, %v", c.n, err)
+	}
+}
+
+type calls struct {
+	*os.File
+	n int
+}
+
+func (c *calls) Write(p []byte) (int, error) { c.n++; return c.File.Write(p) }
 
 // A pipe whose reader is gone is final: what waits is dropped and counted, and Gone tells.
 func TestReaderGone(t *testing.T) {

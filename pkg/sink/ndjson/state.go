@@ -68,12 +68,17 @@ func (s *Sink) Ready() error {
 		return fmt.Errorf("ndjson: the output is gone: %w", s.failure)
 	case s.closed:
 		return sink.ErrClosed
-	case len(s.queue.text) >= queueBytes/2 && s.failure != nil:
-		return fmt.Errorf("ndjson: the output cannot be written (%w): %w", s.failure, sink.ErrNoRoom)
 	case s.failure != nil:
-		return fmt.Errorf("ndjson: the output cannot be written: %w", s.failure)
+		return fmt.Errorf("ndjson: the output cannot be written (%w): %w", s.failure, sink.ErrNoRoom)
+	case s.standsStillLocked():
+		return fmt.Errorf("ndjson: the output takes nothing: %w", sink.ErrNoRoom)
 	}
 	return nil
+}
+
+// standsStillLocked reports whether a write has not returned for longer than a moment.
+func (s *Sink) standsStillLocked() bool {
+	return !s.stalled.IsZero() && time.Since(s.stalled) >= stalledAfter
 }
 
 // Delivery implements sink.Sink.
@@ -89,6 +94,13 @@ func (s *Sink) Delivery() sink.Delivery {
 		d.State, d.Since = sink.Retrying, s.since
 		d.Trouble = sink.Trouble{Kind: "write_error", Reason: "the output cannot be written: events wait, then deliveries are refused",
 			Remedy: "make room where --output is", Error: s.failure.Error(), Since: s.since}
+	case s.standsStillLocked():
+		d.State, d.Since = sink.Retrying, s.stalled
+		if s.full {
+			d.State = sink.Blocked
+		}
+		d.Trouble = sink.Trouble{Kind: "output_stalled", Reason: "the output takes nothing: events wait, then deliveries are refused",
+			Remedy: "see why the reader of --output stands still, or its disk", Since: s.stalled}
 	case d.Waiting > 0:
 		d.State = sink.Delivering
 	}

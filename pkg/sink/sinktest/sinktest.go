@@ -52,6 +52,7 @@ func Run(t *testing.T, make func(t *testing.T, blocked bool) Subject) {
 		{"closed", false, closed},
 		{"a full sink lets go of the appender", true, letsGo},
 		{"figures while the destination is in the way", true, figures},
+		{"a full sink is not ready", true, told},
 		{"a destination that comes back", true, comesBack},
 		{"closed while the destination is in the way", true, closedInTheWay},
 	} {
@@ -343,6 +344,44 @@ func figures(t *testing.T, s Subject) {
 	prompt(t, "Flush", s.Sink.Flush)
 	s.Unblock()
 	finish(t, s, &ack, int64(taken), 0)
+}
+
+// told: a sink in which appends wait is not ready and says what is in the way, and is ready when they do not wait any more.
+func told(t *testing.T, s Subject) {
+	var ack Ack
+	taken := fill(t, s.Sink, &ack)
+	ctx, cancel := context.WithCancel(context.Background())
+	over := make(chan struct{})
+	go func() { // waits for room
+		defer close(over)
+		for ctx.Err() == nil {
+			n, _ := s.Sink.Append(ctx, []sink.Record{record(taken)}, &ack)
+			taken += n
+		}
+	}()
+	if !comes(func() bool { return s.Sink.Ready() != nil }) {
+		t.Error("appends find no room, and the sink is ready")
+	}
+	if !comes(func() bool { d := s.Sink.Delivery().State; return d != sink.Idle && d != sink.Delivering }) {
+		t.Errorf("appends find no room: %+v", s.Sink.Delivery())
+	}
+	cancel()
+	<-over
+	s.Unblock()
+	if !comes(func() bool { return s.Sink.Ready() == nil }) {
+		t.Errorf("nothing is in the way any more, and the sink is not ready: %v", s.Sink.Ready())
+	}
+	finish(t, s, &ack, int64(taken), 0)
+}
+
+// comes reports whether f becomes true.
+func comes(f func() bool) bool {
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		if f() {
+			return true
+		}
+	}
+	return false
 }
 
 func comesBack(t *testing.T, s Subject) {
