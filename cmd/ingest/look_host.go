@@ -150,7 +150,11 @@ func (l *findings) spool(cfg *config.Config) {
 		l.add(levelFailed, subject, "correct its owner and mode, or choose another --spool-dir", "cannot be written: %v", err)
 		return
 	}
-	if pid, held := lockHolder(filepath.Join(dir, "lock")); held {
+	pid, held := lockHolder(filepath.Join(dir, "lock"))
+	if !held {
+		pid, held = lockHolder(dir) // the file may have been removed
+	}
+	if held {
 		l.add(levelFailed, subject, "end that process, or give this one another --spool-dir", "is in use by process %s", pid)
 	}
 	l.space(cfg, subject, dir)

@@ -59,7 +59,7 @@ func foreignOwner(path string) (uid int, foreign bool) {
 	return 0, false
 }
 
-// lockHolder asks who has locked a file; held is false when no process has, or there is none. It holds the lock itself,
+// lockHolder asks who has locked a file or folder; held is false when no process has, or there is none. It holds the lock itself,
 // shared, for the moment of the question.
 func lockHolder(path string) (pid string, held bool) {
 	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)

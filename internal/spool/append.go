@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"syscall"
+	"time"
 
 	"functiongraph-ingest/pkg/sink/kafka/diskqueue"
 )
@@ -25,7 +26,8 @@ type writer struct {
 	heads       []byte
 	mark        [markBytes]byte
 	vec         [][]byte
-	allowance   int64 // bytes that files may grow by before the free space is asked for again
+	allowance   int64     // bytes that files may grow by before the free space is asked for again
+	looked      time.Time // when the folder and its files were last looked for
 }
 
 // maxTogether bounds what goes into one write: a short one is to be lost when it fails.
@@ -153,9 +155,6 @@ func (s *Spool) append(frames []Write) error {
 		s.writtenLocked(&frames[i], g)
 	}
 	s.allowance -= g.grownLocked(s, g.size+markBytes)
-	if s.memory {
-		s.durable = s.tail
-	}
 	if s.latched != nil {
 		s.latched = nil
 		if s.failedSyncs == 0 { // else the next sync tells
@@ -229,7 +228,12 @@ func (s *Spool) writable(size, reserve int64) (*segment, error) {
 		}
 		return s.writable(size, reserve) // ends: there is no active segment now
 	}
-	if p.segment != nil {
+	switch ended, err := s.look(p.segment); {
+	case err != nil:
+		return nil, s.latch(err)
+	case ended:
+		return s.writable(size, reserve) // ends: there is no active segment now
+	case p.segment != nil:
 		return p.segment, nil
 	}
 	spare := s.takeSpare() // first: then the file of the segment that ends can be the next spare one

@@ -171,9 +171,7 @@ func (q *Queue) WriteCursor() error {
 
 // WriteCursors writes the cursors that DoneSoon left behind.
 func (s *Spool) WriteCursors() error {
-	s.mu.Lock()
-	queues := slices.Clone(s.order)
-	s.mu.Unlock()
+	queues := s.queuesNow()
 	c := &s.cursors
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -184,6 +182,13 @@ func (s *Spool) WriteCursors() error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// queuesNow returns all queues.
+func (s *Spool) queuesNow() []*Queue {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.order)
 }
 
 // SyncCursors makes the cursors that were written outlive the machine. Others that write cursors wait meanwhile.

@@ -29,6 +29,7 @@ type ownDir struct {
 	dir    string
 	root   *os.File
 	memory bool // there is no disk below, so a write is as durable as it gets, and no call blocks
+	unlike bool // the path and the descriptor give it two numbers: whether it was replaced cannot be told
 }
 
 // openDir makes a spool directory if need be, and opens it if it is ours. dir is clean.
@@ -47,6 +48,8 @@ func openDir(dir string, log *slog.Logger) (*ownDir, error) {
 	if err := d.checkOwners(log); err != nil {
 		return nil, errors.Join(err, root.Close())
 	}
+	same, _ := d.atPath()
+	d.unlike = !same
 	return d, nil
 }
 
@@ -379,9 +382,7 @@ func (d *ownDir) Lock(name string) (io.Closer, error) {
 		if !errors.Is(err, unix.EWOULDBLOCK) {
 			return nil, &os.PathError{Op: "flock", Path: name, Err: err}
 		}
-		var owner [32]byte
-		n, _ := f.ReadAt(owner[:], 0)
-		return nil, fmt.Errorf("%w: %s is held by process %q", ErrBusy, name, strings.TrimSpace(string(owner[:n])))
+		return nil, busy(name, f)
 	}
 	// For the message above only: whether it can be written does not matter.
 	_ = f.Truncate(0)

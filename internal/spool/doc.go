@@ -5,7 +5,7 @@
 // other in shared segment files, so that many partitions cost one stream of writes and one fdatasync.
 //
 //	spool-dir/
-//	  lock                            flock; the process id, for a message
+//	  lock                            flock, as the directory itself; the process id, for a message
 //	  cursors                         one slot per partition: what is done, what is in doubt
 //	  0000002a-9c41f0e2d7b35a68.seg   segments: number and salt, in hexadecimal
 //	  0000002a-9c41f0e2d7b35a68.seg.free  at most one: the file of a segment that is done, for the next one
@@ -23,6 +23,7 @@
 //     neither is another format version: Open fails with them, and changes nothing.
 //   - After a failed write or sync a segment gets no more frames. Success of a later sync means nothing
 //     for frames whose sync failed: ErrNotDurable stays.
+//   - What others remove or replace while it is open is not durable, and after Close not counted as kept (Linux).
 //   - Everything is bounded: bytes on disk, bytes left to others, frames (16 bytes of memory each).
 //
 // # Why not a library

@@ -25,6 +25,12 @@ func openDir(dir string, _ *slog.Logger) (*ownDir, error) { return &ownDir{}, os
 // Occupied is nil: nothing is closed to others here.
 func Occupied(string) error { return nil }
 
+// What is removed by others is noticed on Linux only.
+func (*ownDir) own() error                                   { return nil }
+func (*ownDir) removed() error                               { return nil }
+func (*ownDir) has(string, io.Closer) bool                   { return true }
+func (*ownDir) reopen(*slog.Logger) (c io.Closer, err error) { return nil, errors.ErrUnsupported }
+
 // Close lets the directory go.
 func (*ownDir) Close() error { return nil }
 

@@ -2,6 +2,7 @@ package spool
 
 import (
 	"errors"
+	"io/fs"
 	"slices"
 	"time"
 )
@@ -105,7 +106,7 @@ func (s *Spool) removeSegment(g *segment) {
 }
 
 func (s *Spool) removeFile(name string) {
-	if err := s.fs.Remove(s.path(name)); err != nil {
+	if err := s.fs.Remove(s.path(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		s.log.Warn("a spool file that is done cannot be removed", "file", name, "error", err)
 	}
 }

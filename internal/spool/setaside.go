@@ -45,7 +45,9 @@ func (s *Spool) SetAside(raw []byte, sha256 [32]byte) error {
 	defer a.mu.Unlock()
 	name, n := hex.EncodeToString(sha256[:])+asideSuffix, int64(len(raw))
 	if size, ok := a.sizes[name]; ok && size == n {
-		return nil
+		if f, err := s.fs.Open(s.path(asideName, name), true); err == nil { // else an operator took it away since
+			return f.Close()
+		}
 	}
 	s.mu.Lock()
 	closed, used := s.closed, s.used+s.stats.quarantineBytes
@@ -56,6 +58,11 @@ func (s *Spool) SetAside(raw []byte, sha256 [32]byte) error {
 	case have+n > s.cfg.SetAsideBytes || used+have+n > s.cfg.MaxBytes:
 		return fmt.Errorf("%w: %d bytes to set aside, %d of %d in use there, %d of %d in all (--spool-max)",
 			ErrFull, n, have, s.cfg.SetAsideBytes, used+have, s.cfg.MaxBytes)
+	}
+	if s.dir != nil {
+		if err := s.dir.removed(); err != nil {
+			return fmt.Errorf("%w: %w", ErrWrite, err)
+		}
 	}
 	free, err := s.fs.Free(s.cfg.Dir)
 	if err != nil {

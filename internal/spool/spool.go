@@ -192,6 +192,9 @@ func Open(cfg Config, deps Deps) (*Spool, error) {
 			return nil, err
 		}
 		s.fs, s.dir, s.memory = d, d, d.memory
+		if err := d.own(); err != nil {
+			return nil, errors.Join(err, s.closeDir())
+		}
 	} else if err := s.fs.MkdirAll(cfg.Dir); err != nil {
 		return nil, fmt.Errorf("spool: %w", err)
 	}
@@ -246,7 +249,8 @@ func (s *Spool) path(elem ...string) string {
 }
 
 // Close makes everything durable, leaves the closing mark and releases the directory. It is idempotent.
-// The error says what may not be durable; the spool is closed all the same.
+// The error says what may not be durable; the spool is closed all the same. Events in files that others have removed are
+// in Counts().Lost from then on.
 func (s *Spool) Close() error {
 	s.writing.Lock()
 	defer s.writing.Unlock()
@@ -257,7 +261,7 @@ func (s *Spool) Close() error {
 	}
 	tail := s.tail
 	s.mu.Unlock()
-	err := s.Sync(0, tail)
+	err := errors.Join(s.Sync(0, tail), s.loseRemoved())
 	s.mu.Lock()
 	s.closed = true
 	var done []*segment

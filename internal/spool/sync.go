@@ -58,6 +58,8 @@ type syncTarget struct {
 	file File // g may be done meanwhile, and its file another segment's
 	size int64
 	err  error
+
+	removed error // its name is gone: no other process finds it
 }
 
 // syncGroup runs a round for g, whose members all appended before it began.
@@ -81,6 +83,7 @@ func (s *Spool) syncGroup(g *group) {
 	for i := range targets {
 		targets[i].err = targets[i].file.Sync()
 	}
+	s.seek(targets)
 	var dirErr error
 	if dir {
 		dirErr = s.fs.SyncDir(s.cfg.Dir)
@@ -92,6 +95,9 @@ func (s *Spool) syncGroup(g *group) {
 		if dir && dirErr != nil && t.err == nil && t.g.synced == 0 && !t.g.gone {
 			t.err = dirErr // the file may be without a name
 		}
+		if t.err == nil && !t.g.gone { // that is noted before its name goes
+			t.err = t.removed
+		}
 		s.syncedLocked(t)
 	}
 	s.durable = max(s.durable, tail)
@@ -99,6 +105,20 @@ func (s *Spool) syncGroup(g *group) {
 	s.syncing = nil
 	s.mu.Unlock()
 	close(g.done)
+}
+
+// seek looks whether another process would find what is durable now.
+func (s *Spool) seek(targets []syncTarget) {
+	if s.dir == nil || len(targets) == 0 {
+		return
+	}
+	folder := s.dir.removed()
+	for i := range targets {
+		t := &targets[i]
+		if t.removed = folder; folder == nil && !s.dir.has(t.g.name, t.file) {
+			t.removed = lost(fileRemoved, s.path(t.g.name))
+		}
+	}
 }
 
 // syncedLocked takes one segment's result into account.

@@ -117,6 +117,9 @@ func (s *core) dropDamaged() {
 		return
 	}
 	n := s.disk.sp.Counts().Lost - s.disk.damaged
+	if s.closed {
+		n = min(n, s.count.spooled) // a frame that was removed counts whole, and a part of it may have been delivered
+	}
 	if n == 0 {
 		return
 	}

@@ -25,7 +25,7 @@ type frameWriter struct {
 	// fastDisk: the last fdatasync took less than fastSync. Workers then commit what they send by themselves.
 	fastDisk bool
 	lists    [][]waiting // to be used by the next groups
-	noSync   bool        // what is written is as durable as it gets: Sync neither waits nor fails
+	noSync   bool        // what is written is as durable as it gets: Sync does not wait for a disk
 
 	behindSince time.Time // DoneSoon has left something to be written down; zero: nothing
 

@@ -31,7 +31,7 @@ const DroppedSpoolFull = "spool_full"
 const DroppedExpired = "spool_expired"
 
 // DroppedDamaged is the reason of events whose frame the disk has damaged; its bytes are in the spool's
-// quarantine.
+// quarantine. And of those that were on disk at the end in files that others had removed.
 const DroppedDamaged = "damaged"
 
 func (f SpoolFull) String() string { return [...]string{"block", "drop-oldest", "drop-newest"}[f] }

@@ -101,7 +101,7 @@ var kinds = [troubleKinds]struct {
 	versionRefused:   {"version_refused", "the broker is too old for batches for topic %s", "upgrade the broker, or the message format of the topic", true},
 	spoolBusy:        {"busy", "another process uses the spool", "end that process, or set another --spool-dir", true},
 	spoolClosed:      {"unopened", "the spool cannot be opened", "correct --spool-dir, its owner or its mode", true},
-	spoolWrites:      {"failed", "the spool cannot be written", "look at the disk of --spool-dir", true},
+	spoolWrites:      {"failed", "the spool cannot be written", "look at the disk of --spool-dir, and whether that folder was removed", true},
 	spoolFull:        {"full", "the spool is full", "bring Kafka back, free space, or raise --spool-max (--spool-keep-free, --spool-full)", false},
 	brokerError:      {"broker_error", "the broker answers with an error for topic %s", "look at the log of the broker", false},
 	otherTrouble:     {"other", "Kafka cannot be used", "look at the error", false},

@@ -154,12 +154,14 @@ type Sent struct {
 type Counts struct {
 	Recovered   int64 // found when it was opened, in good frames and in damaged ones
 	Quarantined int64 // of them, in damaged ones: they are not delivered
-	Lost        int64 // in frames that were good when they were counted and that PeekAfter has found damaged
+	// Lost are those in frames that were good when they were counted and that PeekAfter has found damaged, and after Close
+	// those in files that no other process finds.
+	Lost int64
 
 	// FramesLeft is how many more frames that replace others have room in memory, where each has an entry.
 	FramesLeft int
 
-	NoSync bool // there is no disk below, so Sync neither waits nor fails
+	NoSync bool // there is no disk below, so Sync does not wait for one
 }
 
 var (
