@@ -66,10 +66,12 @@ func (c *client) createByAsking(ctx context.Context, name string) {
 	_, _ = c.RoundTrip(ctx, Peer{Broker: AnyBroker}, &metadata.Request{TopicNames: []string{name}, AllowAutoTopicCreation: true})
 }
 
-// learnAbilities asks once for each cluster what it can do, before anything is sent to it.
+// learnAbilities asks once for each cluster what it can do, before anything is sent to it. One without producer ids is
+// asked at each look: its brokers may be upgraded, or be behind a proxy that is. The codec stays that of the first answer:
+// while a cluster is upgraded, brokers that are still old would refuse zstd.
 func (s *kafkaCluster) learnAbilities() {
 	s.mu.Lock()
-	known := s.asked
+	first, known := !s.asked, s.asked && s.able.producerIDs
 	s.mu.Unlock()
 	if known {
 		return
@@ -80,7 +82,9 @@ func (s *kafkaCluster) learnAbilities() {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.able, s.asked = a, true
+	if s.able, s.asked = a, true; !first {
+		return
+	}
 	codec := s.cfg.Codec
 	if codec == recordbatch.Zstd && a.produce < produceZstd {
 		codec = recordbatch.Snappy

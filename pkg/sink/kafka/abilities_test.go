@@ -4,6 +4,7 @@ import (
 	"context"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -108,6 +109,52 @@ func TestTopicNumbers(t *testing.T) {
 		s.cfg.TopicPartitions, s.cfg.TopicReplication = tt.partitions, tt.replicas
 		if p, r := s.cluster.topicNumbers(); p != tt.wantPartitions || r != tt.wantReplicas {
 			t.Errorf("%s: %d partitions, %d replicas", tt.name, p, r)
+		}
+	}
+}
+
+// TestProducerIDsThatComeLater: the brokers have none, and then they do: they were upgraded, or what stood at the address
+// was not they. Their cluster has the id that it had.
+func TestProducerIDsThatComeLater(t *testing.T) {
+	p := &signpost{clusters: [2]*kfake.Cluster{cluster(t, 3, oldBroker(false), kfake.ClusterID("c")), cluster(t, 3, kfake.ClusterID("c"))}}
+	for _, prefer := range []bool{false, true} {
+		p.move(0)
+		s := start(t, p.clusters[0], func(cfg *Config, d *Deps) {
+			cfg.Brokers, cfg.MetadataTTL, cfg.PreferIdempotence, d.Dial = []string{"kafka:9092"}, 20*time.Millisecond, prefer, p.dial
+		})
+		waitFor(t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return s.cluster.asked && (s.unsafe || !prefer) })
+		p.move(1)
+		waitFor(t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return s.current.gen > 0 && !s.unsafe })
+		appendAll(t, s, 10, 3, nil)
+		if st := closeSink(t, s); st.Delivered != 10 || !st.Idempotent {
+			t.Errorf("stats %+v", st)
+		}
+	}
+}
+
+// TestAProducerIDBelowZeroIsNone: batches under it would not be recognised when they are sent twice, and go on under it.
+func TestAProducerIDBelowZeroIsNone(t *testing.T) {
+	for _, prefer := range []bool{false, true} {
+		c := cluster(t, 1)
+		var gives atomic.Bool
+		c.ControlKey(int16(kmsg.InitProducerID), func(r kmsg.Request) (kmsg.Response, error, bool) {
+			c.KeepControl()
+			res := r.ResponseKind().(*kmsg.InitProducerIDResponse)
+			res.Version, res.ProducerID, res.ProducerEpoch = r.GetVersion(), -1, -1
+			return res, nil, !gives.Load()
+		})
+		s := start(t, c, func(cfg *Config, _ *Deps) { cfg.PreferIdempotence, cfg.MetadataTTL = prefer, 20*time.Millisecond })
+		appendAll(t, s, 10, 1, nil)
+		if prefer {
+			waitFor(t, func() bool { st := s.Stats(); return st.Delivered == 10 && !st.Idempotent })
+		} else {
+			waitFor(t, func() bool { return s.Delivery().Trouble.Kind == "producers_unknown" })
+		}
+		gives.Store(true)
+		waitFor(t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return s.current.gen > 0 && !s.unsafe })
+		appendAll(t, s, 10, 1, nil)
+		if st := closeSink(t, s); st.Delivered != 20 || !st.Idempotent || s.current.id < 0 {
+			t.Errorf("producer %+v, stats %+v", s.current, st)
 		}
 	}
 }

@@ -117,6 +117,9 @@ func (c *client) newProducer(ctx context.Context, cluster string) (id int64, epo
 	if res.ErrorCode != 0 {
 		return 0, 0, kafkago.Error(res.ErrorCode)
 	}
+	if res.ProducerID < 0 || res.ProducerEpoch < 0 {
+		return 0, 0, fmt.Errorf("%w: one gives the id %d with epoch %d", errNoProducerIDs, res.ProducerID, res.ProducerEpoch)
+	}
 	return res.ProducerID, res.ProducerEpoch, nil
 }
 
@@ -131,7 +134,7 @@ func (c *client) metadata(ctx context.Context) (layout, error) {
 	if err := credible(res); err != nil {
 		return layout{}, err
 	}
-	l := layoutOf(res)
+	l := layoutOf(res, c.topics)
 	c.controller = l.controller
 	if _, known := l.brokers[l.controller]; !known {
 		c.controller = AnyBroker
@@ -162,8 +165,8 @@ func (c *client) createTopic(ctx context.Context, name string, partitions, repli
 }
 
 // brokerSettings asks a broker for settings of its own. Those that it does not tell are missing.
-func (c *client) brokerSettings(ctx context.Context, broker int32, names ...string) (map[string]string, error) {
-	return c.settings(ctx, Peer{Broker: broker}, ofBroker, strconv.Itoa(int(broker)), names...)
+func (c *client) brokerSettings(ctx context.Context, to Peer, names ...string) (map[string]string, error) {
+	return c.settings(ctx, to, ofBroker, strconv.Itoa(int(to.Broker)), names...)
 }
 
 // topicConfig asks a cluster for a topic's setting; "" when the brokers do not tell, an error when none answers or it

@@ -87,7 +87,7 @@ func (s *core) begin(cfg Config, deps Deps) {
 	s.count.dropped = map[string]int64{}
 	s.brokers, s.warnedAt = map[int32]*broker{}, map[string]time.Time{}
 	s.want.kick, s.roomMade, s.drained = make(chan struct{}, 1), make(chan struct{}), make(chan struct{})
-	s.expiry = 24 * time.Hour
+	s.expiry = defaultExpiry
 	s.codec.Store(uint32(cfg.Codec))
 	if cfg.Codec == recordbatch.None {
 		s.pool.SumEarly()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net"
 	"runtime"
 	"strings"
 	"testing"
@@ -38,7 +39,7 @@ func askAll(ctx context.Context, cl *client) error {
 	if _, _, err := cl.newProducer(ctx, ""); err != nil {
 		return err
 	}
-	_, _ = cl.brokerSettings(ctx, 1, settingRequestBytes, settingExpiry)
+	_, _ = cl.brokerSettings(ctx, Peer{Broker: 1}, settingRequestBytes, settingExpiry)
 	if len(l.topics["t"].brokers) == 0 || l.topics["t"].brokers[0] < 0 {
 		return errors.New("partition 0 has no leader")
 	}
@@ -131,4 +132,45 @@ func TestSinkBeforeNoBroker(t *testing.T) {
 			waitFor(t, func() bool { return b.Open() == 0 })
 		})
 	}
+}
+
+// TestABrokerThatHangsInALongAnswer: it is asked first for a layout of a thousand partitions, and stops in the middle of it.
+// The answer of another one is read within the same request.
+func TestABrokerThatHangsInALongAnswer(t *testing.T) {
+	t.Parallel()
+	c := cluster(t, 1000)
+	cfg := Config{Brokers: []string{"hangs:1", c.ListenAddrs()[0]}, Topic: "t", RequestTimeout: 4 * time.Second}
+	cfg.setDefaults()
+	cl, err := newClient(&cfg, &Deps{Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
+		nc, err := (&net.Dialer{}).DialContext(ctx, network, c.ListenAddrs()[0])
+		if err == nil && address == "hangs:1" {
+			nc = &hangingConn{Conn: nc, left: 6 << 10}
+		}
+		return nc, err
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cl.CloseIdleConnections()
+	cl.Transport.(*network).served = "hangs:1"
+	if l, err := cl.metadata(patient(t)); err != nil || len(l.topics["t"].brokers) != 1000 {
+		t.Errorf("%d partitions, %v", len(l.topics["t"].brokers), err)
+	}
+}
+
+// hangingConn brings so many bytes and then nothing.
+type hangingConn struct {
+	net.Conn
+	left int
+}
+
+func (c *hangingConn) Read(p []byte) (int, error) {
+	for c.left == 0 {
+		if n, err := c.Conn.Read(make([]byte, 1<<10)); n == 0 {
+			return 0, err
+		}
+	}
+	n, err := c.Conn.Read(p[:min(len(p), c.left)])
+	c.left -= n
+	return n, err
 }

@@ -3,6 +3,7 @@ package kafka
 import (
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 
 	kafkago "github.com/segmentio/kafka-go"
@@ -63,18 +64,29 @@ func credible(m *metadata.Response) error {
 	return nil
 }
 
-// layoutOf reads a credible metadata answer.
-func layoutOf(m *metadata.Response) layout {
-	l := layout{
-		clusterID: m.ClusterID[:min(len(m.ClusterID), maxClusterID)], controller: m.ControllerID,
-		brokers: make(map[int32]string, len(m.Brokers)), topics: make(map[string]leaders, len(m.Topics)),
-	}
+// clusterOf is the id of the cluster that a metadata answer names.
+func clusterOf(m *metadata.Response) string {
+	return m.ClusterID[:min(len(m.ClusterID), maxClusterID)]
+}
+
+// brokersOf are the addresses of the brokers in a credible metadata answer.
+func brokersOf(m *metadata.Response) map[int32]string {
+	brokers := make(map[int32]string, len(m.Brokers))
 	for i := range m.Brokers {
 		b := &m.Brokers[i]
-		l.brokers[b.NodeID] = net.JoinHostPort(b.Host, strconv.Itoa(int(b.Port)))
+		brokers[b.NodeID] = net.JoinHostPort(b.Host, strconv.Itoa(int(b.Port)))
 	}
+	return brokers
+}
+
+// layoutOf reads a credible metadata answer. Of topics that are not ours nothing is kept.
+func layoutOf(m *metadata.Response, ours []string) layout {
+	l := layout{clusterID: clusterOf(m), controller: m.ControllerID, brokers: brokersOf(m), topics: map[string]leaders{}}
 	for i := range m.Topics {
 		t := &m.Topics[i]
+		if !slices.Contains(ours, t.Name) {
+			continue
+		}
 		out := leaders{brokers: make([]int32, len(t.Partitions))}
 		if t.ErrorCode != 0 {
 			out.err = kafkago.Error(t.ErrorCode)

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/segmentio/kafka-go/protocol/metadata"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -52,5 +53,17 @@ func TestPartitionIndexesThatNoBrokerHas(t *testing.T) {
 		if got, err := metadataOf(t, c); err == nil || !strings.Contains(err.Error(), "no Kafka broker answers so") {
 			t.Errorf("%d: %+v, %v", index, got, err)
 		}
+	}
+}
+
+// A broker may list topics by the hundred thousand that nobody asked for.
+func TestOtherTopicsAreNotKept(t *testing.T) {
+	partitions := []metadata.ResponsePartition{{PartitionIndex: 0, LeaderID: 1}}
+	l := layoutOf(&metadata.Response{
+		Brokers: []metadata.ResponseBroker{{NodeID: 1, Host: "h", Port: 1}},
+		Topics:  []metadata.ResponseTopic{{Name: "a", Partitions: partitions}, {Name: "t", Partitions: partitions}, {Name: "b"}},
+	}, []string{"t", "t.dlq"})
+	if len(l.topics) != 1 || len(l.topics["t"].brokers) != 1 || l.topics["t"].brokers[0] != 1 {
+		t.Errorf("%+v", l)
 	}
 }

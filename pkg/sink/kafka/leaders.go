@@ -108,9 +108,7 @@ func (s *kafkaCluster) setClusterLocked(id string) {
 	for _, t := range s.all {
 		t.keeps, t.described, t.unanswered = timesUnknown, false, 0
 	}
-	for _, b := range s.brokers {
-		b.bound.known = false // those of the other cluster are asked anew
-	}
+	s.forgetLimitsLocked()
 	s.retireProducer()
 	for l := range s.lanes() {
 		l.stamps.forget(s.current.gen)

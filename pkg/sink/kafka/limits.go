@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,6 +15,8 @@ const (
 	settingRequestBytes = "socket.request.max.bytes"
 	settingExpiry       = "producer.id.expiration.ms"
 
+	// defaultExpiry is Kafka's default of settingExpiry.
+	defaultExpiry = 24 * time.Hour
 	// requestHead is room for what a produce request has beside its batches: names, and some bytes for each partition.
 	requestHead = 4 << 10
 	// leastTold is the smallest setting that is believed: with less nothing can be delivered.
@@ -29,9 +32,10 @@ type requestBound struct {
 	asked  bool // the broker has answered the question, or did not; nothing is sent before
 	known  bool // it has answered; else it is asked again after the next look at the cluster
 	asking bool
-	told   int // for all batches of a request, by the broker's setting; 0: it did not tell
-	now    int // for all batches of the next request
-	cuts   int // requests in a row whose connection the broker ended
+	told   int           // for all batches of a request, by the broker's setting; 0: it did not tell
+	now    int           // for all batches of the next request
+	expiry time.Duration // how long it remembers a producer that is silent; 0: it did not tell
+	cuts   int           // requests in a row whose connection the broker ended
 	shrunk time.Time
 }
 
@@ -42,7 +46,7 @@ func (s *kafkaCluster) learnLimits(b *broker) {
 	s.mu.Lock()
 	cluster := s.clusterID
 	s.mu.Unlock()
-	known := s.askLimits(b)
+	known := s.askLimits(Peer{b.id, cluster}, b)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	b.bound.asking, b.bound.known = false, known && cluster == s.clusterID
@@ -59,28 +63,32 @@ func (s *kafkaCluster) askAgainLocked() {
 	}
 }
 
-// askLimits asks a few times and reports whether the broker has answered.
-func (s *kafkaCluster) askLimits(b *broker) bool {
+// askLimits asks broker b a few times and reports whether it has answered.
+func (s *kafkaCluster) askLimits(to Peer, b *broker) bool {
 	ctx, cancel := context.WithTimeout(s.ctx, s.cfg.RequestTimeout/questionPart)
-	settings, err := s.client.brokerSettings(ctx, b.id, settingRequestBytes, settingExpiry)
+	settings, err := s.client.brokerSettings(ctx, to, settingRequestBytes, settingExpiry)
 	cancel()
 	for range moreQuestions {
-		if s.learnt(b, settings); err == nil || !s.pause(refreshEvery) {
+		if s.learnt(b, to.Cluster, settings); err == nil || !s.pause(refreshEvery) {
 			return err == nil
 		}
-		settings, err = s.client.brokerSettings(s.ctx, b.id, settingRequestBytes, settingExpiry)
+		settings, err = s.client.brokerSettings(s.ctx, to, settingRequestBytes, settingExpiry)
 	}
-	s.learnt(b, settings)
+	s.learnt(b, to.Cluster, settings)
 	return err == nil
 }
 
-// learnt takes settings over, which may be missing.
-func (s *kafkaCluster) learnt(b *broker, settings map[string]string) {
+// learnt takes settings over that a broker of a cluster told. They may be missing, and those of a cluster that is no
+// more ours mean nothing.
+func (s *kafkaCluster) learnt(b *broker, cluster string, settings map[string]string) {
 	bytes, _ := strconv.ParseInt(settings[settingRequestBytes], 10, 64)
 	expiry, _ := strconv.ParseInt(settings[settingExpiry], 10, 64)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	b.bound.asked = true
+	defer b.signal()
+	if b.bound.asked = true; cluster != s.clusterID {
+		return
+	}
 	if bytes >= leastTold {
 		b.bound.told = int(min(bytes, 1<<30)) - requestHead
 		b.bound.now = min(maxRequestBytes, b.bound.told)
@@ -89,9 +97,31 @@ func (s *kafkaCluster) learnt(b *broker, settings map[string]string) {
 		}
 	}
 	if expiry > 0 {
-		s.expiry = time.Duration(min(expiry, 1<<40)) * time.Millisecond
+		b.bound.expiry = time.Duration(min(expiry, 1<<40)) * time.Millisecond
+		s.expiry = s.leastExpiryLocked()
 	}
-	b.signal()
+}
+
+// leastExpiryLocked is how long all brokers remember a producer at least. Those that do not tell have Kafka's default.
+func (s *core) leastExpiryLocked() time.Duration {
+	least := time.Duration(0)
+	for _, b := range s.brokers {
+		if e := cmp.Or(b.bound.expiry, defaultExpiry); least == 0 || e < least {
+			least = e
+		}
+	}
+	return cmp.Or(least, defaultExpiry)
+}
+
+// forgetLimitsLocked forgets what brokers of another cluster told or let guess. Those of this one are asked anew.
+func (s *core) forgetLimitsLocked() {
+	for _, b := range s.brokers {
+		b.bound = requestBound{asked: b.bound.asked, asking: b.bound.asking, now: maxRequestBytes}
+	}
+	for _, t := range s.all {
+		t.limit = s.cfg.BatchBytes
+	}
+	s.expiry = defaultExpiry
 }
 
 // mostBytes is how large a batch may be, as far as brokers have told.

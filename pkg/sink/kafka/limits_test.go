@@ -185,3 +185,39 @@ func TestRefusedUnsentIsTold(t *testing.T) {
 	appendRecords(t, s, &ack, r)
 	waitFor(t, ack.all)
 }
+
+// TestTheShortestMemoryOfAProducerCounts: batches go to all brokers, so the one that forgets producers first decides what
+// counts as a possible duplicate, whichever tells last. What another cluster told does not count.
+func TestTheShortestMemoryOfAProducerCounts(t *testing.T) {
+	s, _, _ := bench(t)
+	s.brokers, s.clusterID = map[int32]*broker{}, "c"
+	told := func(id int32, ms, cluster string) {
+		b := s.brokers[id]
+		if b == nil {
+			b = &broker{core: &s.core}
+			s.brokers[id] = b
+		}
+		s.cluster.learnt(b, cluster, map[string]string{settingExpiry: ms})
+	}
+	for i, step := range []struct {
+		broker  int32
+		ms      string
+		cluster string
+		want    time.Duration
+	}{
+		{1, "172800000", "c", 48 * time.Hour},
+		{2, "5000", "c", 5 * time.Second},
+		{3, "7000", "c", 5 * time.Second},
+		{3, "1", "of before", 5 * time.Second},
+		{2, "9000", "c", 7 * time.Second},
+		{3, "9223372036854775807", "c", 9 * time.Second},
+		{3, "-1", "c", 9 * time.Second},
+	} {
+		if told(step.broker, step.ms, step.cluster); s.expiry != step.want {
+			t.Errorf("step %d: %v, want %v", i, s.expiry, step.want)
+		}
+	}
+	if s.brokers[4] = (&broker{core: &s.core}); s.leastExpiryLocked() != 9*time.Second {
+		t.Error("a broker that has not told counts as one that forgets sooner")
+	}
+}

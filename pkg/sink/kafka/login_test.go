@@ -2,8 +2,11 @@ package kafka
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/base64"
 	"errors"
 	"fmt"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -100,5 +103,44 @@ func TestARefusedTokenIsExplained(t *testing.T) {
 	refused = s.(wire.Refusable).Refused(kafkago.SASLAuthenticationFailed)
 	if found := g.lookTrouble(refused); found.kind != badLogin || !strings.Contains(found.remedy(), "--oauth-token-file") {
 		t.Errorf("%+v", found)
+	}
+}
+
+// A broker that names another salt at each login, and refuses it, takes no memory by that.
+func TestLoginsKeepNothingOfTheBroker(t *testing.T) {
+	const logins, salt = 100, 30 << 10
+	for _, deps := range []Deps{{}, {Credentials: func() (user, password string) { return "u", "p" }}} {
+		m, err := newLogin(SASL{"SCRAM-SHA-256", "u", "p"}, &deps)
+		if err != nil {
+			t.Fatal(err)
+		}
+		login := func() {
+			s, first, err := m.Start(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			b := make([]byte, salt)
+			_, _ = rand.Read(b)
+			_, nonce, _ := strings.Cut(string(first), ",r=")
+			if _, _, err := s.Next(t.Context(), fmt.Appendf(nil, "r=%sx,s=%s,i=4096", nonce, base64.StdEncoding.EncodeToString(b))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		live := func() uint64 {
+			var m runtime.MemStats
+			runtime.GC()
+			runtime.GC()
+			runtime.ReadMemStats(&m)
+			return m.HeapAlloc
+		}
+		login()
+		before := live()
+		for range logins {
+			login()
+		}
+		if after := live(); after > before+logins*salt/2 {
+			t.Errorf("%d bytes are live after %d logins, %d before", after, logins, before)
+		}
+		runtime.KeepAlive(m)
 	}
 }

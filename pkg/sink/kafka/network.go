@@ -30,8 +30,8 @@ const (
 // The addresses that are known are those that were configured and all that the last metadata answer told. A
 // request for any broker goes over the connection that served the last one; without that, or when it does
 // not answer within a fraction of the timeout, it goes to the next address as well, and the first good answer wins.
-// So neither an address that is gone nor a broker that hangs costs more than that fraction, and the order remembers
-// it. A request for one broker waits for that broker only.
+// So neither an address that is gone nor a broker that hangs costs more than that fraction, twice that in the middle of
+// a long answer (see package wire), and the order remembers it. A request for one broker waits for that broker only.
 type network struct {
 	dialer    *wire.Dialer
 	bootstrap []string
@@ -83,7 +83,7 @@ func (c *pooled) told(m protocol.Message) error {
 	if err := credible(res); err != nil {
 		return fmt.Errorf("%s: %w", c.address, err)
 	}
-	c.cluster, c.asked = layoutOf(res).clusterID, true
+	c.cluster, c.asked = clusterOf(res), true
 	return nil
 }
 
@@ -230,6 +230,13 @@ func (n *network) attempts(cluster string) []attempt {
 		return 2 * n.troubles[a.address]
 	}
 	slices.SortStableFunc(order, func(a, b attempt) int { return cmp.Compare(rank(a), rank(b)) })
+	// The second one was configured, if the first was not: all that the cluster told may be gone, and a race tries about
+	// raceSteps addresses that are silent.
+	if i := slices.IndexFunc(order, func(a attempt) bool { return slices.Contains(n.bootstrap, a.address) }); i > 1 {
+		a := order[i]
+		copy(order[2:i+1], order[1:i])
+		order[1] = a
+	}
 	return list[:min(len(list), mostAttempts)]
 }
 
@@ -327,7 +334,7 @@ func (n *network) learn(m *metadata.Response) error {
 	if len(m.Brokers) == 0 {
 		return errors.New("the broker knows of none yet, not even itself")
 	}
-	brokers := layoutOf(m).brokers
+	brokers := brokersOf(m)
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for id, address := range n.brokers {

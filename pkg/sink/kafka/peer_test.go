@@ -2,14 +2,18 @@ package kafka
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
+	"fmt"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/segmentio/kafka-go/protocol/apiversions"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -185,5 +189,81 @@ func TestRequestsStayInTheirCluster(t *testing.T) {
 				t.Errorf("step %d, %+v: the cluster %q got the request", i, step, ids[c])
 			}
 		}
+	}
+}
+
+// TestLimitsOfAnotherCluster: a wrong address told small ones; then the addresses lead to a cluster that does not tell. It
+// takes what the other one would not, and events are not taken for copies that it would recognise.
+func TestLimitsOfAnotherCluster(t *testing.T) {
+	p := twoClusters(t)
+	tells(p.clusters[0], map[string]string{settingRequestBytes: "16384", settingExpiry: "1"})
+	tells(p.clusters[1], nil)
+	s := start(t, p.clusters[0], func(cfg *Config, d *Deps) {
+		cfg.Brokers, cfg.MetadataTTL, d.Dial = []string{"kafka:9092"}, 20*time.Millisecond, p.dial
+	})
+	waitFor(t, func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.expiry == time.Millisecond && s.topics[0].limit < 16384
+	})
+	p.move(1)
+	waitFor(t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return s.clusterID == "new" })
+	large := record("k", 0)
+	noise := make([]byte, 20<<10)
+	_, _ = rand.Read(noise)
+	large.Value = fmt.Appendf(nil, `{"n":"%x"}`, noise)
+	s.Append(patient(t), []sink.Record{large, large}, nil)
+	st := closeSink(t, s)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if st.Delivered != 2 || s.expiry != defaultExpiry {
+		t.Errorf("expiry %v, stats %+v", s.expiry, st)
+	}
+}
+
+// tells has the brokers of c tell these settings of theirs; nil: they refuse to.
+func tells(c *kfake.Cluster, settings map[string]string) {
+	c.ControlKey(int16(kmsg.DescribeConfigs), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		c.KeepControl()
+		r := req.(*kmsg.DescribeConfigsRequest)
+		if r.Resources[0].ResourceType != kmsg.ConfigResourceTypeBroker {
+			return nil, nil, false
+		}
+		res := r.ResponseKind().(*kmsg.DescribeConfigsResponse)
+		res.Version = r.Version
+		of := kmsg.DescribeConfigsResponseResource{ResourceType: kmsg.ConfigResourceTypeBroker}
+		if settings == nil {
+			of.ErrorCode = kerr.ClusterAuthorizationFailed.Code
+		}
+		for name, value := range settings {
+			of.Configs = append(of.Configs, kmsg.DescribeConfigsResponseResourceConfig{Name: name, Value: &value})
+		}
+		res.Resources = append(res.Resources, of)
+		return res, nil, true
+	})
+}
+
+// TestAConfiguredAddressIsAmongTheFirst: all brokers that the cluster has told may be gone, and a race has time for a few
+// addresses that are silent.
+func TestAConfiguredAddressIsAmongTheFirst(t *testing.T) {
+	n := &network{bootstrap: []string{"b1:1", "b2:1"}, brokers: map[int32]string{}, idle: map[int32][]pooled{}, troubles: map[string]int{}}
+	first := func() (at int) {
+		return slices.IndexFunc(n.attempts(""), func(a attempt) bool { return slices.Contains(n.bootstrap, a.address) })
+	}
+	for i := range int32(200) {
+		n.brokers[i] = fmt.Sprintf("10.0.0.%d:1", i)
+	}
+	n.served = n.brokers[7]
+	for range 20 {
+		if at := first(); at > 1 {
+			t.Errorf("it is tried after %d others", at)
+		}
+	}
+	n.troubles["b1:1"], n.troubles["b2:1"] = 100, 99
+	if list := n.attempts(""); len(list) != mostAttempts || list[0].address != n.served || list[1].address != "b2:1" {
+		t.Errorf("%+v", list[:2])
+	}
+	if n.brokers = map[int32]string{}; len(n.attempts("")) != 2 || first() != 0 {
+		t.Errorf("%+v", n.attempts(""))
 	}
 }

@@ -56,7 +56,7 @@ func (s *Sink) join() {
 	s.letters.core, s.letters.room, s.letters.counts = c, &s.room, map[string]deadCount{}
 	s.sender = sender{
 		core: c, room: &s.room, cluster: &s.cluster, spooler: &s.spooler, writer: &s.spooler.writer, letters: &s.letters,
-		requestErrors: map[int32]int64{},
+		requestErrors: map[int32]int64{}, scratches: newScratches(),
 	}
 	r := &s.reporter
 	r.core, r.cluster, r.spooler, r.letters, r.sender = c, &s.cluster, &s.spooler, &s.letters, &s.sender

@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"context"
+	"runtime"
 	"sync/atomic"
 	"time"
 
@@ -25,6 +26,8 @@ type sender struct {
 
 	replay replay
 
+	scratches chan *recordbatch.Scratch // that no worker holds
+
 	// Guarded by core.mu.
 	workers       []*worker
 	requestErrors map[int32]int64 // requests without an answer, by broker
@@ -35,7 +38,6 @@ type worker struct {
 	b       *broker
 	s       *sender
 	timer   *time.Timer
-	scratch recordbatch.Scratch
 	entries []entry
 	readers []*recordbatch.Reader // of requests that were answered: they are not read any more
 	cluster string                // that the stamps of the entries are for
@@ -68,6 +70,16 @@ type entry struct {
 	code    int16
 	message string
 	named   []produce.ResponseError // records that the broker says are why
+}
+
+// newScratches is the memory for compression that all workers share: a cluster may have a thousand brokers, and each of
+// these takes up to 3 MiB. More than one for each processor would not be used at the same time.
+func newScratches() chan *recordbatch.Scratch {
+	free := make(chan *recordbatch.Scratch, runtime.GOMAXPROCS(0))
+	for range cap(free) {
+		free <- &recordbatch.Scratch{}
+	}
+	return free
 }
 
 // startWorkersLocked starts the workers of a broker that is new.
@@ -173,11 +185,13 @@ func (s *core) forgets(b *batch, now time.Time) bool {
 
 // prepare does the work on bytes: compression once, stamp and checksum at the first send.
 func (w *worker) prepare() {
+	scratch := <-w.s.scratches
 	for i := range w.entries {
 		if e := &w.entries[i]; e.failed == nil {
-			w.s.compress(e.batch, &w.scratch)
+			w.s.compress(e.batch, scratch)
 		}
 	}
+	w.s.scratches <- scratch
 	w.refuse()
 	if w.s.deps.OpenSpool != nil {
 		w.commit()

@@ -33,13 +33,13 @@ type Conn struct {
 	interrupt func()                   // ends reads and writes of conn; made once
 	versions  map[protocol.ApiKey]span // that the broker knows
 	answers   map[protocol.ApiKey]answer
-	limit     int           // bytes of a frame
-	large     chan struct{} // of the Dialer
-	buf       []byte        // of the last answer
-	frame     bytes.Reader  // of the answer that is being decoded
-	id        int32         // of the last request
-	served    bool          // it has answered a request since it is ready
-	plain     bool          // no TLS
+	limit     int          // bytes of a frame
+	large     *large       // of the Dialer
+	buf       []byte       // of the last answer
+	frame     bytes.Reader // of the answer that is being decoded
+	id        int32        // of the last request
+	served    bool         // it has answered a request since it is ready
+	plain     bool         // no TLS
 	loggedIn  bool
 
 	muted   time.Time // the broker wants nothing before
@@ -283,24 +283,23 @@ func (c *Conn) readFrame(ctx context.Context) (frame []byte, done func(), err er
 	case n > total:
 		return nil, nil, c.notKafka("%d bytes follow its answer and were not asked for", n-total)
 	}
-	done = func() {}
-	if total > smallFrame {
-		select {
-		case c.large <- struct{}{}:
-			done = func() { <-c.large }
-		case <-ctx.Done():
-			return nil, nil, ctx.Err()
-		}
+	if total <= smallFrame {
+		frame, err = c.readRest(n, total, nil)
+		return frame, func() {}, err
 	}
-	if frame, err = c.readRest(n, total); err != nil {
-		done()
+	if err := c.large.take(ctx); err != nil {
 		return nil, nil, err
 	}
-	return frame, done, nil
+	if frame, err = c.readLarge(ctx, n, total); err != nil {
+		c.large.giveBack()
+		return nil, nil, err
+	}
+	return frame, c.large.giveBack, nil
 }
 
-// readRest reads a frame of which n bytes are in c.buf.
-func (c *Conn) readRest(n, total int) ([]byte, error) {
+// readRest reads a frame of which n bytes are in c.buf. It goes on after an error where failed, which hears how many bytes
+// there are, returns none; nil: it ends with the first.
+func (c *Conn) readRest(n, total int, failed func(n int, err error) error) ([]byte, error) {
 	frame := c.buf
 	for n < total {
 		if n == len(frame) {
@@ -309,7 +308,10 @@ func (c *Conn) readRest(n, total int) ([]byte, error) {
 			frame = frame[:cap(frame)]
 		}
 		k, err := io.ReadFull(c.conn, frame[n:min(total, len(frame))])
-		if n += k; err != nil {
+		if n += k; err != nil && failed != nil {
+			err = failed(n, err)
+		}
+		if err != nil {
 			return nil, cut(err)
 		}
 	}

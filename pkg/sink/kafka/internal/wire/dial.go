@@ -22,7 +22,7 @@ import (
 // Dialer makes connections that are ready for requests.
 type Dialer struct {
 	Config
-	large chan struct{} // held by the one connection that reads a large answer
+	large *large
 }
 
 // Refusable is a login that knows more about why a broker may have refused it than the broker tells.
@@ -33,7 +33,7 @@ type Refusable interface {
 }
 
 // NewDialer returns a Dialer.
-func NewDialer(c Config) *Dialer { return &Dialer{c, make(chan struct{}, 1)} }
+func NewDialer(c Config) *Dialer { return &Dialer{c, newLarge()} }
 
 // Config says how connections are made.
 type Config struct {
@@ -112,8 +112,11 @@ func (c *Conn) negotiate(ctx context.Context) error {
 	case res.ErrorCode != 0:
 		return fmt.Errorf("the versions of requests cannot be agreed on: %w", kafkago.Error(res.ErrorCode))
 	}
-	c.versions = make(map[protocol.ApiKey]span, len(res.ApiKeys))
+	c.versions = map[protocol.ApiKey]span{}
 	for _, k := range res.ApiKeys {
+		if k.ApiKey < 0 || k.ApiKey > maxAPIKey {
+			continue // it is not asked for, and each connection keeps the list
+		}
 		c.versions[protocol.ApiKey(k.ApiKey)] = span{k.MinVersion, k.MaxVersion}
 	}
 	clear(c.answers)
@@ -178,7 +181,7 @@ func (c *Conn) sendToken(ctx context.Context, token, first []byte) ([]byte, erro
 	}
 	if res.SessionLifetimeMs > 0 {
 		// The last request before the end must be answered before it, too.
-		c.expires = time.Now().Add(time.Duration(min(res.SessionLifetimeMs, 1<<40)) * time.Millisecond * 9 / 10)
+		c.expires = time.Now().Add(time.Duration(min(res.SessionLifetimeMs, 1<<40)) * time.Millisecond / 10 * 9)
 	}
 	return res.AuthBytes, nil
 }

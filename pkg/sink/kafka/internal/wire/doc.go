@@ -11,7 +11,7 @@
 //     ends when that is cancelled. No goroutine outlives a call.
 //   - A frame has at most [MaxFrame] bytes, [maxFirstFrame] before the connection is ready. Memory is taken as
 //     bytes arrive, not as they are announced. Only one connection of a [Dialer] at a time reads and decodes a
-//     frame longer than [smallFrame].
+//     frame longer than [smallFrame], and it gives way to others when its broker hangs.
 //   - An answer that cannot be one is refused by its first bytes, and the error says what they look like.
 //   - The shape of an answer (see shape) is derived from the very struct tags by which kafka-go decodes it,
 //     so both always mean the same fields. What kafka-go allocates for it is at most [maxDecoded].
@@ -30,6 +30,11 @@ const (
 	// smallFrame is the longest answer that connections read without regard to each other, and the memory that
 	// one keeps between two answers.
 	smallFrame = 16 << 10
+	// largeSteps are the parts of a request's time in each of which a part of a longer answer must come while another
+	// connection waits to read one.
+	largeSteps = 8
+	// maxAPIKey bounds the kinds of requests of which a connection keeps the versions. Kafka 4.1 has them up to 92.
+	maxAPIKey = 127
 	// maxDecoded bounds what kafka-go allocates for one answer: 20,000 partitions with ten replicas.
 	maxDecoded = 8 << 20
 	// maxRounds bounds the tokens of one SASL exchange. SCRAM takes two.
