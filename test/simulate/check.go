@@ -56,7 +56,7 @@ func (w *world) check() {
 		o.violate("%d bytes of buffers, the bound is %d", m.BufferBytes, m.BufferLimit)
 	}
 	bound := int64(4*oversize + 4*bigEvent)
-	if w.prof.has(contents | limits) { // each half of a part has a chunk of its own; a batch here has up to some 100 records
+	if w.prof.has(contents | limits | clocks) { // each half of a part has a chunk of its own; a batch here has up to some 100 records
 		bound += int64(w.prof.partitions) * 7 * recordbatch.ChunkSize
 	}
 	if m.PrivateBytes > bound {
