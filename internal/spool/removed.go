@@ -23,8 +23,8 @@ const (
 // lost is an ErrRemoved.
 func lost(what, path string) error { return fmt.Errorf("%w: "+what, ErrRemoved, path) }
 
-// look looks after the folder and its files before a frame goes into g, which is nil if a new segment begins. It makes
-// again what can be made again. ended reports that g is no longer the active segment. s.writing is held.
+// look sees whether the folder and its files are still there, before a frame goes into g (nil: a new segment begins), and
+// makes anew what it can. ended: g is not the active segment any more. s.writing is held.
 func (s *Spool) look(g *segment) (ended bool, err error) {
 	now := s.now()
 	if since := now.Sub(s.looked); s.dir == nil || g != nil && since >= 0 && since < lookEvery {
@@ -48,8 +48,8 @@ func (s *Spool) look(g *segment) (ended bool, err error) {
 	return true, nil
 }
 
-// makeAnew makes the folder again when it was removed and no frame is left in the open one. Else it returns why it did
-// not: what is left would be without its cursors. s.writing is held.
+// makeAnew makes a folder that was removed anew, if no frame is left in the open one: it would be without its cursor. Else it
+// returns why. s.writing is held.
 func (s *Spool) makeAnew(why error) error {
 	s.mu.Lock()
 	frames := s.stats.frames
@@ -62,7 +62,7 @@ func (s *Spool) makeAnew(why error) error {
 	if err != nil {
 		return fmt.Errorf("%w; and it cannot be made anew: %w", why, err)
 	}
-	_ = s.lock.Close() // of a file that nobody finds
+	_ = s.lock.Close() // its file has no name any more
 	s.lock = lock
 	s.mu.Lock()
 	clear(s.known)
@@ -73,14 +73,14 @@ func (s *Spool) makeAnew(why error) error {
 	return s.cursors.makeAnew(s.queuesNow())
 }
 
-// mendFiles makes the lock file and the cursor file again if others have removed them. s.writing is held.
+// mendFiles makes the lock file and the cursor file anew if others have removed them. s.writing is held.
 func (s *Spool) mendFiles() error {
 	if !s.dir.has(lockName, s.lock) {
 		lock, err := s.fs.Lock(s.path(lockName))
 		if err != nil {
 			return err // an earlier version, which locks nothing but the file, has the folder
 		}
-		_ = s.lock.Close() // of a file that nobody finds
+		_ = s.lock.Close() // its file has no name any more
 		s.lock = lock
 		s.log.Warn("the lock file of the spool was removed while in use; it was made again", "file", s.path(lockName))
 	}
@@ -100,7 +100,7 @@ func (c *cursors) makeAnew(queues []*Queue) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.file != nil {
-		_ = c.file.Close() // of a file that nobody finds
+		_ = c.file.Close() // its file has no name any more
 	}
 	c.file, c.open, c.slots = nil, false, 0
 	var begun []*Queue
@@ -125,7 +125,7 @@ func (a *aside) forget() {
 	a.bytes.Store(0)
 }
 
-// loseRemoved counts the events that are left in files that no other process finds as lost, at the end. s.writing is held.
+// loseRemoved counts as lost, at the end, the events in files that no other process finds. s.writing is held.
 func (s *Spool) loseRemoved() error {
 	if s.dir == nil {
 		return nil

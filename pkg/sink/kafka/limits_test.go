@@ -161,20 +161,7 @@ func TestWorkersOfBrokersThatLeftEnd(t *testing.T) {
 func TestRefusedUnsentIsTold(t *testing.T) {
 	t.Parallel()
 	c := cluster(t, 1, kfake.SeedTopics(1, "t.dlq"))
-	c.ControlKey(int16(kmsg.DescribeConfigs), func(req kmsg.Request) (kmsg.Response, error, bool) {
-		c.KeepControl()
-		r := req.(*kmsg.DescribeConfigsRequest)
-		if r.Resources[0].ResourceType != kmsg.ConfigResourceTypeBroker {
-			return nil, nil, false
-		}
-		res := r.ResponseKind().(*kmsg.DescribeConfigsResponse)
-		res.Version = r.Version
-		value := "100000"
-		res.Resources = []kmsg.DescribeConfigsResponseResource{{ResourceType: kmsg.ConfigResourceTypeBroker, Configs: []kmsg.DescribeConfigsResponseResourceConfig{
-			{Name: settingRequestBytes, Value: &value},
-		}}}
-		return res, nil, true
-	})
+	tells(c, map[string]string{settingRequestBytes: "100000"})
 	s := start(t, c, func(_ *Config, d *Deps) { d.SetAside = func([]byte, [32]byte) error { return nil } })
 	waitFor(t, func() bool { return s.Ready() == nil })
 	noise := make([]byte, 75_000)

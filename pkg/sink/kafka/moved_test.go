@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"fmt"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -76,38 +77,40 @@ func TestTheFrameOfADeadLetterThatHasMoved(t *testing.T) {
 	waitFor(t, func() bool { return s.Stats().DeadLettered == 1 })
 }
 
-// A partition of the dead-letter topic that took nothing some time ago is tried again before a dead letter is dropped.
-func TestADeadLetterGoesBackToAPartitionThatHasRecovered(t *testing.T) {
-	t.Parallel()
-	c := cluster(t, 1, kfake.SeedTopics(2, "t.dlq"))
-	disk := newTestDisk(t)
+// movedAway is a sink with two partitions for dead letters, of which the first has failed, so that a dead letter went to the
+// other one. It takes all again, as the disk does; bad makes them refuse.
+func movedAway(t *testing.T, stuckAfter time.Duration) (s *Sink, bad *[2]atomic.Bool) {
+	c, disk := cluster(t, 1, kfake.SeedTopics(2, "t.dlq")), newTestDisk(t)
 	fillAtBad(c, disk)
 	refuseBad(c, true)
-	var bad [2]atomic.Bool
-	deadPlaces(c, &bad)
-	s := start(t, c, func(cfg *Config, d *Deps) {
-		cfg.Settle, cfg.Linger, d.OpenSpool, d.stuckAfter = SettleOnDisk, 5*time.Millisecond, disk.Open, 100*time.Millisecond
+	bad = &[2]atomic.Bool{}
+	deadPlaces(c, bad)
+	s = start(t, c, func(cfg *Config, d *Deps) {
+		cfg.Settle, cfg.Linger, d.OpenSpool, d.stuckAfter = SettleOnDisk, 5*time.Millisecond, disk.Open, stuckAfter
 	})
-	first := 0
-	bad[first].Store(true)
+	bad[0].Store(true)
 	appendRecords(t, s, nil, badRecord(0), record("k", 1))
 	waitFor(t, func() bool { st := s.Stats(); return st.DeadLettered == 1 && st.Delivered == 1 })
 	s.mu.Lock()
-	moved := s.dead.lanes[first].failures > 0
-	s.mu.Unlock()
-	if !moved {
+	defer s.mu.Unlock()
+	if s.dead.lanes[0].failures == 0 {
 		t.Fatal("it did not begin in the first partition")
 	}
-	bad[first].Store(false)
-	bad[1-first].Store(true)
+	bad[0].Store(false)
 	disk.Limit(1 << 40)
-	s.mu.Lock()
 	s.spooler.writer.diskFailsLocked(nil)
-	s.mu.Unlock()
+	return s, bad
+}
+
+// A partition of the dead-letter topic that took nothing some time ago is tried again before a dead letter is dropped.
+func TestADeadLetterGoesBackToAPartitionThatHasRecovered(t *testing.T) {
+	t.Parallel()
+	s, bad := movedAway(t, 100*time.Millisecond)
+	bad[1].Store(true)
 	waitFor(t, func() bool {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		return time.Since(s.dead.lanes[first].retryAt) > 2*s.deps.stuckAfter && s.disk.err == nil
+		return time.Since(s.dead.lanes[0].retryAt) > 2*s.deps.stuckAfter && s.disk.err == nil
 	})
 	appendRecords(t, s, nil, badRecord(2), record("k", 3))
 	waitFor(t, func() bool { st := s.Stats(); return st.Spooled+st.InFlight == 0 })
@@ -117,62 +120,53 @@ func TestADeadLetterGoesBackToAPartitionThatHasRecovered(t *testing.T) {
 }
 
 // Where nothing is taken at all, a partition that has nothing to send does not tell that the cluster works: dead letters
-// wait as everything does.
+// wait as everything does. So where its last batch was a record that became a dead letter.
 func TestAnIdlePartitionDoesNotTellThatTheClusterWorks(t *testing.T) {
 	t.Parallel()
-	c := cluster(t, 2, kfake.SeedTopics(1, "t.dlq"))
-	s := start(t, c, func(_ *Config, d *Deps) { d.stuckAfter = 100 * time.Millisecond })
-	keys := []string{keysOf(0, 2, 1)[0], keysOf(1, 2, 1)[0]}
-	appendRecords(t, s, nil, record(keys[0], 0), record(keys[1], 0))
-	waitFor(t, func() bool { return s.Stats().Delivered == 2 })
-	fault := c.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.NotEnoughReplicas, Count: -1})
-	appendRecords(t, s, nil, record(keys[0], 1))
-	if err := s.DeadLetter(patient(t), &sink.DeadLetter{Raw: []byte("{"), Reason: "bad"}, nil); err != nil {
-		t.Fatal(err)
+	for _, refusal := range []bool{false, true} {
+		t.Run(fmt.Sprint(refusal), func(t *testing.T) {
+			t.Parallel()
+			c := cluster(t, 2, kfake.SeedTopics(1, "t.dlq"))
+			refuseBad(c, false)
+			s := start(t, c, func(cfg *Config, d *Deps) { cfg.MetadataTTL, d.stuckAfter = 100*time.Millisecond, 100*time.Millisecond })
+			keys := []string{keysOf(0, 2, 1)[0], keysOf(1, 2, 1)[0]}
+			appendRecords(t, s, nil, record(keys[0], 0), record(keys[1], 0))
+			waitFor(t, func() bool { return s.Stats().Delivered == 2 })
+			dead := int64(1)
+			if refusal {
+				bad := record(keys[1], 1)
+				bad.Value = append(bad.Value, " bad"...)
+				appendRecords(t, s, nil, bad)
+				waitFor(t, func() bool { return s.Stats().DeadLettered == 1 })
+				dead++
+			}
+			fault := c.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.NotEnoughReplicas, Count: -1})
+			appendRecords(t, s, nil, record(keys[0], 1))
+			if err := s.DeadLetter(patient(t), &sink.DeadLetter{Raw: []byte("{"), Reason: "bad"}, nil); err != nil {
+				t.Fatal(err)
+			}
+			waitFor(t, func() bool {
+				s.mu.Lock()
+				defer s.mu.Unlock()
+				long := func(l *lane) bool { return !l.stuckSince.IsZero() && time.Since(l.stuckSince) > 5*s.deps.stuckAfter }
+				return long(s.topics[0].lanes[0]) && long(s.dead.lanes[0])
+			})
+			s.mu.Lock()
+			if s.room.deadGone() {
+				t.Error("the dead letters are given up though nothing can move")
+			}
+			s.mu.Unlock()
+			fault.Remove()
+			waitFor(t, func() bool { st := s.Stats(); return st.Delivered == 3 && st.DeadLettered == dead })
+		})
 	}
-	waitFor(t, func() bool {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		long := func(l *lane) bool { return !l.stuckSince.IsZero() && time.Since(l.stuckSince) > 5*s.deps.stuckAfter }
-		return long(s.topics[0].lanes[0]) && long(s.dead.lanes[0])
-	})
-	s.mu.Lock()
-	if s.room.deadGone() {
-		t.Error("the dead letters are given up though nothing can move")
-	}
-	s.mu.Unlock()
-	fault.Remove()
-	waitFor(t, func() bool { st := s.Stats(); return st.Delivered == 3 && st.DeadLettered == 1 })
 }
 
-// A partition of the dead-letter topic that a dead letter was taken away from long ago does not count as failing since then: when
-// the other one begins to fail, the topic is not gone at once.
+// A partition of the dead-letter topic that a dead letter was taken away from long ago does not count as failing since then:
+// when the other one begins to fail, the topic is not gone at once.
 func TestADeadPartitionThatWasLeft(t *testing.T) {
 	t.Parallel()
-	c := cluster(t, 1, kfake.SeedTopics(2, "t.dlq"))
-	disk := newTestDisk(t)
-	fillAtBad(c, disk)
-	refuseBad(c, true)
-	var bad [2]atomic.Bool
-	deadPlaces(c, &bad)
-	s := start(t, c, func(cfg *Config, d *Deps) {
-		cfg.Settle, cfg.Linger, d.OpenSpool, d.stuckAfter = SettleOnDisk, 5*time.Millisecond, disk.Open, 500*time.Millisecond
-	})
-	first := 0
-	bad[first].Store(true)
-	appendRecords(t, s, nil, badRecord(0), record("k", 1))
-	waitFor(t, func() bool { st := s.Stats(); return st.DeadLettered == 1 && st.Delivered == 1 })
-	s.mu.Lock()
-	moved := s.dead.lanes[first].failures > 0
-	s.mu.Unlock()
-	if !moved {
-		t.Fatal("it did not begin in the first partition")
-	}
-	bad[first].Store(false) // it takes all again
-	disk.Limit(1 << 40)
-	s.mu.Lock()
-	s.spooler.writer.diskFailsLocked(nil)
-	s.mu.Unlock()
+	s, bad := movedAway(t, 500*time.Millisecond)
 	for i := range 20 { // all is well for a while, with dead letters too
 		appendRecords(t, s, nil, record("k", 2+i))
 		if err := s.DeadLetter(patient(t), &sink.DeadLetter{Raw: []byte("{"), Reason: "bad"}, nil); err != nil {
@@ -181,17 +175,17 @@ func TestADeadPartitionThatWasLeft(t *testing.T) {
 		time.Sleep(100 * time.Millisecond)
 	}
 	waitFor(t, func() bool { return s.Stats().InFlight+s.Stats().Spooled == 0 })
-	bad[1-first].Store(true)
+	bad[1].Store(true)
 	if err := s.DeadLetter(patient(t), &sink.DeadLetter{Raw: []byte("{"), Reason: "bad"}, nil); err != nil {
 		t.Fatal(err)
 	}
-	waitFor(t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return s.dead.lanes[1-first].failures > 0 })
+	waitFor(t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return s.dead.lanes[1].failures > 0 })
 	s.mu.Lock()
-	if l := s.dead.lanes[1-first]; s.room.deadGone() && time.Since(l.stuckSince) < s.deps.stuckAfter {
+	if l := s.dead.lanes[1]; s.room.deadGone() && time.Since(l.stuckSince) < s.deps.stuckAfter {
 		t.Errorf("the topic counts as gone %v after its last partition has failed; the other one takes what it gets, and was last asked %v ago",
-			time.Since(l.stuckSince), time.Since(s.dead.lanes[first].retryAt))
+			time.Since(l.stuckSince), time.Since(s.dead.lanes[0].retryAt))
 	}
 	s.mu.Unlock()
-	bad[1-first].Store(false)
+	bad[1].Store(false)
 	waitFor(t, func() bool { return s.Stats().InFlight+s.Stats().Spooled == 0 })
 }

@@ -91,14 +91,14 @@ func (w *worker) resolve(res *produce.Response, err error, now time.Time) {
 	s.writer.endFrames()
 }
 
-// isCorrupt notes that the broker has called b corrupt, and reports whether its content is held to be the cause. A dead letter
-// is kept: its topic would be the last one to take it.
+// isCorrupt notes that the broker has called b corrupt, and reports whether its content is held to be the cause. Nothing else
+// would take a dead letter: it is kept as long as the cluster takes no batch of a main topic either.
 func (b *batch) isCorrupt(now time.Time) bool {
 	if b.corrupt++; b.corruptSince.IsZero() {
 		b.corruptSince = now
 	}
 	t := b.lane.topic
-	return b.corrupt >= maxCorrupt && now.Sub(b.corruptSince) >= t.core.deps.stuckAfter && !t.dead
+	return b.corrupt >= maxCorrupt && now.Sub(b.corruptSince) >= t.core.deps.stuckAfter && (!t.dead || t.core.ackedAt.After(b.corruptSince))
 }
 
 // observeLocked tells of a batch that is acknowledged now.

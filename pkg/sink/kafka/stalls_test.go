@@ -256,6 +256,40 @@ func TestABrokerThatIsIllForAWhile(t *testing.T) {
 	}
 }
 
+// A dead-letter topic that calls a letter corrupt, as old brokers do with one without a key where the topic is compacted, does
+// not keep what is behind it for ever, while the cluster takes good events.
+func TestADeadLetterThatIsCalledCorrupt(t *testing.T) {
+	t.Parallel()
+	c := cluster(t, 1, kfake.SeedTopics(1, "t.dlq"))
+	c.ControlKey(int16(kmsg.Produce), func(r kmsg.Request) (kmsg.Response, error, bool) {
+		c.KeepControl()
+		req := r.(*kmsg.ProduceRequest)
+		poisoned := slices.ContainsFunc(req.Topics, func(p kmsg.ProduceRequestTopic) bool {
+			return p.Topic == "t.dlq" && strings.Contains(string(p.Partitions[0].Records), "{poison")
+		})
+		return answerAll(req, func(topic string, _ int32) int16 {
+			if topic == "t.dlq" {
+				return kerr.CorruptMessage.Code
+			}
+			return kerr.NotEnoughReplicas.Code // what is in the same request is sent again
+		}), nil, poisoned
+	})
+	s := start(t, c, func(cfg *Config, d *Deps) { cfg.Codec, d.stuckAfter = recordbatch.None, 50*time.Millisecond })
+	for _, raw := range []string{"{poison", "{"} {
+		if err := s.DeadLetter(patient(t), &sink.DeadLetter{Raw: []byte(raw), Reason: "bad"}, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	n := 0
+	waitFor(t, func() bool {
+		appendRecords(t, s, nil, record("k", n))
+		n++
+		st := s.Stats()
+		return st.DeadLettered == 1 && st.Dropped[droppedDeadRefused] == 1
+	})
+	closeSink(t, s)
+}
+
 func TestShrunkenTopicForgetsThatItGrew(t *testing.T) {
 	c := cluster(t, 2)
 	s := start(t, c, func(cfg *Config, _ *Deps) { cfg.Linger = time.Hour })

@@ -416,48 +416,6 @@ func TestWhatWaitsToBePlacedIsNotStuck(t *testing.T) {
 	closeSink(t, s)
 }
 
-// As TestAnIdlePartitionDoesNotTellThatTheClusterWorks, where the idle partition's last batch was a record that became
-// a dead letter long ago.
-func TestAnIdlePartitionWithAnOldRefusal(t *testing.T) {
-	t.Parallel()
-	c := cluster(t, 2, kfake.SeedTopics(1, "t.dlq"))
-	refuseBad(c, false)
-	s := start(t, c, func(cfg *Config, d *Deps) {
-		d.stuckAfter = 100 * time.Millisecond
-		cfg.MetadataTTL = 100 * time.Millisecond
-	})
-	keys := []string{keysOf(0, 2, 1)[0], keysOf(1, 2, 1)[0]}
-	appendRecords(t, s, nil, record(keys[0], 0), record(keys[1], 0))
-	waitFor(t, func() bool { return s.Stats().Delivered == 2 })
-	bad := record(keys[1], 1)
-	bad.Value = append(bad.Value, " bad"...)
-	appendRecords(t, s, nil, bad)
-	waitFor(t, func() bool { return s.Stats().DeadLettered == 1 })
-	time.Sleep(500 * time.Millisecond)
-	s.mu.Lock()
-	l := s.topics[0].lanes[1]
-	t.Logf("idle %v refused %v failures %d stuckSince %v", l.idle(), l.refused, l.failures, l.stuckSince)
-	s.mu.Unlock()
-	fault := c.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.NotEnoughReplicas, Count: -1})
-	appendRecords(t, s, nil, record(keys[0], 1))
-	if err := s.DeadLetter(patient(t), &sink.DeadLetter{Raw: []byte("{"), Reason: "bad"}, nil); err != nil {
-		t.Fatal(err)
-	}
-	waitFor(t, func() bool {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		long := func(l *lane) bool { return !l.stuckSince.IsZero() && time.Since(l.stuckSince) > 5*s.deps.stuckAfter }
-		return long(s.topics[0].lanes[0]) && long(s.dead.lanes[0])
-	})
-	s.mu.Lock()
-	if s.room.deadGone() {
-		t.Error("the dead letters are given up though nothing can move")
-	}
-	s.mu.Unlock()
-	fault.Remove()
-	waitFor(t, func() bool { st := s.Stats(); return st.Delivered == 3 && st.DeadLettered == 2 })
-}
-
 // A partition whose last record became a dead letter a while ago, and that has nothing to send, is none that cannot move: its
 // next event that finds no room at once does not go to the dead letters.
 func TestAGoodEventBehindAnOldRefusal(t *testing.T) {
@@ -492,10 +450,6 @@ func TestAGoodEventBehindAnOldRefusal(t *testing.T) {
 		time.Sleep(20 * time.Millisecond)
 	}
 	waitFor(t, func() bool { return s.Stats().InFlight == 0 })
-	s.mu.Lock()
-	l := s.topics[0].lanes[1]
-	t.Logf("idle %v refused %v failures %d stuckSince %v ago, stuck %v", l.idle(), l.refused, l.failures, time.Since(l.stuckSince), s.room.isStuck(l, time.Now()))
-	s.mu.Unlock()
 	slow.Store(true)
 	large := func(key string) sink.Record {
 		return sink.Record{Key: []byte(key), Value: []byte(strings.Repeat("x", 25000)), Timestamp: begin}

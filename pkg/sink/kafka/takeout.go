@@ -48,6 +48,7 @@ func (w *worker) takeOut(e *entry) bool {
 	if rest != nil {
 		p := s.newBatch(l)
 		p.rb, p.parent, p.child, p.opened, p.coveredBy, p.untimed = rest, b, true, b.opened, cover, b.untimed
+		p.corruptSince = b.corruptSince
 		p.events = rest.Count()
 		b.unsettledParts++
 		l.topic.adoptWhole(p)
