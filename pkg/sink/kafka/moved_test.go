@@ -167,18 +167,23 @@ func TestAnIdlePartitionDoesNotTellThatTheClusterWorks(t *testing.T) {
 func TestADeadPartitionThatWasLeft(t *testing.T) {
 	t.Parallel()
 	s, bad := movedAway(t, 500*time.Millisecond)
-	for i := range 20 { // all is well for a while, with dead letters too
-		appendRecords(t, s, nil, record("k", 2+i))
+	bury := func() {
 		if err := s.DeadLetter(patient(t), &sink.DeadLetter{Raw: []byte("{"), Reason: "bad"}, nil); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(100 * time.Millisecond)
 	}
+	waitFor(t, func() bool { // all is well for a while
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return time.Since(s.dead.lanes[0].retryAt) > 2*s.deps.stuckAfter
+	})
+	bury()
 	waitFor(t, func() bool { return s.Stats().InFlight+s.Stats().Spooled == 0 })
 	bad[1].Store(true)
-	if err := s.DeadLetter(patient(t), &sink.DeadLetter{Raw: []byte("{"), Reason: "bad"}, nil); err != nil {
-		t.Fatal(err)
-	}
+	s.mu.Lock()
+	s.dead.sticky = 1
+	s.mu.Unlock()
+	bury()
 	waitFor(t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return s.dead.lanes[1].failures > 0 })
 	s.mu.Lock()
 	if l := s.dead.lanes[1]; s.room.deadGone() && time.Since(l.stuckSince) < s.deps.stuckAfter {
