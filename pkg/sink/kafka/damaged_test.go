@@ -2,11 +2,13 @@ package kafka
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
 	"functiongraph-ingest/pkg/sink"
 	"functiongraph-ingest/pkg/sink/kafka/diskqueue"
+	"functiongraph-ingest/pkg/sink/kafka/recordbatch"
 )
 
 // Events that the disk has damaged are dropped, for everybody who asks: they do not wait any more.
@@ -124,6 +126,50 @@ func TestADamagedFrameAmongTheUnassigned(t *testing.T) {
 	waitFor(t, func() bool { st := s.Stats(); return st.Spooled+st.InFlight == 0 })
 	waitFor(t, ack.all)
 	st := s.Stats()
+	balance(t, st, events)
+	if lost := st.Dropped[DroppedDamaged]; lost == 0 || lost > 100 || int64(ack.lost) != lost {
+		t.Errorf("%d events were lost, and sources were told of %d: %+v", lost, ack.lost, st)
+	}
+}
+
+// The last of the frames that wait for their partitions is damaged, while those before it are carried in memory and cannot move,
+// because the disk is full and their partition fails. Who waits for it hears that it is lost, and the others that theirs arrive.
+func TestTheLastUnassignedFrameIsDamagedWhileOthersAreCarried(t *testing.T) {
+	t.Parallel()
+	c, disk, net := ownBrokers(t, map[string]int32{"t": 2}), newTestDisk(t), &line{}
+	stuck := stick(c, place{"t", 0})
+	net.cut()
+	s, _ := spooling(t, c, "", func(cfg *Config, d *Deps) {
+		quickLooks(cfg, d)
+		cfg.Settle, cfg.OversizeBytes = SettleOnKafka, 64*recordbatch.ChunkSize
+		d.OpenSpool, d.Dial, d.placingPatience, d.stuckAfter = disk.Open, net.dial, time.Nanosecond, 100*time.Millisecond
+	})
+	waitFor(t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return s.disk.sp != nil })
+	const events = 1000
+	var ack ackCount
+	key := []byte(keysOf(0, 2, 1)[0])
+	for range events {
+		appendRecords(t, s, &ack, sink.Record{Key: key, Value: make([]byte, 500), Timestamp: begin})
+	}
+	waitFor(t, func() bool { return s.Stats().Spooled > events/2 })
+	disk.Limit(0)
+	last := ""
+	for _, name := range disk.fs.Names() {
+		if strings.HasSuffix(name, ".seg") {
+			last = max(last, name)
+		}
+	}
+	disk.fs.Flip(last, int64(len(disk.fs.Bytes(last)))-100)
+	net.mend()
+	waitFor(t, func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.topics[0].unassigned == nil && len(s.topics[0].lanes) == 2
+	})
+	stuck.on.Store(false)
+	waitFor(t, func() bool { st := s.Stats(); return st.Spooled+st.InFlight == 0 })
+	waitFor(t, ack.all)
+	st := closeSink(t, s)
 	balance(t, st, events)
 	if lost := st.Dropped[DroppedDamaged]; lost == 0 || lost > 100 || int64(ack.lost) != lost {
 		t.Errorf("%d events were lost, and sources were told of %d: %+v", lost, ack.lost, st)

@@ -78,6 +78,14 @@ func (l *lane) checkDisk() {
 	}
 }
 
+// tellDamaged tells the acks of frames that were damaged behind the last one that is left, which may be carried. No other one
+// comes here any more.
+func (l *lane) tellDamaged() {
+	for d := &l.disk; len(d.spilled) > 0 && d.spilled[0].pos > d.q.Tail(); {
+		l.topic.core.lostFrame(pop(&d.spilled))
+	}
+}
+
 // frameBytes is the size of the next frame on disk.
 func (l *lane) frameBytes() int {
 	_, n, _, _ := l.disk.q.Head()

@@ -245,7 +245,9 @@ func (s *core) placeLane(l *lane, carried *[]waiting) (all bool) {
 		l.disk.any = false
 		s.disk.overflowing--
 	}
-	all = s.placeMemory(l, len(t.lanes), carried)
+	if all = s.placeMemory(l, len(t.lanes), carried); all {
+		l.tellDamaged()
+	}
 	switch {
 	case !all:
 	case l == t.unassigned:

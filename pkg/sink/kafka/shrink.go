@@ -313,7 +313,10 @@ func (s *core) regroup(t *topic, n int, records func(func(int64, []byte, []byte,
 		g.rb = recordbatch.NewPrivateBatch(g.bytes)
 	}
 	err = records(func(ts int64, key, value []byte, h []sink.Header) bool {
-		return groups[target(key)].rb.TryAppend(ts, key, value, h)
+		if !groups[target(key)].rb.TryAppend(ts, key, value, h) {
+			panic("kafka: a private batch refused the records it was made for")
+		}
+		return true
 	})
 	return order, err
 }
