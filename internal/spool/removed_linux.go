@@ -43,13 +43,7 @@ func (d *ownDir) atPath() (same bool, err error) {
 // has reports whether the file of that name in the directory is the open one, or that cannot be told. A file system in user
 // space may number one file in two ways: another number counts only if the open file has no name left.
 func (d *ownDir) has(name string, open io.Closer) bool {
-	fd := -1
-	switch f := open.(type) {
-	case *osFile:
-		fd = f.fd
-	case *os.File:
-		fd = int(f.Fd())
-	}
+	fd := descriptor(open)
 	var at, held unix.Stat_t
 	err := again(func() error { return unix.Fstatat(int(d.root.Fd()), name, &at, unix.AT_SYMLINK_NOFOLLOW) })
 	if errors.Is(err, unix.ENOENT) {
@@ -59,6 +53,26 @@ func (d *ownDir) has(name string, open io.Closer) bool {
 		return true
 	}
 	return at.Dev == held.Dev && at.Ino == held.Ino || held.Nlink > 0
+}
+
+// reaches reports whether the path leads to the open file of that name, which one look tells of the directory too. false: it
+// does not, or that cannot be told.
+func (d *ownDir) reaches(name string, open io.Closer) bool {
+	var at, held unix.Stat_t
+	path := d.dir + "/" + name
+	return again(func() error { return unix.Lstat(path, &at) }) == nil &&
+		again(func() error { return unix.Fstat(descriptor(open), &held) }) == nil && at.Dev == held.Dev && at.Ino == held.Ino
+}
+
+// descriptor is the number of an open file.
+func descriptor(open io.Closer) int {
+	switch f := open.(type) {
+	case *osFile:
+		return f.fd
+	case *os.File:
+		return int(f.Fd())
+	}
+	return -1
 }
 
 // own locks the directory itself, beside its lock file: a file can be removed, and another process would lock the next one.

@@ -112,10 +112,12 @@ func (s *Spool) seek(targets []syncTarget) {
 	if s.dir == nil || len(targets) == 0 {
 		return
 	}
-	folder := s.dir.removed()
 	for i := range targets {
 		t := &targets[i]
-		if t.removed = folder; folder == nil && !s.dir.has(t.g.name, t.file) {
+		if s.dir.reaches(t.g.name, t.file) {
+			continue
+		}
+		if t.removed = s.dir.removed(); t.removed == nil && !s.dir.has(t.g.name, t.file) {
 			t.removed = lost(fileRemoved, s.path(t.g.name))
 		}
 	}

@@ -16,7 +16,9 @@ var errDiskHangs = errors.New("the disk does not answer")
 type watchdog struct {
 	mu    sync.Mutex
 	calls int
+	since time.Time   // nothing has come back since; meaningful while there are calls
 	timer *time.Timer // made by the first call
+	armed bool        // the timer will look; to let it run out now and then costs less than to stop it after each call
 	hangs bool
 	heirs []*heir // of the callers that do not wait for a disk that hangs
 	left  int     // calls that were left behind by such a caller and have not come back
@@ -32,19 +34,13 @@ func (s *frameWriter) onDisk(call func() error) error {
 	w := &s.watchdog
 	w.mu.Lock()
 	if w.calls++; w.calls == 1 {
-		if w.timer == nil {
-			w.timer = time.AfterFunc(hangsAfter, s.diskHangs)
-		} else {
-			w.timer.Reset(hangsAfter)
-		}
+		s.watchLocked()
 	}
 	w.mu.Unlock()
 	err := call()
 	w.mu.Lock()
-	if w.calls--; w.calls == 0 {
-		w.timer.Stop()
-	} else {
-		w.timer.Reset(hangsAfter) // something comes back
+	if w.calls--; w.calls > 0 {
+		s.watchLocked() // something comes back
 	}
 	over := w.hangs
 	w.hangs = false
@@ -53,6 +49,19 @@ func (s *frameWriter) onDisk(call func() error) error {
 		s.diskAnswers()
 	}
 	return err
+}
+
+// watchLocked lets the time begin after which the calls that are under way count as hanging. watchdog.mu is held.
+func (s *frameWriter) watchLocked() {
+	w := &s.watchdog
+	w.since = time.Now()
+	switch {
+	case w.timer == nil:
+		w.timer = time.AfterFunc(hangsAfter, s.diskHangs)
+	case !w.armed:
+		w.timer.Reset(hangsAfter)
+	}
+	w.armed = true
 }
 
 // tryOnDisk is onDisk for a caller that must not wait for a disk that hangs. false: its heir has gone on meanwhile, and the
@@ -66,7 +75,7 @@ func (s *frameWriter) tryOnDisk(h *heir, call func() error) (ok bool, err error)
 	}
 	w.heirs = append(w.heirs, h)
 	if w.hangs { // by a call of another kind, for which the timer has run out
-		w.timer.Reset(hangsAfter)
+		s.watchLocked()
 	}
 	w.mu.Unlock()
 	err = s.onDisk(call)
@@ -149,13 +158,19 @@ func (s *frameWriter) readOrLeave(call func()) error {
 	return errDiskHangs
 }
 
-// diskHangs lets batches go without their frames, so that a healthy Kafka gets them and their clients hear of it.
+// diskHangs lets batches go without their frames, so that a healthy Kafka gets them and their clients hear of it. The timer
+// calls it, perhaps too early.
 func (s *frameWriter) diskHangs() {
 	w := &s.watchdog
 	s.mu.Lock() // before w.mu, so that diskAnswers comes after this
 	defer s.mu.Unlock()
 	w.mu.Lock()
-	w.hangs = w.calls > 0
+	if left := hangsAfter - time.Since(w.since); w.calls > 0 && left > 0 {
+		w.timer.Reset(left)
+		w.mu.Unlock()
+		return
+	}
+	w.armed, w.hangs = false, w.calls > 0
 	hangs, heirs := w.hangs, w.heirs
 	if hangs {
 		w.heirs, w.left = nil, w.left+len(heirs)
