@@ -175,3 +175,22 @@ func TestTheLastUnassignedFrameIsDamagedWhileOthersAreCarried(t *testing.T) {
 		t.Errorf("%d events were lost, and sources were told of %d: %+v", lost, ack.lost, st)
 	}
 }
+
+// Records that do not fit into the batch that was made for them, as a frame may have that others wrote, are an error: nothing of
+// them is left out without a word.
+func TestRecordsThatDoNotFit(t *testing.T) {
+	t.Parallel()
+	s := start(t, cluster(t, 1), nil)
+	waitFor(t, func() bool { return s.Ready() == nil })
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	size := 0
+	_, err := s.regroup(s.topics[0], 1, func(yield func(int64, []byte, []byte, []sink.Header) bool) error {
+		size += 2 * recordbatch.ChunkSize // more the second time
+		yield(begin, []byte("k"), make([]byte, size), nil)
+		return nil
+	})
+	if err == nil {
+		t.Error("a record was left out, and there is no error")
+	}
+}

@@ -79,9 +79,13 @@ func (l *lane) checkDisk() {
 }
 
 // tellDamaged tells the acks of frames that were damaged behind the last one that is left, which may be carried. No other one
-// comes here any more.
+// comes here any more. Where the topic has the partition again, its new lane sends what is in the queue.
 func (l *lane) tellDamaged() {
-	for d := &l.disk; len(d.spilled) > 0 && d.spilled[0].pos > d.q.Tail(); {
+	d := &l.disk
+	if len(d.spilled) == 0 || l.partition >= 0 && int(l.partition) < len(l.topic.lanes) {
+		return
+	}
+	for tail := d.q.Tail(); len(d.spilled) > 0 && d.spilled[0].pos > tail; {
 		l.topic.core.lostFrame(pop(&d.spilled))
 	}
 }

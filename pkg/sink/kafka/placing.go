@@ -214,6 +214,7 @@ func (s *placer) placeFrame(p *placing, g *group) error {
 			_ = part.rb.Compress(recordbatch.Codec(s.codec.Load()), &scratch) // else it goes uncompressed
 			part.rb.SealUnstamped()
 		}
+		s.frameFront(part.lane)
 		events := min(p.events-p.placed, part.rb.Count())
 		m := diskqueue.Meta{Events: int32(events), Records: int32(part.rb.Count()), FirstTimestamp: part.rb.FirstTimestamp(), WrittenAt: p.writtenAt, Replaces: p.pos, Partitions: p.among}
 		frame := [1]diskqueue.Write{{Queue: part.lane.disk.q, Meta: m, Batch: part.rb.Parts(nil), Checksum: part.rb.WireChecksum()}}
@@ -245,6 +246,22 @@ func (s *placer) placeFrame(p *placing, g *group) error {
 	}
 	*p = placing{}
 	return nil
+}
+
+// frameFront gives frames to the batch in doubt of a lane and to what came out of it, as far as the disk takes them, before
+// frames are placed behind them: later they could have none, and would stay in memory until Kafka has them.
+func (s *placer) frameFront(l *lane) {
+	s.mu.Lock()
+	work := l.claimFront(s.writer.work[:0])
+	s.mu.Unlock()
+	if len(work) == 0 {
+		return
+	}
+	g, _ := s.writer.write(work)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.writer.work = work
+	s.writer.submitLocked(g)
 }
 
 // beginPlacing sorts the records of a frame; diskqueue.ErrDamaged: it has none that can be read, and is discarded.

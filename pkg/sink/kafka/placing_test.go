@@ -734,3 +734,41 @@ func TestPlacingWaitsForTheFramesOfOtherTopics(t *testing.T) {
 		t.Errorf("%+v", end)
 	}
 }
+
+// The batch in doubt of a partition, and what came out of it, get frames before frames are placed behind them: later they could
+// not, and would be in the way of large events until Kafka has them. What came behind them since gets none: it goes behind what is
+// placed.
+func TestWhatIsInDoubtGetsItsFrameBeforeOthersArePlaced(t *testing.T) {
+	for _, parts := range []bool{false, true} {
+		s, l, _ := bench(t)
+		sp, err := openTestSpool(t, t.TempDir(), 64<<20)()
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.disk.sp, s.disk.holding = sp, true
+		s.spooler.writer.writing = newSlot()
+		l.attach(sp)
+		first, second, later := holds(t, l, 1), holds(t, l, 1), holds(t, l, 1)
+		s.topics[0].batches = 3
+		first.bytesFinal = true
+		if l.head, l.queue = first, []*batch{later}; parts {
+			l.children = []*batch{second}
+		} else {
+			l.queue = []*batch{second, later}
+		}
+
+		q := sp.Queue("t", unassignedPartition)
+		other := holds(t, &lane{topic: l.topic, partition: unassignedPartition}, 1)
+		other.rb.SealUnstamped()
+		frame := []diskqueue.Write{{Queue: q, Meta: diskqueue.Meta{Events: 1, Records: 1}, Batch: other.rb.Parts(nil), Checksum: other.rb.WireChecksum()}}
+		if _, err := sp.Append(frame); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.spooler.placer.placeQueue(l.topic, q); err != nil {
+			t.Fatal(err)
+		}
+		if first.pos == 0 || first.pos > l.disk.end || parts != (second.pos != 0) || later.pos != 0 || q.Tail() != 0 {
+			t.Errorf("parts %v: frames at %v, %v, %v; placed up to %v, unplaced %v", parts, first.pos, second.pos, later.pos, l.disk.end, q.Tail())
+		}
+	}
+}

@@ -174,26 +174,36 @@ func notWriting(b *batch) *batch {
 
 // claim takes the lane's batches without a frame, in order, for writing.
 func (l *lane) claim(dst []*batch) []*batch {
-	b := l.unframed()
-	if b == nil {
+	if l.unframed() == nil {
 		return dst
 	}
-	add := func(b *batch) {
-		if b.unframed() {
-			b.writing = true
-			dst = append(dst, b)
-		}
+	dst = l.claimFront(dst)
+	for _, b := range l.queue[l.disk.framed:] {
+		dst = b.claim(dst)
+	}
+	return dst
+}
+
+// claimFront is claim for what goes before the frames on disk. Once there are some it cannot have one.
+func (l *lane) claimFront(dst []*batch) []*batch {
+	b := l.bareHead()
+	if b == nil || l.unframed() == nil {
+		return dst
 	}
 	if b == l.head {
-		add(b)
+		dst = b.claim(dst)
 	}
-	if !l.disk.any {
-		for _, b := range l.children {
-			add(b)
-		}
+	for _, b := range l.children {
+		dst = b.claim(dst)
 	}
-	for _, b := range l.queue[l.disk.framed:] {
-		add(b)
+	return dst
+}
+
+// claim takes the batch for writing, if it has no frame.
+func (b *batch) claim(dst []*batch) []*batch {
+	if b.unframed() {
+		b.writing = true
+		dst = append(dst, b)
 	}
 	return dst
 }

@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"cmp"
+	"errors"
 	"slices"
 
 	"functiongraph-ingest/pkg/sink"
@@ -283,7 +284,8 @@ func (b *batch) needsBeside(n int) int64 {
 	return int64(bytes) + int64(min(n, b.rb.Count()))*(recordbatch.ChunkSize+recordbatch.Overhead)
 }
 
-// regroup sorts the records of a batch by those of the first n lanes of t where they belong, in order.
+// regroup sorts the records of a batch by those of the first n lanes of t where they belong, in order. An error: they cannot be
+// read, or are more than a batch holds, as only a frame that we have not written can have.
 func (s *core) regroup(t *topic, n int, records func(func(int64, []byte, []byte, []sink.Header) bool) error) ([]*laneGroup, error) {
 	keyless := t.lanes[t.sticky%n]
 	if s.cfg.Keyless == KeylessInstance && !t.dead {
@@ -312,12 +314,14 @@ func (s *core) regroup(t *topic, n int, records func(func(int64, []byte, []byte,
 	for _, g := range order {
 		g.rb = recordbatch.NewPrivateBatch(g.bytes)
 	}
+	fits := true
 	err = records(func(ts int64, key, value []byte, h []sink.Header) bool {
-		if !groups[target(key)].rb.TryAppend(ts, key, value, h) {
-			panic("kafka: a private batch refused the records it was made for")
-		}
-		return true
+		fits = groups[target(key)].rb.TryAppend(ts, key, value, h)
+		return fits
 	})
+	if err == nil && !fits {
+		err = errors.New("its records are more than one batch holds")
+	}
 	return order, err
 }
 
