@@ -93,7 +93,7 @@ var mutants = []mutant{
 	{"what is carried for a partition that cannot move holds up all others", "", "carried", sink(
 		`if l.stuck() { continue } l.batches(func(b *batch) { for`, `l.batches(func(b *batch) { for`)},
 	{"a dead letter waits for a partition that does not take it", "", "split-fewer", sink(
-		`if !$gone && ($l.stuckSince.IsZero() || !$to.stuckSince.IsZero() || !$s.spiller.room.deadStuck()) {`, `if !$gone {`)},
+		`if !$g && ($l.stuckSince.IsZero() || !$t.stuckSince.IsZero() || !$s.spiller.room.deadStuck()) {`, `if !$g {`)},
 	{"what is placed may take more entries than the index has", "", "few-entries", sink(
 		`case errors.Is(err, errIndexFull): full, pause`, `case false: full, pause`)},
 	{"what replaces frames has no entries of its own", "", "few-entries", in(spoolDir,

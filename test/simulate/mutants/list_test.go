@@ -1,8 +1,13 @@
 package main
 
-import "testing"
+import (
+	"go/parser"
+	"go/token"
+	"testing"
+)
 
-// TestMutantsApply fails when an edit has no place in the code any more, or several: it would test nothing.
+// TestMutantsApply fails when an edit has no place in the code any more, or several, or leaves what is no Go: it would test
+// nothing.
 func TestMutantsApply(t *testing.T) {
 	names := map[string]bool{}
 	for i := range mutants {
@@ -11,8 +16,14 @@ func TestMutantsApply(t *testing.T) {
 			t.Errorf("two mistakes are called %q", m.name)
 		}
 		names[m.name] = true
-		if _, err := m.apply("../../.."); err != nil {
+		edited, err := m.apply("../../..")
+		if err != nil {
 			t.Errorf("%s: %v", m.name, err)
+		}
+		for file, source := range edited {
+			if _, err := parser.ParseFile(token.NewFileSet(), file, source, 0); err != nil {
+				t.Errorf("%s: %v", m.name, err)
+			}
 		}
 	}
 	if len(mutants) < 30 {
