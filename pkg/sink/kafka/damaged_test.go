@@ -153,13 +153,14 @@ func TestTheLastUnassignedFrameIsDamagedWhileOthersAreCarried(t *testing.T) {
 	}
 	waitFor(t, func() bool { return s.Stats().Spooled > events/2 })
 	disk.Limit(0)
-	last := ""
+	s.mu.Lock()
+	last := s.topics[0].unassigned.disk.q.Tail()
+	s.mu.Unlock()
 	for _, name := range disk.fs.Names() {
-		if strings.HasSuffix(name, ".seg") {
-			last = max(last, name)
+		if strings.Contains(name, fmt.Sprintf("/%08x-", last.Segment())) {
+			disk.fs.Flip(name, last.Offset()+200)
 		}
 	}
-	disk.fs.Flip(last, int64(len(disk.fs.Bytes(last)))-100)
 	net.mend()
 	waitFor(t, func() bool {
 		s.mu.Lock()
