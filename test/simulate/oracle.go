@@ -48,6 +48,8 @@ type oracle struct {
 	told   bool
 	toldAt time.Time
 	onWay  time.Duration // how long the request that is served now has been on its way, which a process cannot know
+
+	drops bool // events may be given up for want of room, also in doubt: a late copy of one comes behind what followed it
 }
 
 // log is what a topic of a cluster holds until it is made anew.
@@ -204,7 +206,7 @@ func (o *oracle) arrive(e *event, l log, partition int32, forgotten bool) {
 	if e.topic != topic {
 		o.violate("in topic %s, where it does not belong: %v", topic, e)
 	}
-	if e.main > 1 || e.key == "" || e.refused {
+	if e.main > 1 || e.key == "" || e.refused || o.drops && o.onWay > 0 {
 		return
 	}
 	e.at = partition
