@@ -55,8 +55,8 @@ func (d *ownDir) has(name string, open io.Closer) bool {
 	return at.Dev == held.Dev && at.Ino == held.Ino || held.Nlink > 0
 }
 
-// reaches reports whether the path leads to the open file of that name, which one look tells of the directory too, unless
-// somebody moved the file into another one: look sees that. false: it does not, or that cannot be told.
+// reaches reports whether the spool's path leads to the open file of that name: then the directory is there too. Only a file
+// that was moved into a new directory deceives it, which look notices. false: it does not, or that cannot be told.
 func (d *ownDir) reaches(name string, open io.Closer) bool {
 	var at, held unix.Stat_t
 	path := d.dir + "/" + name

@@ -51,7 +51,7 @@ func (s *frameWriter) onDisk(call func() error) error {
 	return err
 }
 
-// watchLocked lets the time begin after which the calls that are under way count as hanging. watchdog.mu is held.
+// watchLocked starts the hangsAfter that the calls under way have. watchdog.mu is held.
 func (s *frameWriter) watchLocked() {
 	w := &s.watchdog
 	w.since = time.Now()

@@ -740,14 +740,7 @@ func TestPlacingWaitsForTheFramesOfOtherTopics(t *testing.T) {
 // placed.
 func TestWhatIsInDoubtGetsItsFrameBeforeOthersArePlaced(t *testing.T) {
 	for _, parts := range []bool{false, true} {
-		s, l, _ := bench(t)
-		sp, err := openTestSpool(t, t.TempDir(), 64<<20)()
-		if err != nil {
-			t.Fatal(err)
-		}
-		s.disk.sp, s.disk.holding = sp, true
-		s.spooler.writer.writing = newSlot()
-		l.attach(sp)
+		s, l, sp := benchOnDisk(t)
 		first, second, later := holds(t, l, 1), holds(t, l, 1), holds(t, l, 1)
 		s.topics[0].batches = 3
 		first.bytesFinal = true

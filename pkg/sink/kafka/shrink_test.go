@@ -14,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"functiongraph-ingest/pkg/sink"
+	"functiongraph-ingest/pkg/sink/kafka/diskqueue"
 	"functiongraph-ingest/pkg/sink/kafka/recordbatch"
 )
 
@@ -231,14 +232,7 @@ func TestWhatIsPlacedGoesBehindWhatIsOpen(t *testing.T) {
 		t.Errorf("%d batches wait, open %v", len(l.queue), l.open != nil)
 	}
 
-	s, l, _ = bench(t)
-	sp, err := openTestSpool(t, t.TempDir(), 64<<20)()
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.disk.sp, s.disk.holding = sp, true
-	s.spooler.writer.writing = newSlot()
-	l.attach(sp)
+	s, l, sp := benchOnDisk(t)
 	open = holds(t, l, 1)
 	l.open, l.queue = open, nil
 	s.topics[0].batches = 1
@@ -248,6 +242,20 @@ func TestWhatIsPlacedGoesBehindWhatIsOpen(t *testing.T) {
 	if l.open != nil || open.pos == 0 {
 		t.Error("it has no frame: those that are placed go before it")
 	}
+}
+
+// benchOnDisk is bench with an open spool, while frames are placed.
+func benchOnDisk(t *testing.T) (*Sink, *lane, diskqueue.Spool) {
+	t.Helper()
+	s, l, _ := bench(t)
+	sp, err := openTestSpool(t, t.TempDir(), 64<<20)()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.disk.sp, s.disk.holding = sp, true
+	s.spooler.writer.writing = newSlot()
+	l.attach(sp)
+	return s, l, sp
 }
 
 // TestPartitionsThatGoLaterArePlacedFirst: what was placed of a partition that is gone, in one that goes after it, goes before
