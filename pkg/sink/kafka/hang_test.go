@@ -356,7 +356,7 @@ func TestReadsOfAgesThatHang(t *testing.T) {
 	const framed, others = 1500, 20
 	n.cut()
 	add(framed, 0)
-	waitFor(t, func() bool { return s.Stats().Spooled > framed/4 })
+	waitFor(t, func() bool { return s.Stats().Spooled > framed/4 && makesRoom(s) })
 	d.hangs.Store(true)
 	waitFor(t, d.met.Load)
 	n.mend()
@@ -364,4 +364,15 @@ func TestReadsOfAgesThatHang(t *testing.T) {
 	waitFor(t, func() bool { return s.Stats().Delivered >= 2*others })
 	d.release()
 	waitFor(t, func() bool { return s.Stats().Delivered == framed+2*others && ack.all() })
+}
+
+// makesRoom has half of the memory made free, and reports whether it is.
+func makesRoom(s *Sink) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	spiller := &s.spooler.spiller
+	if !spiller.enoughLocked() {
+		spiller.pressLocked()
+	}
+	return !spiller.pressed
 }

@@ -194,3 +194,29 @@ func TestADeadPartitionThatWasLeft(t *testing.T) {
 	bad[1].Store(false)
 	waitFor(t, func() bool { return s.Stats().InFlight+s.Stats().Spooled == 0 })
 }
+
+// A dead letter that waits for a frame is looked at again, also while it is being sent or written and the disk hangs: nothing
+// else wakes the spooler then.
+func TestADeadLetterThatWaitsIsLookedAtAgain(t *testing.T) {
+	for name, edit := range map[string]func(l *lane, b *batch){
+		"sent":    func(l *lane, b *batch) { l.head, l.queue, l.busy = b, nil, true },
+		"written": func(_ *lane, b *batch) { b.writing = true },
+		"waits":   func(*lane, *batch) {},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, l, _ := benchOnDisk(t)
+			whole := holds(t, l, 2)
+			whole.pos = 1
+			s.dead.core, s.dead.name = &s.core, "t.dlq"
+			to := &lane{topic: &s.dead, broker: l.broker}
+			s.dead.lanes = []*lane{to}
+			b := holds(t, to, 1)
+			b.pin(whole)
+			s.disk.err, s.disk.hangs = errDiskHangs, true
+			edit(to, b)
+			if s.spooler.giveUpDead().IsZero() {
+				t.Error("nothing looks at it again")
+			}
+		})
+	}
+}

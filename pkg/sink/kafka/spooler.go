@@ -118,12 +118,15 @@ func (s *spooler) giveUpDead() (at time.Time) {
 	}
 	for _, l := range s.dead.lanes {
 		giveUp := func(b *batch) bool {
-			if b.pins == nil || b.pins.lane.topic.dead || b.pos != 0 || b.writing {
-				return false // it waits for no frame, or is about to have one
+			if b.pins == nil || b.pins.lane.topic.dead || b.pos != 0 {
+				return false // it waits for no frame
+			}
+			at = time.Now().Add(spoolRetry)
+			if b.writing || b == l.head && l.busy {
+				return false
 			}
 			gone, to := s.spiller.room.deadGone(), s.dead.stickyLane()
 			if !gone && (l.stuckSince.IsZero() || !to.stuckSince.IsZero() || !s.spiller.room.deadStuck()) {
-				at = time.Now().Add(spoolRetry)
 				return false
 			}
 			l.abandonStamp(b)
@@ -131,7 +134,6 @@ func (s *spooler) giveUpDead() (at time.Time) {
 				s.suspect(b)
 			}
 			if !gone {
-				at = time.Now().Add(spoolRetry)
 				b.movesTo(to)
 				s.committer.frameWantedLocked(to)
 				return true
@@ -142,7 +144,7 @@ func (s *spooler) giveUpDead() (at time.Time) {
 			s.later(s.finish(b, events, nil))
 			return true
 		}
-		if b := l.head; b != nil && !l.busy && giveUp(b) {
+		if b := l.head; b != nil && giveUp(b) {
 			l.head = nil
 		}
 		untried := l.head == nil && l.broker != nil // the next one is sent first: the topic may take it now
