@@ -61,6 +61,8 @@ var scenarios = []scenario{
 		must: moves | outages, may: steady | lateCluster | deadLetters, lasting: true},
 	{name: "no-dead-topic", fault: "a refused record beside a dead-letter topic that cannot be used stops its partition",
 		must: contents | noDeadTopic, may: kills | powerLoss | restarts | moves | outages | lostAnswers | limits | deadLetters | slowDisk | fullDisk, spool: hasSpool, lasting: true},
+	{name: "no-way-out", fault: "the part behind one that waits for its dead letters holds up all sources",
+		must: contents | noDeadTopic | fullDisk | moves, may: kills | powerLoss | restarts | outages | lostAnswers | limits | deadLetters | slowDisk, spool: hasSpool, lasting: true},
 	{name: "carried", fault: "frames that are carried beside a partition that cannot move stop all topics",
 		must: lateCluster | fullDisk | moves, may: kills | contents | noDeadTopic | deadLetters, spool: hasSpool, topics: 2, lasting: true},
 	{name: "carried-fewer", fault: "what is carried in memory waits for partitions that are no more",

@@ -121,8 +121,8 @@ func (s *sender) mayPassLocked(l *lane) bool {
 	switch {
 	case s.disk.holding || l.disk.closing:
 		return false
-	case l.disk.splitParent != nil && (b == nil || b.coveredBy != l.disk.splitParent):
-		l.fails(time.Now()) // see heldUp
+	case l.heldUp():
+		l.fails(time.Now())
 		return false
 	case b == nil:
 		return true

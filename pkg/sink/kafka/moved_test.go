@@ -220,3 +220,19 @@ func TestADeadLetterThatWaitsIsLookedAtAgain(t *testing.T) {
 		})
 	}
 }
+
+// A lane waits for the end of a batch that was split also where another part of the batch before comes next, which has a frame of
+// its own. It counts as one that cannot move then: else its dead letters would wait for good where nothing takes them.
+func TestALaneIsHeldUpBeforeAnotherPart(t *testing.T) {
+	s, l, _ := benchOnDisk(t)
+	whole, next := holds(t, l, 2), holds(t, l, 1)
+	whole.pos, next.pos = 1, 2
+	l.queue, l.children, l.disk.splitParent, s.disk.holding = nil, []*batch{next}, whole, false
+	if s.sender.mayPassLocked(l) || !l.stuck() || l.stuckSince.IsZero() {
+		t.Errorf("it may pass %v, is stuck %v since %v", s.sender.mayPassLocked(l), l.stuck(), l.stuckSince)
+	}
+	next.coveredBy = whole
+	if !s.sender.mayPassLocked(l) || l.stuck() {
+		t.Errorf("a part of it may pass %v, is stuck %v", s.sender.mayPassLocked(l), l.stuck())
+	}
+}

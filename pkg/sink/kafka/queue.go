@@ -4,9 +4,15 @@ package kafka
 func (l *lane) stuck() bool { return l.broker == nil || l.failures > 0 || l.heldUp() }
 
 // heldUp reports whether the lane waits until dead letters of a batch with a frame have frames of their own, and so can end
-// that batch. Where neither the disk nor their topic takes them it fails as one does whose broker is silent.
+// that batch. What comes next is not a part of it. Where neither the disk nor their topic takes the dead letters the lane fails
+// as one does whose broker is silent.
 func (l *lane) heldUp() bool {
-	return l.disk.splitParent != nil && l.head == nil && len(l.children) == 0
+	whole := l.disk.splitParent
+	if whole == nil {
+		return false
+	}
+	b := l.next()
+	return b == nil || b.coveredBy != whole
 }
 
 func (l *lane) idle() bool {

@@ -12,8 +12,8 @@ const DroppedUnavailable = "partition_unavailable"
 // topic was moving for as long: the cluster works, and this partition does not. All sources may wait for room, so that no
 // other event is under way: then it is enough, for a lane without a leader or of dead letters, that the cluster has answered
 // for that long and another partition has had a leader, and nothing to send or only dead letters to wait for. For dead
-// letters one with nothing to send must have taken events before, and none with a leader and good events may fail. The
-// unassigned lane of a topic that is missing counts as one partition. After a total outage all have that time to come back.
+// letters a partition must have taken events before, and none with a leader and good events may fail. The unassigned lane of
+// a topic that is missing counts as one partition. After a total outage all have that time to come back.
 func (s *room) isStuck(l *lane, now time.Time) bool {
 	grace := s.deps.stuckAfter
 	if l.stuckSince.IsZero() || now.Sub(l.stuckSince) < grace {
@@ -22,9 +22,10 @@ func (s *room) isStuck(l *lane, now time.Time) bool {
 	if !s.unreachedSince.IsZero() && now.Sub(s.unreachedSince) > grace/2 {
 		return false
 	}
-	idle, failing := false, false
+	idle, failing, took := false, false, false
 	for _, t := range s.topics {
 		for _, o := range t.lanes {
+			took = took || !o.acked.IsZero()
 			led := o.broker != nil && now.Sub(o.ledSince) >= grace && now.Sub(s.reachedSince) >= grace
 			switch {
 			case led && (o.heldUp() || o.refused) && (l.broker == nil || l.topic.dead):
@@ -35,12 +36,12 @@ func (s *room) isStuck(l *lane, now time.Time) bool {
 				return true
 			case led && o.idle() && l.broker == nil:
 				return true
-			case led && o.idle() && l.topic.dead && !o.acked.IsZero():
+			case led && o.idle() && l.topic.dead:
 				idle = true
 			}
 		}
 	}
-	return idle && !failing
+	return idle && took && !failing
 }
 
 // noneMoves reports whether no partition of topic t can move while other topics can.
