@@ -49,6 +49,10 @@ func (s *placer) reroute() (at time.Time) {
 			return time.Now().Add(quietPoll)
 		}
 	}
+	if s.workersWrite() { // what they write has its place before what is placed
+		s.mu.Unlock()
+		return time.Now().Add(quietPoll)
+	}
 	for _, p := range s.placing {
 		p.regroup()
 	}
@@ -324,4 +328,12 @@ func (s *placer) foreign(q diskqueue.Queue) {
 	defer s.mu.Unlock()
 	s.warnLimited("foreign/"+q.Topic(), "the spool holds frames of a topic that no setting of this process names; they stay there: name it in --topic, --topic-platform, --topic-function or --topic-extension, or send them with ingest spool replay",
 		"topic", q.Topic(), "partition", q.Partition(), "events in the first", events)
+}
+
+// workersWrite reports whether workers write frames of what they send.
+func (s *placer) workersWrite() (writing bool) {
+	for l := range s.lanes() {
+		l.batches(func(b *batch) { writing = writing || b.writing })
+	}
+	return writing
 }

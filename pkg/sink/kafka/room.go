@@ -114,7 +114,7 @@ func (s *room) oversizeFits(t *topic, size int64) bool {
 // deadFull reports whether dead letters hold their share of the buffers.
 func (s *room) deadFull() bool {
 	share := s.cfg.BufferBytes / deadLetterShare
-	return s.dead.held > share && s.dead.held-s.dead.stuckHeld() > share
+	return s.dead.held > share && s.dead.held-s.dead.besideShare() > share
 }
 
 // mayWaitForFrame reports whether a dead letter that needs a frame may wait for it in its lane. When neither the disk nor the
@@ -231,18 +231,17 @@ func (t *topic) splitFits(need int64) bool {
 	return n <= 0 || n+need <= t.core.cfg.OversizeBytes
 }
 
-// stuckHeld is how much of the dead letters' share belongs to lanes that fail, if there is one that does not.
-func (t *topic) stuckHeld() (n int64) {
-	healthy := false
+// besideShare is how much memory of dead letters does not count against their share: what lanes that fail have, if there is one
+// that does not, and of each lane the batch in doubt that goes before frames on disk, because it can have none.
+func (t *topic) besideShare() (n int64) {
+	healthy := slices.ContainsFunc(t.lanes, func(l *lane) bool { return !l.stuck() })
 	for _, l := range t.lanes {
-		if l.stuck() {
+		switch b := l.head; {
+		case healthy && l.stuck():
 			n += l.held
-		} else {
-			healthy = true
+		case b != nil && b.unframed() && l.disk.any:
+			n += b.held
 		}
-	}
-	if !healthy {
-		return 0
 	}
 	return n
 }

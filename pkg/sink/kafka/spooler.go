@@ -86,6 +86,7 @@ func (s *spooler) runSpooler() {
 			continue // others have waited for that
 		}
 		at = soonest(at, s.giveUpDead())
+		at = soonest(at, s.unpinUnconfirmed())
 		s.writer.endFrames()
 		at = soonest(at, s.noteState())
 		at = soonest(at, s.writer.writeCursors())
@@ -147,7 +148,7 @@ func (s *spooler) giveUpDead() (at time.Time) {
 		if b := l.head; b != nil && giveUp(b) {
 			l.head = nil
 		}
-		untried := l.head == nil && l.broker != nil // the next one is sent first: the topic may take it now
+		untried := l.head == nil && l.broker != nil && !l.heldUp() // the next one is sent first: the topic may take it now
 		rest := func(q []*batch) []*batch {
 			kept := 0
 			if untried && len(q) > 0 {
@@ -157,6 +158,36 @@ func (s *spooler) giveUpDead() (at time.Time) {
 		}
 		l.children = rest(l.children)
 		l.queue = rest(l.queue)
+	}
+	return at
+}
+
+// unpinUnconfirmed ends the waiting for dead letters whose frames are written, but not confirmed by the disk, when their topic
+// takes nothing either: each keeps another partition from going on. From then on a loss of power may take such a frame. It
+// returns when to look again.
+func (s *spooler) unpinUnconfirmed() (at time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.cfg.Settle != SettleOnDisk || s.dead.batches == 0 && s.disk.overflowing == 0 {
+		return at
+	}
+	underWay := !s.disk.hangs && (s.writer.syncing || len(s.writer.groups) > 0)
+	look := func(b *batch) {
+		if b.pins == nil || b.pins.lane.topic.dead || b.pos == 0 {
+			return
+		}
+		at = time.Now().Add(spoolRetry)
+		if !underWay && s.spiller.room.deadGone() {
+			s.warnLimited("unconfirmed", "the disk did not confirm the frame of a dead letter, and its topic takes none; it is kept, but a loss of power may take it",
+				"topic", s.dead.name, "partition", b.lane.partition)
+			s.later(b.unpin(nil))
+		}
+	}
+	for _, l := range s.dead.lanes {
+		l.batches(look)
+		for _, b := range l.disk.spilled {
+			look(b)
+		}
 	}
 	return at
 }

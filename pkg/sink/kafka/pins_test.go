@@ -1,0 +1,196 @@
+package kafka
+
+import (
+	"bytes"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"functiongraph-ingest/pkg/sink"
+	"functiongraph-ingest/pkg/sink/kafka/diskqueue"
+	"functiongraph-ingest/pkg/sink/kafka/recordbatch"
+)
+
+// What keeps a lane from going on until dead letters of a batch with a frame are safe, see lane.heldUp.
+
+// A lane waits for the end of a batch that was split also where another part of the batch before comes next, which has a frame of
+// its own. It counts as one that cannot move then: else its dead letters would wait for good where nothing takes them.
+func TestALaneIsHeldUpBeforeAnotherPart(t *testing.T) {
+	s, l, _ := benchOnDisk(t)
+	whole, next := holds(t, l, 2), holds(t, l, 1)
+	whole.pos, next.pos = 1, 2
+	l.queue, l.children, l.disk.splitParent, s.disk.holding = nil, []*batch{next}, whole, false
+	if s.sender.mayPassLocked(l) || !l.stuck() || l.stuckSince.IsZero() {
+		t.Errorf("it may pass %v, is stuck %v since %v", s.sender.mayPassLocked(l), l.stuck(), l.stuckSince)
+	}
+	next.coveredBy = whole
+	if !s.sender.mayPassLocked(l) || l.stuck() {
+		t.Errorf("a part of it may pass %v, is stuck %v", s.sender.mayPassLocked(l), l.stuck())
+	}
+}
+
+// A dead letter that waits for a frame is looked at again, also while it is being sent or written and the disk hangs: nothing
+// else wakes the spooler then.
+func TestADeadLetterThatWaitsIsLookedAtAgain(t *testing.T) {
+	for name, edit := range map[string]func(l *lane, b *batch){
+		"sent":    func(l *lane, b *batch) { l.head, l.queue, l.busy = b, nil, true },
+		"written": func(_ *lane, b *batch) { b.writing = true },
+		"waits":   func(*lane, *batch) {},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, l, _ := benchOnDisk(t)
+			whole := holds(t, l, 2)
+			whole.pos = 1
+			s.dead.core, s.dead.name = &s.core, "t.dlq"
+			to := &lane{topic: &s.dead, broker: l.broker}
+			s.dead.lanes = []*lane{to}
+			b := holds(t, to, 1)
+			b.pin(whole)
+			s.disk.err, s.disk.hangs = errDiskHangs, true
+			edit(to, b)
+			if s.spooler.giveUpDead().IsZero() {
+				t.Error("nothing looks at it again")
+			}
+		})
+	}
+}
+
+// A dead letter is kept to be tried first, but not in a lane that sends nothing.
+func TestADeadLetterInALaneThatIsHeldUpIsGivenUp(t *testing.T) {
+	s, l, _ := benchOnDisk(t)
+	s.disk.holding, s.disk.kick = false, make(chan struct{}, 1)
+	s.dead.core, s.dead.name, s.dead.keeps, s.dead.unusable = &s.core, "t.dlq", timesCreate, true
+	to := &lane{topic: &s.dead, broker: l.broker}
+	s.dead.lanes = []*lane{to}
+	apart := func(l *lane, pos diskqueue.Pos) *batch {
+		b := holds(t, l, 1)
+		b.rb.Release()
+		b.rb, b.pos, l.queue, l.disk.splitParent = nil, pos, nil, b
+		return b
+	}
+	whole := apart(l, 1)
+	apart(to, 2)
+	letter := holds(t, to, 1)
+	letter.pin(whole)
+	s.dead.batches, s.count.inFlight, s.disk.err = 1, 1, diskqueue.ErrFull
+	if s.spooler.giveUpDead(); len(to.queue) > 0 {
+		t.Errorf("it waits, and with it the partition of its record: held up %v", l.heldUp())
+	}
+}
+
+// unconfirming is a spool that does not confirm frames while it is told so.
+type unconfirming struct {
+	diskqueue.Spool
+	fails *atomic.Bool
+	met   *atomic.Bool
+}
+
+func (u *unconfirming) Sync(first, last diskqueue.Pos) error {
+	if !u.fails.Load() {
+		return u.Spool.Sync(first, last)
+	}
+	u.met.Store(true)
+	return errDisk
+}
+
+// The disk did not confirm the frame of a dead letter once, and its topic takes none: the partition of its record goes on.
+func TestADeadLetterWhoseFrameIsNotConfirmed(t *testing.T) {
+	t.Parallel()
+	c := cluster(t, 2, kfake.SeedTopics(1, "t.dlq"))
+	var fails, met atomic.Bool
+	onProduce(c, func(topic string, p *kmsg.ProduceRequestTopicPartition) bool {
+		if topic == "t" && badRecords(p.Records) != nil && !met.Load() {
+			fails.Store(true)
+		}
+		return false
+	})
+	refuseBad(c, true)
+	c.Fault(unusableDeadTopic[2].fault)
+	disk := newTestDisk(t)
+	s := start(t, c, func(cfg *Config, d *Deps) {
+		cfg.Settle, cfg.Linger, d.stuckAfter = SettleOnDisk, 5*time.Millisecond, 100*time.Millisecond
+		d.OpenSpool = func() (diskqueue.Spool, error) {
+			sp, err := disk.Open()
+			return &unconfirming{sp, &fails, &met}, err
+		}
+	})
+	same, other := keysOf(0, 2, 1)[0], keysOf(1, 2, 1)[0]
+	appendRecords(t, s, nil, badKeyed(same, 0))
+	waitFor(t, met.Load)
+	fails.Store(false)
+	for n := int64(0); n < 3; n++ {
+		appendRecords(t, s, nil, record(same, int(n)+1), record(other, int(n)+1))
+		waitFor(t, func() bool { return s.Stats().Delivered == 2*(n+1) })
+	}
+	if st := s.Stats(); len(st.Dropped) > 0 || st.InFlight+st.Spooled != 1 {
+		t.Errorf("the dead letter is not kept: %+v", st)
+	}
+}
+
+func badKeyed(key string, n int) sink.Record {
+	r := record(key, n)
+	r.Value = append(r.Value, " bad"...)
+	return r
+}
+
+// A dead letter with a frame is too large for its topic, and the disk is full when what is left of it would get a frame: the topic
+// takes that, and what is behind it.
+func TestANoticeDoesNotWaitForAFrame(t *testing.T) {
+	t.Parallel()
+	c := cluster(t, 1, kfake.SeedTopics(1, "t.dlq"))
+	disk := newTestDisk(t)
+	held := make(chan struct{})
+	c.ControlKey(int16(kmsg.Produce), func(r kmsg.Request) (kmsg.Response, error, bool) {
+		c.KeepControl()
+		req := r.(*kmsg.ProduceRequest)
+		for _, topic := range req.Topics {
+			if topic.Topic == "t.dlq" && len(topic.Partitions[0].Records) > 80<<10 {
+				c.SleepControl(func() { <-held })
+				disk.Limit(0)
+				return answerAll(req, func(string, int32) int16 { return kerr.MessageTooLarge.Code }), nil, true
+			}
+		}
+		return nil, nil, false
+	})
+	s := start(t, c, func(cfg *Config, d *Deps) {
+		cfg.Settle, cfg.Linger, d.OpenSpool = SettleOnDisk, 5*time.Millisecond, disk.Open
+	})
+	letter := func(size int) {
+		if err := s.DeadLetter(patient(t), &sink.DeadLetter{Raw: bytes.Repeat([]byte("x"), size), Reason: "bad"}, &ackCount{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	letter(100 << 10)
+	waitFor(t, func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.dead.lanes[0].busy && s.dead.lanes[0].head.pos != 0
+	})
+	letter(10)
+	close(held)
+	waitFor(t, func() bool { return s.Stats().DeadLettered == 1 })
+	waitFor(t, func() bool { st := s.Stats(); return st.InFlight+st.Spooled == 0 && st.Dropped[droppedTooLarge] == 1 })
+}
+
+// Batches in doubt that go before frames on disk can have none: they do not count against the share of dead letters, which would
+// be full for good.
+func TestTheBatchInDoubtIsBesideTheShareOfDeadLetters(t *testing.T) {
+	s, l, _ := benchOnDisk(t)
+	s.cfg.BufferBytes = deadLetterShare * recordbatch.ChunkSize
+	s.dead.core = &s.core
+	to := &lane{topic: &s.dead, broker: l.broker, failures: 1}
+	s.dead.lanes = []*lane{to}
+	to.head = holds(t, to, 1)
+	to.head.held, to.held, s.dead.held, to.queue = 2*recordbatch.ChunkSize, 2*recordbatch.ChunkSize, 2*recordbatch.ChunkSize, nil
+	if !s.spooler.spiller.room.deadFull() {
+		t.Error("without frames on disk it may get a frame")
+	}
+	to.disk.any = true
+	if s.spooler.spiller.room.deadFull() {
+		t.Error("the share is full")
+	}
+}
