@@ -194,3 +194,20 @@ func TestTheBatchInDoubtIsBesideTheShareOfDeadLetters(t *testing.T) {
 		t.Error("the share is full")
 	}
 }
+
+// A lane knows that what failed last was content while the batch waits to be refused again: its broker works.
+func TestARefusedBatchThatIsPutBackIsStillRefused(t *testing.T) {
+	s, l, w := bench(t)
+	holds(t, l, 1)
+	w.sends(t, l)
+	l.busy = true
+	e := &entry{lane: l, batch: l.head}
+	s.sender.failedLocked(e, classDeadLetter, errInvalidRecord, "")
+	if s.sender.putBackLocked(e); !l.refused {
+		t.Error("it counts as a broker that fails")
+	}
+	l.busy = true
+	if s.sender.failedLocked(e, classRetry, 19, ""); l.refused {
+		t.Error("another failure is none of content")
+	}
+}

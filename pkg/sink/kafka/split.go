@@ -263,7 +263,9 @@ func (s *sender) unreadableLocked(e *entry, err error) {
 
 // putBackLocked leaves the batch in doubt; it will be sent, refused and taken apart again later.
 func (s *sender) putBackLocked(e *entry) {
+	refused := e.lane.refused
 	s.failedLocked(e, classRetry, e.code, e.message)
+	e.lane.refused = refused // the broker answers, whatever the batch waits for
 	e.lane.onIdle()
 }
 
