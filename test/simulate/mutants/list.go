@@ -118,7 +118,7 @@ var mutants = []mutant{
 
 	{"a dead letter holds up its partition until its topic takes it", "", "no-dead-topic", append(sink(
 		`b.acks, b.durable = b.acks[:0], true out = b.unpin(out)`, `b.acks, b.durable = b.acks[:0], true`), sink(
-		`s.later(b.unpin(nil))`, ``)...)},
+		`if s.cfg.Settle != SettleOnDisk { s.later(b.unpin(nil))`, `if s.cfg.Settle != SettleOnDisk {`)...)},
 	{"what waits in memory for a partition that cannot move stays there", "", "carried", sink(
 		`return fits(0) || fits(t.core.giveUpStuck(t, n))`, `return fits(0)`)},
 
