@@ -63,6 +63,8 @@ var scenarios = []scenario{
 		must: contents | noDeadTopic, may: kills | powerLoss | restarts | moves | outages | lostAnswers | limits | deadLetters | slowDisk | fullDisk, spool: hasSpool, lasting: true},
 	{name: "no-way-out", fault: "the part behind one that waits for its dead letters holds up all sources",
 		must: contents | noDeadTopic | fullDisk | moves, may: kills | powerLoss | restarts | outages | lostAnswers | limits | deadLetters | slowDisk, spool: hasSpool, lasting: true},
+	{name: "late-letters", fault: "the share of dead letters is full of batches in doubt before frames on disk: it never empties",
+		must: lateSpool | contents | noDeadTopic | moves, may: deadLetters | kills | lostAnswers | limits | outages | fullDisk | lateCluster, spool: hasSpool, lasting: true},
 	{name: "carried", fault: "frames that are carried beside a partition that cannot move stop all topics",
 		must: lateCluster | fullDisk | moves, may: kills | contents | noDeadTopic | deadLetters, spool: hasSpool, topics: 2, lasting: true},
 	{name: "carried-fewer", fault: "what is carried in memory waits for partitions that are no more",
