@@ -20,8 +20,9 @@ type frameWriter struct {
 	fullAt  time.Time // when it was last found full, and frames ended since
 	ends    int       // how often frames ended
 
-	groups  []group // written, not yet durable
-	syncing bool
+	groups   []group // written, not yet durable
+	syncing  bool
+	reserved bool // for frames that are placed: one that a worker writes meanwhile would come behind them
 	// fastDisk: the last fdatasync took less than fastSync. Workers then commit what they send by themselves.
 	fastDisk bool
 	lists    [][]waiting // to be used by the next groups

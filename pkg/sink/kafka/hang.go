@@ -239,7 +239,7 @@ func (s *frameWriter) lookAtDisk() (at time.Time) {
 
 // letGoLocked lets lanes send.
 func (s *frameWriter) letGoLocked() {
-	s.disk.holding = false
+	s.disk.holding, s.reserved = false, false
 	for _, b := range s.brokers {
 		b.signal()
 	}

@@ -54,6 +54,7 @@ type batch struct {
 	dropped           bool          // given up, not sent
 	coveredBy         *batch        // it came out of this batch, which has a frame: that is enough for both
 	pins              *batch        // whose frame stays until this one has its own, or is settled
+	unconfirmed       bool          // the disk has failed to confirm its frame
 	partDelivered     bool          // of the one that covers others: one of them is in the log
 
 	// A batch that was split lives on as the parent of its children until all of them are settled.

@@ -63,7 +63,7 @@ func TestADeadLetterThatWaitsIsLookedAtAgain(t *testing.T) {
 func TestADeadLetterInALaneThatIsHeldUpIsGivenUp(t *testing.T) {
 	s, l, _ := benchOnDisk(t)
 	s.disk.holding, s.disk.kick = false, make(chan struct{}, 1)
-	s.dead.core, s.dead.name, s.dead.keeps, s.dead.unusable = &s.core, "t.dlq", timesCreate, true
+	s.dead.core, s.dead.dead, s.dead.name, s.dead.keeps, s.dead.unusable = &s.core, true, "t.dlq", timesCreate, true
 	to := &lane{topic: &s.dead, broker: l.broker}
 	s.dead.lanes = []*lane{to}
 	apart := func(l *lane, pos diskqueue.Pos) *batch {
@@ -209,5 +209,90 @@ func TestARefusedBatchThatIsPutBackIsStillRefused(t *testing.T) {
 	l.busy = true
 	if s.sender.failedLocked(e, classRetry, 19, ""); l.refused {
 		t.Error("another failure is none of content")
+	}
+}
+
+// pinnedLetter is a dead letter in a lane of its own, for which the frame of a batch that came apart stays.
+func pinnedLetter(t *testing.T, s *Sink, l *lane) (whole, letter *batch, to *lane) {
+	t.Helper()
+	s.disk.holding, s.disk.kick, s.cfg.Settle = false, make(chan struct{}, 1), SettleOnDisk
+	s.dead.core, s.dead.dead, s.dead.name, s.dead.keeps, s.dead.unusable = &s.core, true, "t.dlq", timesCreate, true
+	to = &lane{topic: &s.dead, broker: l.broker}
+	s.dead.lanes = []*lane{to}
+	whole = holds(t, l, 1)
+	whole.rb.Release()
+	whole.rb, whole.pos, l.queue, l.disk.splitParent = nil, 1, nil, whole
+	letter = holds(t, to, 1)
+	letter.pin(whole)
+	whole.unsettledParts-- // its own
+	s.dead.batches, s.count.inFlight, s.disk.overflowing = 1, 1, 1
+	return whole, letter, to
+}
+
+// A frame that is written and not confirmed yet is not one that the disk failed to confirm.
+func TestWhatIsNotConfirmedYetKeepsItsPin(t *testing.T) {
+	s, l, _ := benchOnDisk(t)
+	_, letter, _ := pinnedLetter(t, s, l)
+	letter.pos = 2
+	if s.spooler.unpinUnconfirmed(); letter.pins == nil {
+		t.Error("it is unpinned before the disk was asked")
+	}
+	letter.unconfirmed = true
+	if s.spooler.unpinUnconfirmed(); letter.pins != nil || l.disk.splitParent != nil {
+		t.Error("its partition waits")
+	}
+}
+
+// A dead letter with an unconfirmed frame is refused by its topic, and what is left of it waits.
+func TestWhatIsLeftOfAnUnconfirmedDeadLetter(t *testing.T) {
+	s, l, _ := benchOnDisk(t)
+	_, letter, to := pinnedLetter(t, s, l)
+	letter.pos, letter.unconfirmed = 2, true
+	to.queue = nil
+	notice := holds(t, to, 1)
+	notice.takesPlaceOf(letter)
+	letter.rb.Release()
+	letter.rb = nil
+	s.finish(letter, 0, nil)
+	if s.spooler.unpinUnconfirmed(); l.disk.splitParent != nil {
+		t.Error("the partition of its record waits")
+	}
+}
+
+// A dead letter in doubt goes before frames on disk, so it can have none; the disk is well, and the topic takes none.
+func TestADeadLetterBeforeFramesIsGivenUp(t *testing.T) {
+	s, l, _ := benchOnDisk(t)
+	_, letter, to := pinnedLetter(t, s, l)
+	to.queue, to.head, to.disk.any = nil, letter, true
+	letter.attempts, letter.bytesFinal = 1, true
+	if s.spooler.giveUpDead(); to.head != nil || l.disk.splitParent != nil {
+		t.Error("nothing ends its waiting")
+	}
+}
+
+// The whole of a dead letter could not be set aside: its source hears so when the notice is safe.
+func TestTheSourceOfADeadLetterThatIsCut(t *testing.T) {
+	s, l, w := bench(t)
+	s.dead.core, s.dead.dead, s.dead.name = &s.core, true, "t.dlq"
+	to := &lane{topic: &s.dead, broker: l.broker, busy: true}
+	s.dead.lanes, s.dead.batches, s.count.inFlight = []*lane{to}, 1, 1
+	s.deps.SetAside = func([]byte, [32]byte) error { return errDisk }
+	b := &batch{lane: to, unsettledParts: 1, events: 1, rb: recordbatch.NewPrivateBatch(2 * truncatedBytes)}
+	if !b.rb.TryAppend(0, nil, make([]byte, truncatedBytes+1), nil) {
+		t.Fatal("it does not fit")
+	}
+	to.head = b
+	var ack ackCount
+	b.await(&ack, 1)
+	w.deadLetter(&entry{lane: to, batch: b, verdict: classSplit})
+	if len(to.children) != 1 || to.next() != to.children[0] || to.stuck() {
+		t.Fatalf("%d parts are left", len(to.children))
+	}
+	notice := to.children[0]
+	if tell(w.out); ack.lost != 1 {
+		t.Errorf("told of %d lost before its notice is safe, want 1", ack.lost)
+	}
+	if tell(s.finish(notice, 0, nil)); ack.done != ack.held {
+		t.Errorf("%d told of %d", ack.done, ack.held)
 	}
 }

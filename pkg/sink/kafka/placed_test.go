@@ -111,3 +111,27 @@ func TestAWorkerDoesNotWriteBehindWhatIsPlaced(t *testing.T) {
 		})
 	}
 }
+
+// Lanes go on while what a worker writes is waited for, however long that takes, and no longer are they held for a pause that is
+// meant for what found no room.
+func TestPlacingWaitsForWorkersWithoutHolding(t *testing.T) {
+	s, l, _ := benchOnDisk(t)
+	s.disk.holding, s.cfg.Settle = false, SettleOnDisk
+	s.dead.core, s.giveUpStuck = &s.core, func(*topic, int) int64 { return 0 }
+	s.roomMade, s.cfg.OversizeBytes, l.topic.limit = make(chan struct{}), 1<<20, 1<<20
+	b := holds(t, l, 1)
+	l.head, l.queue, l.busy, b.writing = b, nil, true, true
+	s.topics[0].batches, s.count.inFlight = 1, 1
+	p := &s.spooler.placer
+	p.goesOn, p.retryAt = true, time.Now().Add(time.Hour)     // as reroute leaves it with what is carried
+	s.disk.carried = []waiting{{&batch{lane: l, life: 1}, 0}} // it has arrived
+	for range 3 {
+		if p.reroute(); s.disk.holding {
+			t.Fatal("all lanes are held")
+		}
+	}
+	b.writing = false
+	if p.reroute(); s.disk.holding || p.goesOn || s.spooler.writer.reserved {
+		t.Errorf("it does not go on: holding %v", s.disk.holding)
+	}
+}

@@ -4,15 +4,16 @@ package kafka
 func (l *lane) stuck() bool { return l.broker == nil || l.failures > 0 || l.heldUp() }
 
 // heldUp reports whether the lane waits until dead letters of a batch with a frame have frames of their own, and so can end
-// that batch. What comes next is not a part of it. Where neither the disk nor their topic takes the dead letters the lane fails
-// as one does whose broker is silent.
+// that batch: what comes next is no part of it. Where neither the disk nor their topic takes the dead letters the lane fails as
+// one does whose broker is silent. What is left of a dead letter itself, and has no frame, may go: its end is what the lane
+// waits for.
 func (l *lane) heldUp() bool {
 	whole := l.disk.splitParent
 	if whole == nil {
 		return false
 	}
 	b := l.next()
-	return b == nil || b.coveredBy != whole
+	return b == nil || b.coveredBy != whole && (b.pins != whole || b.pos != 0 || b.writing)
 }
 
 func (l *lane) idle() bool {

@@ -28,6 +28,7 @@ type placer struct {
 // when to try again. It is also called while the spool cannot be opened, so that events go on without it.
 func (s *placer) reroute() (at time.Time) {
 	s.mu.Lock()
+	s.writer.reserved = false
 	known := s.knownTopics()
 	// Without partitions there is nothing to let go either; apply wakes us.
 	if !s.disk.holding && !s.goesOn || len(known) == 0 {
@@ -42,16 +43,17 @@ func (s *placer) reroute() (at time.Time) {
 		s.mu.Unlock()
 		return s.retryAt // there was no room
 	}
-	s.disk.holding, s.disk.carried = true, nil // what is placed is not sent before that is noted
+	if s.writer.reserved = true; s.workersWrite() { // what they write has its place before what is placed
+		s.mu.Unlock()
+		return time.Now().Add(quietPoll)
+	}
+	// What is placed is not sent before that is noted.
+	s.disk.holding, s.disk.carried, s.retryAt = true, nil, time.Time{}
 	for _, t := range s.all {
 		if !s.shrinkOnDisk(t) {
 			s.mu.Unlock()
 			return time.Now().Add(quietPoll)
 		}
-	}
-	if s.workersWrite() { // what they write has its place before what is placed
-		s.mu.Unlock()
-		return time.Now().Add(quietPoll)
 	}
 	for _, p := range s.placing {
 		p.regroup()

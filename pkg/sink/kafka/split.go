@@ -74,21 +74,14 @@ func (w *worker) replace(e *entry, growth int, rebuild func(*recordbatch.Batch) 
 		s.unreadableLocked(e, err)
 		return
 	}
-	if e.verdict == classSplit {
-		// The topic's limit is below our batches: make the next ones smaller.
-		t.limit, t.lowered = max(minSplitLimit, min(t.limit, b.rb.Size()/2)), time.Now()
-	}
-	w.becomesLocked(e, parts)
-}
-
-// becomesLocked puts parts in the place of a refused batch.
-func (w *worker) becomesLocked(e *entry, parts []*recordbatch.Batch) {
-	s, l, b := w.s, e.lane, e.batch
-	t := l.topic
 	s.splits.Add(1)
 	l.head, l.busy, l.failures = nil, false, 0
 	l.abandonStamp(b)
 	cover := b.coverChildren()
+	if e.verdict == classSplit {
+		// The topic's limit is below our batches: make the next ones smaller.
+		t.limit, t.lowered = max(minSplitLimit, min(t.limit, b.rb.Size()/2)), time.Now()
+	}
 	queue := make([]*batch, 0, len(parts)+len(l.children))
 	events := b.events
 	for _, rb := range parts {
@@ -159,45 +152,39 @@ func (w *worker) deadLetter(e *entry) {
 		s.unreadableLocked(e, err)
 		return
 	}
-	switch {
-	case hopeless: // even the dead-letter topic refuses it, and it cannot be made smaller
-		s.splits.Add(1)
-		s.warnLimited("dead letter refused", "a dead letter is dropped: its own topic refuses it", "error", codeName(e.code), "message", e.message)
-		s.drop(droppedDeadRefused, b.events)
-		b.hopeless += b.events
-		w.removeLocked(e, b.events)
-		return
-	case l.topic.dead: // what is left of it goes in its place, for its lane may wait for it
-		w.shortenedLocked(e, &r, s.letters.settleWholeLocked(kept))
-		return
-	}
 	s.splits.Add(1)
 	events, lost := b.events, 0
-	if truncated {
+	switch {
+	case hopeless: // even the dead-letter topic refuses it, and it cannot be made smaller
+		s.warnLimited("dead letter refused", "a dead letter is dropped: its own topic refuses it", "error", codeName(e.code), "message", e.message)
+		s.drop(droppedDeadRefused, events)
+		b.hopeless += events
+		w.removeLocked(e, events)
+		return
+	case truncated:
 		lost = s.letters.settleWholeLocked(kept)
 		b.hopeless += lost
 		events = 0
 	}
-	s.letters.noteDeadLocked(sink.DeadNote{Reason: e.reason(), Topic: l.topic.name, Partition: l.partition, Error: codeText(e.code, e.message)}, r.Value)
-	to := s.dead.stickyLane()
+	if !l.topic.dead {
+		s.letters.noteDeadLocked(sink.DeadNote{Reason: e.reason(), Topic: l.topic.name, Partition: l.partition, Error: codeText(e.code, e.message)}, r.Value)
+	}
+	to := l // what is left of a dead letter stays in front of its lane, which may wait for it
+	if !l.topic.dead {
+		to = s.dead.stickyLane()
+	}
 	d := s.privateBatch(to, &r, nil, recordbatch.RecordSize(r.Key, r.Value, r.Headers))
 	d.events = events
 	d.takesPlaceOf(b)
-	s.bury(to, d)
-	w.removeLocked(e, lost)
-}
-
-// shortenedLocked puts a notice in the place of a dead letter that its topic refuses; lost is 1 if the whole could not be set
-// aside.
-func (w *worker) shortenedLocked(e *entry, notice *sink.Record, lost int) {
-	b := e.batch
-	b.events = 0 // the event is settled
-	b.lost, b.hopeless = b.lost+lost, b.hopeless+lost
-	w.becomesLocked(e, together([]sink.Record{*notice}, 1))
-	if lost > 0 {
-		b.toFrame = toldAtTheEnd
+	if l.topic.dead {
+		d.child = true
+		l.topic.adoptWhole(d)
+		l.children = append([]*batch{d}, l.children...)
+		l.wantFrame()
+	} else {
+		s.bury(to, d)
 	}
-	e.lane.refusalEnds()
+	w.removeLocked(e, lost)
 }
 
 // bury puts a dead letter at the end of its lane. Where it replaces a frame it gets one, whatever Config.Settle says.

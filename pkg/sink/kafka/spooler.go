@@ -108,13 +108,13 @@ func (s *spooler) runSpooler() {
 	}
 }
 
-// giveUpDead ends the waiting of dead letters that wait for a frame while the disk takes nothing and their partition cannot
-// move: each keeps another one from going on. They go to a partition of their topic that may take them, and are dropped when
-// none does. It returns when to look again.
+// giveUpDead ends the waiting of dead letters that wait for a frame which they cannot have, because the disk takes nothing or
+// frames are on disk that they go before, while their partition cannot move: each keeps another one from going on. They go to a
+// partition of their topic that may take them, and are dropped when none does. It returns when to look again.
 func (s *spooler) giveUpDead() (at time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.disk.err == nil {
+	if s.disk.err == nil && s.dead.batches == 0 {
 		return at
 	}
 	for _, l := range s.dead.lanes {
@@ -145,10 +145,11 @@ func (s *spooler) giveUpDead() (at time.Time) {
 			s.later(s.finish(b, events, nil))
 			return true
 		}
-		if b := l.head; b != nil && giveUp(b) {
+		full := s.disk.err != nil
+		if b := l.head; b != nil && (full || l.disk.any) && giveUp(b) {
 			l.head = nil
 		}
-		untried := l.head == nil && l.broker != nil && !l.heldUp() // the next one is sent first: the topic may take it now
+		untried := full && l.head == nil && l.broker != nil && !l.heldUp() // the next one is sent first: the topic may take it now
 		rest := func(q []*batch) []*batch {
 			kept := 0
 			if untried && len(q) > 0 {
@@ -156,31 +157,38 @@ func (s *spooler) giveUpDead() (at time.Time) {
 			}
 			return q[:kept+len(slices.DeleteFunc(q[kept:], giveUp))]
 		}
-		l.children = rest(l.children)
-		l.queue = rest(l.queue)
+		if full || l.disk.any {
+			l.children = rest(l.children)
+		}
+		if full {
+			l.queue = rest(l.queue)
+		}
 	}
 	return at
 }
 
-// unpinUnconfirmed ends the waiting for dead letters whose frames are written, but not confirmed by the disk, when their topic
-// takes nothing either: each keeps another partition from going on. From then on a loss of power may take such a frame. It
-// returns when to look again.
+// unpinUnconfirmed ends the waiting for dead letters whose frames are written, but which the disk failed to confirm, when
+// their partition cannot move either: each keeps another partition from going on. From then on a loss of power may take such a
+// frame. What is left of a dead letter keeps its own partition: it is sent. unpinUnconfirmed returns when to look again.
 func (s *spooler) unpinUnconfirmed() (at time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.cfg.Settle != SettleOnDisk || s.dead.batches == 0 && s.disk.overflowing == 0 {
+	if s.dead.batches == 0 && s.disk.overflowing == 0 {
 		return at
 	}
-	underWay := !s.disk.hangs && (s.writer.syncing || len(s.writer.groups) > 0)
 	look := func(b *batch) {
-		if b.pins == nil || b.pins.lane.topic.dead || b.pos == 0 {
-			return
-		}
-		at = time.Now().Add(spoolRetry)
-		if !underWay && s.spiller.room.deadGone() {
-			s.warnLimited("unconfirmed", "the disk did not confirm the frame of a dead letter, and its topic takes none; it is kept, but a loss of power may take it",
-				"topic", s.dead.name, "partition", b.lane.partition)
-			s.later(b.unpin(nil))
+		for b != nil {
+			next, whole := b.parent, b.pins
+			if whole != nil && next == nil && whole.lane.topic.dead {
+				next = whole // b is what is left of it
+			}
+			if whole != nil && b.unconfirmed {
+				at = time.Now().Add(spoolRetry)
+				if room := s.spiller.room; whole.lane.topic.dead || room.deadGone() || room.isStuck(b.lane, time.Now()) {
+					s.later(b.unpin(nil))
+				}
+			}
+			b = next
 		}
 	}
 	for _, l := range s.dead.lanes {

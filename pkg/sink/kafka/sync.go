@@ -108,6 +108,11 @@ func (s *frameWriter) confirm(g *group) (took time.Duration) {
 	if err == nil {
 		out = g.durable(out)
 	} else {
+		for _, w := range g.waits {
+			if w.alive() {
+				w.b.unconfirmed = true
+			}
+		}
 		s.warnLimited("sync", "the disk did not confirm a write; its deliveries are answered when Kafka has the events", "error", err)
 	}
 	clear(g.waits)

@@ -279,7 +279,7 @@ func (w *worker) commit() {
 	s := w.s
 	work := w.work[:0]
 	s.mu.Lock()
-	if s.writer.workersCommitLocked() && !s.disk.holding { // while frames are placed these would come behind
+	if s.writer.workersCommitLocked() && !s.writer.reserved {
 		for i := range w.entries {
 			e := &w.entries[i]
 			// Not one that was sent before: the spooler sees to those.
