@@ -77,7 +77,10 @@ func TestTransientFailureToCreateTheDeadLetterTopicDropsNothing(t *testing.T) {
 	t.Parallel()
 	c := cluster(t, 1)
 	c.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.CreateTopics}, Err: kerr.NotController, Count: 2})
-	s := start(t, c, smallBuffers)
+	s := start(t, c, func(cfg *Config, d *Deps) {
+		smallBuffers(cfg, d)
+		d.stuckAfter = time.Hour // on a slow machine it is missing for long
+	})
 	var ack ackCount
 	queuedDeadLetters(t, s, 100, &ack)
 	if st := closeSink(t, s); st.DeadLettered != 100 {

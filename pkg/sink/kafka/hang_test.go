@@ -266,7 +266,7 @@ func TestReadsThatHangDoNotHoldUpOthers(t *testing.T) {
 			for p := range 2 { // the broker has as many workers
 				n.cut()
 				add(framed/2, p)
-				waitFor(t, func() bool { return s.Stats().Spooled > int64(p+1)*framed/4 })
+				waitFor(t, func() bool { return s.Stats().Spooled > int64(p+1)*framed/4 && makesRoom(s) })
 				d.hangs.Store(true)
 				n.mend()
 				waitFor(t, d.met.Load)
