@@ -32,47 +32,88 @@ func (s *core) frameEnds(b *batch) {
 // the next process knows the one batch in doubt by its stamp, and all before it must be known as done, which
 // is written down together with that stamp. The caller of finish calls it when the lock is free.
 func (s *frameWriter) endFrames() {
-	var endedBuf [16]frame
 	for s.unfinished.Load() {
-		s.mu.Lock()
-		s.unfinished.Store(false)
-		ended, out, hangs := append(endedBuf[:0], s.disk.ended...), s.disk.out, s.disk.hangs
-		s.disk.ended, s.disk.out = s.disk.ended[:0], nil
-		s.mu.Unlock()
-		tell(out)
-		if len(ended) == 0 {
-			continue
-		}
-		for _, f := range ended {
-			q := f.lane.disk.q
-			var err error
-			if f.sent || hangs {
-				err = q.DoneSoon(f.pos)
+		s.endSome(true)
+	}
+}
+
+// endSent is endFrames for workers, which have requests to send: it does not wait for the disk. What has to, it leaves to the
+// spooler.
+func (s *frameWriter) endSent() {
+	left := false
+	for s.unfinished.Load() {
+		left = s.endSome(false)
+	}
+	if left {
+		s.unfinished.Store(true)
+		wake(s.disk.kick)
+	}
+}
+
+// endSome ends the frames that have been settled, first those for which nothing is waited for. left: the others are left.
+func (s *frameWriter) endSome(all bool) (left bool) {
+	var soonBuf [16]frame
+	s.mu.Lock()
+	s.unfinished.Store(false)
+	ended, out, hangs := s.disk.ended, s.disk.out, s.disk.hangs
+	soon, late := append(soonBuf[:0], ended...), []frame(nil)
+	if unsent := func(f frame) bool { return !f.sent }; !hangs && slices.ContainsFunc(ended, unsent) {
+		soon = soon[:0]
+		for _, f := range ended { // a lane with one is closed until all of its are over
+			if slices.ContainsFunc(ended, func(o frame) bool { return o.lane == f.lane && unsent(o) }) {
+				late = append(late, f)
 			} else {
-				err = s.onDisk(func() error { return q.Done(f.pos) })
-			}
-			if err != nil {
-				s.mu.Lock()
-				s.warnLimited("done", "progress in the spool cannot be written; a kill now would repeat batches", "error", err)
-				s.mu.Unlock()
+				soon = append(soon, f)
 			}
 		}
+	}
+	s.disk.ended, s.disk.out = ended[:0], nil
+	if !all {
+		s.disk.ended, left, late = append(s.disk.ended, late...), len(late) > 0, nil
+	}
+	s.mu.Unlock()
+	tell(out)
+	for _, f := range soon {
+		s.warnNotDone(f.lane.disk.q.DoneSoon(f.pos))
+	}
+	s.reopen(soon)
+	for i, f := range late {
+		s.warnNotDone(s.onDisk(func() error { return f.lane.disk.q.Done(f.pos) }))
+		if !slices.ContainsFunc(late[i+1:], func(o frame) bool { return o.lane == f.lane }) {
+			s.reopen(late[i : i+1])
+		}
+	}
+	return left
+}
+
+// reopen lets the lanes go on whose frames have ended.
+func (s *frameWriter) reopen(ended []frame) {
+	if len(ended) == 0 {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, f := range ended {
+		f.lane.disk.behind, f.lane.disk.lastEvents = f.sent, f.events
+		f.lane.disk.closing = false
+		f.lane.onIdle()
+		if f.lane.partition < 0 || int(f.lane.partition) >= len(f.lane.topic.lanes) {
+			wake(s.disk.kick) // it was carried: for the next one
+		}
+	}
+	if s.behindSince.IsZero() {
+		s.behindSince = time.Now()
+		wake(s.disk.kick)
+	}
+	s.ends++
+	s.roomOnDiskLocked()
+	s.checkDrained()
+}
+
+func (s *frameWriter) warnNotDone(err error) {
+	if err != nil {
 		s.mu.Lock()
-		for _, f := range ended {
-			f.lane.disk.behind, f.lane.disk.lastEvents = f.sent, f.events
-			f.lane.disk.closing = false
-			f.lane.onIdle()
-			if f.lane.partition < 0 || int(f.lane.partition) >= len(f.lane.topic.lanes) {
-				wake(s.disk.kick) // it was carried: for the next one
-			}
-		}
-		if s.behindSince.IsZero() {
-			s.behindSince = time.Now()
-			wake(s.disk.kick)
-		}
-		s.ends++
-		s.roomOnDiskLocked()
-		s.checkDrained()
+		s.warnLimited("done", "progress in the spool cannot be written; a kill now would repeat batches", "error", err)
 		s.mu.Unlock()
 	}
 }

@@ -137,7 +137,8 @@ func periodicMark(batch []byte) (periodic bool) {
 	return err == nil && periodic
 }
 
-// idleLocked reports whether the frame at pos is the oldest of its queue, and is neither being sent nor being placed.
+// idleLocked reports whether the frame at pos is the oldest of its queue, and is neither being sent nor being placed, and
+// nothing of it is in memory.
 func (s *expirer) idleLocked(q diskqueue.Queue, l *lane, pos diskqueue.Pos) bool {
 	if l != nil {
 		if s.disk.holding && l.partition != unassignedPartition {
@@ -148,7 +149,7 @@ func (s *expirer) idleLocked(q diskqueue.Queue, l *lane, pos diskqueue.Pos) bool
 		return ok && idle == pos
 	}
 	// Nothing is sent or placed meanwhile: that begins in this goroutine.
-	free := s.disk.holding && !s.disk.placing && pos > s.disk.frail[unplacedOf(q)]
+	free := s.disk.holding && !s.disk.placing && pos > s.disk.frail[unplacedOf(q)] && !s.disk.unfinished[unplacedOf(q)].under()
 	for l := range s.lanes() {
 		free = free && (l.topic.name != q.Topic() || l.partition != q.Partition())
 	}

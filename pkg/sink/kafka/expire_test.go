@@ -14,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"functiongraph-ingest/pkg/sink"
+	"functiongraph-ingest/pkg/sink/kafka/diskqueue"
 )
 
 // fill puts events on disk while Kafka is away, and returns how many were taken.
@@ -228,5 +229,34 @@ func TestWhatExpiresDuringTheStopIsReported(t *testing.T) {
 	}
 	if reported != dropped {
 		t.Errorf("%d events were dropped for their age, %d are in reports", dropped, reported)
+	}
+}
+
+// A frame that is carried is in memory: it does not expire on disk as well.
+func TestACarriedFrameDoesNotExpire(t *testing.T) {
+	s, l, sp := benchOnDisk(t)
+	s.ctx, s.cfg.SpoolMaxAge, s.cfg.OversizeBytes, s.cfg.BatchBytes = t.Context(), time.Minute, 64<<20, 1<<20
+	q := sp.Queue("t", 3)
+	b := holds(t, l, 2)
+	l.queue = nil
+	b.rb.SealUnstamped()
+	frame := []diskqueue.Write{{Queue: q, Meta: diskqueue.Meta{Events: 2, Records: 2, WrittenAt: time.Now().Add(-time.Hour).UnixMilli()}, Batch: b.rb.Parts(nil)}}
+	if _, err := sp.Append(frame); err != nil {
+		t.Fatal(err)
+	}
+	s.count.recovered, s.count.spooled = 2, 2
+	if err := s.spooler.placer.carry(l.topic, q, nil); err != nil {
+		t.Fatal(err)
+	}
+	s.mu.Lock()
+	l.broker = nil // its partition cannot move
+	if s.carries() {
+		t.Error("carries: applyLocked would not hold")
+	}
+	s.disk.holding, s.disk.carried = true, nil // kafkaCluster.applyLocked: another topic is known
+	s.mu.Unlock()
+	s.spooler.expirer.expire()
+	if s.count.spooled != 0 || len(s.count.dropped) != 0 || s.count.inFlight != 2 {
+		t.Errorf("after %+v, %d batches in the lane", s.count, len(l.queue))
 	}
 }

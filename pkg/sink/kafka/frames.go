@@ -66,6 +66,11 @@ func (l *lane) bareHead() *batch {
 func (s *frameWriter) write(work []*batch) (g group, err error) {
 	s.writing.Lock()
 	defer s.writing.Unlock()
+	return s.writeHeld(work)
+}
+
+// writeHeld is write for who holds writing.
+func (s *frameWriter) writeHeld(work []*batch) (g group, err error) {
 	s.mu.Lock()
 	ends := s.ends
 	for _, b := range work {

@@ -20,8 +20,9 @@ type watchdog struct {
 	timer *time.Timer // made by the first call
 	armed bool        // the timer will look; to let it run out now and then costs less than to stop it after each call
 	hangs bool
-	heirs []*heir // of the callers that do not wait for a disk that hangs
-	left  int     // calls that were left behind by such a caller and have not come back
+	heirs []*heir       // of the callers that do not wait for a disk that hangs
+	left  int           // calls that were left behind by such a caller and have not come back
+	noted chan struct{} // closed when the disk hangs; nil: nobody waits for that
 
 	unread int // reads of frames that were
 }
@@ -62,6 +63,21 @@ func (s *frameWriter) watchLocked() {
 		w.timer.Reset(hangsAfter)
 	}
 	w.armed = true
+}
+
+// untilHangs is closed when the disk hangs.
+func (w *watchdog) untilHangs() <-chan struct{} {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case w.hangs:
+		noted := make(chan struct{})
+		close(noted)
+		return noted
+	case w.noted == nil:
+		w.noted = make(chan struct{})
+	}
+	return w.noted
 }
 
 // tryOnDisk is onDisk for a caller that must not wait for a disk that hangs. false: its heir has gone on meanwhile, and the
@@ -174,6 +190,10 @@ func (s *frameWriter) diskHangs() {
 	hangs, heirs := w.hangs, w.heirs
 	if hangs {
 		w.heirs, w.left = nil, w.left+len(heirs)
+		if w.noted != nil {
+			close(w.noted)
+			w.noted = nil
+		}
 	}
 	w.mu.Unlock()
 	if !hangs {

@@ -376,3 +376,91 @@ func makesRoom(s *Sink) bool {
 	}
 	return !spiller.pressed
 }
+
+// Frames that the disk does not write keep no other partition from a healthy Kafka: neither the worker that waits until it may
+// write, nor what is in no write.
+func TestFramesThatHangDoNotHoldUpOtherPartitions(t *testing.T) {
+	t.Parallel()
+	var d *diskThatHangs
+	s, _ := spooling(t, cluster(t, 4), "", func(cfg *Config, deps *Deps) {
+		disk := newTestDisk(t)
+		d = newDiskThatHangs(t, disk, spooltest.OpWrite, ".seg")
+		cfg.Settle, deps.fastSync, deps.OpenSpool = SettleOnDisk, speed(false), disk.Open
+	})
+	t.Cleanup(d.release)
+	waitFor(t, func() bool { return s.Ready() == nil && !s.held() })
+	var ack ackCount
+	add := func(p int) { appendRecords(t, s, &ack, record(keysOf(p, 4, 1)[0], p)) }
+	for p := range 4 {
+		add(p)
+	}
+	waitFor(t, func() bool { return s.Stats().Delivered == 4 && ack.all() })
+	d.hangs.Store(true)
+	add(0)
+	waitFor(t, d.met.Load)
+	add(1)
+	waitFor(t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return s.disk.hangs })
+	add(2)
+	add(3)
+	waitFor(t, func() bool { return s.Stats().Delivered >= 6 })
+	d.release()
+	waitFor(t, func() bool { return s.Stats().Delivered == 8 && ack.all() })
+}
+
+// That the frame of one partition has expired, while the disk hangs, keeps no batch of another one from its request.
+func TestAFrameThatExpiresOnADiskThatHangs(t *testing.T) {
+	s, l, w := bench(t)
+	s.changes = newBell()
+	d := newDiskThatHangs(t, newTestDisk(t), spooltest.OpWrite, "cursors")
+	sp, err := d.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.disk.sp, s.disk.kick, s.ctx, s.cfg.SpoolMaxAge = sp, make(chan struct{}, 1), t.Context(), time.Minute
+	s.spooler.writer.writing, s.sender.scratches, s.sender.writer = newSlot(), newScratches(), &s.spooler.writer
+	l.topic.addLanes(2)
+	other := l.topic.lanes[1]
+	other.broker = l.broker
+	b := holds(t, l, 2)
+	l.queue = nil
+	b.rb.SealUnstamped()
+	q := sp.Queue("t", 0)
+	if _, err := sp.Append([]diskqueue.Write{{Queue: q, Meta: diskqueue.Meta{Events: 2, Records: 2, WrittenAt: time.Now().Add(-time.Hour).UnixMilli()}, Batch: b.rb.Parts(nil)}}); err != nil {
+		t.Fatal(err)
+	}
+	l.disk.q = nil
+	l.attach(sp)
+	s.count.recovered, s.count.spooled = 2, 2
+	holds(t, other, 1)
+	w.b.bound.now = maxRequestBytes
+	w.s.replay.pool = s.pool
+	s.mu.Lock()
+	b2 := l.takeFrame()
+	l.head, l.busy = b2, true
+	b2.attempts, b2.sends, b2.stamped, b2.stamp = 1, 1, true, l.stamps.give(s.current)
+	s.keepMemory(b2)
+	w.entries = append(w.entries, entry{lane: l, batch: b2, load: true, stamp: true})
+	w.loads = 1
+	w.addLocked(other, time.Now())
+	s.mu.Unlock()
+	d.hangs.Store(true)
+	ready := make(chan struct{})
+	go func() { // as worker.run up to the request
+		defer close(ready)
+		if w.readFrames() {
+			w.prepare()
+			if w.noteSending() {
+				w.prepared()
+			}
+		}
+	}()
+	waitFor(t, func() bool {
+		select {
+		case <-ready:
+			return true
+		default:
+			return false
+		}
+	})
+	d.release()
+}

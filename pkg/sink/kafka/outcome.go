@@ -88,7 +88,7 @@ func (w *worker) resolve(res *produce.Response, err error, now time.Time) {
 	w.entries, w.bytes, w.loads = w.entries[:0], 0, 0
 	tell(w.out)
 	w.out = w.out[:0]
-	s.writer.endFrames()
+	s.writer.endSent()
 }
 
 // isCorrupt notes that the broker has called b corrupt, and reports whether its content is held to be the cause. Nothing else
@@ -207,6 +207,9 @@ func (s *sender) failedLocked(e *entry, c class, code int16, msg string) {
 		s.renewals.Add(1)
 		if code == errEpoch { // another producer has a newer epoch of this id
 			l.stamps.forget(b.stamp.gen)
+		}
+		if b.maybeWritten { // now, for it may be another process that sends it again
+			s.suspect(b)
 		}
 		l.abandonStamp(b)
 		if l.failures == 1 {

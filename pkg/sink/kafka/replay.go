@@ -83,7 +83,7 @@ func (w *worker) giveBack(entries []entry) {
 		w.unreadLocked(e)
 	}
 	s.mu.Unlock()
-	s.writer.endFrames()
+	s.writer.endSent()
 }
 
 // load reads the frame of an entry's batch back.
@@ -213,7 +213,7 @@ func (w *worker) prepared() {
 	}
 	s.spooler.bytesAreFinalLocked(unframed)
 	s.mu.Unlock()
-	s.writer.endFrames()
+	s.writer.endSent()
 }
 
 // unsend undoes what add has noted of a batch that leaves the request before it is sent. s.mu is held.

@@ -9,3 +9,13 @@ func newSlot() slot { return make(slot, 1) }
 
 func (s slot) Lock()   { s <- struct{}{} }
 func (s slot) Unlock() { <-s }
+
+// lockUnless is Lock that gives up, and returns false, when stop is closed.
+func (s slot) lockUnless(stop <-chan struct{}) bool {
+	select {
+	case s <- struct{}{}:
+		return true
+	case <-stop:
+		return false
+	}
+}
