@@ -62,7 +62,7 @@ func (b *batch) endsPart(lost int, out []settled) []settled {
 // the disk still works on the group before: then the next one grows. It returns when to look again.
 func (s *committer) commit() (at time.Time) {
 	s.mu.Lock()
-	if len(s.dirty) == 0 || s.writer.syncing {
+	if len(s.dirty) == 0 || s.writer.syncing || s.disk.hangs { // diskAnswers wakes the spooler
 		s.mu.Unlock()
 		return time.Time{}
 	}

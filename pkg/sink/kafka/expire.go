@@ -98,7 +98,9 @@ func (s *expirer) keep(q diskqueue.Queue, l *lane, pos diskqueue.Pos) (to diskqu
 	if periodicMark(f.Batch) {
 		return 0, true
 	}
-	s.writer.writing.Lock()
+	if !s.writer.writing.lockUnless(s.writer.watchdog.untilHangs()) {
+		return 0, false
+	}
 	defer s.writer.writing.Unlock()
 	s.mu.Lock()
 	ok = s.idleLocked(q, l, pos) && (l == nil || l.disk.framed == 0)

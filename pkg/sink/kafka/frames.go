@@ -64,13 +64,16 @@ func (l *lane) bareHead() *batch {
 // write gives the claimed batches frames, in order, up to the first error; what is left is not claimed any
 // more. With SettleOnDisk the acks of a batch are told when Kafka has it or when the group is durable. The lock is free.
 func (s *frameWriter) write(work []*batch) (g group, err error) {
-	s.writing.Lock()
+	if !s.writing.lockUnless(s.watchdog.untilHangs()) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		for _, b := range work {
+			s.unclaimLocked(b)
+		}
+		clear(work)
+		return g, errDiskHangs // another one's write does
+	}
 	defer s.writing.Unlock()
-	return s.writeHeld(work)
-}
-
-// writeHeld is write for who holds writing.
-func (s *frameWriter) writeHeld(work []*batch) (g group, err error) {
 	s.mu.Lock()
 	ends := s.ends
 	for _, b := range work {
@@ -95,15 +98,10 @@ func (s *frameWriter) writeHeld(work []*batch) (g group, err error) {
 		}
 		s.mu.Lock()
 		for j, b := range work[i : i+k] {
-			b.writing = false
 			if j < n {
 				s.framedLocked(b, s.frames[j].Pos, &g)
 			}
-			l := b.lane
-			if b.ackedWhileWriting {
-				s.settleAnsweredLocked(b)
-			}
-			l.onIdle()
+			s.unclaimLocked(b)
 		}
 		s.mu.Unlock()
 		clear(work[i : i+k])
@@ -120,6 +118,16 @@ func (s *frameWriter) writeHeld(work []*batch) (g group, err error) {
 	}
 	s.mu.Unlock()
 	return g, err
+}
+
+// unclaimLocked gives b back, whose frame was written or not.
+func (s *frameWriter) unclaimLocked(b *batch) {
+	l := b.lane
+	b.writing = false
+	if b.ackedWhileWriting {
+		s.settleAnsweredLocked(b)
+	}
+	l.onIdle()
 }
 
 // maxFramesBytes bounds what is written before the acks that wait for it are told; one frame may be larger.

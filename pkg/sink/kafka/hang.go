@@ -245,7 +245,9 @@ func (s *frameWriter) lookAtDisk() (at time.Time) {
 	}
 	bytes := s.refused
 	s.mu.Unlock()
-	s.writing.Lock()
+	if !s.writing.lockUnless(s.watchdog.untilHangs()) {
+		return time.Time{}
+	}
 	defer s.writing.Unlock()
 	err := s.onDisk(func() error { return s.disk.sp.Room(bytes) })
 	s.mu.Lock()

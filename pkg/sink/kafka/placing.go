@@ -218,7 +218,9 @@ func (s *placer) placeFrame(p *placing, g *group) error {
 		events := min(p.events-p.placed, part.rb.Count())
 		m := diskqueue.Meta{Events: int32(events), Records: int32(part.rb.Count()), FirstTimestamp: part.rb.FirstTimestamp(), WrittenAt: p.writtenAt, Replaces: p.pos, Partitions: p.among}
 		frame := [1]diskqueue.Write{{Queue: part.lane.disk.q, Meta: m, Batch: part.rb.Parts(nil), Checksum: part.rb.WireChecksum()}}
-		s.writer.writing.Lock()
+		if !s.writer.writing.lockUnless(s.writer.watchdog.untilHangs()) {
+			return errDiskHangs
+		}
 		_, err := s.disk.sp.Append(frame[:])
 		s.writer.writing.Unlock()
 		if err != nil {

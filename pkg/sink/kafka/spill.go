@@ -89,7 +89,10 @@ func (s *spiller) spill() (again bool) {
 	if s.disk.overflowing > 0 {
 		s.spilledAt = time.Now()
 	}
-	l := s.spillFirstLocked()
+	var l *lane
+	if !s.disk.hangs {
+		l = s.spillFirstLocked()
+	}
 	if s.enoughLocked() || l == nil {
 		s.pressed = false
 		if s.madeWay {

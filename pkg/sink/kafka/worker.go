@@ -293,16 +293,7 @@ func (w *worker) commit() {
 	if w.work = work; len(work) == 0 {
 		return
 	}
-	if !s.writer.writing.lockUnless(s.writer.watchdog.untilHangs()) { // another worker's write hangs
-		s.mu.Lock()
-		for _, b := range work {
-			b.writing = false
-		}
-		s.mu.Unlock()
-		return
-	}
-	g, _ := s.writer.writeHeld(work)
-	s.writer.writing.Unlock()
+	g, _ := s.writer.write(work)
 	s.mu.Lock()
 	here := s.writer.noSync
 	if !here {
