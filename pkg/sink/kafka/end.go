@@ -40,49 +40,48 @@ func (s *frameWriter) endFrames() {
 // endSent is endFrames for workers, which have requests to send: it does not wait for the disk. What has to, it leaves to the
 // spooler.
 func (s *frameWriter) endSent() {
-	left := false
 	for s.unfinished.Load() {
-		left = s.endSome(false)
-	}
-	if left {
-		s.unfinished.Store(true)
-		wake(s.disk.kick)
+		if s.endSome(false) {
+			wake(s.disk.kick)
+			return
+		}
 	}
 }
 
-// endSome ends the frames that have been settled, first those for which nothing is waited for. left: the others are left.
-func (s *frameWriter) endSome(all bool) (left bool) {
+// endSome ends the frames that have been settled and for which nothing is waited for, and then those of one lane more if it
+// may wait. left: there are others.
+func (s *frameWriter) endSome(wait bool) (left bool) {
 	var soonBuf [16]frame
 	s.mu.Lock()
-	s.unfinished.Store(false)
 	ended, out, hangs := s.disk.ended, s.disk.out, s.disk.hangs
-	soon, late := append(soonBuf[:0], ended...), []frame(nil)
+	soon := append(soonBuf[:0], ended...)
+	var late, rest []frame
 	if unsent := func(f frame) bool { return !f.sent }; !hangs && slices.ContainsFunc(ended, unsent) {
 		soon = soon[:0]
-		for _, f := range ended { // a lane with one is closed until all of its are over
-			if slices.ContainsFunc(ended, func(o frame) bool { return o.lane == f.lane && unsent(o) }) {
-				late = append(late, f)
-			} else {
+		for _, f := range ended {
+			switch { // a lane with one is closed until all of its are over
+			case !slices.ContainsFunc(ended, func(o frame) bool { return o.lane == f.lane && unsent(o) }):
 				soon = append(soon, f)
+			case wait && (len(late) == 0 || late[0].lane == f.lane):
+				late = append(late, f)
+			default:
+				rest = append(rest, f)
 			}
 		}
 	}
-	s.disk.ended, s.disk.out = ended[:0], nil
-	if !all {
-		s.disk.ended, left, late = append(s.disk.ended, late...), len(late) > 0, nil
-	}
+	s.disk.ended, s.disk.out = append(ended[:0], rest...), nil
+	left = len(rest) > 0
+	s.unfinished.Store(left)
 	s.mu.Unlock()
 	tell(out)
 	for _, f := range soon {
 		s.warnNotDone(f.lane.disk.q.DoneSoon(f.pos))
 	}
 	s.reopen(soon)
-	for i, f := range late {
+	for _, f := range late {
 		s.warnNotDone(s.onDisk(func() error { return f.lane.disk.q.Done(f.pos) }))
-		if !slices.ContainsFunc(late[i+1:], func(o frame) bool { return o.lane == f.lane }) {
-			s.reopen(late[i : i+1])
-		}
 	}
+	s.reopen(late)
 	return left
 }
 

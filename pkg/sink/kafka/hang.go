@@ -203,6 +203,9 @@ func (s *frameWriter) diskHangs() {
 		s.tasks.Go(h.goOn) // the callers are tasks that have not ended
 	}
 	s.disk.hangs = true
+	if s.unfinished.Load() {
+		s.tasks.Go(s.endSent) // the spooler may be what hangs
+	}
 	if s.disk.err == nil {
 		s.diskFailsLocked(errDiskHangs)
 	}

@@ -243,6 +243,44 @@ func TestWhatIsNotConfirmedYetKeepsItsPin(t *testing.T) {
 	}
 }
 
+// One that the disk does not answer about keeps its partition no longer than one that it failed to confirm.
+func TestWhatADiskThatHangsDoesNotConfirm(t *testing.T) {
+	s, l, _ := benchOnDisk(t)
+	_, letter, _ := pinnedLetter(t, s, l)
+	letter.pos, s.disk.hangs, s.disk.err = 2, true, errDiskHangs
+	if s.spooler.unpinUnconfirmed(); letter.pins != nil || l.disk.splitParent != nil {
+		t.Error("its partition waits")
+	}
+}
+
+// What is left of a dead letter with a frame has none of its own: it would come behind those of the next ones, and end them.
+func TestWhatIsLeftOfADeadLetterHasNoFrame(t *testing.T) {
+	s, l, sp := benchOnDisk(t)
+	s.cfg.Settle, s.disk.holding = SettleOnDisk, false
+	s.dead.core, s.dead.dead, s.dead.name = &s.core, true, "t.dlq"
+	s.deps.SetAside = func([]byte, [32]byte) error { return nil }
+	to := &lane{topic: &s.dead, broker: l.broker, busy: true}
+	to.attach(sp)
+	s.dead.lanes, s.dead.batches, s.count.inFlight = []*lane{to}, 2, 2
+	b := &batch{lane: to, unsettledParts: 1, events: 1, rb: recordbatch.NewPrivateBatch(2 * truncatedBytes), pos: 1}
+	if !b.rb.TryAppend(0, nil, make([]byte, truncatedBytes+1), nil) {
+		t.Fatal("it does not fit")
+	}
+	to.head = b
+	next := holds(t, to, 1)
+	next.pos, to.disk.framed = 2, 1
+	w := s.sender.newWorker(l.broker)
+	w.deadLetter(&entry{lane: to, batch: b, verdict: classSplit})
+	notice := to.next()
+	if notice == next || notice.unframed() || to.bareHead() != nil || to.heldUp() {
+		t.Errorf("it gets a frame: %v; it is held up: %v", notice.unframed(), to.heldUp())
+	}
+	ended := s.finish(notice, 0, nil)
+	if tell(ended); to.disk.splitParent != nil || len(s.disk.ended) != 1 || s.disk.ended[0].pos != 1 {
+		t.Errorf("ended: %+v", s.disk.ended)
+	}
+}
+
 // A dead letter with an unconfirmed frame is refused by its topic, and what is left of it waits.
 func TestWhatIsLeftOfAnUnconfirmedDeadLetter(t *testing.T) {
 	s, l, _ := benchOnDisk(t)

@@ -5,15 +5,14 @@ func (l *lane) stuck() bool { return l.broker == nil || l.failures > 0 || l.held
 
 // heldUp reports whether the lane waits until dead letters of a batch with a frame have frames of their own, and so can end
 // that batch: what comes next is no part of it. Where neither the disk nor their topic takes the dead letters the lane fails as
-// one does whose broker is silent. What is left of a dead letter itself, and has no frame, may go: its end is what the lane
-// waits for.
+// one does whose broker is silent.
 func (l *lane) heldUp() bool {
 	whole := l.disk.splitParent
 	if whole == nil {
 		return false
 	}
 	b := l.next()
-	return b == nil || b.coveredBy != whole && (b.pins != whole || b.pos != 0 || b.writing)
+	return b == nil || b.coveredBy != whole
 }
 
 func (l *lane) idle() bool {

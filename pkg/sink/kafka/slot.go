@@ -13,6 +13,11 @@ func (s slot) Unlock() { <-s }
 // lockUnless is Lock that gives up, and returns false, when stop is closed.
 func (s slot) lockUnless(stop <-chan struct{}) bool {
 	select {
+	case s <- struct{}{}: // it is free
+		return true
+	default:
+	}
+	select {
 	case s <- struct{}{}:
 		return true
 	case <-stop:

@@ -177,6 +177,9 @@ func (w *worker) deadLetter(e *entry) {
 	d.events = events
 	d.takesPlaceOf(b)
 	if l.topic.dead {
+		if whole := d.pins; whole != nil && whole.lane == l {
+			d.coveredBy = whole // a frame of its own would come behind those of the next ones
+		}
 		d.child = true
 		l.topic.adoptWhole(d)
 		l.children = append([]*batch{d}, l.children...)

@@ -83,6 +83,7 @@ func (s *spooler) runSpooler() {
 			continue
 		}
 		if s.writer.syncHere() {
+			s.writer.endFrames()
 			continue // others have waited for that
 		}
 		at = soonest(at, s.giveUpDead())
@@ -167,7 +168,7 @@ func (s *spooler) giveUpDead() (at time.Time) {
 	return at
 }
 
-// unpinUnconfirmed ends the waiting for dead letters whose frames are written, but which the disk failed to confirm, when
+// unpinUnconfirmed ends the waiting for dead letters whose frames are written, but which the disk failed to confirm or hangs, when
 // their partition cannot move either: each keeps another partition from going on. From then on a loss of power may take such a
 // frame. What is left of a dead letter keeps its own partition: it is sent. unpinUnconfirmed returns when to look again.
 func (s *spooler) unpinUnconfirmed() (at time.Time) {
@@ -182,7 +183,7 @@ func (s *spooler) unpinUnconfirmed() (at time.Time) {
 			if whole != nil && next == nil && whole.lane.topic.dead {
 				next = whole // b is what is left of it
 			}
-			if whole != nil && b.unconfirmed {
+			if whole != nil && (b.unconfirmed || s.disk.hangs && b.pos != 0) {
 				at = time.Now().Add(spoolRetry)
 				if room := s.spiller.room; whole.lane.topic.dead || room.deadGone() || room.isStuck(b.lane, time.Now()) {
 					s.later(b.unpin(nil))
