@@ -22,7 +22,7 @@ type watchdog struct {
 	hangs bool
 	heirs []*heir       // of the callers that do not wait for a disk that hangs
 	left  int           // calls that were left behind by such a caller and have not come back
-	noted chan struct{} // closed when the disk hangs; nil: nobody waits for that
+	noted chan struct{} // closed when the disk hangs; nil: no caller waits for that
 
 	unread int // reads of frames that were
 }
@@ -52,7 +52,7 @@ func (s *frameWriter) onDisk(call func() error) error {
 	return err
 }
 
-// watchLocked starts the hangsAfter that the calls under way have. watchdog.mu is held.
+// watchLocked gives the calls under way until hangsAfter from now. watchdog.mu is held.
 func (s *frameWriter) watchLocked() {
 	w := &s.watchdog
 	w.since = time.Now()

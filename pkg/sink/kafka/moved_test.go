@@ -20,8 +20,10 @@ func deadPlaces(c *kfake.Cluster, bad *[2]atomic.Bool) {
 	})
 }
 
-func badRecord(n int) sink.Record {
-	r := record("k", n)
+func badRecord(n int) sink.Record { return badKeyed("k", n) }
+
+func badKeyed(key string, n int) sink.Record {
+	r := record(key, n)
 	r.Value = append(r.Value, " bad"...)
 	return r
 }

@@ -131,12 +131,6 @@ func TestADeadLetterWhoseFrameIsNotConfirmed(t *testing.T) {
 	}
 }
 
-func badKeyed(key string, n int) sink.Record {
-	r := record(key, n)
-	r.Value = append(r.Value, " bad"...)
-	return r
-}
-
 // A dead letter with a frame is too large for its topic, and the disk is full when what is left of it would get a frame: the topic
 // takes that, and what is behind it.
 func TestANoticeDoesNotWaitForAFrame(t *testing.T) {

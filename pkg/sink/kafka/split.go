@@ -166,28 +166,32 @@ func (w *worker) deadLetter(e *entry) {
 		b.hopeless += lost
 		events = 0
 	}
-	if !l.topic.dead {
-		s.letters.noteDeadLocked(sink.DeadNote{Reason: e.reason(), Topic: l.topic.name, Partition: l.partition, Error: codeText(e.code, e.message)}, r.Value)
-	}
 	to := l // what is left of a dead letter stays in front of its lane, which may wait for it
 	if !l.topic.dead {
 		to = s.dead.stickyLane()
+		s.letters.noteDeadLocked(sink.DeadNote{Reason: e.reason(), Topic: l.topic.name, Partition: l.partition, Error: codeText(e.code, e.message)}, r.Value)
 	}
 	d := s.privateBatch(to, &r, nil, recordbatch.RecordSize(r.Key, r.Value, r.Headers))
 	d.events = events
-	d.takesPlaceOf(b)
-	if l.topic.dead {
-		if whole := d.pins; whole != nil && whole.lane == l {
-			d.coveredBy = whole // a frame of its own would come behind those of the next ones
-		}
-		d.child = true
-		l.topic.adoptWhole(d)
-		l.children = append([]*batch{d}, l.children...)
-		l.wantFrame()
+	if d.takesPlaceOf(b); to == l {
+		d.goesFirst()
 	} else {
 		s.bury(to, d)
 	}
 	w.removeLocked(e, lost)
+}
+
+// goesFirst puts what is left of a dead letter in front of its lane. Where the frame of that is in the same lane it has none of its
+// own: it would come behind those of the next ones, and end them with it.
+func (d *batch) goesFirst() {
+	l := d.lane
+	if whole := d.pins; whole != nil && whole.lane == l {
+		d.coveredBy = whole
+	}
+	d.child = true
+	l.topic.adoptWhole(d)
+	l.children = append([]*batch{d}, l.children...)
+	l.wantFrame()
 }
 
 // bury puts a dead letter at the end of its lane. Where it replaces a frame it gets one, whatever Config.Settle says.
