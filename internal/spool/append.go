@@ -215,6 +215,9 @@ func (s *Spool) writable(size, reserve int64) (*segment, error) {
 	if err != nil {
 		return nil, err
 	}
+	if p.segment == nil && s.removeEnded() {
+		return s.writable(size, reserve) // one of the files may be the spare one now
+	}
 	if p.used+p.need > s.cfg.MaxBytes-reserve {
 		if !s.reclaim(size + emptySegment) {
 			return nil, fmt.Errorf("%w: %d of %d bytes in use (--spool-max)", ErrFull, p.used, s.cfg.MaxBytes)
@@ -223,7 +226,7 @@ func (s *Spool) writable(size, reserve int64) (*segment, error) {
 	}
 	if err := s.checkFree(p.need, reserve == 0); err != nil {
 		// Others have filled the disk: blocks that were given back would go to them. But a dead segment's file can be used again.
-		if !errors.Is(err, ErrFull) || !s.retireDead() {
+		if !errors.Is(err, ErrFull) || !s.removeEnded() && !s.retireDead() {
 			return nil, err
 		}
 		return s.writable(size, reserve) // ends: there is no active segment now

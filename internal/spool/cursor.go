@@ -171,6 +171,7 @@ func (q *Queue) WriteCursor() error {
 
 // WriteCursors writes the cursors that DoneSoon left behind.
 func (s *Spool) WriteCursors() error {
+	s.removeEnded()
 	queues := s.queuesNow()
 	c := &s.cursors
 	c.mu.Lock()

@@ -30,6 +30,7 @@ func (*ownDir) own() error                                   { return nil }
 func (*ownDir) removed() error                               { return nil }
 func (*ownDir) has(string, io.Closer) bool                   { return true }
 func (*ownDir) reaches(string, io.Closer) bool               { return true }
+func (*ownDir) named(io.Closer) bool                         { return true }
 func (*ownDir) reopen(*slog.Logger) (c io.Closer, err error) { return nil, errors.ErrUnsupported }
 
 // Close lets the directory go.

@@ -2,6 +2,8 @@ package spool_test
 
 import (
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -79,6 +81,60 @@ func TestTheEndOfAFrameDoesNotWaitForAnotherCursor(t *testing.T) {
 			if pos, _, ok := q.Doubt(); ok {
 				t.Errorf("queue %d has frame %v in doubt, which is done", id, pos)
 			}
+		}
+	})
+}
+
+// TestTheEndOfASegmentDoesNotWaitForItsRemoval: a disk that hangs when a file is removed or renamed holds up no frame that ends.
+func TestTheEndOfASegmentDoesNotWaitForItsRemoval(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fs := spooltest.New(1 << 40)
+		var hangs atomic.Bool
+		free := make(chan struct{})
+		fs.SetGate(func(op spooltest.Op, _ string) error {
+			if (op == spooltest.OpRemove || op == spooltest.OpRename) && hangs.Load() {
+				<-free
+			}
+			return nil
+		})
+		s, err := spool.Open(spool.Config{Dir: "d", MaxBytes: 1 << 20, SegmentBytes: 16 << 10}, spool.Deps{FS: fs, Boot: "boot"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		q := spooltest.Queue(s, "t", 0)
+		var frames [4]spool.Pos
+		for i := range frames {
+			if frames[i], err = q.Append(spool.Meta{Events: 1}, make([]byte, 10<<10)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		hangs.Store(true)
+		ended := make(chan error, len(frames))
+		go func() {
+			for _, pos := range frames[:3] {
+				ended <- q.DoneSoon(pos)
+			}
+		}()
+		synctest.Wait()
+		if len(ended) != 3 {
+			t.Errorf("%d of 3 frames end while the disk hangs", len(ended))
+		}
+		hangs.Store(false)
+		close(free)
+		synctest.Wait()
+		if err := s.WriteCursors(); err != nil {
+			t.Error(err)
+		}
+		names, err := fs.List("d")
+		if err != nil {
+			t.Fatal(err)
+		}
+		left := slices.DeleteFunc(names, func(f spool.FileInfo) bool { return !strings.HasSuffix(f.Name, ".seg") })
+		if len(left) != 1 {
+			t.Errorf("%d segments are left, want the last one", len(left))
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
 		}
 	})
 }

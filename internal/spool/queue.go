@@ -316,10 +316,10 @@ func (q *Queue) giveUpLocked(e entry, err error) (giveUp, there bool) {
 // back, and are counted as suspect, if the process ends before a later cursor is written.
 func (q *Queue) Done(pos Pos) error { return q.done(pos, false) }
 
-// DoneSoon is Done for a frame that was sent under the stamp of the last Sending, without the write: the
-// cursor is written with the next Sending of the queue, by WriteCursor, WriteCursors or Close. Until then a
-// kill makes the frame come back as the one in doubt, which the receiver recognises by its stamp, provided
-// that nothing else was sent after it.
+// DoneSoon is Done for a frame that was sent under the stamp of the last Sending, without a call of the disk: the
+// cursor is written with the next Sending of the queue, by WriteCursor, WriteCursors or Close, and segments that are
+// done are removed by WriteCursors, Close, and an Append that begins a segment. Until then a kill makes the frame come
+// back as the one in doubt, which the receiver recognises by its stamp, provided that nothing else was sent after it.
 func (q *Queue) DoneSoon(pos Pos) error { return q.done(pos, true) }
 
 func (q *Queue) done(pos Pos, soon bool) error {
@@ -336,10 +336,25 @@ func (q *Queue) done(pos Pos, soon bool) error {
 		}
 		s.popEntry(&q.index)
 	}
+	if soon {
+		s.ended, done = append(s.ended, done...), nil
+	}
 	s.mu.Unlock()
 	err := s.cursors.done(q, pos, soon)
 	for _, g := range done {
 		s.removeSegment(g)
 	}
 	return err
+}
+
+// removeEnded removes the segments that DoneSoon has left; false: there were none.
+func (s *Spool) removeEnded() bool {
+	s.mu.Lock()
+	done := s.ended
+	s.ended = nil
+	s.mu.Unlock()
+	for _, g := range done {
+		s.removeSegment(g)
+	}
+	return len(done) > 0
 }

@@ -13,6 +13,8 @@ var ErrRemoved = errors.New("spool: removed while in use")
 const (
 	// lookEvery is how often Append looks whether the folder and the files that it writes to are still there.
 	lookEvery = time.Second
+	// seekEvery is how often a round of syncs looks whether the path still leads there.
+	seekEvery = 20 * time.Millisecond
 
 	folderRemoved = "the spool folder %s was removed or replaced while in use; the events that it held are lost at the end of this process" +
 		" unless Kafka takes them first or the folder is moved back; it is made anew when they are gone"
@@ -57,6 +59,7 @@ func (s *Spool) makeAnew(why error) error {
 	if frames > 0 {
 		return why
 	}
+	s.removeEnded() // while its names are in the open folder
 	s.dropSpare(s.takeSpare())
 	lock, err := s.dir.reopen(s.log)
 	if err != nil {

@@ -64,6 +64,12 @@ func (d *ownDir) reaches(name string, open io.Closer) bool {
 		again(func() error { return unix.Fstat(descriptor(open), &held) }) == nil && at.Dev == held.Dev && at.Ino == held.Ino
 }
 
+// named reports whether the open file has a name, or that cannot be told.
+func (*ownDir) named(open io.Closer) bool {
+	var held unix.Stat_t
+	return again(func() error { return unix.Fstat(descriptor(open), &held) }) != nil || held.Nlink > 0
+}
+
 // descriptor is the number of an open file.
 func descriptor(open io.Closer) int {
 	switch f := open.(type) {

@@ -54,6 +54,9 @@ func (k *kept) write() error {
 // later lets the clock pass every pause of the spool.
 func (k *kept) later() { k.now = k.now.Add(2 * time.Minute) }
 
+// soon lets the clock go on until the next round of syncs follows the path: what was moved still has a name.
+func (k *kept) soon() { k.now = k.now.Add(20 * time.Millisecond) }
+
 // again ends the spool and opens what is at its path, and returns the events that are lost and those that are there.
 func (k *kept) again() (lost, found int64) {
 	k.t.Helper()
@@ -74,7 +77,10 @@ func (k *kept) glob(pattern string) []string {
 // ways are ways in which others take away what the spool has written.
 var ways = map[string]func(k *kept){
 	"folder": func(k *kept) { must(k.t, os.RemoveAll(k.dir)) },
-	"moved":  func(k *kept) { must(k.t, errors.Join(os.Rename(k.dir, k.dir+".old"), os.Mkdir(k.dir, 0o700))) },
+	"moved": func(k *kept) {
+		must(k.t, errors.Join(os.Rename(k.dir, k.dir+".old"), os.Mkdir(k.dir, 0o700)))
+		k.soon()
+	},
 	"segments": func(k *kept) {
 		for _, name := range k.glob("*.seg") {
 			must(k.t, os.Remove(name))
@@ -90,6 +96,7 @@ var ways = map[string]func(k *kept){
 		for _, name := range k.glob("*.seg") {
 			must(k.t, os.Rename(name, filepath.Join(k.dir+".old", filepath.Base(name))))
 		}
+		k.soon()
 	},
 }
 
@@ -309,4 +316,32 @@ func lockFile(t *testing.T, name string) io.Closer {
 	must(t, err)
 	must(t, unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB))
 	return f
+}
+
+// What has ended since a folder was moved away does not come back from there.
+func TestNothingComesBackFromAMovedFolder(t *testing.T) {
+	dir, now := filepath.Join(t.TempDir(), "spool"), time.Now()
+	s, err := spool.Open(spool.Config{Dir: dir, SegmentBytes: 16 << 10, MaxBytes: 1 << 20}, spool.Deps{Now: func() time.Time { return now }, Boot: "b"})
+	must(t, err)
+	var frames [2]spool.Pos
+	for id := range frames {
+		q := spooltest.Queue(s, "t", int32(id))
+		frames[id], err = q.Append(spool.Meta{Events: 5}, make([]byte, 10<<10))
+		must(t, err)
+		must(t, q.Sending(frames[id], spool.Stamp{ProducerID: 1}))
+	}
+	must(t, os.Rename(dir, dir+".old"))
+	for id, pos := range frames {
+		must(t, spooltest.Queue(s, "t", int32(id)).DoneSoon(pos))
+	}
+	now = now.Add(2 * time.Minute)
+	_, err = spooltest.Queue(s, "t", 0).Append(spool.Meta{Events: 1}, make([]byte, 1<<10)) // it makes the folder anew
+	must(t, err)
+	must(t, s.Close())
+	old, err := spool.Open(spool.Config{Dir: dir + ".old"}, spool.Deps{Boot: "b"})
+	must(t, err)
+	if n := old.Stats().RecoveredEvents; n != 0 {
+		t.Errorf("%d events come back that are done", n)
+	}
+	must(t, old.Close())
 }

@@ -64,6 +64,7 @@ func (s *Spool) SetAside(raw []byte, sha256 [32]byte) error {
 			return fmt.Errorf("%w: %w", ErrWrite, err)
 		}
 	}
+	s.removeEnded()
 	free, err := s.fs.Free(s.cfg.Dir)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrWrite, err)

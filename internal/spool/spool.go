@@ -154,8 +154,10 @@ type Spool struct {
 	tail        Pos // of the newest frame
 	durable     Pos // every frame up to here is durable, or in failed
 	failed      []span
-	forming     *group // takes callers of Sync
-	syncing     *group // its fdatasync runs
+	forming     *group     // takes callers of Sync
+	syncing     *group     // its fdatasync runs
+	ended       []*segment // their files are to be removed
+	sought      time.Time  // when the files' names were last sought; the round's own
 	stats       counts
 	latched     error            // why the disk is not written to; nil: it works
 	retryAt     time.Time        // when latched: not before this

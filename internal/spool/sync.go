@@ -107,14 +107,21 @@ func (s *Spool) syncGroup(g *group) {
 	close(g.done)
 }
 
-// seek looks whether another process would find what is durable now.
+// seek looks whether another process would find what is durable now: whether the files still have names each time, and whether
+// the spool's path leads to them every seekEvery, for that costs a walk along it.
 func (s *Spool) seek(targets []syncTarget) {
 	if s.dir == nil || len(targets) == 0 {
 		return
 	}
+	now := s.now()
+	since := now.Sub(s.sought)
+	walk := since < 0 || since >= seekEvery
+	if walk {
+		s.sought = now
+	}
 	for i := range targets {
 		t := &targets[i]
-		if s.dir.reaches(t.g.name, t.file) {
+		if !walk && s.dir.named(t.file) || s.dir.reaches(t.g.name, t.file) {
 			continue
 		}
 		if t.removed = s.dir.removed(); t.removed == nil && !s.dir.has(t.g.name, t.file) {

@@ -125,6 +125,7 @@ func (w *world) release() {
 			w.disturbed()
 		}
 		w.note("release %s: %v", k, err)
+		w.oracle.back(k)
 		k.done <- verdict{err: err}
 		return
 	}

@@ -290,6 +290,7 @@ func (w *world) settle() {
 		}
 		k := w.take(0)
 		if k.call == nil {
+			w.oracle.back(k)
 			k.done <- verdict{}
 			continue
 		}

@@ -49,7 +49,10 @@ type oracle struct {
 	toldAt time.Time
 	onWay  time.Duration // how long the request that is served now has been on its way, which a process cannot know
 
-	drops bool // events may be given up for want of room, also in doubt: a late copy of one comes behind what followed it
+	// drops: events may be given up for want of room, also in doubt: a late copy of one comes behind what followed it, and so does
+	// one that a loss of power brings back, because its end was not on disk.
+	drops     bool
+	lostPower bool
 }
 
 // log is what a topic of a cluster holds until it is made anew.
@@ -206,7 +209,7 @@ func (o *oracle) arrive(e *event, l log, partition int32, forgotten bool) {
 	if e.topic != topic {
 		o.violate("in topic %s, where it does not belong: %v", topic, e)
 	}
-	if e.main > 1 || e.key == "" || e.refused || o.drops && o.onWay > 0 {
+	if e.main > 1 || e.key == "" || e.refused || o.drops && (o.onWay > 0 || o.lostPower && e.life < o.life) {
 		return
 	}
 	e.at = partition
@@ -279,11 +282,23 @@ func (o *oracle) leftBehind(e *event) bool {
 func (o *oracle) loses(left map[int]bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	o.lostPower = true
 	for _, e := range o.events {
 		if !left[e.id] && !e.arrived() && (o.settle != kafka.SettleOnDisk || !e.acked) {
 			e.bare = true
 		}
 	}
+}
+
+// back notes that a call of the disk comes back. One that has taken a second was one that hung, perhaps between two checks.
+func (o *oracle) back(k *parked) {
+	if time.Since(k.at) < time.Second {
+		return
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.strict = false // see check
+	o.goesBare()
 }
 
 // goesBare notes that what a process has in memory now may be sent without a frame.

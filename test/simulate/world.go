@@ -67,6 +67,7 @@ type parked struct {
 	call *simkafka.Call // nil: of the disk
 	op   spooltest.Op
 	name string // of the disk's file
+	at   time.Time
 	done chan verdict
 }
 
@@ -214,7 +215,7 @@ func (w *world) topicConfig() simkafka.TopicConfig {
 // parkLocked makes a call wait for the scheduler. w.mu is held.
 func (w *world) parkLocked(p *process, call *simkafka.Call) *parked {
 	w.calls++
-	k := &parked{p: p, call: call, done: make(chan verdict, 1)}
+	k := &parked{p: p, call: call, at: time.Now(), done: make(chan verdict, 1)}
 	w.parked = append(w.parked, k)
 	select {
 	case w.bell <- struct{}{}:

@@ -96,18 +96,20 @@ func (b *batch) await(ack sink.Ack, events int) {
 // wait for it too. The frame that stands for b ends no sooner than it has one: what no topic takes now must not keep
 // the partition of b.
 func (d *batch) takesPlaceOf(b *batch) {
+	whole := b.coverChildren()
+	if whole == nil {
+		whole = b.pinned()
+	}
 	for p := b; p != nil; p = p.parent {
-		for _, a := range p.acks {
-			a.ack.Hold()
-			d.acks = append(d.acks, a)
+		if whole == nil || whole.lane != d.lane { // else it tells them, for it stays as long as d
+			for _, a := range p.acks {
+				a.ack.Hold()
+				d.acks = append(d.acks, a)
+			}
 		}
 		if p.lowest != 0 && (d.lowest == 0 || p.lowest < d.lowest) {
 			d.lowest = p.lowest
 		}
-	}
-	whole := b.coverChildren()
-	if whole == nil {
-		whole = b.pinned()
 	}
 	d.pin(whole)
 }

@@ -180,6 +180,12 @@ func (s *placer) stow(t *topic, q diskqueue.Queue) error {
 		defer s.mu.Unlock()
 		return s.disk.unfinished[unplacedOf(q)].under() || (s.goesOn || q.Partition() < 0) && !t.dead && t.holdsBare()
 	}
+	s.mu.Lock()
+	hangs := s.disk.hangs
+	s.mu.Unlock()
+	if hangs {
+		return errDiskHangs // nothing is sent while it would be waited for
+	}
 	if !carries() {
 		return nil
 	}
@@ -193,7 +199,7 @@ func (s *placer) stow(t *topic, q diskqueue.Queue) error {
 	g, err := s.writer.write(work)
 	s.writer.work = work
 	if g.last != 0 && s.cfg.Settle == SettleOnDisk {
-		s.writer.confirm(&g)
+		s.writer.confirm(&g, nil)
 	}
 	s.writer.endFrames()
 	s.mu.Lock()

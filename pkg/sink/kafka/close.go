@@ -236,6 +236,11 @@ func (s *spooler) spillAll() {
 		l.busy, l.disk.dirty = false, false
 		l.seal()
 		l.doubtBehindFrames()
+		l.batches(func(b *batch) {
+			if b.pins != nil && b.pins == b.coveredBy {
+				b.coveredBy = nil // what is left of a dead letter is what the next process is to find, not the whole
+			}
+		})
 		l.disk.any = false // what goes before the frames on disk and has none gets one behind them: out of order at worst
 		work := l.claim(nil)
 		s.mu.Unlock()

@@ -187,36 +187,41 @@ func (s *frameWriter) roomOnDiskLocked() {
 	if !isFull(s.disk.err) {
 		return
 	}
-	s.diskFailsLocked(nil)
+	if s.disk.hangs {
+		s.diskFailsLocked(errDiskHangs) // there is room, but nothing is written
+	} else {
+		s.diskFailsLocked(nil)
+	}
 	s.fullAt = time.Now() // the next write tells; without a try nothing would
 	s.madeRoom()
 	wake(s.disk.kick)
 }
 
-// writeCursors writes down what has ended, cursorDelay after the first of it: in a stream of batches nearly all
-// of it is written with the next batch. It returns when to look again.
+// writeCursors has written down what has ended, cursorDelay after the first of it: in a stream of batches nearly all
+// of it is written with the next batch. It does not wait for that, and returns when to look again.
 func (s *frameWriter) writeCursors() (at time.Time) {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	since := s.behindSince
-	due := !since.IsZero() && time.Since(since) >= cursorDelay
-	if due {
-		s.behindSince = time.Time{}
-	}
-	s.mu.Unlock()
-	if since.IsZero() {
-		return since
-	}
-	if !due {
+	switch {
+	case since.IsZero() || s.writingCursors:
+		return at
+	case time.Since(since) < cursorDelay:
 		return since.Add(cursorDelay)
 	}
-	if err := s.onDisk(s.disk.sp.WriteCursors); err != nil {
+	s.behindSince, s.writingCursors = time.Time{}, true
+	s.tasks.Go(func() {
+		err := s.onDisk(s.disk.sp.WriteCursors)
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.warnLimited("done", "progress in the spool cannot be written; a kill now would repeat batches", "error", err)
-		s.behindSince = time.Now()
-		return s.behindSince.Add(cursorDelay)
-	}
-	return time.Time{}
+		s.writingCursors = false
+		if err != nil {
+			s.warnLimited("done", "progress in the spool cannot be written; a kill now would repeat batches", "error", err)
+			s.behindSince = time.Now()
+		}
+		wake(s.disk.kick)
+	})
+	return at
 }
 
 // lostFrame settles a batch whose frame the spool found damaged, and has counted.

@@ -15,6 +15,8 @@ func TestProgressIsWrittenDownAgain(t *testing.T) {
 	w := &s.spooler.writer
 	for tries := 1; ; tries++ {
 		w.behindSince = time.Now().Add(-cursorDelay)
+		w.writeCursors()
+		s.tasks.Wait()
 		again := w.writeCursors()
 		if sp.left == 0 && sp.wrote == 1 {
 			if !again.IsZero() {

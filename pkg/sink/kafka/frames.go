@@ -26,9 +26,11 @@ type frameWriter struct {
 	// fastDisk: the last fdatasync took less than fastSync. Workers then commit what they send by themselves.
 	fastDisk bool
 	lists    [][]waiting // to be used by the next groups
+	told     []settled   // the syncer's own
 	noSync   bool        // what is written is as durable as it gets: Sync does not wait for a disk
 
-	behindSince time.Time // DoneSoon has left something to be written down; zero: nothing
+	behindSince    time.Time // DoneSoon has left something to be written down; zero: nothing
+	writingCursors bool      // and that is being done
 
 	syncs    atomic.Int64
 	syncKick chan struct{} // wakes runSyncer

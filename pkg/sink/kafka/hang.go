@@ -15,11 +15,8 @@ var errDiskHangs = errors.New("the disk does not answer")
 // watchdog notices that a call of the disk does not come back. The caller itself cannot tell.
 type watchdog struct {
 	mu    sync.Mutex
-	calls int
-	since time.Time   // nothing has come back since; meaningful while there are calls
-	timer *time.Timer // made by the first call
-	armed bool        // the timer will look; to let it run out now and then costs less than to stop it after each call
-	hangs bool
+	all   watch         // of each call that writes to the disk or waits for it
+	syncs watch         // of those that wait until something is durable: writes may come back from memory meanwhile
 	heirs []*heir       // of the callers that do not wait for a disk that hangs
 	left  int           // calls that were left behind by such a caller and have not come back
 	noted chan struct{} // closed when the disk hangs; nil: no caller waits for that
@@ -27,25 +24,41 @@ type watchdog struct {
 	unread int // reads of frames that were
 }
 
+// watch notices that of some calls none comes back. watchdog.mu guards it.
+type watch struct {
+	calls int
+	since time.Time   // nothing has come back since; meaningful while there are calls
+	timer *time.Timer // made by the first call
+	armed bool        // the timer will look; to let it run out now and then costs less than to stop it after each call
+	hangs bool
+}
+
 // heir goes on, on a goroutine of its own, where a caller has met a disk that hangs.
 type heir struct{ goOn func() }
 
 // onDisk makes a call that writes to the disk or waits for it.
-func (s *frameWriter) onDisk(call func() error) error {
-	w := &s.watchdog
-	w.mu.Lock()
+func (s *frameWriter) onDisk(call func() error) error { return s.watched(&s.watchdog.all, call) }
+
+// syncOnDisk is onDisk for a call that waits until something is durable.
+func (s *frameWriter) syncOnDisk(call func() error) error {
+	return s.onDisk(func() error { return s.watched(&s.watchdog.syncs, call) })
+}
+
+func (s *frameWriter) watched(w *watch, call func() error) error {
+	mu := &s.watchdog.mu
+	mu.Lock()
 	if w.calls++; w.calls == 1 {
-		s.watchLocked()
+		s.watchLocked(w)
 	}
-	w.mu.Unlock()
+	mu.Unlock()
 	err := call()
-	w.mu.Lock()
+	mu.Lock()
 	if w.calls--; w.calls > 0 {
-		s.watchLocked() // something comes back
+		s.watchLocked(w) // something comes back
 	}
 	over := w.hangs
 	w.hangs = false
-	w.mu.Unlock()
+	mu.Unlock()
 	if over {
 		s.diskAnswers()
 	}
@@ -53,12 +66,11 @@ func (s *frameWriter) onDisk(call func() error) error {
 }
 
 // watchLocked gives the calls under way until hangsAfter from now. watchdog.mu is held.
-func (s *frameWriter) watchLocked() {
-	w := &s.watchdog
+func (s *frameWriter) watchLocked(w *watch) {
 	w.since = time.Now()
 	switch {
 	case w.timer == nil:
-		w.timer = time.AfterFunc(hangsAfter, s.diskHangs)
+		w.timer = time.AfterFunc(hangsAfter, func() { s.diskHangs(w) })
 	case !w.armed:
 		w.timer.Reset(hangsAfter)
 	}
@@ -70,7 +82,7 @@ func (w *watchdog) untilHangs() <-chan struct{} {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	switch {
-	case w.hangs:
+	case w.all.hangs:
 		noted := make(chan struct{})
 		close(noted)
 		return noted
@@ -90,8 +102,8 @@ func (s *frameWriter) tryOnDisk(h *heir, call func() error) (ok bool, err error)
 		return true, errDiskHangs
 	}
 	w.heirs = append(w.heirs, h)
-	if w.hangs { // by a call of another kind, for which the timer has run out
-		s.watchLocked()
+	if w.all.hangs { // by a call of another kind, for which the timer has run out
+		s.watchLocked(&w.all)
 	}
 	w.mu.Unlock()
 	err = s.onDisk(call)
@@ -174,21 +186,22 @@ func (s *frameWriter) readOrLeave(call func()) error {
 	return errDiskHangs
 }
 
-// diskHangs lets batches go without their frames, so that a healthy Kafka gets them and their clients hear of it. The timer
-// calls it, perhaps too early.
-func (s *frameWriter) diskHangs() {
+// diskHangs lets batches go without their frames, so that a healthy Kafka gets them and their clients hear of it. The timer of
+// which calls it, perhaps too early.
+func (s *frameWriter) diskHangs(which *watch) {
 	w := &s.watchdog
 	s.mu.Lock() // before w.mu, so that diskAnswers comes after this
 	defer s.mu.Unlock()
 	w.mu.Lock()
-	if left := hangsAfter - time.Since(w.since); w.calls > 0 && left > 0 {
-		w.timer.Reset(left)
+	if left := hangsAfter - time.Since(which.since); which.calls > 0 && left > 0 {
+		which.timer.Reset(left)
 		w.mu.Unlock()
 		return
 	}
-	w.armed, w.hangs = false, w.calls > 0
-	hangs, heirs := w.hangs, w.heirs
-	if hangs {
+	which.armed, which.hangs = false, which.calls > 0
+	hangs, heirs := which.hangs, []*heir(nil)
+	if hangs && which == &w.all {
+		heirs = w.heirs
 		w.heirs, w.left = nil, w.left+len(heirs)
 		if w.noted != nil {
 			close(w.noted)
@@ -212,12 +225,19 @@ func (s *frameWriter) diskHangs() {
 	for _, b := range s.brokers {
 		b.signal()
 	}
+	wake(s.disk.kick) // dead letters wait no longer for what is not confirmed
 }
 
 func (s *frameWriter) diskAnswers() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.disk.hangs = false
+	w := &s.watchdog
+	w.mu.Lock()
+	s.disk.hangs = w.all.hangs || w.syncs.hangs
+	w.mu.Unlock()
+	if s.disk.hangs {
+		return // calls of the other kind do not come back
+	}
 	if errors.Is(s.disk.err, errDiskHangs) {
 		s.diskFailsLocked(nil)
 	}

@@ -21,13 +21,24 @@ type deafSpool struct {
 	diskqueue.Spool
 	fails atomic.Bool
 	hangs atomic.Bool
+	under atomic.Int32 // calls of Sync under way
 	free  chan struct{}
 	once  sync.Once
 }
 
 func (d *deafSpool) release() { d.once.Do(func() { close(d.free) }) }
 
+func (d *deafSpool) open(disk *testDisk) func() (diskqueue.Spool, error) {
+	return func() (diskqueue.Spool, error) {
+		sp, err := disk.Open()
+		d.Spool = sp
+		return d, err
+	}
+}
+
 func (d *deafSpool) Sync(first, last diskqueue.Pos) error {
+	d.under.Add(1)
+	defer d.under.Add(-1)
 	if d.fails.Load() {
 		return errDisk
 	}
@@ -49,12 +60,7 @@ func deaf(t *testing.T, fast bool) (*Sink, *line, *deafSpool) {
 	d := &deafSpool{free: make(chan struct{})}
 	s, n := spooling(t, cluster(t, 4), "", func(cfg *Config, deps *Deps) {
 		cfg.Settle, deps.fastSync = SettleOnDisk, speed(!fast)
-		open := newTestDisk(t).Open
-		deps.OpenSpool = func() (diskqueue.Spool, error) {
-			sp, err := open()
-			d.Spool = sp
-			return d, err
-		}
+		deps.OpenSpool = d.open(newTestDisk(t))
 	})
 	t.Cleanup(d.release) // before the cleanup of the sink
 	waitFor(t, func() bool { return s.Ready() == nil && !s.held() })

@@ -70,7 +70,7 @@ func (s *placer) placeQueue(t *topic, q diskqueue.Queue) error {
 		// Later events of the same keys follow what replaces the frames, so the frames must not come back after a loss
 		// of power, however little else is promised then.
 		if g.last != 0 {
-			err := s.disk.sp.Sync(g.first, g.last)
+			err := s.writer.syncOnDisk(func() error { return s.disk.sp.Sync(g.first, g.last) })
 			frail = frail || err != nil && s.cfg.Settle == SettleOnDisk
 		}
 		done = last
@@ -82,9 +82,12 @@ func (s *placer) placeQueue(t *topic, q diskqueue.Queue) error {
 		g, bytes, events = group{}, 0, 0
 		var err error
 		if !frail {
-			if err = q.Done(last); err == nil {
-				err = s.disk.sp.SyncCursors()
-			}
+			err = s.writer.onDisk(func() error {
+				if err := q.Done(last); err != nil {
+					return err
+				}
+				return s.disk.sp.SyncCursors()
+			})
 		}
 		s.mu.Lock()
 		s.disk.placing = s.halfPlaced()
@@ -115,7 +118,7 @@ func (s *placer) placeQueue(t *topic, q diskqueue.Queue) error {
 		if p.pos > safe {
 			// A loss of power that took this frame and left what replaces it would let that overtake the frames before.
 			safe = q.Tail()
-			_ = s.disk.sp.Sync(p.pos, safe)
+			_ = s.writer.syncOnDisk(func() error { return s.disk.sp.Sync(p.pos, safe) })
 		}
 		whole := *p
 		if err := s.placeFrame(p, &g); err != nil {
@@ -221,7 +224,7 @@ func (s *placer) placeFrame(p *placing, g *group) error {
 		if !s.writer.writing.lockUnless(s.writer.watchdog.untilHangs()) {
 			return errDiskHangs
 		}
-		_, err := s.disk.sp.Append(frame[:])
+		err := s.writer.onDisk(func() (err error) { _, err = s.disk.sp.Append(frame[:]); return err })
 		s.writer.writing.Unlock()
 		if err != nil {
 			return err

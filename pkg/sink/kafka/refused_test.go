@@ -45,7 +45,7 @@ func refusedResend(t *testing.T, code *kerr.Error, records int) {
 	thief := &answerThief{}
 	thief.armed.Store(1)
 	s := start(t, c, func(cfg *Config, d *Deps) {
-		cfg.Linger, cfg.RequestTimeout, d.Dial = time.Hour, 2*time.Second, thief.dial // no other answer may take that long
+		cfg.Linger, cfg.RequestTimeout, d.Dial = time.Hour, 8*time.Second, thief.dial // no other answer may take that long
 		if code == kerr.CorruptMessage {
 			d.stuckAfter = 50 * time.Millisecond
 		}

@@ -239,7 +239,7 @@ func (t *topic) besideShare() (n int64) {
 		switch b := l.head; {
 		case healthy && l.stuck():
 			n += l.held
-		case b != nil && b.unframed() && l.disk.any:
+		case b != nil && b.pos == 0 && l.disk.any:
 			n += b.held
 		}
 	}

@@ -128,7 +128,8 @@ func (s *core) partWithFrame(l *lane, whole *batch) {
 	s.later(s.finish(whole, 0, s.finish(f, 0, nil)))
 }
 
-// evictParts leaves the batch in doubt and the parts to the disk, as far as they have frames.
+// evictParts leaves the batch in doubt and the parts to the disk, as far as they have frames. The others go behind those frames,
+// and get theirs before what has waited behind them.
 func (l *lane) evictParts() {
 	s := l.topic.core
 	if l.head != nil {
@@ -148,6 +149,17 @@ func (l *lane) evictParts() {
 		}
 	}
 	slices.SortFunc(l.disk.spilled, func(a, b *batch) int { return cmp.Compare(a.pos, b.pos) })
+	if len(l.children) == 0 {
+		return
+	}
+	l.evictQueue()
+	for _, b := range l.children {
+		if b.child {
+			b.child = false
+			l.topic.childBytes -= b.private
+		}
+	}
+	l.queue, l.children = append(l.children, l.queue...), nil
 }
 
 // tellFewer logs that what belongs to a topic that had more partitions is placed in n from now on.

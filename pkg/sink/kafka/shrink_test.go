@@ -128,8 +128,8 @@ func TestPartsWithFramesAreLeftToTheDisk(t *testing.T) {
 	l.children, l.queue = l.queue, nil
 	l.topic.batches, framed.pos = 2, 2
 	(&placer{core: l.topic.core}).evictHead(l)
-	if !l.disk.any || l.disk.end != 2 || len(l.children) != 1 || l.children[0] != bare || l.topic.batches != 1 {
-		t.Errorf("on disk %v up to %d, %d parts left, %d batches in memory", l.disk.any, l.disk.end, len(l.children), l.topic.batches)
+	if !l.disk.any || l.disk.end != 2 || !slices.Equal(l.queue, []*batch{bare}) || l.topic.batches != 1 {
+		t.Errorf("on disk %v up to %d, %d left, %d batches in memory", l.disk.any, l.disk.end, len(l.queue), l.topic.batches)
 	}
 }
 
@@ -241,6 +241,23 @@ func TestWhatIsPlacedGoesBehindWhatIsOpen(t *testing.T) {
 	}
 	if l.open != nil || open.pos == 0 {
 		t.Error("it has no frame: those that are placed go before it")
+	}
+}
+
+// What a partition that is gone has in memory, behind a part with a frame, gets its frame before what came after it.
+func TestPartsOfAPartitionThatIsGoneGoBeforeItsQueue(t *testing.T) {
+	s, l, _ := benchOnDisk(t)
+	first, second, third := holds(t, l, 1), holds(t, l, 1), holds(t, l, 1)
+	first.pos = 1
+	l.children, l.queue = []*batch{first, second}, []*batch{third}
+	for _, b := range l.children {
+		b.child = true
+	}
+	s.topics[0].batches = 3
+	l.topic.lanes, l.topic.gone = nil, []*lane{l}
+	s.spooler.placer.evictHead(l)
+	if work := l.claim(nil); !slices.Equal(work, []*batch{second, third}) {
+		t.Errorf("%d of 2 get frames, the part first: %v", len(work), len(work) > 0 && work[0] == second)
 	}
 }
 

@@ -203,6 +203,7 @@ func (s *sender) bury(to *lane, d *batch) {
 	s.enqueue(to, d)
 	if d.pins != nil {
 		s.spooler.committer.frameWantedLocked(to)
+		wake(s.disk.kick) // also while the disk hangs: then it can have none
 	}
 }
 

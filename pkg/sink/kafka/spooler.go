@@ -270,6 +270,9 @@ func (s *spooler) takeOverLocked(sp diskqueue.Spool) {
 func (s *spooler) noteState() (at time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if errors.Is(s.disk.err, errDiskHangs) {
+		return at // that is told elsewhere, and a slow disk does so now and then
+	}
 	now := time.Now()
 	state := SpoolIdle
 	switch {

@@ -84,7 +84,7 @@ func (s *frameWriter) sync() bool {
 	}
 	var took time.Duration // of all: the first one's may cover the others
 	for i := range groups {
-		took += s.confirm(&groups[i])
+		took += s.confirm(&groups[i], &s.told)
 	}
 	s.mu.Lock()
 	s.syncing, s.fastDisk = false, took < s.deps.fastSync
@@ -93,17 +93,19 @@ func (s *frameWriter) sync() bool {
 }
 
 // confirm makes a group durable, and tells the acks that wait for it. When the disk does not confirm they wait for
-// Kafka. It returns how long the disk took. The lock is free.
-func (s *frameWriter) confirm(g *group) (took time.Duration) {
+// Kafka. It returns how long the disk took. told is memory for the acks; nil: new memory. The lock is free.
+func (s *frameWriter) confirm(g *group, told *[]settled) (took time.Duration) {
 	start := time.Now()
-	err := s.onDisk(func() error { return s.disk.sp.Sync(g.first, g.last) })
+	err := s.syncOnDisk(func() error { return s.disk.sp.Sync(g.first, g.last) })
 	took = time.Since(start)
 	s.syncs.Add(1)
 	if o := s.deps.Observer; o != nil {
 		o.Synced(took)
 	}
-	var buf [32]settled
-	out := buf[:0]
+	var out []settled
+	if told != nil {
+		out = *told
+	}
 	s.mu.Lock()
 	if err == nil {
 		out = g.durable(out)
@@ -121,6 +123,9 @@ func (s *frameWriter) confirm(g *group) (took time.Duration) {
 	}
 	s.mu.Unlock()
 	tell(out)
+	if told != nil && cap(out) <= 1024 {
+		*told = out[:0]
+	}
 	return took
 }
 

@@ -301,7 +301,7 @@ func (w *worker) commit() {
 	}
 	s.mu.Unlock()
 	if here && g.last != 0 {
-		s.writer.confirm(&g)
+		s.writer.confirm(&g, nil)
 	}
 }
 

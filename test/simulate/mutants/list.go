@@ -124,7 +124,7 @@ var mutants = []mutant{
 
 	// Disk.
 	{"clients are told before the disk has the frame", "", "power", sink(
-		`err := $s.onDisk(func() error { return $p.sp.Sync(g.first, g.last) }) took = `, `var err error; took = `)},
+		`err := $s.syncOnDisk(func() error { return $p.sp.Sync(g.first, g.last) }) took = `, `var err error; took = `)},
 	{"stamps of frames are not noted before they are sent", "", "durable", sink(
 		`if len(notes) > 0 { err =`, `if len(notes) < 0 { err =`)},
 	{"the end of a frame is not noted before batches without one", "", "behind", sink(

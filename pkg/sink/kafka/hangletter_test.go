@@ -1,0 +1,339 @@
+package kafka
+
+import (
+	"bytes"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"functiongraph-ingest/internal/spool/spooltest"
+	"functiongraph-ingest/pkg/sink"
+	"functiongraph-ingest/pkg/sink/kafka/diskqueue"
+)
+
+// A refused record's dead letter waits for a disk that hangs and for a topic that takes nothing. The partition of the record
+// goes on, whatever hangs and whoever writes meanwhile.
+func TestADeadLetterOnADiskThatHangsHoldsNothingUp(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name       string
+		partitions int32
+		dead       int // of unusableDeadTopic
+		bare       bool
+		all        bool // everything hangs once the dead letter has its frame, else fdatasync does
+		traffic    bool // of another partition
+	}{
+		{"quiet, with a frame", 1, 2, false, false, false},
+		{"quiet, without a frame", 1, 0, true, false, false},
+		{"writes come back", 2, 2, false, false, true},
+		{"writes come back, without a frame", 2, 0, true, false, true},
+		{"all hangs", 2, 2, false, true, true},
+	} {
+		for _, fast := range []bool{false, true} {
+			t.Run(tt.name+map[bool]string{false: ", slow disk", true: ", fast disk"}[fast], func(t *testing.T) {
+				t.Parallel()
+				dead := unusableDeadTopic[tt.dead]
+				var opts []kfake.Opt
+				if dead.seed {
+					opts = append(opts, kfake.SeedTopics(1, "t.dlq"))
+				}
+				c := cluster(t, tt.partitions, opts...)
+				disk := newTestDisk(t)
+				var all atomic.Bool
+				d := &deafSpool{free: make(chan struct{})}
+				onProduce(c, func(topic string, p *kmsg.ProduceRequestTopicPartition) bool {
+					if topic == "t" && badRecords(p.Records) != nil && !d.hangs.Load() {
+						c.SleepControl(func() { // its own frame is confirmed
+							for d.under.Load() > 0 {
+								time.Sleep(time.Millisecond)
+							}
+						})
+						d.hangs.Store(true)
+					}
+					return false
+				})
+				refuseBad(c, true)
+				c.Fault(dead.fault)
+				disk.fs.SetGate(func(op spooltest.Op, _ string) error {
+					if all.Load() && op != spooltest.OpRead {
+						<-d.free
+					}
+					return nil
+				})
+				s := start(t, c, func(cfg *Config, deps *Deps) {
+					cfg.Settle, cfg.Linger, deps.stuckAfter, deps.fastSync = SettleOnDisk, 5*time.Millisecond, 100*time.Millisecond, speed(!fast)
+					deps.OpenSpool = d.open(disk)
+				})
+				t.Cleanup(d.release)
+				waitFor(t, func() bool { return s.Ready() == nil && !s.held() })
+				same, other := keysOf(0, int(tt.partitions), 1)[0], ""
+				if tt.traffic {
+					other = keysOf(1, int(tt.partitions), 1)[0]
+					appendRecords(t, s, nil, record(other, 0))
+					waitFor(t, func() bool { return s.Stats().Delivered == 1 })
+				}
+				d.hangs.Store(tt.bare) // in the frame of the record itself
+				appendRecords(t, s, nil, badKeyed(same, 0))
+				waitFor(t, func() bool {
+					s.mu.Lock()
+					defer s.mu.Unlock()
+					there := tt.bare && (s.dead.batches > 0 || len(s.count.dropped) > 0) // perhaps it is over already
+					for _, l := range s.dead.lanes {
+						l.batches(func(b *batch) { there = there || b.pos != 0 })
+					}
+					return there && d.under.Load() > 0
+				})
+				all.Store(tt.all)
+				mark, n := time.Now(), 0
+				appendRecords(t, s, nil, record(same, 1000))
+				waitFor(t, func() bool {
+					if n++; tt.traffic {
+						appendRecords(t, s, nil, record(other, n))
+						time.Sleep(10 * time.Millisecond)
+					}
+					s.mu.Lock()
+					defer s.mu.Unlock()
+					return s.topics[0].lanes[0].acked.After(mark)
+				})
+			})
+		}
+	}
+}
+
+// The broker refuses a record when it is known for a while that the disk hangs, and nothing else happens.
+func TestARefusalThatComesWhileTheDiskHangs(t *testing.T) {
+	t.Parallel()
+	for _, dead := range unusableDeadTopic[:3] {
+		t.Run(dead.name, func(t *testing.T) {
+			t.Parallel()
+			var opts []kfake.Opt
+			if dead.seed {
+				opts = append(opts, kfake.SeedTopics(1, "t.dlq"))
+			}
+			c := cluster(t, 1, opts...)
+			d := &deafSpool{free: make(chan struct{})}
+			s := start(t, c, func(cfg *Config, deps *Deps) {
+				cfg.Settle, cfg.Linger, deps.stuckAfter, deps.fastSync = SettleOnDisk, 5*time.Millisecond, 100*time.Millisecond, speed(false)
+				deps.OpenSpool = d.open(newTestDisk(t))
+			})
+			onProduce(c, func(topic string, p *kmsg.ProduceRequestTopicPartition) bool {
+				if topic == "t" && badRecords(p.Records) != nil {
+					c.SleepControl(func() { waitFor(t, func() bool { return hangs(s) }) })
+				}
+				return false
+			})
+			refuseBad(c, true)
+			c.Fault(dead.fault)
+			t.Cleanup(d.release)
+			waitFor(t, func() bool { return s.Ready() == nil && !s.held() })
+			d.hangs.Store(true)
+			key := keysOf(0, 1, 1)[0]
+			appendRecords(t, s, nil, badKeyed(key, 0))
+			waitFor(t, func() bool {
+				s.mu.Lock()
+				defer s.mu.Unlock()
+				return s.dead.batches > 0 || len(s.count.dropped) > 0
+			})
+			mark := time.Now()
+			appendRecords(t, s, nil, record(key, 1))
+			waitFor(t, func() bool {
+				s.mu.Lock()
+				defer s.mu.Unlock()
+				return s.topics[0].lanes[0].acked.After(mark)
+			})
+		})
+	}
+}
+
+// Flushes hang while writes come back from memory: events go on to a healthy Kafka, and nothing gathers behind the flush.
+func TestFlushesThatHangWhileWritesComeBack(t *testing.T) {
+	t.Parallel()
+	for _, fast := range []bool{false, true} {
+		t.Run(map[bool]string{false: "slow disk", true: "fast disk"}[fast], func(t *testing.T) {
+			t.Parallel()
+			s, _, d := deaf(t, fast)
+			d.hangs.Store(true)
+			stop, writes := make(chan struct{}), sync.WaitGroup{}
+			writes.Go(func() { // as the stamps of frames that are sent
+				for {
+					select {
+					case <-stop:
+						return
+					case <-time.After(10 * time.Millisecond):
+						_ = s.spooler.writer.onDisk(func() error { return nil })
+					}
+				}
+			})
+			defer writes.Wait()
+			defer close(stop)
+			var ack ackCount
+			appendAll(t, s, 40, 37, &ack)
+			waitFor(t, func() bool { return hangs(s) })
+			s.mu.Lock()
+			groups := len(s.spooler.writer.groups)
+			s.mu.Unlock()
+			for round := range 10 {
+				appendAll(t, s, 40, 37, &ack)
+				waitFor(t, func() bool { return s.Stats().Delivered == int64(100+40*(round+2)) && ack.all() })
+			}
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			if n := len(s.spooler.writer.groups); n != groups || !s.disk.hangs {
+				t.Errorf("%d groups wait, %d before; the disk hangs: %v", n, groups, s.disk.hangs)
+			}
+		})
+	}
+}
+
+// hangs reports whether it is known that the disk hangs.
+func hangs(s *Sink) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.disk.hangs
+}
+
+// cutAndWaiting is a cluster whose dead-letter topic refuses large records and takes none of the others; waits tells when one
+// of those has come.
+func cutAndWaiting(t *testing.T) (c *kfake.Cluster, waits *atomic.Bool) {
+	c, waits = cluster(t, 1, kfake.SeedTopics(1, "t.dlq")), &atomic.Bool{}
+	c.ControlKey(int16(kmsg.Produce), func(r kmsg.Request) (kmsg.Response, error, bool) {
+		c.KeepControl()
+		req := r.(*kmsg.ProduceRequest)
+		for _, topic := range req.Topics {
+			if topic.Topic != "t.dlq" {
+				continue
+			}
+			code := kerr.MessageTooLarge.Code
+			if len(topic.Partitions[0].Records) <= 80<<10 {
+				code = kerr.NotEnoughReplicas.Code
+				waits.Store(true)
+			}
+			return answerAll(req, func(string, int32) int16 { return code }), nil, true
+		}
+		return nil, nil, false
+	})
+	return c, waits
+}
+
+func largeDeadLetter(t *testing.T, s *Sink, ack sink.Ack) {
+	t.Helper()
+	if err := s.DeadLetter(patient(t), &sink.DeadLetter{Raw: bytes.Repeat([]byte("x"), 100<<10), Reason: "bad"}, ack); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// What is left of a dead letter is what the next process finds, not the whole of it once more.
+func TestANoticeThatWaitsAtTheEnd(t *testing.T) {
+	t.Parallel()
+	c, waits := cutAndWaiting(t)
+	disk := newTestDisk(t)
+	on := func(cfg *Config, d *Deps) {
+		cfg.Settle, cfg.Linger, d.OpenSpool = SettleOnDisk, 5*time.Millisecond, disk.Open
+	}
+	s := start(t, c, on)
+	waitFor(t, func() bool { return s.Ready() == nil && !s.held() })
+	largeDeadLetter(t, s, nil)
+	waitFor(t, waits.Load)
+	s.Close(ended())
+	first := s.Stats()
+	next := start(t, c, on)
+	waitFor(t, func() bool { return !next.held() })
+	if second := next.Stats(); second.Recovered != first.Spooled || first.SetAside+first.Dropped[droppedTooLarge] != 1 {
+		t.Errorf("the first process has left %d events on disk, the second one found %d: %+v", first.Spooled, second.Recovered, first)
+	}
+}
+
+// The frame of a dead letter is durable after its topic has refused it: its source hears so, whether the topic takes the notice
+// or not.
+func TestTheSourceOfANoticeThatWaits(t *testing.T) {
+	t.Parallel()
+	c, waits := cutAndWaiting(t)
+	d := &deafSpool{free: make(chan struct{})}
+	d.hangs.Store(true)
+	s := start(t, c, func(cfg *Config, deps *Deps) {
+		cfg.Settle, cfg.Linger, deps.fastSync = SettleOnDisk, 5*time.Millisecond, speed(true)
+		deps.OpenSpool = d.open(newTestDisk(t))
+	})
+	t.Cleanup(d.release)
+	waitFor(t, func() bool { return s.Ready() == nil && !s.held() })
+	var ack ackCount
+	largeDeadLetter(t, s, &ack)
+	waitFor(t, waits.Load)
+	d.hangs.Store(false)
+	d.release()
+	waitFor(t, ack.all)
+}
+
+// appendHangs is a spool whose writes do not come back.
+type appendHangs struct {
+	diskqueue.Spool
+	met  atomic.Bool
+	free chan struct{}
+}
+
+func (d *appendHangs) Append(w []diskqueue.Write) (int, error) {
+	d.met.Store(true)
+	<-d.free
+	return d.Spool.Append(w)
+}
+
+// Frames end while a full disk hangs: it is not full any more, and hangs all the same.
+func TestRoomOnADiskThatHangs(t *testing.T) {
+	s, _, _ := benchOnDisk(t)
+	s.changes, s.disk.kick, s.roomMade = newBell(), make(chan struct{}, 1), make(chan struct{})
+	s.disk.hangs, s.disk.err = true, diskqueue.ErrFull
+	s.spooler.writer.roomOnDiskLocked()
+	if !errors.Is(s.disk.err, errDiskHangs) || s.room.spoolHasRoom() {
+		t.Errorf("it passes for one that can be written: %v", s.disk.err)
+	}
+}
+
+// Placing is watched as every other call of the disk: that it hangs is told.
+func TestPlacingOnADiskThatHangsIsTold(t *testing.T) {
+	t.Parallel()
+	n, d := &line{}, &deafSpool{free: make(chan struct{})}
+	n.cut()
+	s, _ := spooling(t, cluster(t, 1), "", func(cfg *Config, deps *Deps) {
+		cfg.Settle, deps.Dial, deps.OpenSpool = SettleOnDisk, n.dial, d.open(newTestDisk(t))
+	})
+	t.Cleanup(d.release)
+	var ack ackCount
+	appendAll(t, s, 100, 37, &ack)
+	waitFor(t, ack.all)
+	d.hangs.Store(true)
+	n.mend()
+	waitFor(t, func() bool { return hangs(s) })
+	d.hangs.Store(false)
+	d.release()
+	waitFor(t, func() bool { return s.Stats().Delivered == 100 })
+	balance(t, closeSink(t, s), 100)
+}
+
+// While frames are placed nothing is sent. A disk that is known to hang is not asked then.
+func TestNothingIsStowedOnADiskThatHangs(t *testing.T) {
+	s, l, sp := benchOnDisk(t)
+	s.disk.kick, s.changes = make(chan struct{}, 1), newBell()
+	l.open, l.queue = holds(t, l, 1), nil
+	s.topics[0].batches = 1
+	d := &appendHangs{Spool: sp, free: make(chan struct{})}
+	s.disk.sp, s.disk.hangs, s.disk.err = d, true, errDiskHangs
+	all := &s.spooler.writer.watchdog.all
+	all.calls, all.hangs = 1, true
+	came := make(chan error, 1)
+	var stows sync.WaitGroup
+	stows.Go(func() { came <- s.spooler.placer.stow(l.topic, sp.Queue("t", unassignedPartition)) })
+	waitFor(t, func() bool { return d.met.Load() || len(came) == 1 })
+	if d.met.Load() {
+		t.Error("it waits for the disk")
+	}
+	close(d.free)
+	if stows.Wait(); !errors.Is(<-came, errDiskHangs) {
+		t.Error("it does not say so")
+	}
+}
