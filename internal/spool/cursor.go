@@ -192,9 +192,8 @@ func (s *Spool) queuesNow() []*Queue {
 	return slices.Clone(s.order)
 }
 
-// SyncCursors makes the cursors that were written outlive the machine. Others that write cursors wait meanwhile.
-func (s *Spool) SyncCursors() error {
-	c := &s.cursors
+// sync makes the cursors that were written outlive the machine. Others that write cursors wait meanwhile.
+func (c *cursors) sync() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.file == nil || c.closed {

@@ -52,9 +52,9 @@ func TestProgressIsReadBesideADiskThatHangs(t *testing.T) {
 	})
 }
 
-// TestSyncedCursorsOutliveTheMachine: after SyncCursors a frame that is done does not come back, and what replaces it does,
+// TestDurableEndsOutliveTheMachine: after DoneDurably a frame that is done does not come back, and what replaces it does,
 // wherever the power fails.
-func TestSyncedCursorsOutliveTheMachine(t *testing.T) {
+func TestDurableEndsOutliveTheMachine(t *testing.T) {
 	cameBack := 0
 	for _, synced := range []bool{false, true} {
 		for seed := range uint64(60) {
@@ -75,13 +75,13 @@ func TestSyncedCursorsOutliveTheMachine(t *testing.T) {
 			if err := s.Sync(w[0].Pos, w[0].Pos); err != nil {
 				t.Fatal(err)
 			}
-			if err := unassigned.Done(source); err != nil {
-				t.Fatal(err)
-			}
 			if synced {
-				if err := s.SyncCursors(); err != nil {
-					t.Fatal(err)
-				}
+				err = s.DoneDurably(unassigned, source)
+			} else {
+				err = unassigned.Done(source)
+			}
+			if err != nil {
+				t.Fatal(err)
 			}
 			s, err = spool.Open(spool.Config{Dir: dir}, spool.Deps{FS: fs.Crash(rand.New(rand.NewPCG(seed, 1))), Boot: "2"})
 			if err != nil {
@@ -101,6 +101,36 @@ func TestSyncedCursorsOutliveTheMachine(t *testing.T) {
 		}
 	}
 	if cameBack == 0 {
-		t.Error("no frame comes back without SyncCursors: the test shows nothing")
+		t.Error("no frame comes back after Done: the test shows nothing")
+	}
+}
+
+// TestFilesGoWhenTheirEndIsDurable: DoneDurably removes no file of frames that a loss of power could bring back in part.
+func TestFilesGoWhenTheirEndIsDurable(t *testing.T) {
+	fs := spooltest.New(1 << 30)
+	s, err := spool.Open(spool.Config{Dir: dir, SegmentBytes: 16 << 10, MaxBytes: 1 << 20}, spool.Deps{FS: fs, Boot: "1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	q, last := spooltest.Queue(s, "t", -1), spool.Pos(0)
+	for range 3 {
+		if last, err = q.Append(spool.Meta{Events: 1}, make([]byte, 10<<10)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	durable, gone := false, 0
+	fs.SetFault(func(op spooltest.Op, name string) error {
+		switch {
+		case op == spooltest.OpSync && filepath.Base(name) == "cursors":
+			durable = true
+		case op == spooltest.OpRemove || op == spooltest.OpRename:
+			if gone++; !durable {
+				t.Errorf("%s goes before its end is durable", name)
+			}
+		}
+		return nil
+	})
+	if err := s.DoneDurably(q, last); err != nil || gone == 0 {
+		t.Errorf("%d files are gone: %v", gone, err)
 	}
 }

@@ -324,11 +324,42 @@ func (q *Queue) DoneSoon(pos Pos) error { return q.done(pos, true) }
 
 func (q *Queue) done(pos Pos, soon bool) error {
 	s := q.s
-	var done []*segment
+	done, err := q.end(pos, soon)
+	if err != nil {
+		return err
+	}
+	err = s.cursors.done(q, pos, soon)
+	for _, g := range done {
+		s.removeSegment(g)
+	}
+	return err
+}
+
+// DoneDurably is Queue.Done that makes the cursor outlive the machine before files are removed. A loss of power in between
+// would take some of the frames and bring back others, which may be older.
+func (s *Spool) DoneDurably(queue diskqueue.Queue, pos Pos) error {
+	q := queue.(*Queue)
+	done, err := q.end(pos, false)
+	if err != nil {
+		return err
+	}
+	if err = s.cursors.done(q, pos, false); err == nil {
+		err = s.cursors.sync()
+	}
+	for _, g := range done {
+		s.removeSegment(g)
+	}
+	return err
+}
+
+// end takes the frames up to pos out of the queue, and returns the segments that are done with it; later: they are left to
+// removeEnded.
+func (q *Queue) end(pos Pos, later bool) (done []*segment, err error) {
+	s := q.s
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.closed {
-		s.mu.Unlock()
-		return ErrClosed
+		return nil, ErrClosed
 	}
 	for e := q.index.oldest(); e != nil && e.pos <= pos; e = q.index.oldest() {
 		if e.size > 0 {
@@ -336,15 +367,10 @@ func (q *Queue) done(pos Pos, soon bool) error {
 		}
 		s.popEntry(&q.index)
 	}
-	if soon {
+	if later {
 		s.ended, done = append(s.ended, done...), nil
 	}
-	s.mu.Unlock()
-	err := s.cursors.done(q, pos, soon)
-	for _, g := range done {
-		s.removeSegment(g)
-	}
-	return err
+	return done, nil
 }
 
 // removeEnded removes the segments that DoneSoon has left; false: there were none.

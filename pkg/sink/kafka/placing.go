@@ -82,12 +82,7 @@ func (s *placer) placeQueue(t *topic, q diskqueue.Queue) error {
 		g, bytes, events = group{}, 0, 0
 		var err error
 		if !frail {
-			err = s.writer.onDisk(func() error {
-				if err := q.Done(last); err != nil {
-					return err
-				}
-				return s.disk.sp.SyncCursors()
-			})
+			err = s.writer.onDisk(func() error { return s.disk.sp.DoneDurably(q, last) })
 		}
 		s.mu.Lock()
 		s.disk.placing = s.halfPlaced()

@@ -33,9 +33,9 @@ type frailSpool struct {
 	full  atomic.Int32 // so many appends of other frames find no room then
 }
 
-func (b *frailSpool) SyncCursors() error {
+func (b *frailSpool) DoneDurably(q diskqueue.Queue, pos diskqueue.Pos) error {
 	b.safe.Add(1)
-	return b.Spool.SyncCursors()
+	return b.Spool.DoneDurably(q, pos)
 }
 
 func (b *frailSpool) Sync(first, last diskqueue.Pos) error {

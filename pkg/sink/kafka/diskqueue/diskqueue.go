@@ -32,8 +32,9 @@ type Spool interface {
 	Counts() Counts
 	// WriteCursors writes the cursors that DoneSoon left behind.
 	WriteCursors() error
-	// SyncCursors makes the cursors that were written outlive the machine.
-	SyncCursors() error
+	// DoneDurably is Queue.Done, and outlives the machine: a loss of power brings none of the frames back. After
+	// an error it may bring back some.
+	DoneDurably(q Queue, pos Pos) error
 	// Close makes everything durable and lets the directory go. It is idempotent.
 	Close() error
 }
