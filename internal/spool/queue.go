@@ -314,52 +314,27 @@ func (q *Queue) giveUpLocked(e entry, err error) (giveUp, there bool) {
 // reason. It advances the cursor and removes segments that are done. Positions that are done already
 // are no error. An error means that the cursor could not be written: the frames are done, but come
 // back, and are counted as suspect, if the process ends before a later cursor is written.
-func (q *Queue) Done(pos Pos) error { return q.done(pos, false) }
+func (q *Queue) Done(pos Pos) error { return q.done(pos, false, false) }
 
 // DoneSoon is Done for a frame that was sent under the stamp of the last Sending, without a call of the disk: the
 // cursor is written with the next Sending of the queue, by WriteCursor, WriteCursors or Close, and segments that are
 // done are removed by WriteCursors, Close, and an Append that begins a segment. Until then a kill makes the frame come
 // back as the one in doubt, which the receiver recognises by its stamp, provided that nothing else was sent after it.
-func (q *Queue) DoneSoon(pos Pos) error { return q.done(pos, true) }
-
-func (q *Queue) done(pos Pos, soon bool) error {
-	s := q.s
-	done, err := q.end(pos, soon)
-	if err != nil {
-		return err
-	}
-	err = s.cursors.done(q, pos, soon)
-	for _, g := range done {
-		s.removeSegment(g)
-	}
-	return err
-}
+func (q *Queue) DoneSoon(pos Pos) error { return q.done(pos, true, false) }
 
 // DoneDurably is Queue.Done that makes the cursor outlive the machine before files are removed. A loss of power in between
 // would take some of the frames and bring back others, which may be older.
-func (s *Spool) DoneDurably(queue diskqueue.Queue, pos Pos) error {
-	q := queue.(*Queue)
-	done, err := q.end(pos, false)
-	if err != nil {
-		return err
-	}
-	if err = s.cursors.done(q, pos, false); err == nil {
-		err = s.cursors.sync()
-	}
-	for _, g := range done {
-		s.removeSegment(g)
-	}
-	return err
+func (s *Spool) DoneDurably(q diskqueue.Queue, pos Pos) error {
+	return q.(*Queue).done(pos, false, true)
 }
 
-// end takes the frames up to pos out of the queue, and returns the segments that are done with it; later: they are left to
-// removeEnded.
-func (q *Queue) end(pos Pos, later bool) (done []*segment, err error) {
+func (q *Queue) done(pos Pos, soon, durably bool) error {
 	s := q.s
+	var done []*segment
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	if s.closed {
-		return nil, ErrClosed
+		s.mu.Unlock()
+		return ErrClosed
 	}
 	for e := q.index.oldest(); e != nil && e.pos <= pos; e = q.index.oldest() {
 		if e.size > 0 {
@@ -367,10 +342,18 @@ func (q *Queue) end(pos Pos, later bool) (done []*segment, err error) {
 		}
 		s.popEntry(&q.index)
 	}
-	if later {
+	if soon {
 		s.ended, done = append(s.ended, done...), nil
 	}
-	return done, nil
+	s.mu.Unlock()
+	err := s.cursors.done(q, pos, soon)
+	if err == nil && durably {
+		err = s.cursors.sync()
+	}
+	for _, g := range done {
+		s.removeSegment(g)
+	}
+	return err
 }
 
 // removeEnded removes the segments that DoneSoon has left; false: there were none.

@@ -65,7 +65,7 @@ func (s *frameWriter) watched(w *watch, call func() error) error {
 	return err
 }
 
-// watchLocked gives the calls under way until hangsAfter from now. watchdog.mu is held.
+// watchLocked begins hangsAfter anew for the calls of w that are under way. watchdog.mu is held.
 func (s *frameWriter) watchLocked(w *watch) {
 	w.since = time.Now()
 	switch {

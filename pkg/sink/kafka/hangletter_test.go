@@ -18,7 +18,7 @@ import (
 )
 
 // A refused record's dead letter waits for a disk that hangs and for a topic that takes nothing. The partition of the record
-// goes on, whatever hangs and whoever writes meanwhile.
+// goes on, also where only the flush hangs, and where other partitions have traffic.
 func TestADeadLetterOnADiskThatHangsHoldsNothingUp(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
