@@ -107,3 +107,18 @@ func TestTheOrderOfAKeyThatStays(t *testing.T) {
 		}
 	}
 }
+
+// TestCopiesInTopicsThatAreMadeAnew: an event that one process delivers to a topic, and the next one to another topic of that
+// name, is delivered twice by the ledger. No more than that.
+func TestCopiesInTopicsThatAreMadeAnew(t *testing.T) {
+	for delivered, bad := range []bool{false, false, false, true} {
+		o := newOracle(kafka.SettleOnDisk, true)
+		e := o.add(mainTopic, "", 0, 0, false)
+		o.arrive(e, log{"cluster-0", mainTopic, 0}, 0, false)
+		o.arrive(e, log{"cluster-0", mainTopic, 1}, 0, false)
+		w := &world{oracle: o, delivered: int64(delivered)}
+		if w.judge(); (o.bad != "") != bad {
+			t.Errorf("%d delivered, 2 copies: %q", delivered, o.bad)
+		}
+	}
+}
