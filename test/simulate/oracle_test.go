@@ -122,3 +122,28 @@ func TestCopiesInTopicsThatAreMadeAnew(t *testing.T) {
 		}
 	}
 }
+
+// TestTheOrderBesideASpoolThatIsOpenedLate: partitions were added, and the spool of an earlier process was not open when they were
+// taken into use. That excuses a key that moves, among events of that process.
+func TestTheOrderBesideASpoolThatIsOpenedLate(t *testing.T) {
+	for _, c := range []struct {
+		late, moves bool
+		life        int // of the process that runs when they arrive
+		bad         bool
+	}{{true, true, 1, false}, {false, true, 1, true}, {true, false, 1, true}, {true, true, 0, true}} {
+		o := newOracle(kafka.SettleOnDisk, true)
+		o.late = c.late
+		o.finds(mainTopic, 3)
+		first, second := o.add(mainTopic, keyThat(c.moves), 0, 0, false), o.add(mainTopic, keyThat(c.moves), 1, 0, false)
+		if c.life > 0 {
+			o.begins(c.life, 0)
+		}
+		o.finds(mainTopic, 4)
+		l := log{"cluster-0", mainTopic, 0}
+		o.arrive(second, l, 0, false)
+		o.arrive(first, l, 1, false)
+		if bad := o.bad != ""; bad != c.bad {
+			t.Errorf("%+v: a violation %v", c, bad)
+		}
+	}
+}

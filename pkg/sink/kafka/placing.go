@@ -212,7 +212,9 @@ func (s *placer) placeFrame(p *placing, g *group) error {
 			_ = part.rb.Compress(recordbatch.Codec(s.codec.Load()), &scratch) // else it goes uncompressed
 			part.rb.SealUnstamped()
 		}
-		s.frameFront(part.lane)
+		if err := s.frameFront(part.lane); err != nil {
+			return err
+		}
 		events := min(p.events-p.placed, part.rb.Count())
 		m := diskqueue.Meta{Events: int32(events), Records: int32(part.rb.Count()), FirstTimestamp: part.rb.FirstTimestamp(), WrittenAt: p.writtenAt, Replaces: p.pos, Partitions: p.among}
 		frame := [1]diskqueue.Write{{Queue: part.lane.disk.q, Meta: m, Batch: part.rb.Parts(nil), Checksum: part.rb.WireChecksum()}}
@@ -249,19 +251,24 @@ func (s *placer) placeFrame(p *placing, g *group) error {
 }
 
 // frameFront gives frames to the batch in doubt of a lane and to what came out of it, as far as the disk takes them, before
-// frames are placed behind them: later they could have none, and would stay in memory until Kafka has them.
-func (s *placer) frameFront(l *lane) {
+// frames are placed behind them: later they could have none, and would stay in memory until Kafka has them. An error: it took
+// only the first of them. Were frames placed now, and the partition gone then, the others would come behind those.
+func (s *placer) frameFront(l *lane) error {
 	s.mu.Lock()
 	work := l.claimFront(s.writer.work[:0])
 	s.mu.Unlock()
 	if len(work) == 0 {
-		return
+		return nil
 	}
-	g, _ := s.writer.write(work)
+	g, err := s.writer.write(work)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.writer.work = work
 	s.writer.submitLocked(g)
+	if bare := l.bareHead(); bare != nil && bare != l.next() {
+		return err
+	}
+	return nil
 }
 
 // beginPlacing sorts the records of a frame; diskqueue.ErrDamaged: it has none that can be read, and is discarded.

@@ -765,3 +765,50 @@ func TestWhatIsInDoubtGetsItsFrameBeforeOthersArePlaced(t *testing.T) {
 		}
 	}
 }
+
+// The spool has taken the first part of a batch and has no room for the second one, but for a frame that is to be placed behind
+// them. The partition may be gone next time, and what has no frame then comes behind what has.
+func TestNothingIsPlacedBehindAPartWithoutAFrame(t *testing.T) {
+	sp, err := openTestSpool(t, t.TempDir(), 256<<10)()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, l, _ := benchOn(t, sp)
+	framed, bare := holds(t, l, 1), holds(t, l, 1000)
+	l.children, l.queue = l.queue, nil
+	s.topics[0].batches = 2
+	fill := func(q diskqueue.Queue, b *batch) (diskqueue.Pos, error) {
+		b.rb.SealUnstamped()
+		frame := []diskqueue.Write{{Queue: q, Meta: diskqueue.Meta{Events: 1, Records: 1}, Batch: b.rb.Parts(nil), Checksum: b.rb.WireChecksum()}}
+		_, err := sp.Append(frame)
+		return frame[0].Pos, err
+	}
+	q, other, elsewhere := sp.Queue("t", unassignedPartition), sp.Queue("other", 0), &lane{topic: l.topic}
+	if _, err := fill(q, holds(t, elsewhere, 1)); err != nil {
+		t.Fatal(err)
+	}
+	if framed.pos, err = fill(l.disk.q, framed); err != nil {
+		t.Fatal(err)
+	}
+	var full diskqueue.Pos
+	for err == nil {
+		var pos diskqueue.Pos
+		if pos, err = fill(other, holds(t, elsewhere, 100)); err == nil {
+			full = pos
+		}
+	}
+
+	err = s.spooler.placer.placeQueue(l.topic, q)
+	if !isFull(err) || l.disk.any || bare.pos != 0 {
+		t.Errorf("%v; behind frames on disk: %v; the part has one: %v", err, l.disk.any, bare.pos != 0)
+	}
+	if _, err := fill(other, holds(t, elsewhere, 1)); err != nil {
+		t.Errorf("there was no room for what is small: %v", err)
+	}
+	if err := other.DoneSoon(full); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.spooler.placer.placeQueue(l.topic, q); err != nil || bare.pos == 0 || l.disk.end < bare.pos {
+		t.Errorf("%v; the part has its frame at %d, placed up to %d", err, bare.pos, l.disk.end)
+	}
+}

@@ -56,7 +56,7 @@ func (l *lane) cannotDrain() bool {
 // deferGrowth reports whether records go on by the old count, because the lanes cannot drain soon: one has frames on
 // disk, or something that it cannot send. Waiting for that would keep every key out.
 func (t *topic) deferGrowth() bool {
-	if t.unassigned != nil {
+	if t.unassigned != nil || t.core.placesFrames() {
 		return true
 	}
 	if l := t.drainsLast; l != nil && l.cannotDrain() {

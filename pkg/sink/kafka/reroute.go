@@ -120,9 +120,9 @@ func (s *placer) reroute() (at time.Time) {
 		return time.Now()
 	}
 	s.mu.Lock()
-	if len(s.knownTopics()) != len(known) {
+	if len(s.knownTopics()) != len(known) || slices.ContainsFunc(s.all, func(t *topic) bool { return t.fewer.onDisk }) {
 		s.mu.Unlock()
-		return time.Now() // one more meanwhile: it has its turn first
+		return time.Now() // one more meanwhile, or one has fewer partitions: it has its turn first
 	}
 	s.disk.placing = s.halfPlaced()
 	s.goesOn = !s.endPlacingLocked(placed, &arriving) || len(full) > 0

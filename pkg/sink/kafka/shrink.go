@@ -30,7 +30,7 @@ func (s *core) shrink(t *topic, n int) bool {
 		frames = frames || l.hasFrames()
 	}
 	quiet := !slices.ContainsFunc(gone, func(l *lane) bool { return !l.quiet() })
-	if frames || quiet && s.disk.sp != nil && !t.fitsBeside(gone, n) {
+	if frames || s.placesFrames() || quiet && s.disk.sp != nil && !t.fitsBeside(gone, n) {
 		// What is carried may wait for a partition that is no more. It is placed as the rest is.
 		t.fewer.onDisk, s.disk.holding, s.disk.carried = true, true, nil
 		wake(s.disk.kick)
@@ -102,7 +102,8 @@ func (s *placer) evictHead(l *lane) {
 }
 
 // partWithFrame gives the frame of a batch that was taken apart to another, which ends when each part has a frame of its own:
-// then those that follow it in the queue can be placed. The batch waits until all of it is acknowledged.
+// then those that follow it in the queue can be placed. The batch waits until all of it is acknowledged. Where it was never sent
+// the spool does not know its frame as one in doubt: a kill repeats what Kafka has of it, and no later process could tell.
 func (s *core) partWithFrame(l *lane, whole *batch) {
 	f := s.newBatch(l)
 	f.pos, f.attempts, l.disk.splitParent = whole.pos, whole.attempts, f
@@ -118,6 +119,9 @@ func (s *core) partWithFrame(l *lane, whole *batch) {
 		}
 		b.coveredBy = nil
 		b.pin(f)
+		if whole.attempts == 0 && b.pos == 0 {
+			s.possibleDuplicates.Add(int64(b.events))
+		}
 	}
 	for o := range s.lanes() {
 		o.batches(move)
@@ -167,6 +171,10 @@ func (s *core) tellFewer(t *topic, n int) {
 	s.log.Warn("a topic was made anew with fewer partitions; events that waited for the others are placed by the new count",
 		"topic", t.name, "was", len(t.lanes), "is", n)
 }
+
+// placesFrames reports whether the spooler places frames, or is about to. All of them have their places by one count of
+// partitions, which nobody else may change meanwhile: a lane that a frame is being written for looks idle until it is.
+func (s *core) placesFrames() bool { return s.disk.holding && s.disk.sp != nil }
 
 // removeLanes takes all lanes but the first n out of the topic. Their stamps go with them, so partitions that come back do
 // not begin with an id that these may have used: the broker would take the first batch for one that it has.

@@ -219,6 +219,69 @@ func TestAFrameTakenApartWaitsForWhatHasLeftMemory(t *testing.T) {
 	}
 }
 
+// TestAFrameTakenApartBeforeItWasSent: a batch with a frame was too large for the broker, so its parts are sent in its place, and
+// nothing of it was when its partition went. A kill from here on lets the frame come back, and no later process knows that its
+// parts may have arrived.
+func TestAFrameTakenApartBeforeItWasSent(t *testing.T) {
+	for _, sent := range []int{0, 1} {
+		s, l, _ := bench(t)
+		top := l.topic
+		top.addLanes(2)
+		gone := top.lanes[1]
+		first, second := holds(t, gone, 2), holds(t, gone, 3)
+		whole := s.newBatch(gone)
+		whole.pos, whole.attempts, gone.disk.splitParent = 5, sent, whole
+		for _, b := range gone.queue {
+			b.parent, b.coveredBy = whole, whole
+			whole.unsettledParts++
+		}
+		gone.children, gone.queue = gone.queue, nil
+
+		top.fewer = fewer{partitions: 1, onDisk: true}
+		if !(&placer{core: &s.core}).shrinkOnDisk(top) {
+			t.Fatal("a request or a write is under way")
+		}
+		want := int64(5) // what was sent is known on disk as in doubt
+		if sent > 0 {
+			want = 0
+		}
+		if n := s.possibleDuplicates.Load(); n != want || first.coveredBy != nil || second.coveredBy != nil {
+			t.Errorf("sent %d times: %d possible duplicates, want %d", sent, n, want)
+		}
+	}
+}
+
+// TestNobodyElseChangesPartitionsWhileFramesArePlaced: a frame is being written for a partition, which looks idle until that is
+// done. Were the count changed now, later frames of a key would have their place elsewhere, before it.
+func TestNobodyElseChangesPartitionsWhileFramesArePlaced(t *testing.T) {
+	s, l, sp := benchOnDisk(t)
+	top := l.topic
+	top.addLanes(2)
+	for _, l := range top.lanes {
+		l.attach(sp)
+	}
+	top.grow = 3
+	if !s.tryGrowLocked(top) || len(top.lanes) != 2 || top.grow != 3 {
+		t.Errorf("%d partitions are in use, %d are to be", len(top.lanes), top.grow)
+	}
+	top.grow, top.fewer = 0, fewer{partitions: 1, looks: shrinkLooks}
+	if s.shrink(top, 1) || len(top.lanes) != 2 || !top.fewer.onDisk {
+		t.Errorf("%d partitions are in use; left to the spooler: %v", len(top.lanes), top.fewer.onDisk)
+	}
+	if !s.spooler.placer.shrinkOnDisk(top) || len(top.lanes) != 1 {
+		t.Errorf("%d partitions are in use when it has its turn", len(top.lanes))
+	}
+
+	s.disk.holding, top.grow = false, 3
+	if !s.tryGrowLocked(top) || len(top.lanes) != 1 { // behind what waits without a partition
+		t.Errorf("%d partitions are in use beside what is not placed", len(top.lanes))
+	}
+	top.unassigned = nil
+	if !s.tryGrowLocked(top) || len(top.lanes) != 3 {
+		t.Errorf("%d partitions are in use when nothing is placed", len(top.lanes))
+	}
+}
+
 // TestWhatIsPlacedGoesBehindWhatIsOpen: a batch that is open in a lane came before what is placed there, and before what has
 // waited without a partition, in memory or on disk.
 func TestWhatIsPlacedGoesBehindWhatIsOpen(t *testing.T) {
@@ -264,11 +327,16 @@ func TestPartsOfAPartitionThatIsGoneGoBeforeItsQueue(t *testing.T) {
 // benchOnDisk is bench with an open spool, while frames are placed.
 func benchOnDisk(t *testing.T) (*Sink, *lane, diskqueue.Spool) {
 	t.Helper()
-	s, l, _ := bench(t)
 	sp, err := openTestSpool(t, t.TempDir(), 64<<20)()
 	if err != nil {
 		t.Fatal(err)
 	}
+	return benchOn(t, sp)
+}
+
+func benchOn(t *testing.T, sp diskqueue.Spool) (*Sink, *lane, diskqueue.Spool) {
+	t.Helper()
+	s, l, _ := bench(t)
 	s.disk.sp, s.disk.holding = sp, true
 	s.spooler.writer.writing = newSlot()
 	l.attach(sp)
