@@ -146,6 +146,10 @@ func (s *Spool) append(frames []Write) error {
 	}
 	err = g.file.WriteVec(s.lay(frames, g), g.size)
 	clear(s.vec) // they are the caller's
+	if isNoSpace(err) && s.removeEnded() {
+		s.endTorn(g)
+		return s.append(frames) // ends: there is nothing to remove the next time
+	}
 	if err != nil {
 		return s.writeFailed(g, err)
 	}
@@ -219,7 +223,7 @@ func (s *Spool) writable(size, reserve int64) (*segment, error) {
 		return s.writable(size, reserve) // one of the files may be the spare one now
 	}
 	if p.used+p.need > s.cfg.MaxBytes-reserve {
-		if !s.reclaim(size + emptySegment) {
+		if !s.removeEnded() && !s.reclaim(size+emptySegment) {
 			return nil, fmt.Errorf("%w: %d of %d bytes in use (--spool-max)", ErrFull, p.used, s.cfg.MaxBytes)
 		}
 		return s.writable(size, reserve) // ends: there is less to reclaim each time
@@ -332,6 +336,12 @@ func (s *Spool) endActive() {
 
 // writeFailed ends a segment after a write that may have left a part of a frame behind. s.writing is held.
 func (s *Spool) writeFailed(g *segment, err error) error {
+	s.endTorn(g)
+	return s.latch(err)
+}
+
+// endTorn cuts off what may be a part of a frame, and ends the segment. s.writing is held.
+func (s *Spool) endTorn(g *segment) {
 	if g.file.Truncate(g.size) == nil { // else it is a torn tail to the next Open
 		s.mu.Lock()
 		s.used -= g.charged - g.size
@@ -339,7 +349,6 @@ func (s *Spool) writeFailed(g *segment, err error) error {
 		s.mu.Unlock()
 	}
 	s.endActive()
-	return s.latch(err)
 }
 
 // latch notes that the disk failed. s.writing is held.

@@ -169,20 +169,29 @@ func (q *Queue) WriteCursor() error {
 	return c.writeLocked(q)
 }
 
-// WriteCursors writes the cursors that DoneSoon left behind.
+// WriteCursors writes the cursors that DoneSoon left behind, and makes all durable if DoneDurably waits for that.
 func (s *Spool) WriteCursors() error {
 	s.removeEnded()
 	queues := s.queuesNow()
 	c := &s.cursors
 	c.mu.Lock()
-	defer c.mu.Unlock()
+	held := s.takeHeld()
 	var errs []error
 	for _, q := range queues {
 		if c.isBehind(q) {
 			errs = append(errs, c.writeLocked(q))
 		}
 	}
-	return errors.Join(errs...)
+	if len(held) > 0 && c.file != nil && !c.closed {
+		errs = append(errs, c.file.Sync())
+	}
+	err := errors.Join(errs...)
+	done := s.letGo(held, err == nil)
+	c.mu.Unlock()
+	for _, g := range done {
+		s.removeSegment(g)
+	}
+	return err
 }
 
 // queuesNow returns all queues.
@@ -190,16 +199,6 @@ func (s *Spool) queuesNow() []*Queue {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.order)
-}
-
-// sync makes the cursors that were written outlive the machine. Others that write cursors wait meanwhile.
-func (c *cursors) sync() error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.file == nil || c.closed {
-		return nil
-	}
-	return c.file.Sync()
 }
 
 // writeAllLocked writes the cursors of queues. Slots that follow each other are written together, with the

@@ -1,8 +1,10 @@
 package spool_test
 
 import (
+	"errors"
 	"math/rand/v2"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"testing/synctest"
 
@@ -105,32 +107,56 @@ func TestDurableEndsOutliveTheMachine(t *testing.T) {
 	}
 }
 
-// TestFilesGoWhenTheirEndIsDurable: DoneDurably removes no file of frames that a loss of power could bring back in part.
+// TestFilesGoWhenTheirEndIsDurable: no file goes of frames that DoneDurably ends, and that a loss of power could bring back in part,
+// whatever else ends meanwhile, or if the disk does not confirm it. They go when it does.
 func TestFilesGoWhenTheirEndIsDurable(t *testing.T) {
-	fs := spooltest.New(1 << 30)
-	s, err := spool.Open(spool.Config{Dir: dir, SegmentBytes: 16 << 10, MaxBytes: 1 << 20}, spool.Deps{FS: fs, Boot: "1"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	q, last := spooltest.Queue(s, "t", -1), spool.Pos(0)
-	for range 3 {
-		if last, err = q.Append(spool.Meta{Events: 1}, make([]byte, 10<<10)); err != nil {
+	for _, fails := range []bool{false, true} {
+		fs := spooltest.New(1 << 30)
+		s, err := spool.Open(spool.Config{Dir: dir, SegmentBytes: 16 << 10, MaxBytes: 1 << 20}, spool.Deps{FS: fs, Boot: "1"})
+		if err != nil {
 			t.Fatal(err)
 		}
-	}
-	durable, gone := false, 0
-	fs.SetFault(func(op spooltest.Op, name string) error {
-		switch {
-		case op == spooltest.OpSync && filepath.Base(name) == "cursors":
-			durable = true
-		case op == spooltest.OpRemove || op == spooltest.OpRename:
-			if gone++; !durable {
-				t.Errorf("%s goes before its end is durable", name)
+		q, other := spooltest.Queue(s, "t", -1), spooltest.Queue(s, "other", 0)
+		put := func(q *spool.Queue, n int) spool.Pos {
+			pos, err := q.Append(spool.Meta{Events: 1}, make([]byte, n))
+			if err != nil {
+				t.Fatal(err)
 			}
+			return pos
 		}
-		return nil
-	})
-	if err := s.DoneDurably(q, last); err != nil || gone == 0 {
-		t.Errorf("%d files are gone: %v", gone, err)
+		put(q, 10<<10)
+		last := put(q, 10<<10)
+		beside := put(other, 4<<10)
+		put(other, 10<<10)
+		if last.Segment() != beside.Segment() {
+			t.Fatal("they are in two segments")
+		}
+		durable, gone, meanwhile := false, 0, false
+		fs.SetGate(func(op spooltest.Op, name string) error {
+			switch {
+			case op == spooltest.OpSync && filepath.Base(name) == "cursors":
+				if !meanwhile {
+					meanwhile = true // a frame in one of these segments is acknowledged, and an event needs their room
+					if err := errors.Join(other.DoneSoon(beside), s.SetAside([]byte("event"), [32]byte{1})); err != nil {
+						t.Error(err)
+					}
+					if fails {
+						return syscall.EIO
+					}
+				}
+				durable = true
+			case filepath.Ext(name) == ".seg" && (op == spooltest.OpRemove || op == spooltest.OpRename):
+				if gone++; !durable {
+					t.Errorf("%s goes before its end is durable", name)
+				}
+			}
+			return nil
+		})
+		if err := s.DoneDurably(q, last); (err != nil) != fails || fails && gone != 0 {
+			t.Errorf("fails %v: %v, %d files are gone", fails, err, gone)
+		}
+		if err := s.WriteCursors(); err != nil || gone != 2 {
+			t.Errorf("fails %v: %v, %d files are gone in the end, want 2", fails, err, gone)
+		}
 	}
 }

@@ -314,46 +314,102 @@ func (q *Queue) giveUpLocked(e entry, err error) (giveUp, there bool) {
 // reason. It advances the cursor and removes segments that are done. Positions that are done already
 // are no error. An error means that the cursor could not be written: the frames are done, but come
 // back, and are counted as suspect, if the process ends before a later cursor is written.
-func (q *Queue) Done(pos Pos) error { return q.done(pos, false, false) }
+func (q *Queue) Done(pos Pos) error {
+	done, err := q.end(pos, false)
+	if err != nil {
+		return err
+	}
+	err = q.s.cursors.done(q, pos, false)
+	for _, g := range done {
+		q.s.removeSegment(g)
+	}
+	return err
+}
 
 // DoneSoon is Done for a frame that was sent under the stamp of the last Sending, without a call of the disk: the
 // cursor is written with the next Sending of the queue, by WriteCursor, WriteCursors or Close, and segments that are
-// done are removed by WriteCursors, Close, and an Append that begins a segment. Until then a kill makes the frame come
+// done are removed by WriteCursors, Close, and whatever needs their room. Until then a kill makes the frame come
 // back as the one in doubt, which the receiver recognises by its stamp, provided that nothing else was sent after it.
-func (q *Queue) DoneSoon(pos Pos) error { return q.done(pos, true, false) }
-
-// DoneDurably is Queue.Done that makes the cursor outlive the machine before files are removed. A loss of power in between
-// would take some of the frames and bring back others, which may be older.
-func (s *Spool) DoneDurably(q diskqueue.Queue, pos Pos) error {
-	return q.(*Queue).done(pos, false, true)
+func (q *Queue) DoneSoon(pos Pos) error {
+	done, err := q.end(pos, false)
+	if err != nil {
+		return err
+	}
+	if len(done) > 0 {
+		s := q.s
+		s.mu.Lock()
+		s.ended = append(s.ended, done...)
+		for _, g := range done {
+			s.used += g.charged // until the file goes
+		}
+		s.mu.Unlock()
+	}
+	return q.s.cursors.done(q, pos, true)
 }
 
-func (q *Queue) done(pos Pos, soon, durably bool) error {
+// DoneDurably is Queue.Done that makes the cursor outlive the machine before any segment goes in which these frames are: a loss of
+// power in between would take some of them and bring back others, which may be older. After an error those segments stay
+// until WriteCursors succeeds.
+func (s *Spool) DoneDurably(of diskqueue.Queue, pos Pos) error {
+	q := of.(*Queue)
+	if _, err := q.end(pos, true); err != nil {
+		return err
+	}
+	_ = s.cursors.done(q, pos, true)
+	return s.WriteCursors()
+}
+
+// end takes the frames up to pos out of the queue, and returns the segments that are done. hold: none goes in which they are, before
+// WriteCursors has made the cursors durable.
+func (q *Queue) end(pos Pos, hold bool) (done []*segment, err error) {
 	s := q.s
-	var done []*segment
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.closed {
-		s.mu.Unlock()
-		return ErrClosed
+		return nil, ErrClosed
 	}
 	for e := q.index.oldest(); e != nil && e.pos <= pos; e = q.index.oldest() {
 		if e.size > 0 {
+			if hold {
+				s.holdLocked(s.segments[e.pos.Segment()])
+			}
 			done = q.forgetLocked(done, e)
 		}
 		s.popEntry(&q.index)
 	}
-	if soon {
-		s.ended, done = append(s.ended, done...), nil
+	return done, nil
+}
+
+// holdLocked keeps g until letGo.
+func (s *Spool) holdLocked(g *segment) {
+	if n := len(s.held); n > 0 && s.held[n-1] == g {
+		return
 	}
-	s.mu.Unlock()
-	err := s.cursors.done(q, pos, soon)
-	if err == nil && durably {
-		err = s.cursors.sync()
+	g.holds++
+	s.held = append(s.held, g)
+}
+
+// takeHeld returns the segments that are held, for letGo.
+func (s *Spool) takeHeld() (held []*segment) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	held, s.held = s.held, nil
+	return held
+}
+
+// letGo ends what takeHeld began, if the cursors are durable, and returns the segments that are done. Else they are held on.
+func (s *Spool) letGo(held []*segment, durable bool) (done []*segment) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !durable {
+		s.held = append(held, s.held...)
+		return nil
 	}
-	for _, g := range done {
-		s.removeSegment(g)
+	for _, g := range held {
+		g.holds--
+		done = s.dropLocked(done, g)
 	}
-	return err
+	return done
 }
 
 // removeEnded removes the segments that DoneSoon has left; false: there were none.
@@ -361,6 +417,12 @@ func (s *Spool) removeEnded() bool {
 	s.mu.Lock()
 	done := s.ended
 	s.ended = nil
+	for _, g := range done {
+		s.used -= g.charged
+	}
+	if len(done) > 0 && errors.Is(s.latched, ErrFull) {
+		s.retryAt = time.Time{} // the disk is asked at once
+	}
 	s.mu.Unlock()
 	for _, g := range done {
 		s.removeSegment(g)

@@ -25,6 +25,7 @@ type segment struct {
 	charged int64 // of them, what counts in Spool.used
 	synced  int64 // bytes known to be durable
 	live    int   // frames that are not done
+	holds   int   // by DoneDurably, see Spool.held
 	dead    int64 // bytes of frames that are done and were not given back
 	refs    int   // reads and syncs under way
 	syncs   int   // of them, syncs
@@ -71,7 +72,7 @@ func (s *Spool) retireLocked(g *segment) []*segment {
 // dropLocked takes g out of the spool if it is not active and all its frames are done, and appends it to
 // dst. The caller gives what it gets to removeSegment, without the lock.
 func (s *Spool) dropLocked(dst []*segment, g *segment) []*segment {
-	if g.live > 0 || g.gone || g == s.active {
+	if g.live > 0 || g.holds > 0 || g.gone || g == s.active {
 		return dst
 	}
 	g.gone = true

@@ -2,6 +2,7 @@ package spool
 
 import (
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"strings"
 	"sync/atomic"
@@ -36,6 +37,33 @@ func (s *Spool) loadAside() error {
 	return nil
 }
 
+// roomAside reports why n bytes cannot be set aside.
+func (s *Spool) roomAside(n int64) error {
+	s.mu.Lock()
+	closed, used := s.closed, s.used+s.stats.quarantineBytes
+	s.mu.Unlock()
+	switch have := s.aside.bytes.Load(); {
+	case closed:
+		return ErrClosed
+	case have+n > s.cfg.SetAsideBytes || used+have+n > s.cfg.MaxBytes:
+		return fmt.Errorf("%w: %d bytes to set aside, %d of %d in use there, %d of %d in all (--spool-max)",
+			ErrFull, n, have, s.cfg.SetAsideBytes, used+have, s.cfg.MaxBytes)
+	}
+	if s.dir != nil {
+		if err := s.dir.removed(); err != nil {
+			return fmt.Errorf("%w: %w", ErrWrite, err)
+		}
+	}
+	free, err := s.fs.Free(s.cfg.Dir)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrWrite, err)
+	}
+	if free-n < s.cfg.KeepFree {
+		return fmt.Errorf("%w: %d bytes free on the file system, %d of them are left to others (--spool-keep-free)", ErrFull, free, s.cfg.KeepFree)
+	}
+	return nil
+}
+
 // SetAside keeps raw whole in setaside/<sha256>.json, durable when it returns. It is idempotent: what is
 // there already is no error and takes no more room. ErrFull beyond SetAsideBytes or MaxBytes. raw is not
 // retained.
@@ -49,28 +77,12 @@ func (s *Spool) SetAside(raw []byte, sha256 [32]byte) error {
 			return f.Close()
 		}
 	}
-	s.mu.Lock()
-	closed, used := s.closed, s.used+s.stats.quarantineBytes
-	s.mu.Unlock()
-	switch have := a.bytes.Load(); {
-	case closed:
-		return ErrClosed
-	case have+n > s.cfg.SetAsideBytes || used+have+n > s.cfg.MaxBytes:
-		return fmt.Errorf("%w: %d bytes to set aside, %d of %d in use there, %d of %d in all (--spool-max)",
-			ErrFull, n, have, s.cfg.SetAsideBytes, used+have, s.cfg.MaxBytes)
+	err := s.roomAside(n)
+	for errors.Is(err, ErrFull) && (s.removeEnded() || s.dropSpare(s.takeSpare())) {
+		err = s.roomAside(n)
 	}
-	if s.dir != nil {
-		if err := s.dir.removed(); err != nil {
-			return fmt.Errorf("%w: %w", ErrWrite, err)
-		}
-	}
-	s.removeEnded()
-	free, err := s.fs.Free(s.cfg.Dir)
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrWrite, err)
-	}
-	if free-n < s.cfg.KeepFree {
-		return fmt.Errorf("%w: %d bytes free on the file system, %d of them are left to others (--spool-keep-free)", ErrFull, free, s.cfg.KeepFree)
+		return err
 	}
 	err = s.writeWhole(asideName, name, func(to File) error { return to.WriteVec([][]byte{raw}, 0) })
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -202,6 +203,14 @@ func (w *world) kill(power bool) {
 	p := w.proc
 	w.note("kill process %d, power lost: %v", p.life, power)
 	st := p.sink.Stats()
+	w.mu.Lock()
+	hung := slices.Clone(w.parked) // some of it since just now: the process may have gone on already
+	w.mu.Unlock()
+	for _, k := range hung {
+		if k.call == nil {
+			w.oracle.back(k)
+		}
+	}
 	if power {
 		w.disk = w.disk.Crash(w.rng)
 		w.boots++

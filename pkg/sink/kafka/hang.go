@@ -254,6 +254,12 @@ func (s *frameWriter) diskFailsLocked(err error) {
 	s.disk.err = err
 }
 
+// diskIsSlow reports whether the disk takes nothing now, but does perhaps soon: a call hangs, and not for long. What it has is not
+// given up for that.
+func (s *core) diskIsSlow() bool {
+	return errors.Is(s.disk.err, errDiskHangs) && time.Since(s.disk.failedAt) < s.deps.stuckAfter
+}
+
 // lookAtDisk asks a disk that took nothing whether it does now. Writes tell as well, but perhaps there is nothing more to
 // write, or Kafka takes it first: the trouble would stay for ever. It returns when to look again.
 func (s *frameWriter) lookAtDisk() (at time.Time) {

@@ -337,3 +337,72 @@ func TestNothingIsStowedOnADiskThatHangs(t *testing.T) {
 		t.Error("it does not say so")
 	}
 }
+
+// A flush takes its time, and the disk has gone on before anything need be given up: the dead letter of a record that its client
+// was told is safe is not dropped, though its topic takes none.
+func TestASlowFlushDropsNoDeadLetter(t *testing.T) {
+	t.Parallel()
+	dead := unusableDeadTopic[0]
+	c := cluster(t, 2)
+	d := &deafSpool{free: make(chan struct{})}
+	var s *Sink
+	onProduce(c, func(topic string, p *kmsg.ProduceRequestTopicPartition) bool {
+		if topic == "t" && badRecords(p.Records) != nil {
+			c.SleepControl(func() { waitFor(t, func() bool { return hangs(s) }) })
+		}
+		return false
+	})
+	refuseBad(c, true)
+	c.Fault(dead.fault)
+	s = start(t, c, func(cfg *Config, deps *Deps) {
+		cfg.Settle, cfg.Linger, deps.stuckAfter, deps.fastSync = SettleOnDisk, 5*time.Millisecond, time.Hour, speed(false)
+		deps.OpenSpool = d.open(newTestDisk(t))
+	})
+	t.Cleanup(d.release)
+	waitFor(t, func() bool { return s.Ready() == nil && !s.held() })
+	key, other := keysOf(0, 2, 1)[0], keysOf(1, 2, 1)[0]
+	var ack ackCount
+	appendRecords(t, s, &ack, badKeyed(key, 0))
+	waitFor(t, ack.all)
+	d.hangs.Store(true)
+	appendRecords(t, s, nil, record(other, 1))
+	buried := func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.dead.batches > 0 || len(s.count.dropped) > 0
+	}
+	waitFor(t, func() bool { return hangs(s) && buried() })
+	for range 5 {
+		wake(s.disk.kick)
+		time.Sleep(10 * time.Millisecond)
+	}
+	if st := s.Metrics().SpoolState; st == SpoolFailed {
+		t.Error("a slow disk counts as failed")
+	}
+	d.hangs.Store(false)
+	d.release()
+	waitFor(t, func() bool { return !hangs(s) })
+	appendRecords(t, s, nil, record(key, 2))
+	waitFor(t, func() bool { return s.Stats().Delivered == 2 }) // its partition goes on: the dead letter has its frame
+	if st := s.Stats(); len(st.Dropped) > 0 {
+		t.Errorf("%+v", st)
+	}
+}
+
+// A disk that hangs for long is told as the state of the spool.
+func TestTheStateOfADiskThatHangs(t *testing.T) {
+	t.Parallel()
+	d := &deafSpool{free: make(chan struct{})}
+	s := start(t, cluster(t, 1), func(cfg *Config, deps *Deps) {
+		cfg.Settle, deps.fastSync, deps.stuckAfter = SettleOnDisk, speed(false), 100*time.Millisecond
+		deps.OpenSpool = d.open(newTestDisk(t))
+	})
+	t.Cleanup(d.release)
+	waitFor(t, func() bool { return s.Ready() == nil && !s.held() })
+	d.hangs.Store(true)
+	appendRecords(t, s, nil, record("key", 0))
+	waitFor(t, func() bool { return s.Metrics().SpoolState == SpoolFailed })
+	d.hangs.Store(false)
+	d.release()
+	waitFor(t, func() bool { return s.Metrics().SpoolState == SpoolIdle })
+}

@@ -79,12 +79,15 @@ func (s *placer) placeQueue(t *topic, q diskqueue.Queue) error {
 			s.leaveFrail(q, last, events)
 			s.mu.Unlock()
 		}
-		g, bytes, events = group{}, 0, 0
 		var err error
 		if !frail {
-			err = s.writer.onDisk(func() error { return s.disk.sp.DoneDurably(q, last) })
+			err = s.writer.syncOnDisk(func() error { return s.disk.sp.DoneDurably(q, last) })
 		}
 		s.mu.Lock()
+		if err != nil {
+			s.possibleDuplicates.Add(int64(events)) // a loss of power brings back all of them
+		}
+		g, bytes, events = group{}, 0, 0
 		s.disk.placing = s.halfPlaced()
 		s.mu.Unlock()
 		return err

@@ -120,7 +120,7 @@ func (s *room) deadFull() bool {
 // mayWaitForFrame reports whether a dead letter that needs a frame may wait for it in its lane. When neither the disk nor the
 // topic takes any, one in each stuckAfter is tried all the same: the topic may take them again.
 func (s *room) mayWaitForFrame() bool {
-	if s.disk.err == nil || !s.deadGone() {
+	if s.disk.err == nil || s.diskIsSlow() || !s.deadGone() {
 		return true
 	}
 	now := time.Now()

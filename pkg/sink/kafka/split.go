@@ -220,7 +220,7 @@ func (w *worker) mayDeadLetter(e *entry) bool {
 	case s.letters.deadMaySpillLocked():
 		s.spooler.spiller.pressLocked()
 		s.putBackLocked(e)
-	case s.room.deadGone():
+	case s.room.deadGone() && !s.diskIsSlow():
 		s.dropDead(b.events)
 		w.removeLocked(e, b.events)
 	default:

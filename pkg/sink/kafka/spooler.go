@@ -118,6 +118,10 @@ func (s *spooler) giveUpDead() (at time.Time) {
 	if s.disk.err == nil && s.dead.batches == 0 {
 		return at
 	}
+	full := s.disk.err != nil
+	if s.diskIsSlow() {
+		full, at = false, time.Now().Add(spoolRetry)
+	}
 	for _, l := range s.dead.lanes {
 		giveUp := func(b *batch) bool {
 			if b.pins == nil || b.pins.lane.topic.dead || b.pos != 0 {
@@ -146,7 +150,6 @@ func (s *spooler) giveUpDead() (at time.Time) {
 			s.later(s.finish(b, events, nil))
 			return true
 		}
-		full := s.disk.err != nil
 		if b := l.head; b != nil && (full || l.disk.any) && giveUp(b) {
 			l.head = nil
 		}
@@ -270,8 +273,8 @@ func (s *spooler) takeOverLocked(sp diskqueue.Spool) {
 func (s *spooler) noteState() (at time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if errors.Is(s.disk.err, errDiskHangs) {
-		return at // that is told elsewhere, and a slow disk does so now and then
+	if s.diskIsSlow() {
+		return s.disk.failedAt.Add(s.deps.stuckAfter) // a slow disk does so now and then
 	}
 	now := time.Now()
 	state := SpoolIdle
@@ -285,7 +288,7 @@ func (s *spooler) noteState() (at time.Time) {
 	case s.state != SpoolIdle && now.Sub(s.spiller.spilledAt) < calmAfter:
 		return s.spiller.spilledAt.Add(calmAfter)
 	}
-	if s.disk.err != nil && (s.spiller.pressed || len(s.committer.dirty) > 0) && now.Before(s.writer.retryAt) {
+	if s.disk.err != nil && !s.disk.hangs && (s.spiller.pressed || len(s.committer.dirty) > 0) && now.Before(s.writer.retryAt) {
 		at = s.writer.retryAt // an appender that waits presses by itself
 	}
 	if state == s.state {
