@@ -104,12 +104,20 @@ func (c *Cluster) CreateTopic(name string, partitions int, configs map[string]st
 	ctx, cancel := context.WithTimeout(context.Background(), requestTimeout)
 	defer cancel()
 	return with(c.direct(), func(cl *kgo.Client) error {
-		resp, err := req.RequestWith(ctx, cl)
-		if err != nil {
-			return fmt.Errorf("create topic %q: %w", name, err)
-		}
-		if err := kerr.ErrorForCode(resp.Topics[0].ErrorCode); err != nil {
-			return fmt.Errorf("create topic %q: %w", name, err)
+		for {
+			resp, err := req.RequestWith(ctx, cl)
+			if err != nil {
+				return fmt.Errorf("create topic %q: %w", name, err)
+			}
+			err = kerr.ErrorForCode(resp.Topics[0].ErrorCode)
+			if err == nil {
+				break
+			}
+			// A broker whose heartbeat is late, as on a loaded machine, does not count until the next one.
+			if !errors.Is(err, kerr.InvalidReplicationFactor) || ctx.Err() != nil {
+				return fmt.Errorf("create topic %q: %w", name, err)
+			}
+			time.Sleep(pollInterval)
 		}
 		return c.waitLeaders(ctx, name, partitions)
 	})
