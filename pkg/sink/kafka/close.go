@@ -137,6 +137,7 @@ func (s *Sink) leave() error {
 		return nil
 	}
 	s.lastMarkToDisk()
+	cut := s.spooler.uncoverNotices()
 	for range 2 { // what is dropped for the first is reported by the second
 		s.reportLossesToDisk()
 		s.spooler.spillAll()
@@ -144,6 +145,7 @@ func (s *Sink) leave() error {
 	s.spooler.writer.sync()
 	s.abandon()
 	s.spooler.writer.endFrames()
+	s.countWhatIsThere(cut)
 	if sp == nil {
 		return nil
 	}
@@ -226,6 +228,49 @@ func (s *spooler) leaveBehind() {
 	s.atEnd.dropped = maps.Clone(s.count.dropped)
 }
 
+// uncoverNotices has what is left of a dead letter that waits be what the next process finds, not the whole of it once more. What
+// replaces a frame is void until that has ended. So each other part of the frame gets one of its own too, and the frame ends when
+// all have one. It returns those frames.
+func (s *spooler) uncoverNotices() (cut []frame) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for l := range s.lanes() {
+		var whole *batch
+		l.batches(func(b *batch) {
+			if b.pins != nil && b.pins == b.coveredBy {
+				whole = b.pins
+			}
+		})
+		if whole == nil {
+			continue
+		}
+		cut = append(cut, frame{lane: l, pos: whole.pos})
+		l.batches(func(b *batch) {
+			if b.coveredBy != whole {
+				return
+			}
+			b.coveredBy = nil
+			if b.pins == nil { // a part of it: from now on its frame settles it
+				parent := b.parent
+				b.parent = nil
+				b.pin(whole)
+				s.later(s.finish(parent, 0, nil))
+			}
+		})
+	}
+	return cut
+}
+
+// countWhatIsThere counts the frames that were to end by uncoverNotices and are still there, because the disk did not take or did
+// not confirm a frame of each part: the next process finds them whole, also what was set aside.
+func (s *core) countWhatIsThere(cut []frame) {
+	for _, f := range cut {
+		if pos, _, events, ok := f.lane.disk.q.Head(); ok && pos == f.pos {
+			s.possibleDuplicates.Add(int64(events))
+		}
+	}
+}
+
 // spillAll writes to the spool what is left in memory, after everybody else has gone.
 func (s *spooler) spillAll() {
 	if s.disk.sp == nil {
@@ -236,11 +281,6 @@ func (s *spooler) spillAll() {
 		l.busy, l.disk.dirty = false, false
 		l.seal()
 		l.doubtBehindFrames()
-		l.batches(func(b *batch) {
-			if b.pins != nil && b.pins == b.coveredBy {
-				b.coveredBy = nil // what is left of a dead letter is what the next process is to find, not the whole
-			}
-		})
 		l.disk.any = false // what goes before the frames on disk and has none gets one behind them: out of order at worst
 		work := l.claim(nil)
 		s.mu.Unlock()

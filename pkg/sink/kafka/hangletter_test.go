@@ -3,6 +3,8 @@ package kafka
 import (
 	"bytes"
 	"errors"
+	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -247,6 +249,137 @@ func TestANoticeThatWaitsAtTheEnd(t *testing.T) {
 	if second := next.Stats(); second.Recovered != first.Spooled || first.SetAside+first.Dropped[droppedTooLarge] != 1 {
 		t.Errorf("the first process has left %d events on disk, the second one found %d: %+v", first.Spooled, second.Recovered, first)
 	}
+}
+
+// Several dead letters share a frame, and one of them is cut. The next process finds what is left of each, and nothing else: the
+// one that was set aside is not set aside a second time.
+func TestANoticeThatWaitsAtTheEndBesideOthersOfItsFrame(t *testing.T) {
+	t.Parallel()
+	for _, settle := range []Settle{SettleOnDisk, SettleOnKafka} {
+		for _, frames := range [][]string{{"LS"}, {"LL"}, {"LSL"}, {"LS", "S"}, {"L", "S"}} {
+			t.Run(fmt.Sprint(frames, ", settle ", settle), func(t *testing.T) {
+				t.Parallel()
+				n := len(strings.Join(frames, ""))
+				s, disk := cutAmongOthers(t, frames, settle, nil)
+				before := s.Stats()
+				s.Close(ended())
+				first := s.Stats()
+				if balance(t, first, 0); first.SetAside != 1 || first.PossibleDuplicates != before.PossibleDuplicates {
+					t.Errorf("%+v, and before the end %+v", first, before)
+				}
+				sp, err := disk.Open()
+				if err != nil {
+					t.Fatal(err)
+				}
+				if pos, _, ok := sp.Queue("t.dlq", 0).Doubt(); ok && len(frames) > 1 {
+					t.Errorf("frame %d is in doubt, behind one that was not sent", pos)
+				}
+				if err := sp.Close(); err != nil {
+					t.Fatal(err)
+				}
+
+				c := cluster(t, 1, kfake.SeedTopics(1, "t.dlq"))
+				next := start(t, c, func(cfg *Config, d *Deps) { cfg.Settle, d.OpenSpool = settle, disk.Open })
+				seen := map[byte]bool{}
+				for _, r := range consume(t, c, "t.dlq", n) {
+					seen[r.Value[0]] = true
+				}
+				waitFor(t, func() bool { st := next.Stats(); return st.InFlight+st.Spooled == 0 })
+				second := next.Stats()
+				if second.Recovered != first.Spooled || second.DeadLettered != first.Spooled || second.SetAside != 0 {
+					t.Errorf("the first process has left %d events on disk; the second one: %+v", first.Spooled, second)
+				}
+				if records := c.PartitionInfo("t.dlq", 0).HighWatermark; records != int64(n) || len(seen) != n {
+					t.Errorf("%d records with %d of %d dead letters", records, len(seen), n)
+				}
+			})
+		}
+	}
+}
+
+// The disk does not take, or does not confirm, a frame of each part beside a notice that waits at the end: the next process finds
+// the whole, with what was set aside, and that is counted.
+func TestANoticeThatWaitsAtTheEndBesideOthersWithoutAFrame(t *testing.T) {
+	t.Parallel()
+	for _, takes := range []bool{true, false} {
+		t.Run(map[bool]string{true: "not confirmed", false: "not taken"}[takes], func(t *testing.T) {
+			t.Parallel()
+			var fails atomic.Bool
+			s, disk := cutAmongOthers(t, []string{"LSL"}, SettleOnDisk, func(sp diskqueue.Spool) diskqueue.Spool {
+				if takes {
+					return &unconfirming{sp, &fails, &atomic.Bool{}}
+				}
+				return &takesOne{sp, &fails}
+			})
+			fails.Store(true)
+			s.Close(ended())
+			first := s.Stats()
+			balance(t, first, 0)
+			next := start(t, cluster(t, 1), func(_ *Config, d *Deps) { d.OpenSpool = disk.Open })
+			waitFor(t, func() bool { return next.Stats().Recovered > 0 })
+			if found := next.Stats().Recovered; found != 3 || found > first.Spooled+first.PossibleDuplicates {
+				t.Errorf("left %d, found %d, %d counted as possible duplicates", first.Spooled, found, first.PossibleDuplicates)
+			}
+		})
+	}
+}
+
+// takesOne is a spool that takes the first of several frames and has no room for the next while it is told so.
+type takesOne struct {
+	diskqueue.Spool
+	fails *atomic.Bool
+}
+
+func (d *takesOne) Append(w []diskqueue.Write) (int, error) {
+	if !d.fails.Load() || len(w) == 1 {
+		return d.Spool.Append(w)
+	}
+	n, err := d.Spool.Append(w[:1])
+	if err == nil {
+		err = diskqueue.ErrFull
+	}
+	return n, err
+}
+
+// cutAmongOthers is a sink that has found dead letters in its spool, those of a string in one frame: L is a large one, S a small
+// one. The first of them was cut, and what is left of it was sent and waits.
+func cutAmongOthers(t *testing.T, frames []string, settle Settle, around func(diskqueue.Spool) diskqueue.Spool) (*Sink, *testDisk) {
+	t.Helper()
+	c, waits := cutAndWaiting(t)
+	n, disk := &line{}, newTestDisk(t)
+	s := start(t, c, func(cfg *Config, d *Deps) {
+		cfg.Settle, cfg.Linger, cfg.BatchBytes, d.Dial, d.OpenSpool = SettleOnDisk, time.Minute, 1<<20, n.dial, disk.Open
+	})
+	waitFor(t, func() bool { return s.Ready() == nil && !s.held() })
+	n.cut()
+	which := byte('a')
+	for _, letters := range frames {
+		var ack ackCount
+		for _, letter := range letters {
+			raw := bytes.Repeat([]byte{which}, map[rune]int{'L': 100 << 10, 'S': 1000}[letter])
+			if err := s.DeadLetter(patient(t), &sink.DeadLetter{Raw: raw, Reason: "bad"}, &ack); err != nil {
+				t.Fatal(err)
+			}
+			which++
+		}
+		s.Flush()
+		waitFor(t, ack.all)
+	}
+	s.Close(ended())
+	s = start(t, c, func(cfg *Config, d *Deps) {
+		cfg.Settle, d.OpenSpool = settle, disk.Open
+		if around != nil {
+			d.OpenSpool = func() (diskqueue.Spool, error) {
+				sp, err := disk.Open()
+				if err != nil {
+					return nil, err
+				}
+				return around(sp), nil
+			}
+		}
+	})
+	waitFor(t, waits.Load)
+	return s, disk
 }
 
 // The frame of a dead letter is durable after its topic has refused it: its source hears so, whether the topic takes the notice
