@@ -141,17 +141,17 @@ func (s *Spool) append(frames []Write) error {
 	}
 	if w.InDoubt {
 		if err := queueOf(w).Sending(diskqueue.PosOf(g.number, g.size), w.Stamp); err != nil {
-			return s.writeFailed(g, err) // the cursor may name this place: no other frame gets it
+			s.endTorn(g) // the cursor may name this place: no other frame gets it
+			return s.latch(err)
 		}
 	}
 	err = g.file.WriteVec(s.lay(frames, g), g.size)
 	clear(s.vec) // they are the caller's
-	if isNoSpace(err) && s.removeEnded() {
-		s.endTorn(g)
-		return s.append(frames) // ends: there is nothing to remove the next time
-	}
 	if err != nil {
-		return s.writeFailed(g, err)
+		if cut := s.endTorn(g); cut && isNoSpace(err) && s.removeEnded() { // else they may be there, and would be twice
+			return s.append(frames) // ends: there is nothing to remove the next time
+		}
+		return s.latch(err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -334,21 +334,17 @@ func (s *Spool) endActive() {
 	}
 }
 
-// writeFailed ends a segment after a write that may have left a part of a frame behind. s.writing is held.
-func (s *Spool) writeFailed(g *segment, err error) error {
-	s.endTorn(g)
-	return s.latch(err)
-}
-
-// endTorn cuts off what may be a part of a frame, and ends the segment. s.writing is held.
-func (s *Spool) endTorn(g *segment) {
-	if g.file.Truncate(g.size) == nil { // else it is a torn tail to the next Open
+// endTorn ends a segment after a write that may have left a part of a frame behind. false: it could not be cut off, and is a torn
+// tail to the next Open. s.writing is held.
+func (s *Spool) endTorn(g *segment) (cut bool) {
+	if cut = g.file.Truncate(g.size) == nil; cut {
 		s.mu.Lock()
 		s.used -= g.charged - g.size
 		g.length, g.charged = g.size, g.size
 		s.mu.Unlock()
 	}
 	s.endActive()
+	return cut
 }
 
 // latch notes that the disk failed. s.writing is held.

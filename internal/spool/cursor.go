@@ -130,12 +130,12 @@ func (c *cursors) begin(q *Queue) {
 	}
 }
 
-// done advances the cursor of q to pos.
-func (c *cursors) done(q *Queue, pos Pos, soon bool) error {
+// done advances the cursor of q to pos, for the next write.
+func (c *cursors) done(q *Queue, pos Pos) {
 	c.state.Lock()
+	defer c.state.Unlock()
 	if pos <= q.cursor.done {
-		c.state.Unlock()
-		return nil
+		return
 	}
 	q.cursor.done, q.cursor.behind = pos, true
 	if q.cursor.doubt <= pos {
@@ -144,11 +144,6 @@ func (c *cursors) done(q *Queue, pos Pos, soon bool) error {
 	if q.cursor.suspect <= pos {
 		q.cursor.suspect = 0
 	}
-	c.state.Unlock()
-	if soon {
-		return nil
-	}
-	return q.WriteCursor()
 }
 
 // isBehind reports whether the file has an older cursor of q.
@@ -172,10 +167,10 @@ func (q *Queue) WriteCursor() error {
 // WriteCursors writes the cursors that DoneSoon left behind, and makes all durable if DoneDurably waits for that.
 func (s *Spool) WriteCursors() error {
 	s.removeEnded()
-	queues := s.queuesNow()
 	c := &s.cursors
 	c.mu.Lock()
 	held := s.takeHeld()
+	queues := s.queuesNow() // later: whose segments are held is among them
 	var errs []error
 	for _, q := range queues {
 		if c.isBehind(q) {
@@ -183,7 +178,11 @@ func (s *Spool) WriteCursors() error {
 		}
 	}
 	if len(held) > 0 && c.file != nil && !c.closed {
-		errs = append(errs, c.file.Sync())
+		err := c.file.Sync()
+		if err != nil {
+			c.rewrite(queues)
+		}
+		errs = append(errs, err)
 	}
 	err := errors.Join(errs...)
 	done := s.letGo(held, err == nil)
@@ -192,6 +191,15 @@ func (s *Spool) WriteCursors() error {
 		s.removeSegment(g)
 	}
 	return err
+}
+
+// rewrite has all cursors written again: the kernel drops what it could not write, and tells that once.
+func (c *cursors) rewrite(queues []*Queue) {
+	c.state.Lock()
+	defer c.state.Unlock()
+	for _, q := range queues {
+		q.cursor.behind = q.cursor.behind || q.cursor.seq > 0
+	}
 }
 
 // queuesNow returns all queues.

@@ -319,7 +319,7 @@ func (q *Queue) Done(pos Pos) error {
 	if err != nil {
 		return err
 	}
-	err = q.s.cursors.done(q, pos, false)
+	err = q.WriteCursor()
 	for _, g := range done {
 		q.s.removeSegment(g)
 	}
@@ -331,43 +331,41 @@ func (q *Queue) Done(pos Pos) error {
 // done are removed by WriteCursors, Close, and whatever needs their room. Until then a kill makes the frame come
 // back as the one in doubt, which the receiver recognises by its stamp, provided that nothing else was sent after it.
 func (q *Queue) DoneSoon(pos Pos) error {
-	done, err := q.end(pos, false)
-	if err != nil {
-		return err
+	s := q.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	done, err := q.endLocked(pos, false)
+	s.ended = append(s.ended, done...)
+	for _, g := range done {
+		s.used += g.charged // until the file goes
 	}
-	if len(done) > 0 {
-		s := q.s
-		s.mu.Lock()
-		s.ended = append(s.ended, done...)
-		for _, g := range done {
-			s.used += g.charged // until the file goes
-		}
-		s.mu.Unlock()
-	}
-	return q.s.cursors.done(q, pos, true)
+	return err
 }
 
 // DoneDurably is Queue.Done that makes the cursor outlive the machine before any segment goes in which these frames are: a loss of
 // power in between would take some of them and bring back others, which may be older. After an error those segments stay
 // until WriteCursors succeeds.
-func (s *Spool) DoneDurably(of diskqueue.Queue, pos Pos) error {
-	q := of.(*Queue)
-	if _, err := q.end(pos, true); err != nil {
+func (s *Spool) DoneDurably(q diskqueue.Queue, pos Pos) error {
+	if _, err := q.(*Queue).end(pos, true); err != nil {
 		return err
 	}
-	_ = s.cursors.done(q, pos, true)
 	return s.WriteCursors()
 }
 
-// end takes the frames up to pos out of the queue, and returns the segments that are done. hold: none goes in which they are, before
-// WriteCursors has made the cursors durable.
-func (q *Queue) end(pos Pos, hold bool) (done []*segment, err error) {
+func (q *Queue) end(pos Pos, hold bool) ([]*segment, error) {
+	q.s.mu.Lock()
+	defer q.s.mu.Unlock()
+	return q.endLocked(pos, hold)
+}
+
+// endLocked advances the cursor to pos, takes the frames up to there out of the queue, and returns the segments that are done. hold:
+// none goes in which they are, before WriteCursors has made the cursors durable. s.mu is held.
+func (q *Queue) endLocked(pos Pos, hold bool) (done []*segment, err error) {
 	s := q.s
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	if s.closed {
 		return nil, ErrClosed
 	}
+	s.cursors.done(q, pos) // first: what is held is let go when the cursors are durable
 	for e := q.index.oldest(); e != nil && e.pos <= pos; e = q.index.oldest() {
 		if e.size > 0 {
 			if hold {

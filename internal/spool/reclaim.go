@@ -33,7 +33,7 @@ func (s *Spool) reclaim(need int64) bool {
 	s.mu.Lock()
 	var candidates []*segment
 	for _, g := range s.segments {
-		if g != s.active && g.dead >= diskBlock && !g.keep {
+		if g != s.active && g.dead >= diskBlock && !g.keep && g.holds == 0 {
 			candidates = append(candidates, g)
 		}
 	}
@@ -52,7 +52,7 @@ func (s *Spool) reclaim(need int64) bool {
 // A gap gets a header of its own first, so that a scan passes over it.
 func (s *Spool) giveBack(g *segment) int64 {
 	s.mu.Lock()
-	if g.gone {
+	if g.gone || g.holds > 0 {
 		s.mu.Unlock()
 		return 0
 	}

@@ -53,6 +53,7 @@ type oracle struct {
 	// drops: events may be given up for want of room, also in doubt: a late copy of one comes behind what followed it, and so does
 	// one that a loss of power brings back, because its end was not on disk.
 	drops     bool
+	damaged   bool // the same where the disk damages frames
 	lostPower bool
 }
 
@@ -210,7 +211,7 @@ func (o *oracle) arrive(e *event, l log, partition int32, forgotten bool) {
 	if e.topic != topic {
 		o.violate("in topic %s, where it does not belong: %v", topic, e)
 	}
-	if e.main > 1 || e.key == "" || e.refused || o.drops && (o.onWay > 0 || o.lostPower && e.life < o.life) {
+	if e.main > 1 || e.key == "" || e.refused || o.drops && (o.onWay > 0 || o.lostPower && e.life < o.life) || o.damaged && o.onWay > 0 {
 		return
 	}
 	e.at = partition
@@ -273,9 +274,10 @@ func (o *oracle) finds(topic string, n int) {
 
 // leftBehind reports whether e may be a late copy out of a process that is gone, of a batch that was sent without a frame
 // because the spool was not open yet or its disk failed, or whose frame went with the machine's power: nothing is left
-// that could keep its order (docs/guarantees.md).
+// that could keep its order (docs/guarantees.md). One that was sent before the spool was open gets its frame at the end, behind
+// all others.
 func (o *oracle) leftBehind(e *event) bool {
-	return e.bare && e.life < o.life && (o.settle != kafka.SettleOnDisk || !e.acked)
+	return e.bare && e.life < o.life && (o.settle != kafka.SettleOnDisk || !e.acked || o.late)
 }
 
 // loses notes that the machine has lost its power, and what is left on disk. The events of a frame that is not there any more
@@ -398,6 +400,13 @@ func (o *oracle) begins(life int, expiry time.Duration) {
 	defer o.mu.Unlock()
 	o.life, o.expiry, o.told = life, expiry, false
 	clear(o.found)
+}
+
+// asksAnew notes that the process does not know when the brokers of now forget a producer.
+func (o *oracle) asksAnew() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.told = false
 }
 
 // travels notes how long the request that is served next has been on its way.

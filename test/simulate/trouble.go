@@ -160,6 +160,7 @@ func (w *world) otherCluster() {
 		w.cluster.AddPartitions(deadTopic, 7)
 	}
 	w.note("the addresses lead to %s", w.cluster.ID)
+	w.oracle.asksAnew()
 	if w.rng.IntN(3) == 0 {
 		w.cluster.NewProducer()
 	}

@@ -210,6 +210,7 @@ type diskState struct {
 
 	err      error     // why the last frame could not be written; nil: it can be
 	failedAt time.Time // since when that is so
+	hungAt   time.Time // since when a call hangs and no write succeeds; others may come back meanwhile
 
 	overflowing int       // lanes with frames that are on disk only
 	damaged     int64     // events in frames that the spool found damaged; they are counted as dropped

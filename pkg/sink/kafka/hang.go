@@ -216,6 +216,9 @@ func (s *frameWriter) diskHangs(which *watch) {
 		s.tasks.Go(h.goOn) // the callers are tasks that have not ended
 	}
 	s.disk.hangs = true
+	if s.disk.hungAt.IsZero() {
+		s.disk.hungAt = time.Now()
+	}
 	if s.unfinished.Load() {
 		s.tasks.Go(s.endSent) // the spooler may be what hangs
 	}
@@ -234,6 +237,9 @@ func (s *frameWriter) diskAnswers() {
 	w := &s.watchdog
 	w.mu.Lock()
 	s.disk.hangs = w.all.hangs || w.syncs.hangs
+	if w.all.calls == 0 {
+		s.disk.hungAt = time.Time{}
+	}
 	w.mu.Unlock()
 	if s.disk.hangs {
 		return // calls of the other kind do not come back
@@ -257,7 +263,7 @@ func (s *frameWriter) diskFailsLocked(err error) {
 // diskIsSlow reports whether the disk takes nothing now, but does perhaps soon: a call hangs, and not for long. What it has is not
 // given up for that.
 func (s *core) diskIsSlow() bool {
-	return errors.Is(s.disk.err, errDiskHangs) && time.Since(s.disk.failedAt) < s.deps.stuckAfter
+	return errors.Is(s.disk.err, errDiskHangs) && time.Since(s.disk.hungAt) < s.deps.stuckAfter
 }
 
 // lookAtDisk asks a disk that took nothing whether it does now. Writes tell as well, but perhaps there is nothing more to
@@ -303,6 +309,7 @@ func (s *frameWriter) wroteLocked(err error) {
 		return // another call of the disk does not come back
 	}
 	if s.diskFailsLocked(err); err == nil {
+		s.disk.hungAt = time.Time{}
 		if was != nil {
 			s.madeRoom() // appenders that wait may press again
 		}

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"functiongraph-ingest/internal/spool/spooltest"
@@ -469,4 +470,42 @@ func TestAFrameThatExpiresOnADiskThatHangs(t *testing.T) {
 		}
 	})
 	d.release()
+}
+
+// TestADiskThatIsSlow: a call that hangs does so for long when stuckAfter is over, though others come back meanwhile. When all have
+// come back the next one counts from its own beginning.
+func TestADiskThatIsSlow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, _, _ := bench(t)
+		s.changes, s.disk.kick, s.roomMade, s.deps.stuckAfter = newBell(), make(chan struct{}, 1), make(chan struct{}), stuckAfter
+		w := &s.spooler.writer
+		slow := func() bool {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			if !errors.Is(s.disk.err, errDiskHangs) {
+				t.Errorf("it does not count as hanging: %v", s.disk.err)
+			}
+			return s.diskIsSlow()
+		}
+		for range 2 {
+			free, ended := make(chan struct{}), make(chan struct{})
+			go func() {
+				_ = w.onDisk(func() error { <-free; return nil })
+				close(ended)
+			}()
+			time.Sleep(hangsAfter + time.Millisecond)
+			if !slow() {
+				t.Error("it counts as hanging for long at once")
+			}
+			for range 2 * int(stuckAfter/hangsAfter) {
+				_ = w.onDisk(func() error { return nil })
+				time.Sleep(hangsAfter + time.Millisecond)
+			}
+			if slow() {
+				t.Error("it counts as slow for ever")
+			}
+			close(free)
+			<-ended
+		}
+	})
 }

@@ -7,6 +7,7 @@ import (
 	"functiongraph-ingest/pkg/sink/kafka/recordbatch"
 	"io"
 	"slices"
+	"time"
 )
 
 // errIndexFull: the frames that were placed have to be delivered before more are, because each has an entry in memory.
@@ -86,6 +87,7 @@ func (s *placer) placeQueue(t *topic, q diskqueue.Queue) error {
 		s.mu.Lock()
 		if err != nil {
 			s.possibleDuplicates.Add(int64(events)) // a loss of power brings back all of them
+			s.writer.behindSince = time.Now()       // that is tried again
 		}
 		g, bytes, events = group{}, 0, 0
 		s.disk.placing = s.halfPlaced()

@@ -7,6 +7,7 @@ import (
 	"net"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -810,5 +811,66 @@ func TestNothingIsPlacedBehindAPartWithoutAFrame(t *testing.T) {
 	}
 	if err := s.spooler.placer.placeQueue(l.topic, q); err != nil || bare.pos == 0 || l.disk.end < bare.pos {
 		t.Errorf("%v; the part has its frame at %d, placed up to %d", err, bare.pos, l.disk.end)
+	}
+}
+
+// leaves puts one event into a queue of a spool, as an earlier process does.
+func leaves(t *testing.T, disk *testDisk, topic string, partition int32) {
+	t.Helper()
+	sp, err := disk.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := recordbatch.NewPrivateBatch(100)
+	if !b.TryAppend(1, []byte("key"), []byte("event"), nil) {
+		t.Fatal("it does not fit")
+	}
+	b.SealUnstamped()
+	frame := []diskqueue.Write{{Queue: sp.Queue(topic, partition), Meta: diskqueue.Meta{Events: 1, Records: 1}, Batch: b.Parts(nil), Checksum: b.WireChecksum()}}
+	if _, err := sp.Append(frame); err != nil {
+		t.Fatal(err)
+	}
+	if err := sp.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Dead letters of a partition that their topic does not have wait until the topic is there, and no longer.
+func TestDeadLettersOfAPartitionThatIsNoMore(t *testing.T) {
+	t.Parallel()
+	disk := newTestDisk(t)
+	leaves(t, disk, "t.dlq", 5)
+	s := start(t, cluster(t, 1), func(_ *Config, d *Deps) { d.OpenSpool = disk.Open })
+	waitFor(t, func() bool { st := s.Stats(); return st.DeadLettered+st.Delivered == 1 && st.Spooled == 0 })
+}
+
+// The disk fails to read an event that waits for its partition. It is read again, and what comes later goes behind it.
+func TestAnEventThatCannotBeReadWhenItIsPlaced(t *testing.T) {
+	t.Parallel()
+	disk := newTestDisk(t)
+	leaves(t, disk, "t", unassignedPartition)
+	var opened atomic.Bool
+	var failed atomic.Int32
+	disk.fs.SetGate(func(op spooltest.Op, name string) error {
+		if op == spooltest.OpRead && strings.HasSuffix(name, ".seg") && opened.Load() && failed.Add(1) <= 3 {
+			return syscall.EIO
+		}
+		return nil
+	})
+	c := cluster(t, 1)
+	s := start(t, c, func(_ *Config, d *Deps) {
+		d.placingPatience = time.Nanosecond
+		d.OpenSpool = func() (diskqueue.Spool, error) {
+			sp, err := disk.Open()
+			opened.Store(true)
+			return sp, err
+		}
+	})
+	waitFor(t, func() bool { return failed.Load() > 0 })
+	appendRecords(t, s, nil, sink.Record{Key: []byte("key"), Value: []byte("later"), Timestamp: 2})
+	waitFor(t, func() bool { return s.Stats().Delivered == 2 })
+	got := consume(t, c, "t", 2)
+	if string(got[0].Value) != "event" || failed.Load() <= 3 {
+		t.Errorf("first %q; reads that failed: %d", got[0].Value, failed.Load())
 	}
 }

@@ -112,7 +112,13 @@ func (s *placer) reroute() (at time.Time) {
 			full = append(full, t)
 		case errors.Is(err, errUnderWay):
 			full, pause = append(full, t), quietPoll
-		default: // it cannot be read: the rest waits for the next start
+		default: // it cannot be read now: it is tried again, until it counts as damaged
+			s.mu.Lock()
+			if !t.dead {
+				t.unassignedLane() // later events wait there
+			}
+			s.mu.Unlock()
+			full = append(full, t)
 		}
 	}
 	placed := slices.DeleteFunc(slices.Clone(known), func(t *topic) bool { return slices.Contains(full, t) })
@@ -295,14 +301,20 @@ func (s *placer) unplaced(of []*topic) (queues []diskqueue.Queue) {
 		if pos, _ := s.placedUpTo(q); q.Tail() <= pos {
 			continue
 		}
-		// The dead letters' partitions become known with the first one; a restart places those frames. Those of a topic that
-		// is missing wait for it.
+		// The dead letters' partitions become known with the first one, see applyLocked.
 		if unplaced && known {
 			queues = append(queues, q)
 		}
 	}
 	slices.SortStableFunc(queues, func(a, b diskqueue.Queue) int { return cmp.Compare(uint32(a.Partition()), uint32(b.Partition())) })
 	return queues
+}
+
+// hasUnplaced reports whether the spool has frames for partitions that the topic does not have.
+func (t *topic) hasUnplaced(sp diskqueue.Spool) bool {
+	return sp != nil && slices.ContainsFunc(sp.Queues(), func(q diskqueue.Queue) bool {
+		return q.Topic() == t.name && (q.Partition() < 0 || int(q.Partition()) >= len(t.lanes)) && q.Tail() != 0
+	})
 }
 
 // topicNamed is the topic of that name; nil: this sink does not write to it.

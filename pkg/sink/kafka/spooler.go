@@ -274,7 +274,7 @@ func (s *spooler) noteState() (at time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.diskIsSlow() {
-		return s.disk.failedAt.Add(s.deps.stuckAfter) // a slow disk does so now and then
+		return s.disk.hungAt.Add(s.deps.stuckAfter) // a slow disk does so now and then
 	}
 	now := time.Now()
 	state := SpoolIdle
