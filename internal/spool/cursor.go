@@ -169,7 +169,7 @@ func (s *Spool) WriteCursors() error {
 	s.removeEnded()
 	c := &s.cursors
 	c.mu.Lock()
-	held := s.takeHeld()
+	all := s.takeHeld()
 	queues := s.queuesNow() // later: whose segments are held is among them
 	var errs []error
 	for _, q := range queues {
@@ -177,20 +177,18 @@ func (s *Spool) WriteCursors() error {
 			errs = append(errs, c.writeLocked(q))
 		}
 	}
-	if len(held) > 0 && c.file != nil && !c.closed {
-		err := c.file.Sync()
-		if err != nil {
+	var synced error
+	if len(all) > 0 && c.file != nil && !c.closed {
+		if synced = c.file.Sync(); synced != nil {
 			c.rewrite(queues)
 		}
-		errs = append(errs, err)
 	}
-	err := errors.Join(errs...)
-	done := s.letGo(held, err == nil)
+	done := s.letGo(all, synced == nil)
 	c.mu.Unlock()
 	for _, g := range done {
 		s.removeSegment(g)
 	}
-	return err
+	return errors.Join(append(errs, synced)...)
 }
 
 // rewrite has all cursors written again: the kernel drops what it could not write, and tells that once.

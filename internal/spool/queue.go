@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -349,7 +350,13 @@ func (s *Spool) DoneDurably(q diskqueue.Queue, pos Pos) error {
 	if _, err := q.(*Queue).end(pos, true); err != nil {
 		return err
 	}
-	return s.WriteCursors()
+	err := s.WriteCursors()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !slices.ContainsFunc(s.held, func(h held) bool { return h.by == q }) {
+		return nil // others' cursors are written later
+	}
+	return err
 }
 
 func (q *Queue) end(pos Pos, hold bool) ([]*segment, error) {
@@ -369,7 +376,7 @@ func (q *Queue) endLocked(pos Pos, hold bool) (done []*segment, err error) {
 	for e := q.index.oldest(); e != nil && e.pos <= pos; e = q.index.oldest() {
 		if e.size > 0 {
 			if hold {
-				s.holdLocked(s.segments[e.pos.Segment()])
+				q.holdLocked(s.segments[e.pos.Segment()])
 			}
 			done = q.forgetLocked(done, e)
 		}
@@ -378,34 +385,42 @@ func (q *Queue) endLocked(pos Pos, hold bool) (done []*segment, err error) {
 	return done, nil
 }
 
+// held is a segment in which frames of a queue were that DoneDurably has ended.
+type held struct {
+	segment *segment
+	by      *Queue
+}
+
 // holdLocked keeps g until letGo.
-func (s *Spool) holdLocked(g *segment) {
-	if n := len(s.held); n > 0 && s.held[n-1] == g {
+func (q *Queue) holdLocked(g *segment) {
+	h := held{g, q}
+	if n := len(q.s.held); n > 0 && q.s.held[n-1] == h {
 		return
 	}
 	g.holds++
-	s.held = append(s.held, g)
+	q.s.held = append(q.s.held, h)
 }
 
 // takeHeld returns the segments that are held, for letGo.
-func (s *Spool) takeHeld() (held []*segment) {
+func (s *Spool) takeHeld() (all []held) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	held, s.held = s.held, nil
-	return held
+	all, s.held = s.held, nil
+	return all
 }
 
-// letGo ends what takeHeld began, if the cursors are durable, and returns the segments that are done. Else they are held on.
-func (s *Spool) letGo(held []*segment, durable bool) (done []*segment) {
+// letGo ends what takeHeld began, and returns the segments that are done. Those whose cursor was not written, or not synced, are
+// held on.
+func (s *Spool) letGo(all []held, synced bool) (done []*segment) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !durable {
-		s.held = append(held, s.held...)
-		return nil
-	}
-	for _, g := range held {
-		g.holds--
-		done = s.dropLocked(done, g)
+	for _, h := range all {
+		if !synced || s.cursors.isBehind(h.by) {
+			s.held = append(s.held, h)
+			continue
+		}
+		h.segment.holds--
+		done = s.dropLocked(done, h.segment)
 	}
 	return done
 }

@@ -157,7 +157,7 @@ type Spool struct {
 	forming     *group     // takes callers of Sync
 	syncing     *group     // its fdatasync runs
 	ended       []*segment // their files are to be removed
-	held        []*segment // stay until the cursors are durable
+	held        []held     // segments that stay until cursors are durable
 	sought      time.Time  // when the files' names were last sought; the round's own
 	stats       counts
 	latched     error            // why the disk is not written to; nil: it works

@@ -113,7 +113,12 @@ func (w *world) tranquilFor() time.Duration {
 }
 
 // tranquil reports whether the disk is well now, and has been for a moment.
-func (w *world) tranquil() bool { return w.prof.spool && w.tranquilFor() > 2*time.Second }
+func (w *world) tranquil() bool {
+	w.mu.Lock()
+	fails := w.eio > 0
+	w.mu.Unlock()
+	return w.prof.spool && !fails && w.tranquilFor() > 2*time.Second
+}
 
 // close begins to stop a process.
 func (w *world) close(p *process, limit time.Duration) {
