@@ -85,6 +85,7 @@ var scenarios = []scenario{
 		may: steady, topics: 3},
 	{name: "topics-durable", fault: "the same with a spool and processes that are killed",
 		must: kills | outages, may: steady, settle: onDisk, spool: hasSpool, topics: 3},
+	{name: "few", fault: "two to four troubles at once, of all that there are", few: true},
 	{name: "forgotten", fault: "copies after the brokers have forgotten the producer",
 		must: forgotten | lostAnswers, may: moves | outages | deadLetters},
 }

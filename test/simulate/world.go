@@ -109,7 +109,7 @@ func simulate(t *testing.T, dog *watchdog, seed uint64, sc *scenario, trace io.W
 		// where partitions were added.
 		strict := w.prof.settle == kafka.SettleOnDisk && w.prof.spool && !w.prof.has(brokenDisk|fullDisk|squeezed|lateSpool|drops|powerLoss|restarts)
 		w.oracle = newOracle(w.prof.settle, strict)
-		w.oracle.late = w.prof.has(lateSpool)
+		w.oracle.late, w.oracle.frail = w.prof.has(lateSpool), w.prof.has(brokenDisk)
 		w.oracle.drops, w.oracle.damaged = w.prof.has(drops), w.prof.has(damage)
 		if !w.prof.spool {
 			w.oracle.settle = kafka.SettleOnKafka
