@@ -361,8 +361,8 @@ func (h *cursorHeader) parse(p []byte) bool {
 	return true
 }
 
-// close leaves the closing mark.
-func (c *cursors) close() error {
+// close leaves the closing mark, if all cursors are written.
+func (c *cursors) close(written bool) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.closed = true
@@ -370,7 +370,7 @@ func (c *cursors) close() error {
 		return nil
 	}
 	err := c.file.Sync()
-	if err == nil && c.open {
+	if err == nil && written && c.open {
 		err = c.markLocked(stateClosed)
 	}
 	return errors.Join(err, c.file.Close())

@@ -46,7 +46,8 @@ func TestTheEndOfPlacedFramesIsWrittenAnew(t *testing.T) {
 			fs := spooltest.New(1 << 30)
 			s, q, other, last := twoSegments(t, fs, 8)
 			positions, _ := fill(other, 10<<10)
-			if err := errors.Join(s.Sync(0, positions[len(positions)-1]), s.WriteCursors(), s.DoneDurably(q, 1)); err != nil {
+			first, _, _, _ := q.Head()
+			if err := errors.Join(s.Sync(0, positions[len(positions)-1]), s.WriteCursors(), s.DoneDurably(q, first)); err != nil {
 				t.Fatal(err)
 			}
 			if err := other.Done(positions[0]); err != nil {
@@ -178,5 +179,39 @@ func TestACursorThatCannotBeWrittenHoldsNobodyElse(t *testing.T) {
 	}
 	if s.WriteCursors() == nil {
 		t.Error("the other cursor was written")
+	}
+}
+
+// TestNoClosingMarkAboveCursorsThatWereLost: the sync of the cursors fails, and once more at the end. What comes back of other queues
+// after a loss of power may have been delivered, and is called that.
+func TestNoClosingMarkAboveCursorsThatWereLost(t *testing.T) {
+	back := 0
+	for seed := range uint64(20) {
+		fs := spooltest.New(1 << 30)
+		s, q, other, last := twoSegments(t, fs, 8)
+		positions, _ := fill(other, 10<<10)
+		first, _, _, _ := q.Head()
+		if err := errors.Join(s.Sync(0, positions[len(positions)-1]), s.WriteCursors(), s.DoneDurably(q, first), other.Done(positions[3])); err != nil {
+			t.Fatal(err)
+		}
+		failSyncs(fs, 2)
+		if s.DoneDurably(q, last) == nil || s.Close() == nil {
+			t.Fatal("they did not fail")
+		}
+		s, err := spool.Open(spool.Config{Dir: dir}, spool.Deps{FS: fs.Crash(rand.New(rand.NewPCG(seed, 1))), Boot: "2"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		other = spooltest.Queue(s, "other", 0)
+		if head, _, _, _ := other.Head(); head <= positions[3] {
+			back++
+			if _, ok := other.Suspect(); !ok {
+				t.Errorf("seed %d: an event that was delivered is back, and is no suspect", seed)
+			}
+		}
+		_ = s.Close()
+	}
+	if back == 0 {
+		t.Error("nothing comes back: the test shows nothing")
 	}
 }

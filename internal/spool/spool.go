@@ -281,7 +281,8 @@ func (s *Spool) Close() error {
 		s.removeSegment(g)
 	}
 	s.dropSpare(s.takeSpare())
-	return errors.Join(err, s.WriteCursors(), s.cursors.close(), s.lock.Close(), s.closeDir())
+	wrote := s.WriteCursors()
+	return errors.Join(err, wrote, s.cursors.close(wrote == nil), s.lock.Close(), s.closeDir())
 }
 
 // newSalt returns a number that cannot be guessed.

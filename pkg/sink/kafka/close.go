@@ -245,6 +245,11 @@ func (s *spooler) uncoverNotices() (cut []frame) {
 			continue
 		}
 		cut = append(cut, frame{lane: l, pos: whole.pos})
+		if s.cfg.Settle != SettleOnDisk { // it ends without Kafka
+			for b := whole; b != nil; b = b.parent {
+				b.acks = nil
+			}
+		}
 		l.batches(func(b *batch) {
 			if b.coveredBy != whole {
 				return

@@ -539,3 +539,46 @@ func TestTheStateOfADiskThatHangs(t *testing.T) {
 	d.release()
 	waitFor(t, func() bool { return s.Metrics().SpoolState == SpoolIdle })
 }
+
+// With --ack=kafka the sources of dead letters wait for Kafka. A frame that ends at the end of the process, because each part of it
+// has one of its own, tells them nothing.
+func TestTheSourcesOfANoticeThatWaitsAtTheEnd(t *testing.T) {
+	t.Parallel()
+	for _, letters := range []string{"S", "L", "LS", "LSL"} {
+		t.Run(letters, func(t *testing.T) {
+			t.Parallel()
+			c, waits := cutAndWaiting(t)
+			n, disk := &line{}, newTestDisk(t)
+			s := start(t, c, func(cfg *Config, d *Deps) {
+				cfg.Settle, cfg.Linger, cfg.BatchBytes, d.Dial, d.OpenSpool = SettleOnKafka, time.Minute, 1<<20, n.dial, disk.Open
+			})
+			waitFor(t, func() bool { return s.Ready() == nil && !s.held() })
+			n.cut()
+			var ack ackCount
+			for i, letter := range letters {
+				raw := bytes.Repeat([]byte{byte('a' + i)}, map[rune]int{'L': 100 << 10, 'S': 1000}[letter])
+				if err := s.DeadLetter(patient(t), &sink.DeadLetter{Raw: raw, Reason: "bad"}, &ack); err != nil {
+					t.Fatal(err)
+				}
+			}
+			s.mu.Lock()
+			l := s.dead.lanes[0]
+			l.seal()
+			work := l.claim(nil)
+			s.mu.Unlock()
+			if _, err := s.spooler.writer.write(work); err != nil {
+				t.Fatal(err)
+			}
+			s.mu.Lock()
+			l.evict()
+			s.mu.Unlock()
+			n.mend()
+			s.Flush()
+			waitFor(t, waits.Load)
+			_ = s.Close(ended())
+			if ack.all() {
+				t.Errorf("they were told that Kafka has them: %+v", s.Stats())
+			}
+		})
+	}
+}

@@ -84,10 +84,6 @@ func (s *kafkaCluster) applyLocked(t *topic, l leaders) {
 	default:
 		t.fewer = fewer{}
 	}
-	if t.dead && t.leaders == nil && t.hasUnplaced(s.disk.sp) && !s.carries() {
-		s.disk.holding, s.disk.carried = true, nil
-		wake(s.disk.kick)
-	}
 	t.leaders = l.brokers
 	s.assignLocked(t)
 	s.madeRoom()

@@ -835,15 +835,6 @@ func leaves(t *testing.T, disk *testDisk, topic string, partition int32) {
 	}
 }
 
-// Dead letters of a partition that their topic does not have wait until the topic is there, and no longer.
-func TestDeadLettersOfAPartitionThatIsNoMore(t *testing.T) {
-	t.Parallel()
-	disk := newTestDisk(t)
-	leaves(t, disk, "t.dlq", 5)
-	s := start(t, cluster(t, 1), func(_ *Config, d *Deps) { d.OpenSpool = disk.Open })
-	waitFor(t, func() bool { st := s.Stats(); return st.DeadLettered+st.Delivered == 1 && st.Spooled == 0 })
-}
-
 // The disk fails to read an event that waits for its partition. It is read again, and what comes later goes behind it.
 func TestAnEventThatCannotBeReadWhenItIsPlaced(t *testing.T) {
 	t.Parallel()

@@ -301,20 +301,14 @@ func (s *placer) unplaced(of []*topic) (queues []diskqueue.Queue) {
 		if pos, _ := s.placedUpTo(q); q.Tail() <= pos {
 			continue
 		}
-		// The dead letters' partitions become known with the first one, see applyLocked.
+		// The dead letters' partitions become known with the first one; a restart places those frames. Those of a topic that
+		// is missing wait for it.
 		if unplaced && known {
 			queues = append(queues, q)
 		}
 	}
 	slices.SortStableFunc(queues, func(a, b diskqueue.Queue) int { return cmp.Compare(uint32(a.Partition()), uint32(b.Partition())) })
 	return queues
-}
-
-// hasUnplaced reports whether the spool has frames for partitions that the topic does not have.
-func (t *topic) hasUnplaced(sp diskqueue.Spool) bool {
-	return sp != nil && slices.ContainsFunc(sp.Queues(), func(q diskqueue.Queue) bool {
-		return q.Topic() == t.name && (q.Partition() < 0 || int(q.Partition()) >= len(t.lanes)) && q.Tail() != 0
-	})
 }
 
 // topicNamed is the topic of that name; nil: this sink does not write to it.
