@@ -212,7 +212,7 @@ func (o *oracle) arrive(e *event, l log, partition int32, forgotten bool) {
 	if e.topic != topic {
 		o.violate("in topic %s, where it does not belong: %v", topic, e)
 	}
-	if e.main > 1 || e.key == "" || e.refused || o.drops && (o.onWay > 0 || o.lostPower && e.life < o.life) || o.damaged && o.onWay > 0 {
+	if e.main > 1 || e.key == "" || e.refused || e.bury > 0 || o.drops && (o.onWay > 0 || o.lostPower && e.life < o.life) || o.damaged && o.onWay > 0 {
 		return
 	}
 	e.at = partition
