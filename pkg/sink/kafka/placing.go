@@ -2,12 +2,13 @@ package kafka
 
 import (
 	"errors"
-	"functiongraph-ingest/pkg/sink"
-	"functiongraph-ingest/pkg/sink/kafka/diskqueue"
-	"functiongraph-ingest/pkg/sink/kafka/recordbatch"
 	"io"
 	"slices"
 	"time"
+
+	"functiongraph-ingest/pkg/sink"
+	"functiongraph-ingest/pkg/sink/kafka/diskqueue"
+	"functiongraph-ingest/pkg/sink/kafka/recordbatch"
 )
 
 // errIndexFull: the frames that were placed have to be delivered before more are, because each has an entry in memory.
