@@ -52,10 +52,9 @@ type oracle struct {
 	onWay  time.Duration // how long the request that is served now has been on its way, which a process cannot know
 
 	// drops: events may be given up for want of room, also in doubt: a late copy of one comes behind what followed it, and so does
-	// one that a loss of power brings back, because its end was not on disk.
-	drops     bool
-	damaged   bool // the same where the disk damages frames
-	lostPower bool
+	// one that another process finds, because its end was not on disk, or not yet that of all of its frame.
+	drops   bool
+	damaged bool // the same for late copies where the disk damages frames
 }
 
 // log is what a topic of a cluster holds until it is made anew.
@@ -212,7 +211,7 @@ func (o *oracle) arrive(e *event, l log, partition int32, forgotten bool) {
 	if e.topic != topic {
 		o.violate("in topic %s, where it does not belong: %v", topic, e)
 	}
-	if e.main > 1 || e.key == "" || e.refused || e.bury > 0 || o.drops && (o.onWay > 0 || o.lostPower && e.life < o.life) || o.damaged && o.onWay > 0 {
+	if e.main > 1 || e.key == "" || e.refused || e.bury > 0 || o.drops && (o.onWay > 0 || e.life < o.life) || o.damaged && o.onWay > 0 {
 		return
 	}
 	e.at = partition
@@ -286,7 +285,6 @@ func (o *oracle) leftBehind(e *event) bool {
 func (o *oracle) loses(left map[int]bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.lostPower = true
 	for _, e := range o.events {
 		if !left[e.id] && !e.arrived() && (o.settle != kafka.SettleOnDisk || !e.acked) {
 			e.bare = true
