@@ -56,6 +56,7 @@ type world struct {
 	delivered int64
 	dropped   map[string]int64
 	keys      map[string]int // next number by topic and key
+	filled    bool           // the spool was, or nearly
 	troubled  time.Time      // when the disk was last slow, full, broken or not open
 	sum       uint64
 	started   time.Time

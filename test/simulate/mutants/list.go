@@ -43,8 +43,9 @@ var mutants = []mutant{
 		`case errCorrupt, 10, 17,`, `case 6, 7, 20, 56, errCorrupt, 10, 17,`)},
 	{"a lost answer counts as a refusal", "", "memory", sink(
 		`if !errors.Is(err, ErrOtherCluster) { // then it was not sent e.batch.maybeWritten = true }`, `_ = errors.Is`)},
-	{"a batch that is sent anew is not counted as a possible duplicate", "", "steady", sink(
-		`if b.maybeWritten && (b.sends == 0 || b.stamp.id < 0 || forgotten) {`, `if b.maybeWritten && (b.stamp.id < 0 || forgotten) {`)},
+	{"a batch that is sent anew is not counted as a possible duplicate", "", "steady", append(sink(
+		`l.stamps.forget(b.stamp.gen) } if b.maybeWritten {`, `l.stamps.forget(b.stamp.gen) }; if false {`), sink(
+		`if b.maybeWritten && (b.sends == 0 || b.stamp.id < 0 || forgotten) {`, `if b.maybeWritten && (b.stamp.id < 0 || forgotten) {`)...)},
 	{"a batch that is taken apart is not counted as a possible duplicate", "", "refused-resend", sink(
 		`if e.batch.maybeWritten { $w.mu.Lock()`, `if false { $w.mu.Lock()`)},
 	{"what the brokers have forgotten is not counted as a possible duplicate", "", "forgotten", sink(
