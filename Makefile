@@ -131,7 +131,7 @@ simulate: simulate-build ## the delivery core in a simulated world, 20,000 sched
 
 # Natively a seed does not replay, but a schedule takes a tenth of the time.
 NATIVE   ?= 25000
-SEARCHED := $(MENDED) growth-kills durable power recognised late-frames big-events full-disk drops busy-loop fewer-partitions split-fewer leaderless leaderless-topics carried carried-fewer few-entries refused-restarts no-dead-topic no-way-out late-letters damage
+SEARCHED := $(MENDED) growth-kills durable power recognised late-frames big-events full-disk drops busy-loop fewer-partitions split-fewer leaderless leaderless-topics carried carried-fewer few-entries refused-restarts no-dead-topic no-way-out late-letters damage few
 simulate-native: ## the simulation natively, NATIVE schedules of each scenario of SEARCHED; seeds do not replay
 	$(GO) test -c -o bin/simulate.test ./test/simulate
 	@printf '%s\n' $(SEARCHED) | GOGC=off xargs -P 2 -I{} sh -c 'bin/simulate.test -test.run "^TestSimulate$$" -test.timeout 9h -sim.scenario {} -sim.n $(NATIVE) > bin/{}.log 2>&1 && \
