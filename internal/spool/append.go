@@ -334,8 +334,8 @@ func (s *Spool) endActive() {
 	}
 }
 
-// endTorn ends a segment after a write that may have left a part of a frame behind. false: it could not be cut off, and is a torn
-// tail to the next Open. s.writing is held.
+// endTorn ends a segment after a write that may have left a part of a frame behind. false: that part could not be cut off, and the
+// next Open finds it as a torn tail. s.writing is held.
 func (s *Spool) endTorn(g *segment) (cut bool) {
 	if cut = g.file.Truncate(g.size) == nil; cut {
 		s.mu.Lock()

@@ -366,7 +366,7 @@ func (q *Queue) end(pos Pos, hold bool) ([]*segment, error) {
 }
 
 // endLocked advances the cursor to pos, takes the frames up to there out of the queue, and returns the segments that are done. hold:
-// none goes in which they are, before WriteCursors has made the cursors durable. s.mu is held.
+// the segments in which these frames are stay until WriteCursors has made the cursor durable. s.mu is held.
 func (q *Queue) endLocked(pos Pos, hold bool) (done []*segment, err error) {
 	s := q.s
 	if s.closed {

@@ -260,8 +260,7 @@ func (s *frameWriter) diskFailsLocked(err error) {
 	s.disk.err = err
 }
 
-// diskIsSlow reports whether the disk takes nothing now, but does perhaps soon: a call hangs, and not for long. What it has is not
-// given up for that.
+// diskIsSlow reports whether a call of the disk hangs, and has not for long: what waits for the disk is not given up for that.
 func (s *core) diskIsSlow() bool {
 	return errors.Is(s.disk.err, errDiskHangs) && time.Since(s.disk.hungAt) < s.deps.stuckAfter
 }

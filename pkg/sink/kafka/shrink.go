@@ -172,8 +172,8 @@ func (s *core) tellFewer(t *topic, n int) {
 		"topic", t.name, "was", len(t.lanes), "is", n)
 }
 
-// placesFrames reports whether the spooler places frames, or is about to. All of them have their places by one count of
-// partitions, which nobody else may change meanwhile: a lane that a frame is being written for looks idle until it is.
+// placesFrames reports whether the spooler places frames, or is about to. It places all of them by one count of partitions, which
+// only the spooler may change meanwhile: a lane looks idle while the first frame is being written for it.
 func (s *core) placesFrames() bool { return s.disk.holding && s.disk.sp != nil }
 
 // removeLanes takes all lanes but the first n out of the topic. Their stamps go with them, so partitions that come back do

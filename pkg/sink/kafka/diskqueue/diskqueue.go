@@ -30,10 +30,10 @@ type Spool interface {
 	// SetAside keeps an event whole that no topic takes; it is durable when SetAside returns. raw is not retained.
 	SetAside(raw []byte, sha256 [32]byte) error
 	Counts() Counts
-	// WriteCursors writes the cursors that DoneSoon left behind.
+	// WriteCursors writes the cursors that DoneSoon left behind, and makes durable what DoneDurably could not.
 	WriteCursors() error
 	// DoneDurably is Queue.Done, and outlives the machine: a loss of power brings none of the frames back. After
-	// an error it may bring back some.
+	// an error it may bring back all of them, until WriteCursors succeeds.
 	DoneDurably(q Queue, pos Pos) error
 	// Close makes everything durable and lets the directory go. It is idempotent.
 	Close() error
